@@ -21,7 +21,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails, LayerWriter, NewLayer, ParentImage};
-use crate::image::diff::{self, Form, changes_tar, layer_tar, merged_tar};
+use crate::image::diff::{self, UpperForm, changes_tar, layer_tar, merged_tar};
 use crate::image::instruction::ConfigChange;
 use crate::image::manifest::{Manifest, ManifestDocument, Platform};
 use crate::image::owners::Owners;
@@ -133,8 +133,8 @@ fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result
             let changes = diff::changes(upper, *form, &layers.lowers, owners)?;
             match form {
                 _ if changes.is_empty() => return Ok(None),
-                Form::Changes => layer_tar(upper, owners, writer()?)?,
-                Form::Whole => changes_tar(upper, &changes, owners, writer()?)?,
+                UpperForm::Changes => layer_tar(upper, owners, writer()?)?,
+                UpperForm::Whole => changes_tar(upper, &changes, owners, writer()?)?,
             }
         }
     };

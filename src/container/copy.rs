@@ -26,8 +26,8 @@ use crate::engine::FilesAccess;
 use crate::error::{Context, Error, Result};
 use crate::image::archive::output::StandardOutput;
 use crate::image::compression;
-use crate::image::diff::{LastLink, Part, part_tar};
-use crate::image::extract::place::{First, Giving, OtherKind, Place, place};
+use crate::image::diff::{LastLink, TarPart, part_tar};
+use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, OtherKind, place};
 use crate::image::owners::Owners;
 use crate::sys::inroot::{self, Symlinks};
 
@@ -76,8 +76,8 @@ pub fn copy(usnea: &Usnea, from: &End, to: &End, how: Copying) -> Result<()> {
         (here, End::Container(container, path)) => {
             let owners = owners(usnea)?;
             let giving = match how.owned {
-                Owned::Alike => Giving::Theirs(&owners),
-                Owned::ByRoot => Giving::Roots(&owners),
+                Owned::Alike => MemberOwners::Theirs(&owners),
+                Owned::ByRoot => MemberOwners::Roots(&owners),
             };
             let source = match here {
                 End::Host(path) => Some(path.as_path()),
@@ -148,7 +148,7 @@ fn pack(
         Some(name) if !says_content(path) => name.to_owned(),
         _ => OsStr::new(".").to_owned(),
     };
-    let part = Part { path, last, name: &name };
+    let part = TarPart { path, last, name: &name };
     let mut to = part_tar(root, &part, owners, BufWriter::with_capacity(256 << 10, to))?;
     Ok(to.flush()?)
 }
@@ -192,7 +192,7 @@ fn receive(from: OwnedFd, path: &Path, to: &End, how: Copying) -> Result<()> {
     match to {
         End::Host(to) => {
             let target = absolute(to)?;
-            put(from, &host_root()?, Some(path), &target, Giving::Ours, how.other_kind)
+            put(from, &host_root()?, Some(path), &target, MemberOwners::Ours, how.other_kind)
                 .context(|| to.display().to_string())
         }
         _ => {
@@ -208,42 +208,47 @@ fn put(
     root: &OwnedFd,
     source: Option<&Path>,
     path: &Path,
-    giving: Giving<'_>,
+    giving: MemberOwners<'_>,
     other_kind: OtherKind,
 ) -> Result<()> {
-    let choose = |first: First| choose(root, source, path, first);
+    let choose = |first: FirstMember| choose(root, source, path, first);
     place(BufReader::with_capacity(256 << 10, from), giving, other_kind, choose)
 }
 
 /// Chooses the destination by docker's rule.
-fn choose(root: &OwnedFd, source: Option<&Path>, path: &Path, first: First) -> Result<Place> {
+fn choose(
+    root: &OwnedFd,
+    source: Option<&Path>,
+    path: &Path,
+    first: FirstMember,
+) -> Result<MemberPlace> {
     let Some(source) = source else {
         return match look(root, path)? {
-            Found::Folder(folder) => Ok(Place::In(folder)),
+            Found::Folder(folder) => Ok(MemberPlace::In(folder)),
             _ => Err(Error::not_found("an archive is unpacked into a folder, and there is none")),
         };
     };
     let name = path.file_name().map(|name| name.as_bytes().to_vec());
     match (look(root, path)?, first) {
-        (Found::Folder(folder), _) => Ok(Place::In(folder)),
-        (Found::Other, First::Folder) => {
+        (Found::Folder(folder), _) => Ok(MemberPlace::In(folder)),
+        (Found::Other, FirstMember::Folder) => {
             Err(Error::invalid("a folder cannot be copied over what is none"))
         }
-        (Found::Other | Found::Nothing(_), First::File) if says_folder(path) => {
+        (Found::Other | Found::Nothing(_), FirstMember::File) if says_folder(path) => {
             Err(Error::not_found("no such folder"))
         }
-        (Found::Other, First::File) => {
+        (Found::Other, FirstMember::File) => {
             let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::NOCTTY;
             let file = inroot::open(root, path, flags, Symlinks::Follow)?;
             match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(file.as_fd())?.st_mode) {
-                rustix::fs::FileType::RegularFile => Ok(Place::File(file)),
+                rustix::fs::FileType::RegularFile => Ok(MemberPlace::File(file)),
                 _ => Err(Error::invalid("it is neither a file nor a folder")),
             }
         }
         (Found::Nothing(folder), _) => match name {
             // Members of the archive have no first name: they are the content of a folder.
-            Some(name) if says_content(source) => Ok(Place::Under(folder, name)),
-            Some(name) => Ok(Place::As(folder, name)),
+            Some(name) if says_content(source) => Ok(MemberPlace::Under(folder, name)),
+            Some(name) => Ok(MemberPlace::As(folder, name)),
             None => Err(Error::not_found("no such folder")),
         },
     }

@@ -12,7 +12,7 @@ use super::stores;
 use crate::container::Usnea;
 use crate::error::{Context, Result};
 use crate::image::archive::output::ArchiveOutput;
-use crate::image::diff::{self, Change, Kind, merged_tar};
+use crate::image::diff::{self, Change, ChangeKind, merged_tar};
 use crate::userns::{self, Base};
 
 /// Returns the container's changes of its image: folders before their content, each sorted. Leaves out mount points.
@@ -25,8 +25,9 @@ pub fn diff(usnea: &Usnea, container: &Container) -> Result<Vec<Change>> {
     let changes = in_base(&base, || diff::changes(&upper, form, &layers.lowers, &owners))?;
     let places: HashSet<&Path> =
         spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).collect();
-    let is_place =
-        |change: &Change| change.kind == Kind::Added && places.contains(change.path.as_path());
+    let is_place = |change: &Change| {
+        change.kind == ChangeKind::Added && places.contains(change.path.as_path())
+    };
     Ok(changes.into_iter().filter(|change| !is_place(change)).collect())
 }
 
@@ -40,9 +41,9 @@ pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Resul
     })?;
     let change = |(kind, path): (String, Vec<u8>)| Change {
         kind: match kind.as_str() {
-            "A" => Kind::Added,
-            "D" => Kind::Deleted,
-            _ => Kind::Changed,
+            "A" => ChangeKind::Added,
+            "D" => ChangeKind::Deleted,
+            _ => ChangeKind::Changed,
         },
         path: OsString::from_vec(path).into(),
     };

@@ -11,7 +11,7 @@ use crate::container::Usnea;
 use crate::engine::{self, FilesAccess, MountSource, PlannedMount};
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
-use crate::image::diff::{Folder, Form};
+use crate::image::diff::{LayerSource, UpperForm};
 use crate::image::owners::Owners;
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
@@ -26,9 +26,9 @@ const PLACES: &[&str] = &["etc/hosts", "etc/hostname", "etc/resolv.conf"];
 pub(super) struct Layers {
     /// Writable layer of the container, and its form. `None`: the container writes to the image's folder itself
     /// (`--rw-root`).
-    pub(super) upper: Option<(Folder, Form)>,
+    pub(super) upper: Option<(LayerSource, UpperForm)>,
     /// Layers of the container's image, the topmost first.
-    pub(super) lowers: Vec<Folder>,
+    pub(super) lowers: Vec<LayerSource>,
 }
 
 impl Layers {
@@ -45,27 +45,35 @@ impl Layers {
             MountSource::Overlay { stacking, lowers, upper: Some((path, work)), .. } => {
                 // A container that was never started has copied nothing yet.
                 let is_whole = engine::is_copied(&work);
-                let form = if is_whole { Form::Whole } else { Form::Changes };
+                let form = if is_whole { UpperForm::Whole } else { UpperForm::Changes };
                 log::debug!("{form:?} in {}", path.display());
                 let whiteouts = match engine::has_whiteout_names(&work) {
                     true => Whiteouts::Names,
                     false => Whiteouts::Overlay,
                 };
                 let shown = match (form, stacking.driver) {
-                    (Form::Whole, StorageDriver::Copy) => shown(usnea, spec, stacking.idmapped)?,
+                    (UpperForm::Whole, StorageDriver::Copy) => {
+                        shown(usnea, spec, stacking.idmapped)?
+                    }
                     _ => None,
                 };
                 let is_recorded = stacking.records == Records::InLowers;
                 let owners = is_recorded.then_some(Owners::Shared);
-                let lower = |path| Folder {
+                let lower = |path| LayerSource {
                     owners: owners.clone(),
                     whiteouts: stacking.whiteouts,
-                    ..Folder::from(path)
+                    ..LayerSource::from(path)
                 };
                 let lowers = lowers.into_iter().map(lower).collect();
-                let is_written = form == Form::Changes;
-                let upper =
-                    Folder { path, shown, whiteouts, owners: None, places: PLACES, is_written };
+                let is_written = form == UpperForm::Changes;
+                let upper = LayerSource {
+                    path,
+                    shown,
+                    whiteouts,
+                    owners: None,
+                    places: PLACES,
+                    is_written,
+                };
                 Ok(Self { upper: Some((upper, form)), lowers })
             }
             _ => Err(Error::new("config.json: the root has no writable layer")),
@@ -73,7 +81,7 @@ impl Layers {
     }
 
     /// Returns the writable layer. Errors: no such layer, because of `--rw-root`.
-    pub(super) fn written(&self) -> Result<&(Folder, Form)> {
+    pub(super) fn written(&self) -> Result<&(LayerSource, UpperForm)> {
         self.upper.as_ref().ok_or_else(|| {
             Error::conflict("it has no layer of its own: it was made with --rw-root")
                 .hint("what it wrote is in the folder that it was made from")
@@ -81,10 +89,10 @@ impl Layers {
     }
 
     /// Returns all folders of the root, the topmost first.
-    pub(super) fn stack(&self) -> Vec<Folder> {
+    pub(super) fn stack(&self) -> Vec<LayerSource> {
         match &self.upper {
-            Some((upper, Form::Whole)) => vec![upper.clone()],
-            Some((upper, Form::Changes)) => {
+            Some((upper, UpperForm::Whole)) => vec![upper.clone()],
+            Some((upper, UpperForm::Changes)) => {
                 [upper].into_iter().chain(&self.lowers).cloned().collect()
             }
             None => self.lowers.clone(),

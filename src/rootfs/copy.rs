@@ -28,7 +28,7 @@ use crate::sys::{inode, tree};
 
 /// Copies the content of the folder `from` into the folder `to`, over existing files. Errors: the first file that could
 /// not be copied, by name.
-pub fn tree(from: &Path, to: &Path, meaning: Meaning<'_>) -> Result<()> {
+pub fn tree(from: &Path, to: &Path, meaning: CopyRules<'_>) -> Result<()> {
     let open = |path: &Path| {
         rustix::fs::open(path, FOLDER, Mode::empty())
             .context(|| format!("cannot open {}", path.display()))
@@ -37,15 +37,15 @@ pub fn tree(from: &Path, to: &Path, meaning: Meaning<'_>) -> Result<()> {
     content(&from.into(), to.as_fd(), meaning)
 }
 
-fn content(from: &DiskFolder, to: BorrowedFd<'_>, meaning: Meaning<'_>) -> Result<()> {
+fn content(from: &DiskFolder, to: BorrowedFd<'_>, meaning: CopyRules<'_>) -> Result<()> {
     let layer = Layer { root: from.clone(), whiteouts: meaning.whiteouts };
-    let mut copy = Copy { top: to, links: HashMap::new(), layer, meaning };
+    let mut copy = TreeCopy { top: to, links: HashMap::new(), layer, meaning };
     copy.folder(from, to, &mut PathBuf::new())
 }
 
 /// Copies as [`tree`] does, with open folders. Gives `to` the owner, mode, times and attributes of `from` too.
 pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    content(&from.try_clone_to_owned()?.into(), to, Meaning::default())?;
+    content(&from.try_clone_to_owned()?.into(), to, CopyRules::default())?;
     copy_attributes(from, to);
     Ok(finish(to, &rustix::fs::fstat(from)?)?)
 }
@@ -54,7 +54,7 @@ const FOLDER: OFlags = DiskFolder::FLAGS;
 
 /// Meaning of owners and whiteouts on disk.
 #[derive(Clone, Copy, Default)]
-pub struct Meaning<'a> {
+pub struct CopyRules<'a> {
     /// Place of the records of real owners.
     pub records: Records,
     /// Meaning of names that begin with `.wh.`.
@@ -63,7 +63,7 @@ pub struct Meaning<'a> {
     pub shown: Option<&'a IdMaps>,
 }
 
-impl Meaning<'_> {
+impl CopyRules<'_> {
     /// Returns the attributes that stat(2) will report of the copy of the folder `path`.
     pub fn of(self, path: &Path) -> Result<Stat> {
         let folder = rustix::fs::open(path, FOLDER, Mode::empty())?;
@@ -98,23 +98,23 @@ impl Meaning<'_> {
     }
 }
 
-struct Copy<'a> {
+struct TreeCopy<'a> {
     /// Folder that is filled. Other processes may move files in it.
     top: BorrowedFd<'a>,
     /// First copies of files with several names, by device and inode.
-    links: HashMap<(u64, u64), First>,
+    links: HashMap<(u64, u64), FirstCopy>,
     /// Layer that is copied.
     layer: Layer,
-    meaning: Meaning<'a>,
+    meaning: CopyRules<'a>,
 }
 
 /// First name of a copied file, and the copy's inode.
-struct First {
+struct FirstCopy {
     path: PathBuf,
     inode: u64,
 }
 
-impl Copy<'_> {
+impl TreeCopy<'_> {
     fn folder(&mut self, from: &DiskFolder, to: BorrowedFd<'_>, path: &mut PathBuf) -> Result<()> {
         let entries =
             Dir::read_from(from).context(|| format!("cannot list /{}", path.display()))?;
@@ -159,7 +159,7 @@ impl Copy<'_> {
                 let file = copy_file(from.as_fd(), to, name).context(|| failed(path))?;
                 if stat.st_nlink > 1 {
                     let inode = rustix::fs::fstat(&file).context(|| failed(path))?.st_ino;
-                    let first = First { path: path.clone(), inode };
+                    let first = FirstCopy { path: path.clone(), inode };
                     self.links.insert((stat.st_dev, stat.st_ino), first);
                 }
                 file
@@ -354,7 +354,7 @@ mod tests {
             .unwrap();
         std::fs::hard_link(from.join("a/file"), from.join("a/b/same")).unwrap();
         symlink("/nowhere/../x", from.join("link")).unwrap();
-        tree(&from, &to, Meaning::default()).unwrap();
+        tree(&from, &to, CopyRules::default()).unwrap();
         assert_eq!(std::fs::read_to_string(to.join("a/b/same")).unwrap(), "content");
         let meta = |path: &str| to.join(path).symlink_metadata().unwrap();
         assert_eq!(meta("a/file").mode() & 0o7777, 0o640);
@@ -384,8 +384,8 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, path("high/gone"), kind, Mode::empty(), 0).unwrap();
         rustix::fs::setxattr(path("high/opaque"), "user.overlay.opaque", b"y", XattrFlags::empty())
             .unwrap();
-        tree(&path("low"), &path("to"), Meaning::default()).unwrap();
-        tree(&path("high"), &path("to"), Meaning::default()).unwrap();
+        tree(&path("low"), &path("to"), CopyRules::default()).unwrap();
+        tree(&path("high"), &path("to"), CopyRules::default()).unwrap();
         assert!(path("to/gone").symlink_metadata().is_err());
         assert!(path("to/opaque/old").symlink_metadata().is_err());
         assert_eq!(std::fs::read_to_string(path("to/opaque/new")).unwrap(), "high/opaque/new");
@@ -412,8 +412,8 @@ mod tests {
         for name in [".wh.gone", ".wh.file", ".wh.again", "opaque/.wh..wh..opq", ".wh..wh.plnk"] {
             std::fs::write(path("high").join(name), "").unwrap();
         }
-        let named = Meaning { whiteouts: Whiteouts::Names, ..Meaning::default() };
-        tree(&path("low"), &path("to"), Meaning::default()).unwrap();
+        let named = CopyRules { whiteouts: Whiteouts::Names, ..CopyRules::default() };
+        tree(&path("low"), &path("to"), CopyRules::default()).unwrap();
         tree(&path("high"), &path("to"), named).unwrap();
         let mut names = crate::sys::inode::names(std::fs::File::open(path("to")).unwrap()).unwrap();
         names.sort();
@@ -441,8 +441,8 @@ mod tests {
         set("high", "user.overlay.opaque", b"x").unwrap();
         set("high/gone", "user.overlay.whiteout", b"").unwrap();
         let is_privileged = set("high/folder", "trusted.overlay.opaque", b"y").is_ok();
-        tree(&path("low"), &path("to"), Meaning::default()).unwrap();
-        tree(&path("high"), &path("to"), Meaning::default()).unwrap();
+        tree(&path("low"), &path("to"), CopyRules::default()).unwrap();
+        tree(&path("high"), &path("to"), CopyRules::default()).unwrap();
         assert!(!path("to/gone").exists());
         assert_eq!(path("to/folder/old").exists(), !is_privileged);
     }
@@ -486,7 +486,7 @@ mod tests {
                 symlink(&secret, to.join("big")).unwrap();
             }
         };
-        while_attacked(|| tree(&from, &to, Meaning::default()).unwrap(), exchange);
+        while_attacked(|| tree(&from, &to, CopyRules::default()).unwrap(), exchange);
         assert!(to.join("big").is_symlink(), "it was not exchanged");
         assert_eq!(secret.metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(to.join("taken").metadata().unwrap().mode() & 0o777, 0o777);
@@ -514,7 +514,7 @@ mod tests {
                 }
             }
         };
-        while_attacked(|| drop(tree(&from, &to, Meaning::default())), exchange);
+        while_attacked(|| drop(tree(&from, &to, CopyRules::default())), exchange);
         assert!(names.iter().any(|name| to.join(name).is_symlink()), "none was exchanged");
         assert_eq!(secret.metadata().unwrap().nlink(), 1);
     }
@@ -526,7 +526,7 @@ mod tests {
         std::fs::create_dir_all(from.join("sub")).unwrap();
         // Not even root can make files in this folder.
         let error =
-            tree(&from, Path::new("/proc/sys"), Meaning::default()).unwrap_err().to_string();
+            tree(&from, Path::new("/proc/sys"), CopyRules::default()).unwrap_err().to_string();
         assert!(error.starts_with("cannot copy /sub: "), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use usnea::config::Limits;
-use usnea::image::extract::{Content, How, layer};
+use usnea::image::extract::{UnpackContent, UnpackRules, layer};
 use usnea::image::owners::Owners;
 use usnea::layer::whiteout::Whiteouts;
 
@@ -70,7 +70,7 @@ impl Place {
     pub fn unpack(self, bytes: &[u8]) {
         let folder = self.top.path().join("fs");
         let into = File::open(&folder).expect("a folder");
-        let how = How { owners: &Owners::Recorded, limits: &LIMITS, whiteouts: Whiteouts::default(), content: Content::default() };
+        let how = UnpackRules { owners: &Owners::Recorded, limits: &LIMITS, whiteouts: Whiteouts::default(), content: UnpackContent::default() };
         let answer = layer(bytes, bytes.len() as u64, into.as_fd(), &how);
         assert_eq!(self.look(), self.before, "something outside was touched");
         if let Ok(unpacked) = answer {

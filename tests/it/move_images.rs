@@ -7,7 +7,7 @@ use serde_json::Value;
 use usnea::config::Limits;
 use usnea::image::Reference;
 use usnea::image::compose::{self, ImageDetails, LayerWriter, ParentImage};
-use usnea::image::diff::{self, Kind};
+use usnea::image::diff::{self, ChangeKind};
 use usnea::image::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
 use usnea::image::manifest::{ManifestDocument, Platform};
 use usnea::image::owners::Owners;
@@ -428,14 +428,17 @@ fn what_changed_on_a_real_overlay_becomes_a_layer() {
     assert!(upper.join("etc/gone").metadata().expect("a whiteout").file_type().is_char_device());
     let owners = Owners::Recorded;
     let changes =
-        diff::changes(&upper.clone().into(), diff::Form::Changes, &[lower.into()], &owners)
+        diff::changes(&upper.clone().into(), diff::UpperForm::Changes, &[lower.into()], &owners)
             .expect("changes");
     let kinds = |path: &str| {
         changes.iter().find(|change| change.path == Path::new(path)).map(|change| change.kind)
     };
-    assert_eq!(kinds("/etc/name"), Some(Kind::Changed));
-    assert_eq!(kinds("/etc/gone"), Some(Kind::Deleted));
-    assert_eq!((kinds("/d/a"), kinds("/d/c")), (Some(Kind::Deleted), Some(Kind::Added)));
+    assert_eq!(kinds("/etc/name"), Some(ChangeKind::Changed));
+    assert_eq!(kinds("/etc/gone"), Some(ChangeKind::Deleted));
+    assert_eq!(
+        (kinds("/d/a"), kinds("/d/c")),
+        (Some(ChangeKind::Deleted), Some(ChangeKind::Added))
+    );
 
     commit(&place, &upper, &owners);
     place.usnea(&["export", "-o", "out.tar", "new:1"]).works();

@@ -11,7 +11,7 @@ use crate::cli::table::escape;
 use crate::container;
 use crate::container::Usnea;
 use crate::error::{Error, Result};
-use crate::image::diff::{Change, Kind};
+use crate::image::diff::{Change, ChangeKind};
 
 /// Inspect changes to files of a container
 ///
@@ -66,14 +66,16 @@ pub fn print_changes(changes: &[Change], format: Option<&Format>) -> Result<u8> 
             print_bytes(&lines)
         }
         Some(Format::Json) => {
-            let of = |kind: Kind| {
+            let of = |kind: ChangeKind| {
                 let paths = changes.iter().filter(|change| change.kind == kind);
                 paths.map(|change| change.path.to_string_lossy()).collect::<Vec<_>>()
             };
             let mut document = serde_json::Map::new();
-            for (name, kind) in
-                [("added", Kind::Added), ("changed", Kind::Changed), ("deleted", Kind::Deleted)]
-            {
+            for (name, kind) in [
+                ("added", ChangeKind::Added),
+                ("changed", ChangeKind::Changed),
+                ("deleted", ChangeKind::Deleted),
+            ] {
                 let paths = of(kind);
                 if !paths.is_empty() {
                     document.insert(name.to_owned(), json!(paths));

@@ -5,7 +5,7 @@ use crate::container::Usnea;
 use crate::container::changes_in_base;
 use crate::container::stores::{self};
 use crate::error::{Context, Error, Result};
-use crate::image::diff::{self, Change, Folder, Form};
+use crate::image::diff::{self, Change, LayerSource, UpperForm};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
 use crate::image::store::{HeldBlob, HeldLayer, ImageRecord, Store};
@@ -19,15 +19,15 @@ pub fn diff(usnea: &Usnea, text: &str, parent: Option<&str>) -> Result<Vec<Chang
     let owners = stores::owners(&base, &store);
     changes_in_base(&base, || {
         let (_held, layers) = unpacked(&store, &image, &owners)?;
-        let folders: Vec<Folder> = layers.iter().map(folder).collect();
+        let folders: Vec<LayerSource> = layers.iter().map(folder).collect();
         let Some((of, parent)) = &parent else {
             let [upper, lowers @ ..] = &folders[..] else { return Ok(Vec::new()) };
-            return diff::changes(upper, Form::Changes, lowers, &owners);
+            return diff::changes(upper, UpperForm::Changes, lowers, &owners);
         };
         let theirs = stores::owners(&base, of);
         let (_parent, below) = unpacked(of, parent, &theirs)?;
-        let owned = |layer| Folder { owners: Some(theirs.clone()), ..folder(layer) };
-        let below: Vec<Folder> = below.iter().map(owned).collect();
+        let owned = |layer| LayerSource { owners: Some(theirs.clone()), ..folder(layer) };
+        let below: Vec<LayerSource> = below.iter().map(owned).collect();
         diff::changes_of_tree(&folders, &below, &owners)
     })
     .context(|| format!("cannot compare {}", text.escape_debug()))

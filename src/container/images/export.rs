@@ -7,7 +7,7 @@ use crate::container::stores::{self};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::archive::output::ArchiveOutput;
-use crate::image::diff::{Folder, merged_tar};
+use crate::image::diff::{LayerSource, merged_tar};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
 use crate::image::store::{HeldLayer, ImageRecord, LayerClaim, Store};
@@ -25,15 +25,15 @@ pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
         };
         unpack_missing(&store, &image, &owners, &|| ())?;
         let layers = hold(&store, &image, &owners)?;
-        let folders: Vec<Folder> = layers.iter().map(folder).collect();
+        let folders: Vec<LayerSource> = layers.iter().map(folder).collect();
         merged_tar(&folders, &owners, ArchiveOutput::create(output)?)?.put()
     })
     .context(|| format!("cannot export {}", text.escape_debug()))
 }
 
 /// Returns a layer's folder, for a tar.
-pub(super) fn folder(layer: &HeldLayer) -> Folder {
-    Folder { whiteouts: layer.story.whiteouts, ..Folder::from(layer.fs.clone()) }
+pub(super) fn folder(layer: &HeldLayer) -> LayerSource {
+    LayerSource { whiteouts: layer.story.whiteouts, ..LayerSource::from(layer.fs.clone()) }
 }
 
 /// Holds the visible layers, the topmost first.

@@ -14,7 +14,7 @@ use crate::files::{self, Lock};
 use crate::image::archive::output::ArchiveOutput;
 use crate::image::compression;
 use crate::image::diff::merged_tar;
-use crate::image::extract::place::{First, Giving, OtherKind, Place, place};
+use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, OtherKind, place};
 use crate::userns::{self};
 
 /// Writes the tar of all files of the volume `text` to `output` (`-`: standard output).
@@ -40,12 +40,12 @@ pub fn import(usnea: &Usnea, text: &str, input: &Path) -> Result<()> {
             _ => Box::new(File::open(input).context(|| input.display().to_string())?),
         };
         let plain = BufReader::with_capacity(256 << 10, compression::open(packed)?);
-        let into = |_: First| {
+        let into = |_: FirstMember| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let data = rustix::fs::open(&data, flags, Mode::empty());
-            Ok(Place::In(data.context(|| data_of(text))?))
+            Ok(MemberPlace::In(data.context(|| data_of(text))?))
         };
-        place(plain, Giving::Theirs(&owners), OtherKind::Refused, into)
+        place(plain, MemberOwners::Theirs(&owners), OtherKind::Refused, into)
     };
     userns::in_base(&base, unpack).context(|| format!("cannot import into volume {text}"))
 }

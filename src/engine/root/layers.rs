@@ -15,9 +15,9 @@ use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error};
 use crate::ids::IdMaps;
 use crate::layer::whiteout::Whiteouts;
-use crate::rootfs::copy::Meaning;
+use crate::rootfs::copy::CopyRules;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
-use crate::rootfs::fuse::tree::{Ids, Layers, NAMES, Reading};
+use crate::rootfs::fuse::tree::{NAMES, OverlayLayers, OverlayRules, ShownIds};
 use crate::spec::{Stacking, StorageDriver};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::process;
@@ -48,7 +48,7 @@ pub fn make_root(
         return make(mount);
     }
     let Stacking { records, whiteouts, .. } = *stacking;
-    let meaning = Meaning { records, whiteouts, shown: None };
+    let meaning = CopyRules { records, whiteouts, shown: None };
     let copied = || {
         let lowers = Lowers::hold(lowers, *stacking)?;
         copied(LayerStack { lowers: lowers.paths(), upper: Some(upper) }, meaning)
@@ -92,7 +92,9 @@ pub fn stacked(
         StorageDriver::Overlay => {
             overlaid(stack, plan.owner_of_layers(idmapped), flags, mount.attributes)
         }
-        StorageDriver::Copy => copied(stack, Meaning { records, whiteouts, shown: shown.as_ref() }),
+        StorageDriver::Copy => {
+            copied(stack, CopyRules { records, whiteouts, shown: shown.as_ref() })
+        }
         StorageDriver::Fuse => {
             let served = served(stack, *stacking, shown, flags, mount.attributes)?;
             servers.push(served.server);
@@ -112,7 +114,7 @@ pub fn is_copied(work: &Path) -> bool {
 }
 
 /// Copies all layers into the writable one. `meaning`: how owners and whiteouts on disk are read.
-fn copied(stack: LayerStack<'_>, meaning: Meaning<'_>) -> StepResult<OwnedFd> {
+fn copied(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
         return Err(said(Error::new("layers are copied into a writable one, and there is none")));
     };
@@ -134,7 +136,7 @@ fn overlaid(
     flags: &[String],
     attributes: Attributes,
 ) -> StepResult<OwnedFd> {
-    cover(stack, Meaning::default())?;
+    cover(stack, CopyRules::default())?;
     let overlay = mount::Overlay {
         lowers: stack.lowers.iter().map(PathBuf::as_path).collect(),
         upper: stack.upper.map(|(upper, work)| (upper.as_path(), work.as_path())),
@@ -154,28 +156,32 @@ fn served(
     flags: &[String],
     attributes: Attributes,
 ) -> StepResult<Served> {
-    cover(stack, Meaning { records, ..Meaning::default() })?;
+    cover(stack, CopyRules { records, ..CopyRules::default() })?;
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).on(|| path.to_string_lossy())
     };
     let upper = stack.upper.map(|(upper, work)| Ok::<_, StepError>((open(upper)?, open(work)?)));
-    let layers = Layers {
+    let layers = OverlayLayers {
         lowers: stack.lowers.iter().map(|path| open(path)).collect::<StepResult<_>>()?,
         upper: upper.transpose()?,
     };
     let thrown_away = flags.iter().any(|flag| flag == VOLATILE);
     let whiteout_names = whiteouts == Whiteouts::Names;
-    let reading = Reading {
-        ids: Ids(shown),
+    let reading = OverlayRules {
+        ids: ShownIds(shown),
         records,
         real_lowers: flags.iter().filter(|flag| *flag == WRITTEN_FIRST).count(),
         thrown_away,
         whiteout_names,
-        ..Reading::default()
+        ..OverlayRules::default()
     };
-    let options =
-        fuse::Options { reading, attributes, source: "overlay".into(), ..fuse::Options::default() };
+    let options = fuse::ServerOptions {
+        reading,
+        attributes,
+        source: "overlay".into(),
+        ..fuse::ServerOptions::default()
+    };
     fuse::start(layers, options).map_err(said)
 }
 
@@ -190,7 +196,7 @@ fn is_a_strangers(folder: &Path) -> bool {
 }
 
 /// Gives the upper folder the mode and owner of the topmost lower one: the merged root shows the upper folder's.
-fn cover(stack: LayerStack<'_>, meaning: Meaning<'_>) -> StepResult {
+fn cover(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult {
     let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
         return Ok(());
     };

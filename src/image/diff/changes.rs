@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::layers::{Entry, Folder, Layers, Merged};
-use super::node::{Found, Node};
+use super::layers::{LayerSource, LayerTree, TreeEntry, TreeFolder};
+use super::node::{FoundNode, LayerNode};
 use crate::error::{Context, Result};
 use crate::image::owners::{FileType, Owners};
 
 /// Kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ChangeKind {
     /// The lower tree has no such file.
     Added,
     /// The lower tree has the file; the file itself, or one in it, differs.
@@ -25,12 +25,12 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Kind of the change.
-    pub kind: Kind,
+    pub kind: ChangeKind,
     /// Absolute path in the container.
     pub path: PathBuf,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ChangeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Added => "A",
@@ -48,7 +48,7 @@ impl fmt::Display for Change {
 
 /// Content of a writable layer's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum UpperForm {
     /// Changes only: overlayfs merges the rest.
     Changes,
     /// The whole tree, copied from the layers below.
@@ -59,9 +59,9 @@ pub enum Form {
 /// before their content; both are sorted. A folder counts as changed if its content, owner, mode or time differs. In a
 /// whole tree a file also counts as changed if its size differs; contents are not compared.
 pub fn changes(
-    upper: &Folder,
-    form: Form,
-    lowers: &[Folder],
+    upper: &LayerSource,
+    form: UpperForm,
+    lowers: &[LayerSource],
     owners: &Owners,
 ) -> Result<Vec<Change>> {
     changes_of_stack(std::slice::from_ref(upper), form, lowers, owners)
@@ -69,43 +69,46 @@ pub fn changes(
 
 /// [`changes`] for a whole tree of several layers, topmost first.
 pub fn changes_of_tree(
-    uppers: &[Folder],
-    lowers: &[Folder],
+    uppers: &[LayerSource],
+    lowers: &[LayerSource],
     owners: &Owners,
 ) -> Result<Vec<Change>> {
-    changes_of_stack(uppers, Form::Whole, lowers, owners)
+    changes_of_stack(uppers, UpperForm::Whole, lowers, owners)
 }
 
 fn changes_of_stack(
-    uppers: &[Folder],
-    form: Form,
-    lowers: &[Folder],
+    uppers: &[LayerSource],
+    form: UpperForm,
+    lowers: &[LayerSource],
     owners: &Owners,
 ) -> Result<Vec<Change>> {
-    let walk =
-        Walk { upper: Layers::open(uppers, owners)?, lowers: Layers::open(lowers, owners)?, form };
+    let walk = ChangeWalk {
+        upper: LayerTree::open(uppers, owners)?,
+        lowers: LayerTree::open(lowers, owners)?,
+        form,
+    };
     let mut found = Vec::new();
     let (root, lower) = (walk.upper.root()?, walk.lowers.root()?);
-    walk.folder(&root, Some(&lower), form == Form::Whole, &mut found)?;
+    walk.folder(&root, Some(&lower), form == UpperForm::Whole, &mut found)?;
     Ok(found)
 }
 
-struct Walk {
-    form: Form,
-    upper: Layers,
-    lowers: Layers,
+struct ChangeWalk {
+    form: UpperForm,
+    upper: LayerTree,
+    lowers: LayerTree,
 }
 
-impl Walk {
+impl ChangeWalk {
     /// Compares a folder. `lower`: the folder of the same path below. `is_hidden`: its content is hidden.
     fn folder(
         &self,
-        upper: &Merged,
-        lower: Option<&Merged>,
+        upper: &TreeFolder,
+        lower: Option<&TreeFolder>,
         is_hidden: bool,
         found: &mut Vec<Change>,
     ) -> Result<()> {
-        let mut entries: BTreeMap<OsString, Option<Entry>> =
+        let mut entries: BTreeMap<OsString, Option<TreeEntry>> =
             self.upper.list(upper)?.into_iter().collect();
         if let (true, Some(lower)) = (is_hidden, lower) {
             for (name, _) in self.lowers.list(lower)? {
@@ -122,7 +125,7 @@ impl Walk {
                     self.entry(upper, &entry, below, is_hidden, found, path)?;
                 }
                 // A whiteout, or a file hidden by an opaque folder.
-                (None, Some(_)) => found.push(Change { kind: Kind::Deleted, path }),
+                (None, Some(_)) => found.push(Change { kind: ChangeKind::Deleted, path }),
                 (None, None) => {}
             }
         }
@@ -132,23 +135,23 @@ impl Walk {
     /// Compares an entry. `below`: the lower tree's entry of that name, with its folder.
     fn entry(
         &self,
-        upper: &Merged,
-        entry: &Entry,
-        below: Option<(&Merged, &Entry)>,
+        upper: &TreeFolder,
+        entry: &TreeEntry,
+        below: Option<(&TreeFolder, &TreeEntry)>,
         is_hidden: bool,
         found: &mut Vec<Change>,
         path: PathBuf,
     ) -> Result<()> {
         let of = || path.display().to_string();
-        let Some(Found::Node(node)) = self.upper.look(upper, entry).context(of)? else {
+        let Some(FoundNode::Node(node)) = self.upper.look(upper, entry).context(of)? else {
             return Ok(());
         };
-        let kind = if below.is_some() { Kind::Changed } else { Kind::Added };
+        let kind = if below.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
         found.push(Change { kind, path: path.clone() });
         let Some(folder) = &entry.folder else {
-            if self.form == Form::Whole
+            if self.form == UpperForm::Whole
                 && let Some((lower, below)) = below
-                && let Some(Found::Node(old)) = self.lowers.look(lower, below).context(of)?
+                && let Some(FoundNode::Node(old)) = self.lowers.look(lower, below).context(of)?
                 && is_same(&node, &old)
             {
                 found.pop();
@@ -160,7 +163,7 @@ impl Walk {
         self.folder(folder, below_folder, is_hidden || node.is_opaque, found)?;
         if let (Some((lower, below)), Some(_)) = (below, below_folder)
             && count == found.len()
-            && let Some(Found::Node(old)) = self.lowers.look(lower, below).context(of)?
+            && let Some(FoundNode::Node(old)) = self.lowers.look(lower, below).context(of)?
             && is_same(&node, &old)
         {
             // Copied up on the way to a file that did not change.
@@ -170,11 +173,11 @@ impl Walk {
     }
 }
 
-fn is_same(one: &Node, other: &Node) -> bool {
-    let is_folder = |node: &Node| node.file_type == FileType::Folder;
+fn is_same(one: &LayerNode, other: &LayerNode) -> bool {
+    let is_folder = |node: &LayerNode| node.file_type == FileType::Folder;
     // A folder's own size is meaningless.
-    let size = |node: &Node| if is_folder(node) { 0 } else { node.size };
-    let facts = |node: &Node| (node.mode, node.uid, node.gid, node.mtime, size(node));
+    let size = |node: &LayerNode| if is_folder(node) { 0 } else { node.size };
+    let facts = |node: &LayerNode| (node.mode, node.uid, node.gid, node.mtime, size(node));
     facts(one) == facts(other)
         && one.file_type == other.file_type
         && one.target == other.target

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::node::{self, Found, Whose};
+use super::node::{self, FoundNode, NodeRules};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
@@ -22,7 +22,7 @@ use crate::sys::inode;
 
 /// A layer's folder, and settings for reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder {
+pub struct LayerSource {
     /// Path of the folder.
     pub path: PathBuf,
     /// Maps from the IDs on disk (`outside`) to the container's IDs (`inside`). `None`: the IDs are the same.
@@ -37,7 +37,7 @@ pub struct Folder {
     pub is_written: bool,
 }
 
-impl From<PathBuf> for Folder {
+impl From<PathBuf> for LayerSource {
     fn from(path: PathBuf) -> Self {
         Self {
             path,
@@ -51,11 +51,11 @@ impl From<PathBuf> for Folder {
 }
 
 /// The opened layers, topmost first.
-pub struct Layers {
-    roots: Vec<Root>,
+pub struct LayerTree {
+    roots: Vec<TreeRoot>,
 }
 
-struct Root {
+struct TreeRoot {
     folder: DiskFolder,
     /// The folder as a layer; `None`: a whole tree, without marks.
     layer: Option<Layer>,
@@ -65,9 +65,9 @@ struct Root {
     is_written: bool,
 }
 
-impl Root {
-    fn open(folder: &Folder, others: &Owners) -> Result<Self> {
-        let Folder { path, shown, whiteouts, owners, places, is_written } = folder;
+impl TreeRoot {
+    fn open(folder: &LayerSource, others: &Owners) -> Result<Self> {
+        let LayerSource { path, shown, whiteouts, owners, places, is_written } = folder;
         let root = File::open(path).context(|| format!("cannot open {}", path.display()))?;
         let folder = DiskFolder::from(OwnedFd::from(root));
         let layer = Some(Layer { root: folder.clone(), whiteouts: *whiteouts });
@@ -100,7 +100,7 @@ impl Root {
 
 /// A folder of the merged tree.
 #[derive(Clone, Debug)]
-pub struct Merged {
+pub struct TreeFolder {
     /// Path from the root on; empty for the root.
     pub path: PathBuf,
     layers: Vec<usize>,
@@ -108,34 +108,34 @@ pub struct Merged {
 
 /// An entry of a folder of the tree.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct TreeEntry {
     /// Name of the entry.
     pub name: OsString,
     /// The entry as a folder; `None`: not a folder.
-    pub folder: Option<Merged>,
+    pub folder: Option<TreeFolder>,
     // Topmost layer that has the entry.
     layer: usize,
 }
 
 // State of a name during the search from the top layer down.
-struct Slot {
+struct NameSlot {
     layers: Vec<usize>,
     is_folder: bool,
     // True while the layers below can still contribute.
     is_open: bool,
 }
 
-impl Layers {
+impl LayerTree {
     /// Opens the folders, topmost first.
-    pub fn open(folders: &[Folder], owners: &Owners) -> Result<Self> {
-        let open = |folder| Root::open(folder, owners);
+    pub fn open(folders: &[LayerSource], owners: &Owners) -> Result<Self> {
+        let open = |folder| TreeRoot::open(folder, owners);
         Ok(Self { roots: folders.iter().map(open).collect::<Result<_>>()? })
     }
 
     /// Wraps the single folder of a whole tree, without whiteouts. `None`: no folder at all.
     pub fn of(root: Option<OwnedFd>, owners: &Owners) -> Self {
         let owners = owners.clone();
-        let make = |fd: OwnedFd| Root {
+        let make = |fd: OwnedFd| TreeRoot {
             folder: fd.into(),
             layer: None,
             shown: None,
@@ -147,7 +147,7 @@ impl Layers {
     }
 
     /// The root of the tree.
-    pub fn root(&self) -> Result<Merged> {
+    pub fn root(&self) -> Result<TreeFolder> {
         let mut layers = Vec::new();
         for (layer, root) in self.roots.iter().enumerate() {
             layers.push(layer);
@@ -157,10 +157,10 @@ impl Layers {
                 break;
             }
         }
-        Ok(Merged { path: PathBuf::new(), layers })
+        Ok(TreeFolder { path: PathBuf::new(), layers })
     }
 
-    fn folder_of(&self, layer: usize, path: &Path) -> Result<Option<(&Root, DiskFolder)>> {
+    fn folder_of(&self, layer: usize, path: &Path) -> Result<Option<(&TreeRoot, DiskFolder)>> {
         let Some(root) = self.roots.get(layer) else { return Ok(None) };
         let folder = node::folder(&root.folder, path);
         let folder = folder.context(|| format!("/{}", path.display()))?;
@@ -168,8 +168,8 @@ impl Layers {
     }
 
     /// Lists a folder, sorted by the bytes of the names. `None`: only a whiteout of the name exists.
-    pub fn list(&self, folder: &Merged) -> Result<Vec<(OsString, Option<Entry>)>> {
-        let mut slots: BTreeMap<OsString, Slot> = BTreeMap::new();
+    pub fn list(&self, folder: &TreeFolder) -> Result<Vec<(OsString, Option<TreeEntry>)>> {
+        let mut slots: BTreeMap<OsString, NameSlot> = BTreeMap::new();
         for &layer in &folder.layers {
             let Some((root, here)) = self.folder_of(layer, &folder.path)? else { continue };
             let names = inode::names(&here);
@@ -190,13 +190,14 @@ impl Layers {
                 }
             }
         }
-        let entry = |(name, slot): (OsString, Slot)| (name.clone(), slot.entry(name, &folder.path));
+        let entry =
+            |(name, slot): (OsString, NameSlot)| (name.clone(), slot.entry(name, &folder.path));
         Ok(slots.into_iter().map(entry).collect())
     }
 
     /// Finds `name` in a folder.
-    pub fn child(&self, folder: &Merged, name: &OsStr) -> Result<Option<Entry>> {
-        let mut slot = Slot::default();
+    pub fn child(&self, folder: &TreeFolder, name: &OsStr) -> Result<Option<TreeEntry>> {
+        let mut slot = NameSlot::default();
         for &layer in &folder.layers {
             if !slot.is_open {
                 break;
@@ -211,11 +212,11 @@ impl Layers {
     }
 
     /// Reads the file of an entry, from the topmost layer that has it.
-    pub fn look(&self, folder: &Merged, entry: &Entry) -> Result<Option<Found>> {
+    pub fn look(&self, folder: &TreeFolder, entry: &TreeEntry) -> Result<Option<FoundNode>> {
         let Some((root, here)) = self.folder_of(entry.layer, &folder.path)? else {
             return Ok(None);
         };
-        let whose = Whose {
+        let whose = NodeRules {
             owners: &root.owners,
             shown: root.shown.as_ref(),
             layer: root.layer.as_ref(),
@@ -225,26 +226,26 @@ impl Layers {
     }
 
     /// True if the entry only serves as a mount point: an empty file at one of the layer's `places`.
-    pub fn is_place(&self, folder: &Merged, entry: &Entry) -> Result<bool> {
+    pub fn is_place(&self, folder: &TreeFolder, entry: &TreeEntry) -> Result<bool> {
         let places = self.roots.get(entry.layer).map_or(&[][..], |root| root.places);
         let path = folder.path.join(&entry.name);
         if !places.iter().any(|place| Path::new(place) == path) {
             return Ok(false);
         }
         Ok(match self.look(folder, entry)? {
-            Some(Found::Node(node)) => node.file_type == FileType::File && node.size == 0,
+            Some(FoundNode::Node(node)) => node.file_type == FileType::File && node.size == 0,
             _ => false,
         })
     }
 }
 
-impl Default for Slot {
+impl Default for NameSlot {
     fn default() -> Self {
         Self { layers: Vec::new(), is_folder: false, is_open: true }
     }
 }
 
-impl Slot {
+impl NameSlot {
     /// Adds the meaning of the name in a further layer.
     fn add(&mut self, layer: usize, entry: &LayerEntry) {
         match entry {
@@ -265,10 +266,10 @@ impl Slot {
         }
     }
 
-    fn entry(self, name: OsString, parent: &Path) -> Option<Entry> {
+    fn entry(self, name: OsString, parent: &Path) -> Option<TreeEntry> {
         let layer = *self.layers.first()?;
         let path = parent.join(&name);
-        let folder = self.is_folder.then_some(Merged { path, layers: self.layers });
-        Some(Entry { name, folder, layer })
+        let folder = self.is_folder.then_some(TreeFolder { path, layers: self.layers });
+        Some(TreeEntry { name, folder, layer })
     }
 }

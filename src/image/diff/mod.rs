@@ -18,10 +18,10 @@ mod layers;
 mod node;
 mod tree;
 
-pub use changes::{Change, Form, Kind, changes, changes_of_tree};
-pub use layers::Folder;
+pub use changes::{Change, ChangeKind, UpperForm, changes, changes_of_tree};
+pub use layers::LayerSource;
 pub use node::LastLink;
-pub use tree::{Part, changes_tar, layer_tar, merged_tar, part_tar};
+pub use tree::{TarPart, changes_tar, layer_tar, merged_tar, part_tar};
 
 #[cfg(test)]
 mod tests;

@@ -19,15 +19,15 @@ use crate::layer::{Below, DiskFolder, Layer, LayerFolder};
 use crate::sys::inroot::{self, Symlinks};
 
 /// Result of the lookup of a name.
-pub enum Found {
+pub enum FoundNode {
     /// A whiteout: hides the name in the layers below.
     Whiteout,
     /// A file.
-    Node(Node),
+    Node(LayerNode),
 }
 
 /// A file of any kind.
-pub struct Node {
+pub struct LayerNode {
     /// Kind of the file.
     pub file_type: FileType,
     /// Permissions with setuid, setgid and sticky.
@@ -58,7 +58,7 @@ pub struct Node {
 
 /// Settings for reading owners and marks from disk.
 #[derive(Clone, Copy)]
-pub struct Whose<'a> {
+pub struct NodeRules<'a> {
     /// Form in which owners are stored.
     pub owners: &'a Owners,
     /// Maps from the IDs on disk to the container's IDs.
@@ -69,7 +69,7 @@ pub struct Whose<'a> {
     pub is_written: bool,
 }
 
-impl Whose<'_> {
+impl NodeRules<'_> {
     /// The container's IDs of a file. An ID outside the maps stays unchanged.
     fn ids(&self, stat: &Stat) -> (u32, u32) {
         if *self.owners == Owners::Shared {
@@ -95,7 +95,7 @@ pub fn folder(root: impl AsFd, path: &Path) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Reads the file `name` in `folder`. `None`: no such file.
-pub fn look(folder: &DiskFolder, name: &OsStr, whose: Whose<'_>) -> Result<Option<Found>> {
+pub fn look(folder: &DiskFolder, name: &OsStr, whose: NodeRules<'_>) -> Result<Option<FoundNode>> {
     let stat = match folder.stat(name) {
         Err(Errno::NOENT) => return Ok(None),
         answer => answer?,
@@ -103,15 +103,15 @@ pub fn look(folder: &DiskFolder, name: &OsStr, whose: Whose<'_>) -> Result<Optio
     if let Some(layer) = whose.layer
         && layer.is_whiteout(folder, name, &stat)?
     {
-        return Ok(Some(Found::Whiteout));
+        return Ok(Some(FoundNode::Whiteout));
     }
-    let mut node = Node::of(&stat, whose)?;
+    let mut node = LayerNode::of(&stat, whose)?;
     match node.file_type {
         FileType::Symlink => node.target = OsString::from_vec(folder.read_link(name)?),
         FileType::File | FileType::Folder => {
             let kind = node.file_type;
             let file = folder.open_file(name)?;
-            node = Node::of(&rustix::fs::fstat(&file)?, whose)?;
+            node = LayerNode::of(&rustix::fs::fstat(&file)?, whose)?;
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
@@ -124,7 +124,7 @@ pub fn look(folder: &DiskFolder, name: &OsStr, whose: Whose<'_>) -> Result<Optio
         }
         _ => {}
     }
-    Ok(Some(Found::Node(node)))
+    Ok(Some(FoundNode::Node(node)))
 }
 
 /// Treatment of a symbolic link as the last name of a path.
@@ -141,11 +141,11 @@ pub fn open(
     root: impl AsFd,
     path: &Path,
     last: LastLink,
-    whose: Whose<'_>,
-) -> Result<(Node, Option<OwnedFd>)> {
+    whose: NodeRules<'_>,
+) -> Result<(LayerNode, Option<OwnedFd>)> {
     let no_follow = if last == LastLink::Taken { OFlags::NOFOLLOW } else { OFlags::empty() };
     let there = inroot::open(&root, path, OFlags::PATH | no_follow, Symlinks::Follow)?;
-    let mut node = Node::of(&rustix::fs::fstat(&there)?, whose)?;
+    let mut node = LayerNode::of(&rustix::fs::fstat(&there)?, whose)?;
     match node.file_type {
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(&there, "", Vec::new())?;
@@ -156,8 +156,9 @@ pub fn open(
             // may have become a FIFO meanwhile.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | no_follow;
             let file = inroot::open(&root, path, flags, Symlinks::Follow)?;
-            let kind = std::mem::replace(&mut node, Node::of(&rustix::fs::fstat(&file)?, whose)?)
-                .file_type;
+            let kind =
+                std::mem::replace(&mut node, LayerNode::of(&rustix::fs::fstat(&file)?, whose)?)
+                    .file_type;
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
@@ -172,8 +173,8 @@ pub fn open(
     Ok((node, None))
 }
 
-impl Node {
-    fn of(stat: &Stat, whose: Whose<'_>) -> Result<Self> {
+impl LayerNode {
+    fn of(stat: &Stat, whose: NodeRules<'_>) -> Result<Self> {
         let (uid, gid) = whose.ids(stat);
         let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let file_type = match OnDisk::from_raw_mode(stat.st_mode) {
@@ -213,7 +214,7 @@ impl Node {
         Err(Error::new(text).hint("remove or shorten it in the container"))
     }
 
-    fn read_xattrs(&mut self, file: &OwnedFd, whose: Whose<'_>) -> Result<()> {
+    fn read_xattrs(&mut self, file: &OwnedFd, whose: NodeRules<'_>) -> Result<()> {
         let list = xattr_names(file)?;
         for name in list.split_inclusive(|byte| *byte == 0) {
             let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
@@ -257,7 +258,7 @@ impl Node {
     /// a setuid root program by writing a record. With a single ID any process of the container can write any record,
     /// but a real setuid bit comes only from chmod(2). So in a container's layer setuid and setgid count only if the
     /// disk has the bit too. A file copied up from an image may lack the bit, and then loses it.
-    fn be(&mut self, stat: OverrideStat, whose: Whose<'_>) {
+    fn be(&mut self, stat: OverrideStat, whose: NodeRules<'_>) {
         if matches!(whose.owners, Owners::Mapped(_)) && whose.owners.has(stat.uid, stat.gid) {
             return;
         }

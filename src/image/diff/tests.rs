@@ -27,7 +27,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn layers(&self, names: &[&str]) -> Vec<Folder> {
+    fn layers(&self, names: &[&str]) -> Vec<LayerSource> {
         names.iter().map(|name| self.path(name).into()).collect()
     }
 
@@ -69,7 +69,7 @@ impl Place {
     fn changes(&self, upper: &str, lowers: &[&str]) -> Vec<String> {
         let found = changes(
             &self.path(upper).into(),
-            Form::Changes,
+            UpperForm::Changes,
             &self.layers(lowers),
             &Owners::Recorded,
         )
@@ -142,11 +142,12 @@ fn whiteouts_by_name_say_the_same_as_devices_do() {
     let marks = [".wh.gone", "e/.wh.in", "d/.wh..wh..opq"];
     marks.iter().for_each(|mark| drop(place.file(&format!("names/{mark}"), "")));
     place.same_times();
-    let folder = |name: &str, whiteouts| Folder { whiteouts, ..place.path(name).into() };
+    let folder = |name: &str, whiteouts| LayerSource { whiteouts, ..place.path(name).into() };
     let both = [folder("devices", Whiteouts::Overlay), folder("names", Whiteouts::Names)];
     let owners = Owners::Recorded;
     let [devices, names] = both.map(|upper| {
-        let changes = changes(&upper, Form::Changes, &place.layers(&["low"]), &owners).unwrap();
+        let changes =
+            changes(&upper, UpperForm::Changes, &place.layers(&["low"]), &owners).unwrap();
         let layer = layer_tar(&upper, &owners, Vec::new()).unwrap();
         let low = place.path("low").into();
         let merged = merged_tar(&[upper, low], &owners, Vec::new()).unwrap();
@@ -175,11 +176,12 @@ fn files_beside_the_whiteout_of_their_name_are_the_layer_s_own() {
         place.file(&format!("names/.wh.{name}"), "");
     }
     place.same_times();
-    let folder = |name: &str, whiteouts| Folder { whiteouts, ..place.path(name).into() };
+    let folder = |name: &str, whiteouts| LayerSource { whiteouts, ..place.path(name).into() };
     let both = [folder("devices", Whiteouts::Overlay), folder("names", Whiteouts::Names)];
     let owners = Owners::Recorded;
     let [devices, names] = both.map(|upper| {
-        let changes = changes(&upper, Form::Changes, &place.layers(&["low"]), &owners).unwrap();
+        let changes =
+            changes(&upper, UpperForm::Changes, &place.layers(&["low"]), &owners).unwrap();
         let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
         let layer = layer_tar(&upper, &owners, Vec::new()).unwrap();
         let merged = merged_tar(&[upper, place.path("low").into()], &owners, Vec::new()).unwrap();
@@ -199,7 +201,7 @@ fn attributes_of_overlayfs_mean_nothing_in_a_copied_tree() {
     place.opaque("up/d");
     place.same_times();
     let (upper, owners) = (place.path("up").into(), Owners::Recorded);
-    let changed = changes(&upper, Form::Whole, &place.layers(&["low"]), &owners).unwrap();
+    let changed = changes(&upper, UpperForm::Whole, &place.layers(&["low"]), &owners).unwrap();
     let tar = changes_tar(&upper, &changed, &owners, Vec::new()).unwrap();
     let names: Vec<_> =
         place.list(&tar).iter().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect();
@@ -214,9 +216,9 @@ fn a_copy_with_other_ids_has_the_image_s_owners() {
     let metadata = place.path("up/file").metadata().unwrap();
     let line = |id| vec![IdMap::new(7, id, 1)];
     let shown = IdMaps { uids: line(metadata.uid()), gids: line(metadata.gid()) };
-    let upper = Folder { shown: Some(shown), ..place.path("up").into() };
+    let upper = LayerSource { shown: Some(shown), ..place.path("up").into() };
     let owners = Owners::Recorded;
-    let changed = changes(&upper, Form::Whole, &[], &owners).unwrap();
+    let changed = changes(&upper, UpperForm::Whole, &[], &owners).unwrap();
     for tar in [
         layer_tar(&upper, &owners, Vec::new()),
         changes_tar(&upper, &changed, &owners, Vec::new()),
@@ -375,7 +377,7 @@ fn what_anybody_in_a_container_can_set_hides_no_file() {
     place.whiteout("part/device");
     place.same_times();
     let root = fs::File::open(place.path("part")).unwrap();
-    let part = Part { path: Path::new("."), last: LastLink::Followed, name: ".".as_ref() };
+    let part = TarPart { path: Path::new("."), last: LastLink::Followed, name: ".".as_ref() };
     let listed = place.list(&part_tar(&root, &part, &Owners::Recorded, Vec::new()).unwrap());
     assert_eq!(listed.len(), 3, "{listed:?}");
 }
@@ -389,8 +391,8 @@ fn setuid_that_is_in_an_attribute_alone_is_of_an_image_or_of_nobody() {
     fs::set_permissions(&given, fs::Permissions::from_mode(0o6755)).unwrap();
     set(&given, name, b"0:5:6755");
     place.same_times();
-    let image = Folder::from(place.path("up"));
-    let written = Folder { is_written: true, ..image.clone() };
+    let image = LayerSource::from(place.path("up"));
+    let written = LayerSource { is_written: true, ..image.clone() };
     for (folder, forged) in [(image, "-rwsr-xr-x 0/0"), (written, "-rwxr-xr-x 0/0")] {
         let listed = place.list(&layer_tar(&folder, &Owners::Recorded, Vec::new()).unwrap());
         assert!(listed.iter().any(|line| line.starts_with(forged)), "{listed:?}");
@@ -540,7 +542,7 @@ proptest! {
             made.push(layer);
         }
         place.same_times();
-        let folders: Vec<Folder> = (0..layers.len()).rev().map(|number| place.path(&format!("l{number}")).into()).collect();
+        let folders: Vec<LayerSource> = (0..layers.len()).rev().map(|number| place.path(&format!("l{number}")).into()).collect();
         let tar = merged_tar(&folders, &Owners::Recorded, Vec::new()).unwrap();
         let out = place.dir("out");
         fs::write(place.path("m.tar"), tar).unwrap();

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use tar_core::builder::EntryBuilder;
 use tar_core::{EntryType, HeaderError};
 
-use super::changes::{Change, Kind};
-use super::layers::{Entry, Folder, Layers, Merged};
-use super::node::{self, Found, LastLink, Node, Whose, bytes};
+use super::changes::{Change, ChangeKind};
+use super::layers::{LayerSource, LayerTree, TreeEntry, TreeFolder};
+use super::node::{self, FoundNode, LastLink, LayerNode, NodeRules, bytes};
 use crate::error::{Context, Error, Result};
 use crate::image::archive::output::TarWriter;
 use crate::image::owners::{FileType, Owners};
@@ -22,33 +22,33 @@ use crate::layer::whiteout::{self, WhiteoutName};
 
 /// Writes the layer's tar of the writable layer in the folder `upper`, without sockets. Returns the writer. Errors: a
 /// file with the name of a whiteout, a file that changes meanwhile, an unreadable file.
-pub fn layer_tar<W: Write>(upper: &Folder, owners: &Owners, writer: W) -> Result<W> {
-    write_tree(Layers::open(std::slice::from_ref(upper), owners)?, Form::Layer, writer)
+pub fn layer_tar<W: Write>(upper: &LayerSource, owners: &Owners, writer: W) -> Result<W> {
+    write_tree(LayerTree::open(std::slice::from_ref(upper), owners)?, TarForm::Layer, writer)
 }
 
 /// Writes the layer's tar of these changes of a tree in the folder `upper` ([`super::Form::Whole`]).
 pub fn changes_tar<W: Write>(
-    upper: &Folder,
+    upper: &LayerSource,
     changes: &[Change],
     owners: &Owners,
     writer: W,
 ) -> Result<W> {
     let root = File::open(&upper.path).context(|| upper.path.display().to_string())?;
-    let whose = Whose { owners, shown: upper.shown.as_ref(), layer: None, is_written: false };
+    let whose = NodeRules { owners, shown: upper.shown.as_ref(), layer: None, is_written: false };
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
-    let layers = Layers::of(None, owners);
-    let mut tree = Tree { tar, layers, form: Form::Layer, links, prefix: PathBuf::new() };
+    let layers = LayerTree::of(None, owners);
+    let mut tree = TreeWriter { tar, layers, form: TarForm::Layer, links, prefix: PathBuf::new() };
     for change in changes {
         let path = change.path.strip_prefix("/").unwrap_or(&change.path);
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { continue };
         let mut write = || -> Result<()> {
-            if change.kind == Kind::Deleted {
+            if change.kind == ChangeKind::Deleted {
                 return tree.gone(above, name);
             }
             let folder = node::folder(&root, above)?;
             let look = |folder: OwnedFd| node::look(&folder.into(), name, whose);
             match folder.map(look).transpose()?.flatten() {
-                Some(Found::Node(node)) => tree.node(path, node),
+                Some(FoundNode::Node(node)) => tree.node(path, node),
                 _ => Err(went()),
             }
         };
@@ -64,15 +64,15 @@ fn went() -> Error {
 
 /// Writes a tar of the merged tree of the layers in `folders` (topmost first), without sockets. Returns the writer.
 /// Errors: a file that changes meanwhile, or is unreadable.
-pub fn merged_tar<W: Write>(folders: &[Folder], owners: &Owners, writer: W) -> Result<W> {
-    write_tree(Layers::open(folders, owners)?, Form::Whole, writer)
+pub fn merged_tar<W: Write>(folders: &[LayerSource], owners: &Owners, writer: W) -> Result<W> {
+    write_tree(LayerTree::open(folders, owners)?, TarForm::Whole, writer)
 }
 
 /// Writes a tar of a part of the tree below `root`: one member called `name` and, for a folder, all its content. Links
 /// on the way stay inside the root; sockets are left out. Errors: missing, or unreadable.
 pub fn part_tar<W: Write>(
     root: impl AsFd,
-    part: &Part<'_>,
+    part: &TarPart<'_>,
     owners: &Owners,
     writer: W,
 ) -> Result<W> {
@@ -80,13 +80,13 @@ pub fn part_tar<W: Write>(
         root,
         part.path,
         part.last,
-        Whose { owners, shown: None, layer: None, is_written: false },
+        NodeRules { owners, shown: None, layer: None, is_written: false },
     )?;
-    let layers = Layers::of(folder, owners);
+    let layers = LayerTree::of(folder, owners);
     let root = layers.root()?;
     let prefix = PathBuf::from(part.name);
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
-    let mut tree = Tree { tar, layers, form: Form::Whole, links, prefix };
+    let mut tree = TreeWriter { tar, layers, form: TarForm::Whole, links, prefix };
     let is_folder = node.file_type == FileType::Folder;
     tree.node(Path::new(""), node)?;
     if is_folder {
@@ -97,7 +97,7 @@ pub fn part_tar<W: Write>(
 
 /// The part that [`part_tar`] writes.
 #[derive(Clone, Copy, Debug)]
-pub struct Part<'a> {
+pub struct TarPart<'a> {
     /// Path below the root.
     pub path: &'a Path,
     /// Treatment of a symbolic link as the last name.
@@ -107,33 +107,33 @@ pub struct Part<'a> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum TarForm {
     /// A layer, with whiteouts for the layers below.
     Layer,
     /// A whole tree, without whiteouts.
     Whole,
 }
 
-fn write_tree<W: Write>(layers: Layers, form: Form, writer: W) -> Result<W> {
+fn write_tree<W: Write>(layers: LayerTree, form: TarForm, writer: W) -> Result<W> {
     let root = layers.root()?;
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
-    let mut tree = Tree { tar, layers, form, links, prefix: PathBuf::new() };
+    let mut tree = TreeWriter { tar, layers, form, links, prefix: PathBuf::new() };
     tree.folder(&root)?;
     tree.tar.finish().context(|| "cannot write the archive")
 }
 
-struct Tree<W> {
+struct TreeWriter<W> {
     tar: TarWriter<W>,
-    layers: Layers,
-    form: Form,
+    layers: LayerTree,
+    form: TarForm,
     // Files with several names, and the first name of each.
     links: HashMap<(u64, u64), PathBuf>,
     // Prefix of all names.
     prefix: PathBuf,
 }
 
-impl<W: Write> Tree<W> {
-    fn folder(&mut self, folder: &Merged) -> Result<()> {
+impl<W: Write> TreeWriter<W> {
+    fn folder(&mut self, folder: &TreeFolder) -> Result<()> {
         for (name, entry) in self.layers.list(folder)? {
             let path = folder.path.join(&name);
             let written = match &entry {
@@ -149,31 +149,31 @@ impl<W: Write> Tree<W> {
         Ok(())
     }
 
-    fn entry(&mut self, folder: &Merged, entry: &Entry, path: &Path) -> Result<()> {
-        if self.form == Form::Layer && WhiteoutName::parse(&entry.name) != WhiteoutName::File {
+    fn entry(&mut self, folder: &TreeFolder, entry: &TreeEntry, path: &Path) -> Result<()> {
+        if self.form == TarForm::Layer && WhiteoutName::parse(&entry.name) != WhiteoutName::File {
             return Err(Error::new(
                 "no layer can have a file of this name: .wh. begins a whiteout",
             )
             .hint("rename or remove it in the container"));
         }
         match self.layers.look(folder, entry)? {
-            Some(Found::Node(node)) => self.node(path, node),
-            Some(Found::Whiteout) | None => Err(went()),
+            Some(FoundNode::Node(node)) => self.node(path, node),
+            Some(FoundNode::Whiteout) | None => Err(went()),
         }
     }
 
-    fn is_place(&self, folder: &Merged, entry: &Entry) -> Result<bool> {
-        Ok(self.form == Form::Layer && self.layers.is_place(folder, entry)?)
+    fn is_place(&self, folder: &TreeFolder, entry: &TreeEntry) -> Result<bool> {
+        Ok(self.form == TarForm::Layer && self.layers.is_place(folder, entry)?)
     }
 
     fn gone(&mut self, folder: &Path, name: &OsStr) -> Result<()> {
-        if self.form == Form::Whole {
+        if self.form == TarForm::Whole {
             return Ok(());
         }
         self.whiteout(&folder.join(whiteout::name_of(name)))
     }
 
-    fn node(&mut self, path: &Path, mut node: Node) -> Result<()> {
+    fn node(&mut self, path: &Path, mut node: LayerNode) -> Result<()> {
         if node.file_type == FileType::Socket {
             log::debug!("/{}: sockets are left out", path.display());
             return Ok(());
@@ -190,7 +190,7 @@ impl<W: Write> Tree<W> {
             self.links.insert(node.id, path.to_owned());
         }
         let headers = headers(path, &node, None).map_err(Error::new)?;
-        let is_opaque = node.is_opaque && self.form == Form::Layer;
+        let is_opaque = node.is_opaque && self.form == TarForm::Layer;
         match (node.file_type, node.content.take()) {
             (FileType::File, Some(mut content)) => {
                 node.refuse_endless()?;
@@ -212,7 +212,7 @@ impl<W: Write> Tree<W> {
 }
 
 /// Makes the headers of a member. `link`: the first name of the file, for a further hard link.
-fn headers(path: &Path, node: &Node, link: Option<&PathBuf>) -> Result<Vec<u8>, HeaderError> {
+fn headers(path: &Path, node: &LayerNode, link: Option<&PathBuf>) -> Result<Vec<u8>, HeaderError> {
     let mut name = bytes(path).to_vec();
     let (kind, target) = match (link, node.file_type) {
         (Some(first), _) => (EntryType::Link, bytes(first)),

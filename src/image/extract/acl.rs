@@ -11,18 +11,18 @@ const OWNING_GROUP: u16 = 0x04;
 const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 
-struct Entry {
+struct AclEntry {
     tag: u16,
     permissions: u16,
     id: u32,
 }
 
 /// Parses the entries. `None`: not an ACL.
-fn entries(acl: &[u8]) -> Option<Vec<Entry>> {
+fn entries(acl: &[u8]) -> Option<Vec<AclEntry>> {
     let rest = acl.strip_prefix(&[2, 0, 0, 0])?;
     let mut chunks = rest.chunks_exact(8);
     let entries = chunks.by_ref().map(|chunk| match *chunk {
-        [a, b, c, d, e, f, g, h] => Some(Entry {
+        [a, b, c, d, e, f, g, h] => Some(AclEntry {
             tag: u16::from_le_bytes([a, b]),
             permissions: u16::from_le_bytes([c, d]),
             id: u32::from_le_bytes([e, f, g, h]),
@@ -35,7 +35,7 @@ fn entries(acl: &[u8]) -> Option<Vec<Entry>> {
 
 /// True for a valid ACL whose users and groups all exist.
 pub(super) fn is_possible(acl: &[u8], is_there: impl Fn(u32) -> bool) -> bool {
-    let named = |entry: &Entry| matches!(entry.tag, USER | GROUP);
+    let named = |entry: &AclEntry| matches!(entry.tag, USER | GROUP);
     entries(acl).is_some_and(|all| all.iter().filter(|one| named(one)).all(|one| is_there(one.id)))
 }
 

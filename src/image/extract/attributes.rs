@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Timespec, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::acl;
-use super::entry::{Entry, Kind};
+use super::entry::{EntryKind, TarEntry};
 use super::folders::both;
 use crate::error::{Context, Result};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
@@ -15,14 +15,14 @@ use crate::sys::inode;
 
 /// Owner and umask of this process: the initial attributes of a new file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Us {
+pub(super) struct ProcessOwner {
     pub(super) uid: u32,
     pub(super) gid: u32,
     /// Permissions that open(2) and similar calls withhold.
     pub(super) umask: u32,
 }
 
-impl Us {
+impl ProcessOwner {
     pub(super) fn now() -> Self {
         Self {
             uid: rustix::process::geteuid().as_raw(),
@@ -40,7 +40,7 @@ fn umask() -> Option<u32> {
 }
 
 /// Attributes to set on a file of a layer.
-pub(super) struct Attributes<'a> {
+pub(super) struct EntryAttributes<'a> {
     /// Owner to set; `None`: a new file's owner stays.
     owner: Option<(u32, u32)>,
     pub(super) mode: u32,
@@ -56,26 +56,26 @@ const SPECIAL: u32 = 0o7000;
 const SETUID_SETGID: u32 = 0o6000;
 
 /// The mode of a file that every user of the machine may read, and only its owner may write.
-fn open_to_all(entry: &Entry) -> u32 {
-    let is_executable = entry.kind == Kind::Folder || entry.mode & 0o111 != 0;
+fn open_to_all(entry: &TarEntry) -> u32 {
+    let is_executable = entry.kind == EntryKind::Folder || entry.mode & 0o111 != 0;
     if is_executable { 0o755 } else { 0o644 }
 }
 
-impl<'a> Attributes<'a> {
+impl<'a> EntryAttributes<'a> {
     /// Attributes for the file of an entry.
-    pub(super) fn of(entry: &'a Entry, owners: &Owners) -> Self {
+    pub(super) fn of(entry: &'a TarEntry, owners: &Owners) -> Self {
         let file_type = match entry.kind {
-            Kind::File | Kind::HardLink => FileType::File,
-            Kind::Symlink => FileType::Symlink,
-            Kind::Folder => FileType::Folder,
-            Kind::Pipe => FileType::Pipe,
-            Kind::Block(major, minor) => FileType::Block(major, minor),
-            Kind::Character(major, minor) => FileType::Character(major, minor),
+            EntryKind::File | EntryKind::HardLink => FileType::File,
+            EntryKind::Symlink => FileType::Symlink,
+            EntryKind::Folder => FileType::Folder,
+            EntryKind::Pipe => FileType::Pipe,
+            EntryKind::Block(major, minor) => FileType::Block(major, minor),
+            EntryKind::Character(major, minor) => FileType::Character(major, minor),
         };
         let acl = entry.xattrs.iter().find(|(name, _)| name == acl::ACCESS).map(|(_, acl)| acl);
         let has_ids = |id| owners.has(id, id);
         let keeps_acl = matches!(owners, Owners::Mapped(_))
-            && matches!(entry.kind, Kind::File | Kind::Folder)
+            && matches!(entry.kind, EntryKind::File | EntryKind::Folder)
             && acl.is_some_and(|acl| acl::is_possible(acl, has_ids));
         let entry_mode = match acl {
             Some(acl) if !keeps_acl => acl::mode_without(acl, entry.mode),
@@ -93,7 +93,7 @@ impl<'a> Attributes<'a> {
             }
             Owners::Mapped(_) => (Some((0, 0)), entry_mode & !SETUID_SETGID),
             // Without any power the user must be able to remove the folder, so its owner bits are set.
-            Owners::Recorded if entry.kind == Kind::Folder => {
+            Owners::Recorded if entry.kind == EntryKind::Folder => {
                 (None, (entry_mode & !SETUID_SETGID) | 0o700)
             }
             Owners::Recorded => (None, entry_mode & !SETUID_SETGID),
@@ -106,7 +106,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// Attributes for a copy owned by the user: the copy gives no powers that the user lacks.
-    pub(super) fn of_a_copy(entry: &Entry) -> Self {
+    pub(super) fn of_a_copy(entry: &TarEntry) -> Self {
         let mode = entry.mode & !SETUID_SETGID;
         let mtime = Some(entry.mtime);
         Self { owner: None, mode, record: None, xattrs: &[], keeps_acl: false, mtime }
@@ -119,11 +119,11 @@ impl<'a> Attributes<'a> {
     }
 
     /// Attributes for an empty file in place of a device, with a record of the device.
-    pub(super) fn of_stand_in(entry: &'a Entry, owners: &Owners) -> Self {
+    pub(super) fn of_stand_in(entry: &'a TarEntry, owners: &Owners) -> Self {
         let mut attributes = Self::of(entry, owners);
         let file_type = match entry.kind {
-            Kind::Block(major, minor) => FileType::Block(major, minor),
-            Kind::Character(major, minor) => FileType::Character(major, minor),
+            EntryKind::Block(major, minor) => FileType::Block(major, minor),
+            EntryKind::Character(major, minor) => FileType::Character(major, minor),
             _ => return attributes,
         };
         attributes.record = Some(OverrideStat {
@@ -136,7 +136,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// True if new files in a folder with these attributes get the folder's group.
-    pub(super) fn gives_group(&self, us: Us) -> bool {
+    pub(super) fn gives_group(&self, us: ProcessOwner) -> bool {
         self.mode & 0o2000 != 0 || self.owner.is_some_and(|(_, gid)| gid != us.gid)
     }
 
@@ -145,19 +145,28 @@ impl<'a> Attributes<'a> {
         Mode::from_raw_mode(self.mode & !SPECIAL)
     }
 
-    fn is_whole_after_making(&self, us: Us) -> bool {
+    fn is_whole_after_making(&self, us: ProcessOwner) -> bool {
         self.mode & (SPECIAL | us.umask) == 0
     }
 
-    fn other_owner(&self, us: Us, gives_group: bool) -> Option<(Option<Uid>, Option<Gid>)> {
+    fn other_owner(
+        &self,
+        us: ProcessOwner,
+        gives_group: bool,
+    ) -> Option<(Option<Uid>, Option<Gid>)> {
         let (uid, gid) = self.owner.filter(|owner| gives_group || *owner != (us.uid, us.gid))?;
         Some((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
     }
 
-    /// Applies the attributes to a file or folder just created with [`Attributes::first_mode`] (folders: any mode). The
+    /// Applies the attributes to a file or folder just created with [`EntryAttributes::first_mode`] (folders: any mode). The
     /// order matters: a change of owner clears setuid and security.capability (chown(2)), and any change clears the
     /// time.
-    pub(super) fn apply(&self, file: BorrowedFd<'_>, us: Us, gives_group: bool) -> Result<()> {
+    pub(super) fn apply(
+        &self,
+        file: BorrowedFd<'_>,
+        us: ProcessOwner,
+        gives_group: bool,
+    ) -> Result<()> {
         if let Some((uid, gid)) = self.other_owner(us, gives_group) {
             rustix::fs::fchown(file, uid, gid).context(|| "cannot set its owner")?;
         }
@@ -168,7 +177,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// Applies the attributes to a folder that already has others.
-    pub(super) fn apply_again(&self, folder: BorrowedFd<'_>, us: Us) -> Result<()> {
+    pub(super) fn apply_again(&self, folder: BorrowedFd<'_>, us: ProcessOwner) -> Result<()> {
         if let Some((uid, gid)) = self.other_owner(us, true) {
             rustix::fs::fchown(folder, uid, gid).context(|| "cannot set its owner")?;
         }
@@ -228,12 +237,12 @@ impl<'a> Attributes<'a> {
         &self,
         folder: impl AsFd,
         name: &[u8],
-        kind: Kind,
-        us: Us,
+        kind: EntryKind,
+        us: ProcessOwner,
         gives_group: bool,
     ) -> Result<()> {
         let owner = self.other_owner(us, gives_group);
-        let is_mode_set = kind != Kind::Symlink && !self.is_whole_after_making(us);
+        let is_mode_set = kind != EntryKind::Symlink && !self.is_whole_after_making(us);
         if self.record.is_some_and(|record| !self.is_all_of_a_link(&record, kind)) {
             log::debug!("{}: no place for its owner or mode", super::path::shown(name));
         }
@@ -256,23 +265,23 @@ impl<'a> Attributes<'a> {
     }
 
     // A symbolic link's mode has no meaning.
-    fn is_all_of_a_link(&self, record: &OverrideStat, kind: Kind) -> bool {
-        kind == Kind::Symlink && (record.uid, record.gid) == (0, 0)
+    fn is_all_of_a_link(&self, record: &OverrideStat, kind: EntryKind) -> bool {
+        kind == EntryKind::Symlink && (record.uid, record.gid) == (0, 0)
     }
 }
 
 /// Kind of file on disk for an entry that is not replaced by a stand-in.
-fn on_disk(kind: Kind) -> rustix::fs::FileType {
+fn on_disk(kind: EntryKind) -> rustix::fs::FileType {
     use rustix::fs::FileType::{
         BlockDevice, CharacterDevice, Directory, Fifo, RegularFile, Symlink,
     };
     match kind {
-        Kind::Folder => Directory,
-        Kind::File | Kind::HardLink => RegularFile,
-        Kind::Symlink => Symlink,
-        Kind::Pipe => Fifo,
-        Kind::Block(..) => BlockDevice,
-        Kind::Character(..) => CharacterDevice,
+        EntryKind::Folder => Directory,
+        EntryKind::File | EntryKind::HardLink => RegularFile,
+        EntryKind::Symlink => Symlink,
+        EntryKind::Pipe => Fifo,
+        EntryKind::Block(..) => BlockDevice,
+        EntryKind::Character(..) => CharacterDevice,
     }
 }
 

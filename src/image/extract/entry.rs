@@ -7,7 +7,7 @@ use tar_core::{EntryType, HEADER_SIZE, Header};
 
 use super::number;
 use super::pax::Pax;
-use super::sparse::{self, Region, Sparse};
+use super::sparse::{self, Region, SparseMap};
 use crate::error::{Context, Error, Result};
 
 /// Longest extension header in bytes (Go's archive/tar: maxSpecialFileSize).
@@ -15,7 +15,7 @@ const LONGEST_EXTENSION: u64 = 1 << 20;
 
 /// Kind of file that an entry creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum EntryKind {
     File,
     HardLink,
     Symlink,
@@ -26,8 +26,8 @@ pub(super) enum Kind {
 }
 
 /// An entry with all its headers merged.
-pub(super) struct Entry {
-    pub(super) kind: Kind,
+pub(super) struct TarEntry {
+    pub(super) kind: EntryKind,
     pub(super) name: Vec<u8>,
     /// Target of a hard or symbolic link.
     pub(super) link: Vec<u8>,
@@ -38,11 +38,11 @@ pub(super) struct Entry {
     pub(super) mtime: Timespec,
     /// Bytes of content in the stream.
     pub(super) stored: u64,
-    pub(super) sparse: Option<Sparse>,
+    pub(super) sparse: Option<SparseMap>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Entry {
+impl TarEntry {
     /// Length of the file, holes included.
     pub(super) fn size(&self) -> u64 {
         self.sparse.as_ref().map_or(self.stored, |sparse| sparse.size)
@@ -58,20 +58,20 @@ struct Extensions {
 }
 
 /// Reads a tar stream.
-pub(super) struct Entries<S> {
+pub(super) struct TarEntries<S> {
     stream: S,
     // Unread content and padding of the current entry.
     left: u64,
     padding: u64,
 }
 
-impl<S: BufRead> Entries<S> {
+impl<S: BufRead> TarEntries<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, left: 0, padding: 0 }
     }
 
     /// Reads the next entry; skips the unread rest of the current one. `None`: the end.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+    pub(super) fn next(&mut self) -> Result<Option<TarEntry>> {
         self.skip_rest()?;
         let mut extensions = Extensions::default();
         let mut is_first = true;
@@ -98,7 +98,7 @@ impl<S: BufRead> Entries<S> {
         if is_first { Ok(None) } else { Err(Error::new("ends with a header of no entry")) }
     }
 
-    /// Returns a piece of the current content; empty at its end. The caller reports used bytes to [`Entries::consume`].
+    /// Returns a piece of the current content; empty at its end. The caller reports used bytes to [`TarEntries::consume`].
     pub(super) fn content(&mut self) -> Result<&[u8]> {
         if self.left == 0 {
             return Ok(&[]);
@@ -197,14 +197,14 @@ impl<S: BufRead> Entries<S> {
         Ok(content)
     }
 
-    fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<Entry> {
+    fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<TarEntry> {
         let mut pax = extensions.pax.unwrap_or_default();
         // GNU's long name takes precedence over a PAX path, as in Go.
         let sparse_name = pax.sparse.name.take();
         let long = extensions.name.or(sparse_name).or_else(|| pax.path.take());
         let name = long.filter(|name| !name.is_empty()).unwrap_or_else(|| short_name(header));
         self.complete(header, pax, extensions.link, &name)
-            .map(|entry| Entry { name: name.clone(), ..entry })
+            .map(|entry| TarEntry { name: name.clone(), ..entry })
             .context(|| super::path::shown(&name))
     }
 
@@ -214,7 +214,7 @@ impl<S: BufRead> Entries<S> {
         pax: Pax,
         long_link: Option<Vec<u8>>,
         name: &[u8],
-    ) -> Result<Entry> {
+    ) -> Result<TarEntry> {
         let fields = header.as_ustar();
         let kind = kind(header, name)?;
         let id = |pax: Option<i64>, field| pax.map_or_else(|| number::field(field), Ok);
@@ -225,7 +225,7 @@ impl<S: BufRead> Entries<S> {
             Ok,
         )?;
         let link = long_link.or(pax.link).unwrap_or_else(|| header.link_name_bytes().to_vec());
-        let mut entry = Entry {
+        let mut entry = TarEntry {
             kind,
             name: Vec::new(),
             link,
@@ -238,7 +238,7 @@ impl<S: BufRead> Entries<S> {
             xattrs: pax.xattrs,
         };
         // Other kinds have no content, whatever size their header has (Go's archive/tar: isHeaderOnly).
-        if kind == Kind::File {
+        if kind == EntryKind::File {
             entry.sparse = self.start_content(header, pax.sparse, size?)?;
             entry.stored = self.left;
         }
@@ -249,9 +249,9 @@ impl<S: BufRead> Entries<S> {
     fn start_content(
         &mut self,
         header: &Header,
-        pax: super::pax::Sparse,
+        pax: super::pax::PaxSparse,
         size: u64,
-    ) -> Result<Option<Sparse>> {
+    ) -> Result<Option<SparseMap>> {
         let mut length = pax.size;
         self.starts(size);
         let map = match (pax.major, pax.minor, pax.map) {
@@ -266,12 +266,12 @@ impl<S: BufRead> Entries<S> {
         };
         let Some(map) = map else { return Ok(None) };
         let length = length.ok_or_else(sparse::malformed)?;
-        Sparse::new(map, length, self.left).map(Some)
+        SparseMap::new(map, length, self.left).map(Some)
     }
 
     /// Reads the map of PAX format 1.0: lines in the content's first blocks.
     fn map_before_content(&mut self) -> Result<Vec<Region>> {
-        let mut lines = sparse::Lines::default();
+        let mut lines = sparse::SparseLines::default();
         loop {
             let block = (self.left >= HEADER_SIZE as u64).then(|| self.block()).transpose()?;
             let block = block.flatten().ok_or_else(sparse::malformed)?;
@@ -327,7 +327,7 @@ fn short_name(header: &Header) -> Vec<u8> {
     }
 }
 
-fn kind(header: &Header, name: &[u8]) -> Result<Kind> {
+fn kind(header: &Header, name: &[u8]) -> Result<EntryKind> {
     let fields = header.as_ustar();
     let device = || {
         let part = |field| {
@@ -337,14 +337,14 @@ fn kind(header: &Header, name: &[u8]) -> Result<Kind> {
     };
     Ok(match header.entry_type() {
         // Before POSIX, a trailing slash in the name marked a folder.
-        EntryType::Regular if fields.typeflag == [0] && name.ends_with(b"/") => Kind::Folder,
-        EntryType::Regular | EntryType::Continuous | EntryType::GnuSparse => Kind::File,
-        EntryType::Link => Kind::HardLink,
-        EntryType::Symlink => Kind::Symlink,
-        EntryType::Directory => Kind::Folder,
-        EntryType::Fifo => Kind::Pipe,
-        EntryType::Block => device().map(|(major, minor)| Kind::Block(major, minor))?,
-        EntryType::Char => device().map(|(major, minor)| Kind::Character(major, minor))?,
+        EntryType::Regular if fields.typeflag == [0] && name.ends_with(b"/") => EntryKind::Folder,
+        EntryType::Regular | EntryType::Continuous | EntryType::GnuSparse => EntryKind::File,
+        EntryType::Link => EntryKind::HardLink,
+        EntryType::Symlink => EntryKind::Symlink,
+        EntryType::Directory => EntryKind::Folder,
+        EntryType::Fifo => EntryKind::Pipe,
+        EntryType::Block => device().map(|(major, minor)| EntryKind::Block(major, minor))?,
+        EntryType::Char => device().map(|(major, minor)| EntryKind::Character(major, minor))?,
         other => {
             let byte = [other.to_byte()];
             return Err(Error::new(format!(

@@ -13,8 +13,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::attributes::{Attributes, Us};
-use super::{How, path};
+use super::attributes::{EntryAttributes, ProcessOwner};
+use super::{UnpackRules, path};
 use crate::error::{Context, Error, Result};
 use crate::layer::whiteout::{self, Whiteouts};
 
@@ -22,7 +22,7 @@ use crate::layer::whiteout::{self, Whiteouts};
 const MOST_OPEN: usize = 32;
 
 /// An open folder.
-struct Level {
+struct PathLevel {
     folder: OwnedFd,
     /// Time to restore when the path leaves the folder; `None`: no restoring.
     mtime: Option<Timespec>,
@@ -31,7 +31,7 @@ struct Level {
     gives_group: bool,
 }
 
-impl Level {
+impl PathLevel {
     fn leave(self) -> Result<()> {
         match self.mtime.filter(|_| self.is_changed) {
             Some(mtime) => Ok(rustix::fs::futimens(&self.folder, &both(mtime))?),
@@ -62,7 +62,7 @@ fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
 
 /// Result of the lookup of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum ExistingFile {
     /// No file.
     Nothing,
     /// A whiteout.
@@ -73,7 +73,7 @@ pub(super) enum Found {
     File,
 }
 
-impl Found {
+impl ExistingFile {
     /// Classifies a file by its stat.
     pub(super) fn of(stat: &Stat) -> Self {
         match FileType::from_raw_mode(stat.st_mode) {
@@ -95,15 +95,15 @@ impl Found {
 }
 
 /// The path to the current folder.
-pub(super) struct Folders {
-    root: Level,
+pub(super) struct FolderPath {
+    root: PathLevel,
     /// Names of the folders on the path.
     names: Vec<Vec<u8>>,
     /// The last folders of the path, open.
-    levels: VecDeque<Level>,
-    us: Us,
+    levels: VecDeque<PathLevel>,
+    us: ProcessOwner,
     /// Attributes of folders made without an entry.
-    missing: Attributes<'static>,
+    missing: EntryAttributes<'static>,
     /// Number of such folders.
     pub(super) made: u64,
     whiteouts: Whiteouts,
@@ -111,9 +111,13 @@ pub(super) struct Folders {
     pub(super) has_names: bool,
 }
 
-impl Folders {
+impl FolderPath {
     /// Starts at the empty root; removes attributes that the root inherited from its parent folder.
-    pub(super) fn new(into: BorrowedFd<'_>, how: &How<'_>, us: Us) -> Result<Self> {
+    pub(super) fn new(
+        into: BorrowedFd<'_>,
+        how: &UnpackRules<'_>,
+        us: ProcessOwner,
+    ) -> Result<Self> {
         let root = open(into, b".").context(|| "cannot open its folder")?;
         // Default ACLs are inherited, and would change the modes of all files (acl(5)).
         for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
@@ -129,14 +133,14 @@ impl Folders {
             names: Vec::new(),
             levels: VecDeque::new(),
             us,
-            missing: Attributes::of_missing_folder(how.owners),
+            missing: EntryAttributes::of_missing_folder(how.owners),
             made: 0,
             whiteouts: how.whiteouts,
             has_names: false,
         })
     }
 
-    fn top(&mut self) -> &mut Level {
+    fn top(&mut self) -> &mut PathLevel {
         self.levels.back_mut().unwrap_or(&mut self.root)
     }
 
@@ -203,7 +207,7 @@ impl Folders {
     fn leave_to(&mut self, depth: usize) -> Result<()> {
         while self.names.len() > depth {
             self.names.pop();
-            self.levels.pop_back().map_or(Ok(()), Level::leave)?;
+            self.levels.pop_back().map_or(Ok(()), PathLevel::leave)?;
         }
         if self.levels.is_empty() {
             // The upper folders are closed already: start from the root again.
@@ -217,8 +221,8 @@ impl Folders {
         path::check_depth(self.names.len())?;
         let folder = match open(self.here(), name) {
             Err(Errno::NOENT) => self.make_missing(name)?,
-            Err(Errno::NOTDIR | Errno::LOOP) => match Found::at(self.here(), name)? {
-                Found::Whiteout => self.make_missing(name)?,
+            Err(Errno::NOTDIR | Errno::LOOP) => match ExistingFile::at(self.here(), name)? {
+                ExistingFile::Whiteout => self.make_missing(name)?,
                 _ => return link(self.here(), name).map(Some),
             },
             answer => answer?,
@@ -243,11 +247,11 @@ impl Folders {
         let was_marked = self.unmark(name)?;
         let here = self.here();
         let make = || rustix::fs::mkdirat(here, name, mode);
-        let mut found = Found::Nothing;
+        let mut found = ExistingFile::Nothing;
         match make() {
             Err(Errno::EXIST) => {
-                found = Found::at(here, name)?;
-                if found != Found::Folder {
+                found = ExistingFile::at(here, name)?;
+                if found != ExistingFile::Folder {
                     rustix::fs::unlinkat(here, name, AtFlags::empty())?;
                     make().map_err(super::cannot_make)?;
                 }
@@ -255,15 +259,15 @@ impl Folders {
             answer => answer.map_err(super::cannot_make)?,
         }
         let folder = open(here, name)?;
-        if found == Found::Whiteout || was_marked {
+        if found == ExistingFile::Whiteout || was_marked {
             self.hide_below(folder.as_fd())?;
         }
-        Ok((folder, found == Found::Folder))
+        Ok((folder, found == ExistingFile::Folder))
     }
 
     /// Creates the folder `name` with the entry's attributes, or sets them on the existing one. Enters the folder, as
     /// the next entries mostly belong there.
-    pub(super) fn folder(&mut self, name: &[u8], attributes: &Attributes<'_>) -> Result<()> {
+    pub(super) fn folder(&mut self, name: &[u8], attributes: &EntryAttributes<'_>) -> Result<()> {
         let (folder, was_there) = self.make(name, attributes.first_mode())?;
         let gives_group = self.gives_group();
         if was_there {
@@ -272,11 +276,14 @@ impl Folders {
             attributes.apply(folder.as_fd(), self.us, gives_group)?;
         }
         let gives_group = attributes.gives_group(self.us);
-        self.push(name, Level { folder, mtime: attributes.mtime, is_changed: true, gives_group })
+        self.push(
+            name,
+            PathLevel { folder, mtime: attributes.mtime, is_changed: true, gives_group },
+        )
     }
 
     /// Sets the entry's attributes on the root.
-    pub(super) fn root_folder(&mut self, attributes: &Attributes<'_>) -> Result<()> {
+    pub(super) fn root_folder(&mut self, attributes: &EntryAttributes<'_>) -> Result<()> {
         self.leave_to(0)?;
         attributes.apply_again(self.root(), self.us)?;
         self.root.mtime = attributes.mtime;
@@ -285,11 +292,11 @@ impl Folders {
         Ok(())
     }
 
-    fn push(&mut self, name: &[u8], level: Level) -> Result<()> {
+    fn push(&mut self, name: &[u8], level: PathLevel) -> Result<()> {
         self.names.push(name.to_vec());
         self.levels.push_back(level);
         if self.levels.len() > MOST_OPEN {
-            self.levels.pop_front().map_or(Ok(()), Level::leave)?;
+            self.levels.pop_front().map_or(Ok(()), PathLevel::leave)?;
         }
         Ok(())
     }
@@ -298,8 +305,8 @@ impl Folders {
     /// True if a whiteout was made.
     pub(super) fn white_out(&mut self, name: &[u8]) -> Result<bool> {
         self.change();
-        match Found::at(self.here(), name)? {
-            Found::Folder => {
+        match ExistingFile::at(self.here(), name)? {
+            ExistingFile::Folder => {
                 let folder = open(self.here(), name)?;
                 // Its time is already that of its entry, and is not restored later.
                 let stat = rustix::fs::fstat(&folder)?;
@@ -307,8 +314,8 @@ impl Folders {
                 rustix::fs::futimens(&folder, &both(mtime(&stat)))?;
                 Ok(false)
             }
-            Found::File | Found::Whiteout => Ok(false),
-            Found::Nothing => {
+            ExistingFile::File | ExistingFile::Whiteout => Ok(false),
+            ExistingFile::Nothing => {
                 match self.whiteouts {
                     Whiteouts::Names => self.mark(self.here(), &whiteout_of(name)),
                     Whiteouts::Overlay => {
@@ -364,7 +371,7 @@ impl Folders {
     }
 
     /// Opens another folder by its path from the root, without leaving the current one. Links are followed as in
-    /// [`Folders::enter`], and no folder is created.
+    /// [`FolderPath::enter`], and no folder is created.
     pub(super) fn elsewhere(&self, folders: &[&[u8]]) -> Result<OwnedFd> {
         let mut way: VecDeque<Vec<u8>> = folders.iter().map(|name| name.to_vec()).collect();
         // Names on the path that are folders, not links.
@@ -444,9 +451,9 @@ fn mtime(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
 }
 
-fn level(folder: OwnedFd, us: Us) -> Result<Level> {
+fn level(folder: OwnedFd, us: ProcessOwner) -> Result<PathLevel> {
     let stat = rustix::fs::fstat(&folder)?;
     let gives_group = stat.st_mode & 0o2000 != 0 || stat.st_gid != us.gid;
     let mtime = mtime(&stat);
-    Ok(Level { folder, mtime: Some(mtime), is_changed: false, gives_group })
+    Ok(PathLevel { folder, mtime: Some(mtime), is_changed: false, gives_group })
 }

@@ -55,7 +55,7 @@ fn cannot_make(errno: Errno) -> Error {
 
 /// Settings for unpacking a layer.
 #[derive(Clone, Copy, Debug)]
-pub struct How<'a> {
+pub struct UnpackRules<'a> {
     /// Form in which the files' owners are stored.
     pub owners: &'a Owners,
     /// Limits for the layer's content.
@@ -63,12 +63,12 @@ pub struct How<'a> {
     /// Form of whiteouts on disk.
     pub whiteouts: Whiteouts,
     /// Treatment of the files' content.
-    pub content: Content,
+    pub content: UnpackContent,
 }
 
 /// Treatment of the content of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Content {
+pub enum UnpackContent {
     /// Write the content.
     #[default]
     Whole,
@@ -78,7 +78,7 @@ pub enum Content {
 
 /// Size and digest of the content that a regular file would have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sketched {
+pub struct ContentSummary {
     /// Length in bytes, holes included.
     pub size: u64,
     /// SHA-256 of the content.
@@ -100,8 +100,8 @@ pub struct Unpacked {
     pub whiteouts: u64,
     /// True if any whiteout or opaque folder is in the form of names.
     pub has_names: bool,
-    /// Sizes and digests of the regular files, by inode number ([`Content::Digests`]).
-    pub digests: HashMap<u64, Sketched>,
+    /// Sizes and digests of the regular files, by inode number ([`UnpackContent::Digests`]).
+    pub digests: HashMap<u64, ContentSummary>,
     /// True if the root folder is opaque: it hides all layers below. overlayfs does not check this attribute of its
     /// roots, so a stack of layers must end here.
     pub opaque_root: bool,
@@ -117,7 +117,7 @@ pub fn layer<R: Read + Send>(
     packed: R,
     size: u64,
     into: BorrowedFd<'_>,
-    how: &How<'_>,
+    how: &UnpackRules<'_>,
 ) -> Result<Unpacked> {
     unpack_in_two_threads(packed, size, into, how).context(|| "layer")
 }
@@ -126,7 +126,7 @@ fn unpack_in_two_threads<R: Read + Send>(
     packed: R,
     size: u64,
     into: BorrowedFd<'_>,
-    how: &How<'_>,
+    how: &UnpackRules<'_>,
 ) -> Result<Unpacked> {
     let (stream, inflater) = stream::pair();
     thread::scope(|scope| {

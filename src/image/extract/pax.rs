@@ -20,13 +20,13 @@ pub(super) struct Pax {
     pub(super) gid: Option<i64>,
     pub(super) mtime: Option<Timespec>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) sparse: Sparse,
+    pub(super) sparse: PaxSparse,
     xattr_bytes: usize,
 }
 
 /// The records of GNU tar's sparse files.
 #[derive(Default)]
-pub(super) struct Sparse {
+pub(super) struct PaxSparse {
     pub(super) major: Option<u64>,
     pub(super) minor: Option<u64>,
     /// The real name: the entry's own name is for readers that do not support holes.

@@ -10,15 +10,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::{Attributes, Us};
-use super::entry::{Entries, Entry, Kind};
+use super::attributes::{EntryAttributes, ProcessOwner};
+use super::entry::{EntryKind, TarEntries, TarEntry};
 use super::{path, unpack};
 use crate::error::{Context, Error, Result};
 use crate::image::owners::Owners;
 
 /// Destination of the members.
 #[derive(Debug)]
-pub enum Place {
+pub enum MemberPlace {
     /// In this folder, under their own names.
     In(OwnedFd),
     /// In this folder, with the first name of each member replaced by this name.
@@ -31,7 +31,7 @@ pub enum Place {
 
 /// New owner of the files.
 #[derive(Clone, Copy, Debug)]
-pub enum Giving<'a> {
+pub enum MemberOwners<'a> {
     /// The owners recorded in the members.
     Theirs(&'a Owners),
     /// Root.
@@ -51,7 +51,7 @@ pub enum OtherKind {
 
 /// Kind of the first member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum First {
+pub enum FirstMember {
     /// A folder.
     Folder,
     /// Any other kind.
@@ -61,15 +61,17 @@ pub enum First {
 /// Puts the members of `stream` at the destination that `choose` returns for the first member's kind.
 pub fn place(
     stream: impl BufRead,
-    giving: Giving<'_>,
+    giving: MemberOwners<'_>,
     other_kind: OtherKind,
-    choose: impl FnOnce(First) -> Result<Place>,
+    choose: impl FnOnce(FirstMember) -> Result<MemberPlace>,
 ) -> Result<()> {
-    let mut entries = Entries::new(stream);
+    let mut entries = TarEntries::new(stream);
     let Some(first) = entries.next()? else { return Err(Error::invalid("the archive is empty")) };
-    let kind = if first.kind == Kind::Folder { First::Folder } else { First::File };
+    let kind =
+        if first.kind == EntryKind::Folder { FirstMember::Folder } else { FirstMember::File };
     let place = choose(kind)?;
-    let mut filling = Filling { place, giving, other_kind, us: Us::now(), way: Vec::new() };
+    let mut filling =
+        MemberWriter { place, giving, other_kind, us: ProcessOwner::now(), way: Vec::new() };
     let mut next = Some(first);
     while let Some(mut entry) = next {
         filling.entry(&mut entry, &mut entries).context(|| path::shown(&entry.name))?;
@@ -80,29 +82,29 @@ pub fn place(
 }
 
 /// An open folder on the current path.
-struct Level {
+struct PlacedLevel {
     name: Vec<u8>,
     folder: OwnedFd,
     // Mode and time to set after its content is complete, for folders made here.
     last: Option<(Mode, rustix::fs::Timespec)>,
 }
 
-struct Filling<'a> {
-    place: Place,
-    giving: Giving<'a>,
+struct MemberWriter<'a> {
+    place: MemberPlace,
+    giving: MemberOwners<'a>,
     other_kind: OtherKind,
-    us: Us,
-    way: Vec<Level>,
+    us: ProcessOwner,
+    way: Vec<PlacedLevel>,
 }
 
-impl Filling<'_> {
+impl MemberWriter<'_> {
     /// Components of a member's name below the destination folder; empty: the folder itself.
     fn names<'n>(&'n self, name: &'n [u8]) -> Result<Vec<&'n [u8]>> {
         let mut names = path::components(name)?;
         match &self.place {
-            Place::In(_) | Place::File(_) => {}
-            Place::Under(_, above) => names.insert(0, above),
-            Place::As(_, first) => match names.first_mut() {
+            MemberPlace::In(_) | MemberPlace::File(_) => {}
+            MemberPlace::Under(_, above) => names.insert(0, above),
+            MemberPlace::As(_, first) => match names.first_mut() {
                 Some(name) => *name = first,
                 None => names.push(first),
             },
@@ -112,8 +114,10 @@ impl Filling<'_> {
 
     fn top(&self) -> BorrowedFd<'_> {
         match &self.place {
-            Place::In(folder) | Place::As(folder, _) | Place::Under(folder, _) => folder.as_fd(),
-            Place::File(file) => file.as_fd(),
+            MemberPlace::In(folder)
+            | MemberPlace::As(folder, _)
+            | MemberPlace::Under(folder, _) => folder.as_fd(),
+            MemberPlace::File(file) => file.as_fd(),
         }
     }
 
@@ -121,12 +125,16 @@ impl Filling<'_> {
         self.way.last().map_or(self.top(), |level| level.folder.as_fd())
     }
 
-    fn entry<S: BufRead>(&mut self, entry: &mut Entry, content: &mut Entries<S>) -> Result<()> {
-        if matches!(self.giving, Giving::Roots(_)) {
+    fn entry<S: BufRead>(
+        &mut self,
+        entry: &mut TarEntry,
+        content: &mut TarEntries<S>,
+    ) -> Result<()> {
+        if matches!(self.giving, MemberOwners::Roots(_)) {
             (entry.uid, entry.gid) = (0, 0);
         }
-        if let Place::File(file) = &self.place {
-            if entry.kind != Kind::File {
+        if let MemberPlace::File(file) = &self.place {
+            if entry.kind != EntryKind::File {
                 return Err(Error::invalid("it is to be the content of a file, and is none"));
             }
             return unpack::content(file.as_fd(), entry, content);
@@ -137,15 +145,17 @@ impl Filling<'_> {
         let Some((name, folders)) = names.split_last() else { return Ok(()) };
         self.enter(folders)?;
         match entry.kind {
-            Kind::Folder => self.folder(name, entry),
+            EntryKind::Folder => self.folder(name, entry),
             _ => self.file(name, entry, content),
         }
     }
 
-    fn attributes<'e>(&self, entry: &'e Entry) -> Attributes<'e> {
+    fn attributes<'e>(&self, entry: &'e TarEntry) -> EntryAttributes<'e> {
         match self.giving {
-            Giving::Theirs(owners) | Giving::Roots(owners) => Attributes::of(entry, owners),
-            Giving::Ours => Attributes::of_a_copy(entry),
+            MemberOwners::Theirs(owners) | MemberOwners::Roots(owners) => {
+                EntryAttributes::of(entry, owners)
+            }
+            MemberOwners::Ours => EntryAttributes::of_a_copy(entry),
         }
     }
 
@@ -176,7 +186,7 @@ impl Filling<'_> {
                 }
                 answer => answer?,
             };
-            self.way.push(Level { name: name.clone(), folder, last: None });
+            self.way.push(PlacedLevel { name: name.clone(), folder, last: None });
         }
         Ok(())
     }
@@ -197,7 +207,7 @@ impl Filling<'_> {
         crate::sys::tree::remove(self.here(), name).context(|| "cannot replace what was there")
     }
 
-    fn folder(&mut self, name: &[u8], entry: &Entry) -> Result<()> {
+    fn folder(&mut self, name: &[u8], entry: &TarEntry) -> Result<()> {
         let mut there = self.there(name)?;
         if there == Some(false) {
             self.remove(name, "a folder cannot be copied over what is none")?;
@@ -217,21 +227,21 @@ impl Filling<'_> {
             rustix::fs::fchmod(&folder, Mode::from_raw_mode(filling))?;
             last = Some((Mode::from_raw_mode(mode), entry.mtime));
         }
-        self.way.push(Level { name: name.to_vec(), folder, last });
+        self.way.push(PlacedLevel { name: name.to_vec(), folder, last });
         Ok(())
     }
 
     fn file<S: BufRead>(
         &mut self,
         name: &[u8],
-        entry: &Entry,
-        content: &mut Entries<S>,
+        entry: &TarEntry,
+        content: &mut TarEntries<S>,
     ) -> Result<()> {
         match self.there(name)? {
             Some(true) => self.remove(name, "what is no folder cannot be copied over one")?,
             Some(false) => match rustix::fs::unlinkat(self.here(), name, AtFlags::empty()) {
                 // The file is a mount point: its content can be changed, but the file cannot be replaced.
-                Err(Errno::BUSY) if entry.kind == Kind::File => {
+                Err(Errno::BUSY) if entry.kind == EntryKind::File => {
                     let file = open_mounted(self.here(), name)?;
                     return unpack::content(file.as_fd(), entry, content);
                 }
@@ -242,7 +252,7 @@ impl Filling<'_> {
         let attributes = self.attributes(entry);
         let (here, mode) = (self.here(), attributes.first_mode());
         match entry.kind {
-            Kind::File => {
+            EntryKind::File => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
                 let file = rustix::fs::openat(here, name, flags | OFlags::CLOEXEC, mode)
                     .map_err(super::cannot_make)?;
@@ -250,21 +260,21 @@ impl Filling<'_> {
                 attributes.apply(file.as_fd(), self.us, true)?;
                 return attributes.set_time(file.as_fd());
             }
-            Kind::HardLink => return self.hard_link(name, entry),
-            Kind::Symlink => {
+            EntryKind::HardLink => return self.hard_link(name, entry),
+            EntryKind::Symlink => {
                 rustix::fs::symlinkat(&entry.link, here, name).map_err(super::cannot_make)?;
             }
             // overlayfs would treat it as a whiteout.
-            Kind::Character(0, 0) => {
+            EntryKind::Character(0, 0) => {
                 log::warn!("{}: left out: a device 0:0", path::shown(&entry.name));
                 return Ok(());
             }
             kind => {
                 let (file_type, device) = match kind {
-                    Kind::Block(major, minor) => {
+                    EntryKind::Block(major, minor) => {
                         (FileType::BlockDevice, rustix::fs::makedev(major, minor))
                     }
-                    Kind::Character(major, minor) => {
+                    EntryKind::Character(major, minor) => {
                         (FileType::CharacterDevice, rustix::fs::makedev(major, minor))
                     }
                     _ => (FileType::Fifo, 0),
@@ -282,7 +292,7 @@ impl Filling<'_> {
     }
 
     /// Creates a hard link to a file that was put here before.
-    fn hard_link(&self, name: &[u8], entry: &Entry) -> Result<()> {
+    fn hard_link(&self, name: &[u8], entry: &TarEntry) -> Result<()> {
         let shown = || format!("hard link to {}", path::shown(&entry.link));
         let names = self.names(&entry.link).context(shown)?;
         let Some((old, folders)) = names.split_last() else {

@@ -14,14 +14,14 @@ pub(super) struct Region {
 
 /// A file with holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sparse {
+pub(super) struct SparseMap {
     /// Regions in order, without overlap, inside the file.
     pub(super) regions: Vec<Region>,
     /// Length of the file, holes included.
     pub(super) size: u64,
 }
 
-impl Sparse {
+impl SparseMap {
     /// Validates the map of a file of `size` bytes, `stored` of which are in the tar. Errors: regions out of order,
     /// overlapping or outside the file, or a sum other than `stored`.
     pub(super) fn new(regions: Vec<Region>, size: u64, stored: u64) -> Result<Self> {
@@ -69,14 +69,14 @@ fn decimal(text: &[u8]) -> Option<u64> {
 
 /// Parses the map of format 1.0, which precedes the content: a count and that many pairs, one number on each line.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(super) struct SparseLines {
     line: Vec<u8>,
     count: Option<u64>,
     offset: Option<u64>,
     map: Vec<Region>,
 }
 
-impl Lines {
+impl SparseLines {
     /// Parses a block of the map; true if the map is complete.
     pub(super) fn block(&mut self, block: &[u8]) -> Result<bool> {
         for byte in block {
@@ -125,24 +125,24 @@ mod tests {
     #[test]
     fn a_map_is_in_order_and_inside_the_file() {
         let good = vec![region(0, 5), region(5, 5), region(20, 0), region(20, 10), region(30, 0)];
-        assert!(Sparse::new(good.clone(), 30, 20).is_ok());
-        assert!(Sparse::new(good.clone(), 29, 20).is_err());
-        assert!(Sparse::new(good, 30, 19).is_err());
-        assert!(Sparse::new(vec![region(5, 5), region(0, 5)], 30, 10).is_err());
-        assert!(Sparse::new(vec![region(0, 5), region(4, 5)], 30, 10).is_err());
-        assert!(Sparse::new(vec![region(u64::MAX, 5)], u64::MAX, 5).is_err());
-        assert!(Sparse::new(vec![], u64::MAX, 0).is_ok());
+        assert!(SparseMap::new(good.clone(), 30, 20).is_ok());
+        assert!(SparseMap::new(good.clone(), 29, 20).is_err());
+        assert!(SparseMap::new(good, 30, 19).is_err());
+        assert!(SparseMap::new(vec![region(5, 5), region(0, 5)], 30, 10).is_err());
+        assert!(SparseMap::new(vec![region(0, 5), region(4, 5)], 30, 10).is_err());
+        assert!(SparseMap::new(vec![region(u64::MAX, 5)], u64::MAX, 5).is_err());
+        assert!(SparseMap::new(vec![], u64::MAX, 0).is_ok());
     }
 
     #[test]
     fn the_map_of_format_1_0_goes_over_blocks() {
-        let mut lines = Lines::default();
+        let mut lines = SparseLines::default();
         assert!(!lines.block(b"2\n0\n51").unwrap());
         assert!(lines.block(b"2\n1024\n7\n\0\0rest").unwrap());
         assert_eq!(lines.into_map(), [region(0, 512), region(1024, 7)]);
         for wrong in [&b"\n"[..], b"x", b"1\n-1\n", b"111111111111111111111\n", b"1\n\0"] {
-            assert!(Lines::default().block(wrong).is_err(), "{}", wrong.escape_ascii());
+            assert!(SparseLines::default().block(wrong).is_err(), "{}", wrong.escape_ascii());
         }
-        assert!(Lines::default().block(b"0\n").unwrap());
+        assert!(SparseLines::default().block(b"0\n").unwrap());
     }
 }

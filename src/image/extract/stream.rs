@@ -14,17 +14,18 @@ use crate::image::compression;
 const CHUNK: usize = 256 << 10;
 const UNDER_WAY: usize = 4;
 
-enum Message {
+enum StreamMessage {
     Chunk(Vec<u8>),
     End,
 }
 
 /// Creates the two ends: the readable stream, and the inflater that fills it.
-pub(super) fn pair() -> (Stream, Inflater) {
+pub(super) fn pair() -> (InflatedStream, Inflater) {
     let (chunks, receiver) = sync_channel(UNDER_WAY);
     // Capacity for all chunks: returning one never blocks.
     let (spent, back) = sync_channel(UNDER_WAY + 2);
-    let stream = Stream { chunks: receiver, spent, chunk: Vec::new(), at: 0, is_over: false };
+    let stream =
+        InflatedStream { chunks: receiver, spent, chunk: Vec::new(), at: 0, is_over: false };
     (stream, Inflater { chunks, spent: back })
 }
 
@@ -34,25 +35,25 @@ pub(super) fn stopped() -> Error {
 }
 
 /// The reading end of the uncompressed stream.
-pub(super) struct Stream {
-    chunks: Receiver<Message>,
+pub(super) struct InflatedStream {
+    chunks: Receiver<StreamMessage>,
     spent: SyncSender<Vec<u8>>,
     chunk: Vec<u8>,
     at: usize,
     is_over: bool,
 }
 
-impl Stream {
+impl InflatedStream {
     fn next_chunk(&mut self) -> io::Result<()> {
         match self.chunks.recv() {
-            Ok(Message::Chunk(chunk)) => {
+            Ok(StreamMessage::Chunk(chunk)) => {
                 let spent = std::mem::replace(&mut self.chunk, chunk);
                 self.at = 0;
                 // Fails if the inflater has finished: the chunk is then not needed.
                 let _ = self.spent.try_send(spent);
                 Ok(())
             }
-            Ok(Message::End) => {
+            Ok(StreamMessage::End) => {
                 self.is_over = true;
                 Ok(())
             }
@@ -62,7 +63,7 @@ impl Stream {
     }
 }
 
-impl BufRead for Stream {
+impl BufRead for InflatedStream {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.at >= self.chunk.len() && !self.is_over {
             self.next_chunk()?;
@@ -75,7 +76,7 @@ impl BufRead for Stream {
     }
 }
 
-impl Read for Stream {
+impl Read for InflatedStream {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let length = self.fill_buf()?.read(room)?;
         self.consume(length);
@@ -91,7 +92,7 @@ pub(super) struct Inflated {
 
 /// The writing end of the stream.
 pub(super) struct Inflater {
-    chunks: SyncSender<Message>,
+    chunks: SyncSender<StreamMessage>,
     spent: Receiver<Vec<u8>>,
 }
 
@@ -115,11 +116,11 @@ impl Inflater {
             length = length.saturating_add(chunk.len() as u64);
             check(length, size, limits)?;
             hasher.update(&chunk);
-            if self.chunks.send(Message::Chunk(chunk)).is_err() {
+            if self.chunks.send(StreamMessage::Chunk(chunk)).is_err() {
                 return Ok(None);
             }
         }
-        let heard = self.chunks.send(Message::End).is_ok();
+        let heard = self.chunks.send(StreamMessage::End).is_ok();
         Ok(heard.then(|| Inflated { digest: hasher.finish(), length }))
     }
 }

@@ -8,32 +8,36 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::{Attributes, Us};
-use super::entry::{Entries, Entry, Kind};
-use super::folders::{Folders, Found};
+use super::attributes::{EntryAttributes, ProcessOwner};
+use super::entry::{EntryKind, TarEntries, TarEntry};
+use super::folders::{ExistingFile, FolderPath};
 use super::path;
-use super::{Content, How, Sketched, stream};
+use super::{ContentSummary, UnpackContent, UnpackRules, stream};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::layer::whiteout::WhiteoutName;
 
 /// Totals of an unpacked layer.
 #[derive(Default)]
-pub(super) struct Counts {
+pub(super) struct UnpackCounts {
     pub(super) bytes: u64,
     pub(super) entries: u64,
     pub(super) whiteouts: u64,
     pub(super) opaque_root: bool,
     pub(super) has_names: bool,
-    pub(super) digests: HashMap<u64, Sketched>,
+    pub(super) digests: HashMap<u64, ContentSummary>,
 }
 
 /// Unpacks the stream to its end.
-pub(super) fn all(stream: impl BufRead, into: BorrowedFd<'_>, how: &How<'_>) -> Result<Counts> {
-    let us = Us::now();
-    let folders = Folders::new(into, how, us)?;
-    let mut unpack = Unpack { folders, us, how, counts: Counts::default() };
-    let mut entries = Entries::new(stream);
+pub(super) fn all(
+    stream: impl BufRead,
+    into: BorrowedFd<'_>,
+    how: &UnpackRules<'_>,
+) -> Result<UnpackCounts> {
+    let us = ProcessOwner::now();
+    let folders = FolderPath::new(into, how, us)?;
+    let mut unpack = Unpack { folders, us, how, counts: UnpackCounts::default() };
+    let mut entries = TarEntries::new(stream);
     while let Some(entry) = entries.next()? {
         unpack.count(&entry)?;
         unpack.entry(&entry, &mut entries).context(|| path::shown(&entry.name))?;
@@ -46,14 +50,14 @@ pub(super) fn all(stream: impl BufRead, into: BorrowedFd<'_>, how: &How<'_>) -> 
 }
 
 struct Unpack<'a> {
-    folders: Folders,
-    us: Us,
-    how: &'a How<'a>,
-    counts: Counts,
+    folders: FolderPath,
+    us: ProcessOwner,
+    how: &'a UnpackRules<'a>,
+    counts: UnpackCounts,
 }
 
 impl Unpack<'_> {
-    fn count(&mut self, entry: &Entry) -> Result<()> {
+    fn count(&mut self, entry: &TarEntry) -> Result<()> {
         let limits = self.how.limits;
         self.counts.entries += 1;
         if self.counts.entries.saturating_add(self.folders.made) > limits.layer_entries {
@@ -70,7 +74,7 @@ impl Unpack<'_> {
         Ok(())
     }
 
-    fn entry<S: BufRead>(&mut self, entry: &Entry, content: &mut Entries<S>) -> Result<()> {
+    fn entry<S: BufRead>(&mut self, entry: &TarEntry, content: &mut TarEntries<S>) -> Result<()> {
         let components = path::components(&entry.name)?;
         if path::is_of_aufs(&components) {
             return Ok(());
@@ -90,42 +94,42 @@ impl Unpack<'_> {
         }
     }
 
-    fn root(&mut self, entry: &Entry) -> Result<()> {
-        if entry.kind != Kind::Folder {
+    fn root(&mut self, entry: &TarEntry) -> Result<()> {
+        if entry.kind != EntryKind::Folder {
             return Err(Error::new("the root is a folder"));
         }
-        self.folders.root_folder(&Attributes::of(entry, self.how.owners))
+        self.folders.root_folder(&EntryAttributes::of(entry, self.how.owners))
     }
 
     fn make<S: BufRead>(
         &mut self,
         name: &[u8],
         folders: &[&[u8]],
-        entry: &Entry,
-        content: &mut Entries<S>,
+        entry: &TarEntry,
+        content: &mut TarEntries<S>,
     ) -> Result<()> {
-        let attributes = Attributes::of(entry, self.how.owners);
+        let attributes = EntryAttributes::of(entry, self.how.owners);
         match entry.kind {
-            Kind::File => self.file(name, entry, &attributes, content),
-            Kind::Folder => self.folders.folder(name, &attributes),
-            Kind::HardLink => self.hard_link(name, folders, entry),
-            Kind::Symlink => {
+            EntryKind::File => self.file(name, entry, &attributes, content),
+            EntryKind::Folder => self.folders.folder(name, &attributes),
+            EntryKind::HardLink => self.hard_link(name, folders, entry),
+            EntryKind::Symlink => {
                 self.replace(name, |here| rustix::fs::symlinkat(&entry.link, here, name))?;
                 self.apply_at(name, entry.kind, &attributes)
             }
-            Kind::Pipe => {
+            EntryKind::Pipe => {
                 self.node(name, rustix::fs::FileType::Fifo, 0, &attributes)?;
                 self.apply_at(name, entry.kind, &attributes)
             }
-            Kind::Block(major, minor) => {
+            EntryKind::Block(major, minor) => {
                 self.device(name, rustix::fs::FileType::BlockDevice, (major, minor), entry)
             }
             // overlayfs would treat it as a whiteout, and it is useless as a device.
-            Kind::Character(0, 0) => {
+            EntryKind::Character(0, 0) => {
                 log::debug!("{}: left out: a device 0:0", path::shown(&entry.name));
                 Ok(())
             }
-            Kind::Character(major, minor) => {
+            EntryKind::Character(major, minor) => {
                 self.device(name, rustix::fs::FileType::CharacterDevice, (major, minor), entry)
             }
         }
@@ -149,7 +153,7 @@ impl Unpack<'_> {
         }
     }
 
-    fn new_file(&mut self, name: &[u8], attributes: &Attributes<'_>) -> Result<OwnedFd> {
+    fn new_file(&mut self, name: &[u8], attributes: &EntryAttributes<'_>) -> Result<OwnedFd> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = attributes.first_mode();
@@ -159,27 +163,33 @@ impl Unpack<'_> {
     fn file<S: BufRead>(
         &mut self,
         name: &[u8],
-        entry: &Entry,
-        attributes: &Attributes<'_>,
-        content: &mut Entries<S>,
+        entry: &TarEntry,
+        attributes: &EntryAttributes<'_>,
+        content: &mut TarEntries<S>,
     ) -> Result<()> {
         let file = self.new_file(name, attributes)?;
         match self.how.content {
-            Content::Whole => self::content(file.as_fd(), entry, content)?,
-            Content::Digests => {
-                let sketched = Sketched { size: entry.size(), digest: digest(entry, content)? };
+            UnpackContent::Whole => self::content(file.as_fd(), entry, content)?,
+            UnpackContent::Digests => {
+                let sketched =
+                    ContentSummary { size: entry.size(), digest: digest(entry, content)? };
                 self.counts.digests.insert(rustix::fs::fstat(&file)?.st_ino, sketched);
             }
         }
         self.settle(file.as_fd(), attributes)
     }
 
-    fn settle(&self, file: BorrowedFd<'_>, attributes: &Attributes<'_>) -> Result<()> {
+    fn settle(&self, file: BorrowedFd<'_>, attributes: &EntryAttributes<'_>) -> Result<()> {
         attributes.apply(file, self.us, self.folders.gives_group())?;
         attributes.set_time(file)
     }
 
-    fn apply_at(&self, name: &[u8], kind: Kind, attributes: &Attributes<'_>) -> Result<()> {
+    fn apply_at(
+        &self,
+        name: &[u8],
+        kind: EntryKind,
+        attributes: &EntryAttributes<'_>,
+    ) -> Result<()> {
         let gives_group = self.folders.gives_group();
         attributes.apply_at(self.folders.here(), name, kind, self.us, gives_group)
     }
@@ -189,7 +199,7 @@ impl Unpack<'_> {
         name: &[u8],
         file_type: rustix::fs::FileType,
         device: u64,
-        attributes: &Attributes<'_>,
+        attributes: &EntryAttributes<'_>,
     ) -> Result<()> {
         let mode = attributes.first_mode();
         self.replace(name, |here| rustix::fs::mknodat(here, name, file_type, mode, device))
@@ -202,11 +212,11 @@ impl Unpack<'_> {
         name: &[u8],
         file_type: rustix::fs::FileType,
         (major, minor): (u32, u32),
-        entry: &Entry,
+        entry: &TarEntry,
     ) -> Result<()> {
         let owners = self.how.owners;
         if !owners.are_recorded() {
-            let attributes = Attributes::of(entry, owners);
+            let attributes = EntryAttributes::of(entry, owners);
             let (mode, device) = (attributes.first_mode(), rustix::fs::makedev(major, minor));
             let make = |here: BorrowedFd<'_>| match rustix::fs::mknodat(
                 here, name, file_type, mode, device,
@@ -218,27 +228,27 @@ impl Unpack<'_> {
                 return self.apply_at(name, entry.kind, &attributes);
             }
         }
-        let attributes = Attributes::of_stand_in(entry, owners);
+        let attributes = EntryAttributes::of_stand_in(entry, owners);
         let file = self.new_file(name, &attributes)?;
         self.settle(file.as_fd(), &attributes)
     }
 
     /// Creates a hard link to a file of this layer. The link entry's own attributes are ignored: the target's apply.
-    fn hard_link(&mut self, name: &[u8], folders: &[&[u8]], entry: &Entry) -> Result<()> {
+    fn hard_link(&mut self, name: &[u8], folders: &[&[u8]], entry: &TarEntry) -> Result<()> {
         let shown = || format!("hard link to {}", path::shown(&entry.link));
         let target = path::components(&entry.link).context(shown)?;
         let Some((old, old_folders)) = target.split_last() else {
             return Err(Error::new("the root is a folder")).context(shown);
         };
         if (*old, old_folders) == (name, folders) {
-            let there = Found::at(self.folders.here(), name)?;
+            let there = ExistingFile::at(self.folders.here(), name)?;
             return is_linkable(there).context(shown);
         }
         let old_folder = match self.folders.is_at(old_folders) {
             true => self.folders.here().try_clone_to_owned()?,
             false => self.folders.elsewhere(old_folders).context(shown)?,
         };
-        is_linkable(Found::at(old_folder.as_fd(), old)?).context(shown)?;
+        is_linkable(ExistingFile::at(old_folder.as_fd(), old)?).context(shown)?;
         if is_same(old_folder.as_fd(), old, self.folders.here(), name)? {
             return Ok(());
         }
@@ -273,19 +283,19 @@ fn is_same(
     }
 }
 
-fn is_linkable(target: Found) -> Result<()> {
+fn is_linkable(target: ExistingFile) -> Result<()> {
     match target {
-        Found::File => Ok(()),
-        Found::Folder => Err(Error::new("it is a folder")),
-        Found::Nothing | Found::Whiteout => Err(Error::new("no file of this layer")),
+        ExistingFile::File => Ok(()),
+        ExistingFile::Folder => Err(Error::new("it is a folder")),
+        ExistingFile::Nothing | ExistingFile::Whiteout => Err(Error::new("no file of this layer")),
     }
 }
 
 /// Writes the whole content of a file.
 pub(super) fn content<S: BufRead>(
     file: BorrowedFd<'_>,
-    entry: &Entry,
-    content: &mut Entries<S>,
+    entry: &TarEntry,
+    content: &mut TarEntries<S>,
 ) -> Result<()> {
     let Some(sparse) = &entry.sparse else { return write(file, entry.stored, content) };
     for region in &sparse.regions {
@@ -296,7 +306,7 @@ pub(super) fn content<S: BufRead>(
 }
 
 /// Computes the digest of a file's whole content.
-fn digest<S: BufRead>(entry: &Entry, content: &mut Entries<S>) -> Result<Digest> {
+fn digest<S: BufRead>(entry: &TarEntry, content: &mut TarEntries<S>) -> Result<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let Some(sparse) = &entry.sparse else {
         hash(&mut hasher, entry.stored, content)?;
@@ -312,7 +322,7 @@ fn digest<S: BufRead>(entry: &Entry, content: &mut Entries<S>) -> Result<Digest>
     Ok(hasher.finish())
 }
 
-fn hash<S: BufRead>(hasher: &mut Hasher, length: u64, content: &mut Entries<S>) -> Result<()> {
+fn hash<S: BufRead>(hasher: &mut Hasher, length: u64, content: &mut TarEntries<S>) -> Result<()> {
     let mut left = length;
     while left > 0 {
         let bytes = content.content()?;
@@ -337,7 +347,7 @@ fn hash_hole(hasher: &mut Hasher, length: u64) {
 }
 
 /// Writes `length` bytes of the content.
-fn write<S: BufRead>(file: BorrowedFd<'_>, length: u64, content: &mut Entries<S>) -> Result<()> {
+fn write<S: BufRead>(file: BorrowedFd<'_>, length: u64, content: &mut TarEntries<S>) -> Result<()> {
     let mut left = length;
     while left > 0 {
         let bytes = content.content()?;

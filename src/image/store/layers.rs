@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Birth, Lock};
 use crate::host::boot_id;
-use crate::image::extract::{self, Content, How};
+use crate::image::extract::{self, UnpackContent, UnpackRules};
 use crate::image::owners::Owners;
 use crate::layer::whiteout::{self, Whiteouts};
 
@@ -252,7 +252,8 @@ impl Unpacking<'_> {
         builder.mode(0o755).create(&fs).map_err(|error| files::cannot_write(error, &fs))?;
         let into = File::open(&fs).context(|| format!("cannot open {}", fs.display()))?;
         let whiteouts = self.store.whiteouts(&birth.path)?;
-        let how = How { owners: self.owners, limits, whiteouts, content: Content::Whole };
+        let how =
+            UnpackRules { owners: self.owners, limits, whiteouts, content: UnpackContent::Whole };
         let unpacked = extract::layer(packed, size, std::os::fd::AsFd::as_fd(&into), &how)
             .context(|| format!("layer {}", self.diff_id.short()))?;
         if unpacked.diff_id != self.diff_id {

@@ -12,8 +12,8 @@ use rustix::mount::UnmountFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::mount::{self, Life, Served};
-use super::options::Options;
-use super::tree::Layers;
+use super::options::OverlayOptions;
+use super::tree::OverlayLayers;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::sys::mount as sys_mount;
@@ -33,7 +33,7 @@ pub enum Ground {
 /// Mounts an overlay on `target` with the options in `texts`; returns the exit status. Errors: invalid options, a
 /// folder, the mount.
 pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
-    let options = Options::parse(texts).context(|| "cannot mount an overlay")?;
+    let options = OverlayOptions::parse(texts).context(|| "cannot mount an overlay")?;
     let layers = open_layers(&options)?;
     let place = opened(target, OFlags::PATH)?;
     let target = real(target)?;
@@ -50,7 +50,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
         Ground::Fore => (Some(std::io::stderr().as_fd().try_clone_to_owned()?), Life::Parents),
         Ground::Back => (None, Life::Own),
     };
-    let how = mount::Options {
+    let how = mount::ServerOptions {
         reading: options.reading.clone(),
         attributes: options.attributes,
         source: options.source.clone().unwrap_or_else(|| "overlay".into()),
@@ -64,7 +64,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
             let Served { mount, server } = mount::start(layers, how)?;
             sys_mount::attach(&mount, &place)
                 .context(|| format!("cannot mount on {}", target.display()))?;
-            (server, By::Ourselves)
+            (server, Mounter::Ourselves)
         }
         false if how.idmap.is_some() => fail!(Refused: "IDs can be mapped only where we may mount"),
         false => {
@@ -72,9 +72,9 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
             let device = by_fusermount(&target, &options, &how.source)?;
             let server = mount::serve(device, layers, how).inspect_err(|_| {
                 // A mount without a server answers no caller.
-                let _ = unmount(&target, By::Fusermount, Manner::Later);
+                let _ = unmount(&target, Mounter::Fusermount, UnmountMode::Later);
             });
-            (server?, By::Fusermount)
+            (server?, Mounter::Fusermount)
         }
     };
     drop(place);
@@ -86,14 +86,14 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
 
 /// Mounter, which also unmounts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
+enum Mounter {
     Ourselves,
     Fusermount,
 }
 
 /// Manner of unmounting.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum UnmountMode {
     /// Unmount; fails while a process uses the mount.
     Now,
     /// Detach the name at once, and the mount when its last user has gone.
@@ -104,7 +104,7 @@ enum Manner {
 fn stay(
     server: &Child,
     signals: &Signals,
-    unmount: impl Fn(Manner) -> std::io::Result<()>,
+    unmount: impl Fn(UnmountMode) -> std::io::Result<()>,
 ) -> Result<u8> {
     let mut unmounted = false;
     loop {
@@ -123,8 +123,8 @@ fn stay(
             let _ = server.wait();
             return Ok(128 + signal as u8);
         }
-        if unmount(Manner::Now).is_err() {
-            unmount(Manner::Later).context(|| "cannot unmount")?;
+        if unmount(UnmountMode::Now).is_err() {
+            unmount(UnmountMode::Later).context(|| "cannot unmount")?;
             log::warn!("the overlay is in use: it ends with its last user, or at the next signal");
         }
         unmounted = true;
@@ -135,15 +135,15 @@ fn stay(
     }
 }
 
-fn unmount(target: &Path, by: By, manner: Manner) -> std::io::Result<()> {
-    if by == By::Ourselves {
+fn unmount(target: &Path, by: Mounter, manner: UnmountMode) -> std::io::Result<()> {
+    if by == Mounter::Ourselves {
         let flags = match manner {
-            Manner::Now => UnmountFlags::NOFOLLOW,
-            Manner::Later => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
+            UnmountMode::Now => UnmountFlags::NOFOLLOW,
+            UnmountMode::Later => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
         };
         return Ok(rustix::mount::unmount(target, flags)?);
     }
-    let flag = if manner == Manner::Now { "-u" } else { "-uz" };
+    let flag = if manner == UnmountMode::Now { "-u" } else { "-uz" };
     let output = Command::new(FUSERMOUNT).args([flag, "--"]).arg(target).output()?;
     let said = || String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
     if output.status.success() { Ok(()) } else { Err(std::io::Error::other(said())) }
@@ -177,7 +177,7 @@ fn namespace_at(path: &Path) -> Result<OwnedFd> {
         .context(|| format!("cannot open {}", path.display()))
 }
 
-fn open_layers(options: &Options) -> Result<Layers> {
+fn open_layers(options: &OverlayOptions) -> Result<OverlayLayers> {
     let lowers = options.lowers.iter().map(|path| layer(path)).collect::<Result<Vec<_>>>()?;
     let upper = match (&options.upper, &options.work) {
         (Some(upper), Some(work)) => {
@@ -187,7 +187,7 @@ fn open_layers(options: &Options) -> Result<Layers> {
         }
         _ => None,
     };
-    Ok(Layers { lowers, upper })
+    Ok(OverlayLayers { lowers, upper })
 }
 
 fn real(path: &Path) -> Result<PathBuf> {
@@ -212,7 +212,7 @@ fn apart(upper: &Path, work: &Path, lowers: &[PathBuf]) -> Result<()> {
 
 /// Refuses a target inside a layer where the layers are not in the server's own mounts: the server would wait for its
 /// own answers.
-fn outside(target: &Path, options: &Options) -> Result<()> {
+fn outside(target: &Path, options: &OverlayOptions) -> Result<()> {
     for layer in options.lowers.iter().chain(&options.upper).chain(&options.work) {
         let layer = real(layer)?;
         if target != layer && target.starts_with(&layer) {
@@ -228,7 +228,7 @@ fn outside(target: &Path, options: &Options) -> Result<()> {
 const FUSERMOUNT: &str = "fusermount3";
 
 /// Returns the device of a mount that fusermount3, which is setuid root, makes for an ordinary user (fusermount3(1)).
-fn by_fusermount(target: &Path, options: &Options, source: &str) -> Result<OwnedFd> {
+fn by_fusermount(target: &Path, options: &OverlayOptions, source: &str) -> Result<OwnedFd> {
     let (near, far) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .context(|| "cannot make a socket")?;

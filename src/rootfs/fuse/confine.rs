@@ -23,21 +23,21 @@ use landlock::{
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::filter;
-use super::tree::Layers;
+use super::tree::OverlayLayers;
 use crate::error::{Context, Result};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Propagation, Reach};
 use crate::sys::{namespace, process};
 
 /// Layers in mounts of the server's own.
-pub struct Owned {
+pub struct OwnMounts {
     /// Layers to read through the new mounts.
-    pub layers: Layers,
+    pub layers: OverlayLayers,
     /// Detached mounts of the layers, to be attached in the new root.
     mounts: Vec<OwnedFd>,
 }
 
-impl Owned {
+impl OwnMounts {
     /// Returns the descriptors of all layers and mounts.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.layers.descriptors().into_iter().chain(self.mounts.iter().map(AsFd::as_fd)).collect()
@@ -49,7 +49,7 @@ impl Owned {
 /// the files below them (mount_namespaces(7), locked mounts).
 ///
 /// The caller must be in the mount namespace in which the layers were opened.
-pub fn own_mounts(layers: Layers) -> Owned {
+pub fn own_mounts(layers: OverlayLayers) -> OwnMounts {
     let mut mounts = Vec::new();
     let mut keep = |mount: OwnedFd| {
         let folder = mount.try_clone().ok();
@@ -65,7 +65,7 @@ pub fn own_mounts(layers: Layers) -> Owned {
         }
         None => (upper, work),
     });
-    Owned { layers: Layers { lowers, upper }, mounts }
+    OwnMounts { layers: OverlayLayers { lowers, upper }, mounts }
 }
 
 fn private_lower(folder: &OwnedFd) -> Option<OwnedFd> {
@@ -111,7 +111,7 @@ fn same_below(mount: &OwnedFd, path: &Path, fd: &OwnedFd) -> Option<OwnedFd> {
 
 /// Enters a new mount namespace whose root holds only the layers, `/proc` and `/dev/fuse`. Descriptors are named
 /// through `/proc`, and each thread opens its own `/dev/fuse`.
-pub fn enter_empty_root(owned: Owned) -> Result<Layers> {
+pub fn enter_empty_root(owned: OwnMounts) -> Result<OverlayLayers> {
     namespace::unshare_mounts().context(|| "a mount namespace")?;
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = rustix::fs::open("/", folder, Mode::empty())?;
@@ -142,7 +142,7 @@ pub fn enter_empty_root(owned: Owned) -> Result<Layers> {
 }
 
 /// Takes unneeded rights from this thread, and from threads that it starts. Errors: seccomp(2).
-pub fn restrict(layers: &Layers) -> Result<()> {
+pub fn restrict(layers: &OverlayLayers) -> Result<()> {
     if let Err(error) = allow_layers_alone(layers) {
         log::debug!("no landlock: {error}");
     }
@@ -152,7 +152,7 @@ pub fn restrict(layers: &Layers) -> Result<()> {
 
 /// Restricts file access to the layers by landlock. Errors: no landlock, or one that cannot yet allow files to be moved
 /// between folders (before kernel 5.19).
-fn allow_layers_alone(layers: &Layers) -> std::result::Result<(), RulesetError> {
+fn allow_layers_alone(layers: &OverlayLayers) -> std::result::Result<(), RulesetError> {
     let newest = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = (AccessFs::from_all(newest) & !AccessFs::Execute) | AccessFs::Refer;
@@ -192,7 +192,7 @@ mod tests {
 
     /// Runs `action` in a restricted thread, which ends afterwards.
     fn restricted(place: &Path, action: impl FnOnce() + Send) {
-        let layers = Layers {
+        let layers = OverlayLayers {
             lowers: vec![folder(&place.join("lower"))],
             upper: Some((folder(&place.join("upper")), folder(&place.join("work")))),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use super::tree::Answer;
+use super::tree::FsResult;
 
 /// Table of open files.
 pub struct Handles<T> {
@@ -41,12 +41,12 @@ impl<T> Handles<T> {
     }
 
     /// Returns the open file of this number. Errors: EBADF.
-    pub fn find(&self, number: u64) -> Answer<Arc<T>> {
+    pub fn find(&self, number: u64) -> FsResult<Arc<T>> {
         self.table.lock().open.get(number as usize).cloned().flatten().ok_or(Errno::BADF)
     }
 
     /// Removes an open file from the table, and returns it. Errors: EBADF.
-    pub fn close(&self, number: u64) -> Answer<Arc<T>> {
+    pub fn close(&self, number: u64) -> FsResult<Arc<T>> {
         let mut table = self.table.lock();
         let opened = table.open.get_mut(number as usize).and_then(Option::take);
         if opened.is_some() {

@@ -24,8 +24,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::confine;
 use super::notices::Notices;
 use super::reply::panic_is_caught;
-use super::serve::{Mover, Server};
-use super::tree::{Layers, Reading, Tree};
+use super::serve::{FuseServer, Mover};
+use super::tree::{OverlayLayers, OverlayRules, OverlayTree};
 use crate::error::{Context, Error, Result};
 use crate::host;
 use crate::layer::override_stat::Records;
@@ -35,9 +35,9 @@ use crate::sys::{fd, namespace, title};
 
 /// Options of an overlay mount.
 #[derive(Debug, Default)]
-pub struct Options {
+pub struct ServerOptions {
     /// Rules to read and write layers.
-    pub reading: Reading,
+    pub reading: OverlayRules,
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// Source of the mount, as shown in /proc/self/mounts.
@@ -73,11 +73,11 @@ pub struct Served {
 
 /// Starts a server in the current user namespace. The caller needs CAP_SYS_ADMIN there, and a single thread. Errors: no
 /// /dev/fuse, the kernel refuses the mount, a layer cannot be read.
-pub fn start(layers: Layers, options: Options) -> Result<Served> {
+pub fn start(layers: OverlayLayers, options: ServerOptions) -> Result<Served> {
     let device = open_device()?;
     let mount = detached(&device, &options).context(|| "cannot make a FUSE mount")?;
     let kept = mount.try_clone().map_err(Error::from)?;
-    let Options { reading, idmap, life, log, .. } = options;
+    let ServerOptions { reading, idmap, life, log, .. } = options;
     let mover = if idmap.is_some() { Mover::Kernel } else { Mover::Server };
     let server = fork_server(Begin { device, layers, reading, log, life, home: Home::Own, mover })?;
     drop(mount);
@@ -90,8 +90,8 @@ pub fn start(layers: Layers, options: Options) -> Result<Served> {
 }
 
 /// Serves a mount that another program made (fusermount3), through its device.
-pub fn serve(device: OwnedFd, layers: Layers, options: Options) -> Result<Child> {
-    let Options { reading, life, log, .. } = options;
+pub fn serve(device: OwnedFd, layers: OverlayLayers, options: ServerOptions) -> Result<Child> {
+    let ServerOptions { reading, life, log, .. } = options;
     let (home, mover) = (Home::Callers, Mover::Server);
     fork_server(Begin { device, layers, reading, log, life, home, mover })
 }
@@ -105,7 +105,7 @@ fn open_device() -> Result<OwnedFd> {
         .context(|| "cannot open /dev/fuse")
 }
 
-fn detached(device: &OwnedFd, options: &Options) -> Result<OwnedFd> {
+fn detached(device: &OwnedFd, options: &ServerOptions) -> Result<OwnedFd> {
     let text = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
     let flag = |name: &str| (name.to_owned(), None);
     let mut options_of_fuse = vec![
@@ -136,8 +136,8 @@ enum Home {
 /// Input of a new server.
 struct Begin {
     device: OwnedFd,
-    layers: Layers,
-    reading: Reading,
+    layers: OverlayLayers,
+    reading: OverlayRules,
     log: Option<OwnedFd>,
     life: Life,
     home: Home,
@@ -182,7 +182,7 @@ const READY: &str = "ready";
 
 /// Serves until the mount is gone. A thread that is about to read its next request then gets ECONNABORTED, not the
 /// ENODEV that fuser expects.
-fn serve_to_end((session, tree): (Session<Server>, Arc<Tree>)) -> std::io::Result<()> {
+fn serve_to_end((session, tree): (Session<FuseServer>, Arc<OverlayTree>)) -> std::io::Result<()> {
     let ended = session.run();
     // The end of the process frees the whole tree at once, with the lock of the work folder.
     std::mem::forget(tree);
@@ -193,7 +193,10 @@ fn serve_to_end((session, tree): (Session<Server>, Arc<Tree>)) -> std::io::Resul
 }
 
 /// Sets up the new process, up to its first thread.
-fn become_server(begin: Begin, answer: &OwnedFd) -> Result<(Session<Server>, Arc<Tree>)> {
+fn become_server(
+    begin: Begin,
+    answer: &OwnedFd,
+) -> Result<(Session<FuseServer>, Arc<OverlayTree>)> {
     let Begin { device, layers, reading, log, life, home, mover } = begin;
     // While /proc is visible.
     let one_id = reading.records == Records::InLowers && namespace::has_one_id();
@@ -221,14 +224,14 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<(Session<Server>, Arc
     rustix::process::umask(Mode::empty()); // modes arrive complete from the kernel
     end_at_panics_that_nobody_answers();
     confine::restrict(&layers).context(|| "cannot confine the FUSE server")?;
-    let reading = Reading { open_folders: open_folders(limit), one_id, ..reading };
-    let tree = Arc::new(Tree::new(layers, reading).map_err(explained)?);
+    let reading = OverlayRules { open_folders: open_folders(limit), one_id, ..reading };
+    let tree = Arc::new(OverlayTree::new(layers, reading).map_err(explained)?);
     let notices = Arc::new(Notices::default());
     let mut config = Config::default();
     config.acl = SessionACL::All; // the kernel's default_permissions decide
     config.n_threads = Some(threads);
     config.clone_fd = true;
-    let server = Server::new(tree.clone(), notices.clone(), mover);
+    let server = FuseServer::new(tree.clone(), notices.clone(), mover);
     let session = Session::from_fd(server, device, SessionACL::All, config)
         .context(|| "the kernel's FUSE does not answer")?;
     notices.connect(session.notifier());

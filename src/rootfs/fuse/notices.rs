@@ -55,18 +55,18 @@ impl Notices {
     }
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+type Notice = Box<dyn FnOnce() + Send>;
 
 /// Thread that does one job after the other.
 #[derive(Default)]
-struct Worker(Mutex<Option<Sender<Job>>>);
+struct Worker(Mutex<Option<Sender<Notice>>>);
 
 impl Worker {
     /// Queues a job for the thread. Without a thread the job is dropped, which answers a request in it with EIO.
     fn start(&self, job: impl FnOnce() + Send + 'static) {
         let mut sender = self.0.lock();
         let sender = sender.get_or_insert_with(|| {
-            let (sender, jobs) = channel::<Job>();
+            let (sender, jobs) = channel::<Notice>();
             let thread = std::thread::Builder::new().name("notices".into());
             let _ = thread.spawn(move || jobs.into_iter().for_each(|job| job()));
             sender

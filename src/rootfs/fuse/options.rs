@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::tree::{Ids, Reading};
+use super::tree::{OverlayRules, ShownIds};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
@@ -12,7 +12,7 @@ use crate::sys::mount::Attributes;
 
 /// Parsed options.
 #[derive(Debug, Default)]
-pub struct Options {
+pub struct OverlayOptions {
     /// `lowerdir`: read-only layers, the topmost first.
     pub lowers: Vec<PathBuf>,
     /// `upperdir`
@@ -20,7 +20,7 @@ pub struct Options {
     /// `workdir`
     pub work: Option<PathBuf>,
     /// Rules to read and write layers.
-    pub reading: Reading,
+    pub reading: OverlayRules,
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// `fsname`: source of the mount, as shown in /proc/self/mounts.
@@ -32,7 +32,7 @@ pub struct Options {
 }
 
 /// Effect of an option without a value.
-enum Meaning {
+enum OptionEffect {
     /// Sets an attribute of the mount.
     Set(Attributes),
     /// Removes an attribute of the mount.
@@ -45,47 +45,47 @@ enum Meaning {
 
 /// Options of mount(8) for every file system, and those of fuse-overlayfs that state the default. FUSE keeps no times
 /// of access: options about them have no visible effect.
-const WORDS: &[(&str, Meaning)] = &[
-    ("", Meaning::Nothing),
-    ("_netdev", Meaning::Nothing),
-    ("allow_other", Meaning::Nothing),
-    ("async", Meaning::Nothing),
-    ("atime", Meaning::Unset(Attributes::NO_ATIME)),
-    ("auto", Meaning::Nothing),
-    ("default_permissions", Meaning::Nothing),
-    ("defaults", Meaning::Nothing),
-    ("dev", Meaning::Unset(Attributes::NO_DEV)),
-    ("diratime", Meaning::Nothing),
-    ("dirsync", Meaning::Flag),
-    ("exec", Meaning::Unset(Attributes::NO_EXEC)),
-    ("iversion", Meaning::Nothing),
-    ("lazytime", Meaning::Nothing),
-    ("loud", Meaning::Nothing),
-    ("noatime", Meaning::Set(Attributes::NO_ATIME)),
-    ("noauto", Meaning::Nothing),
-    ("nodev", Meaning::Set(Attributes::NO_DEV)),
-    ("nodiratime", Meaning::Nothing),
-    ("noexec", Meaning::Set(Attributes::NO_EXEC)),
-    ("nofail", Meaning::Nothing),
-    ("noiversion", Meaning::Nothing),
-    ("nolazytime", Meaning::Nothing),
-    ("norelatime", Meaning::Nothing),
-    ("nostrictatime", Meaning::Nothing),
-    ("nosuid", Meaning::Set(Attributes::NO_SUID)),
-    ("relatime", Meaning::Nothing),
-    ("ro", Meaning::Set(Attributes::READ_ONLY)),
-    ("rw", Meaning::Unset(Attributes::READ_ONLY)),
-    ("silent", Meaning::Nothing),
-    ("strictatime", Meaning::Nothing),
-    ("suid", Meaning::Unset(Attributes::NO_SUID)),
-    ("sync", Meaning::Flag),
-    ("userxattr", Meaning::Nothing),
+const WORDS: &[(&str, OptionEffect)] = &[
+    ("", OptionEffect::Nothing),
+    ("_netdev", OptionEffect::Nothing),
+    ("allow_other", OptionEffect::Nothing),
+    ("async", OptionEffect::Nothing),
+    ("atime", OptionEffect::Unset(Attributes::NO_ATIME)),
+    ("auto", OptionEffect::Nothing),
+    ("default_permissions", OptionEffect::Nothing),
+    ("defaults", OptionEffect::Nothing),
+    ("dev", OptionEffect::Unset(Attributes::NO_DEV)),
+    ("diratime", OptionEffect::Nothing),
+    ("dirsync", OptionEffect::Flag),
+    ("exec", OptionEffect::Unset(Attributes::NO_EXEC)),
+    ("iversion", OptionEffect::Nothing),
+    ("lazytime", OptionEffect::Nothing),
+    ("loud", OptionEffect::Nothing),
+    ("noatime", OptionEffect::Set(Attributes::NO_ATIME)),
+    ("noauto", OptionEffect::Nothing),
+    ("nodev", OptionEffect::Set(Attributes::NO_DEV)),
+    ("nodiratime", OptionEffect::Nothing),
+    ("noexec", OptionEffect::Set(Attributes::NO_EXEC)),
+    ("nofail", OptionEffect::Nothing),
+    ("noiversion", OptionEffect::Nothing),
+    ("nolazytime", OptionEffect::Nothing),
+    ("norelatime", OptionEffect::Nothing),
+    ("nostrictatime", OptionEffect::Nothing),
+    ("nosuid", OptionEffect::Set(Attributes::NO_SUID)),
+    ("relatime", OptionEffect::Nothing),
+    ("ro", OptionEffect::Set(Attributes::READ_ONLY)),
+    ("rw", OptionEffect::Unset(Attributes::READ_ONLY)),
+    ("silent", OptionEffect::Nothing),
+    ("strictatime", OptionEffect::Nothing),
+    ("suid", OptionEffect::Unset(Attributes::NO_SUID)),
+    ("sync", OptionEffect::Flag),
+    ("userxattr", OptionEffect::Nothing),
 ];
 
 /// Most lower layers: the kernel overlay's own limit (`OVL_MAX_STACK`).
 const MOST_LOWERS: usize = 500;
 
-impl Options {
+impl OverlayOptions {
     /// Parses the options. Errors: an option is unknown, missing or contradicts another.
     pub fn parse(texts: &[String]) -> Result<Self> {
         let mut options = Self::default();
@@ -99,7 +99,7 @@ impl Options {
             options.take(name, value, &mut maps)?;
         }
         if maps != IdMaps::default() {
-            options.reading.ids = Ids(Some(maps));
+            options.reading.ids = ShownIds(Some(maps));
         }
         options.checked()
     }
@@ -151,10 +151,10 @@ impl Options {
     fn take_word(&mut self, name: &str) -> bool {
         let Some((_, meaning)) = WORDS.iter().find(|(word, _)| *word == name) else { return false };
         match meaning {
-            Meaning::Set(attribute) => self.attributes = self.attributes.with(*attribute),
-            Meaning::Unset(attribute) => self.attributes = self.attributes.without(*attribute),
-            Meaning::Flag => self.flags.push(name.to_owned()),
-            Meaning::Nothing => {}
+            OptionEffect::Set(attribute) => self.attributes = self.attributes.with(*attribute),
+            OptionEffect::Unset(attribute) => self.attributes = self.attributes.without(*attribute),
+            OptionEffect::Flag => self.flags.push(name.to_owned()),
+            OptionEffect::Nothing => {}
         }
         true
     }
@@ -224,8 +224,8 @@ fn mapping(name: &str, value: &str) -> Result<Vec<IdMap>> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<Options> {
-        Options::parse(&[text.to_owned()])
+    fn parsed(text: &str) -> Result<OverlayOptions> {
+        OverlayOptions::parse(&[text.to_owned()])
     }
 
     #[test]

@@ -11,7 +11,7 @@ use fuser::{
 };
 use rustix::io::Errno;
 
-use super::tree::{Answer, Attributes, Entry, Item, Room, Space, Time};
+use super::tree::{FileAttributes, FsResult, FsSpace, Item, NodeEntry, ReplyRoom, Time};
 
 /// A year: practically for ever.
 const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -19,7 +19,7 @@ const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Returns the validity of attributes in the kernel. A write by a caller without privileges removes setuid and setgid
 /// from a file. The kernel leaves that to the server, and would keep honouring the cached bits: `fuse_cache_write_iter`
 /// checks the mode again only when it is too old.
-fn validity(attributes: &Attributes) -> Duration {
+fn validity(attributes: &FileAttributes) -> Duration {
     let is_file = attributes.mode & libc::S_IFMT == libc::S_IFREG;
     match is_file && attributes.mode & (libc::S_ISUID | libc::S_ISGID) != 0 {
         true => Duration::ZERO,
@@ -28,7 +28,7 @@ fn validity(attributes: &Attributes) -> Duration {
 }
 
 /// Sends the result of `work`.
-pub fn reply<T, R: Reply<T>>(to: R, work: impl FnOnce() -> Answer<T>) {
+pub fn reply<T, R: Reply<T>>(to: R, work: impl FnOnce() -> FsResult<T>) {
     match safely(work) {
         Ok(answer) => to.give(answer),
         Err(error) => to.refuse(error),
@@ -45,7 +45,7 @@ pub fn panic_is_caught() -> bool {
     CAUGHT.get()
 }
 
-fn safely<T>(work: impl FnOnce() -> Answer<T>) -> Result<T, fuser::Errno> {
+fn safely<T>(work: impl FnOnce() -> FsResult<T>) -> Result<T, fuser::Errno> {
     CAUGHT.set(true);
     let answer = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Errno::IO));
     CAUGHT.set(false);
@@ -67,10 +67,10 @@ pub trait Reply<T> {
 }
 
 /// Number of an open file, and the kernel's treatment of it.
-pub struct Opened(pub u64, pub FopenFlags);
+pub struct OpenReply(pub u64, pub FopenFlags);
 
 /// Value, and the number of bytes that the kernel wants; 0: only its size.
-pub struct Sized(pub Vec<u8>, pub u32);
+pub struct XattrReply(pub Vec<u8>, pub u32);
 
 macro_rules! replies {
     ($($kind:ident<$answer:ty> |$to:ident, $value:ident| $give:expr;)*) => {$(
@@ -89,27 +89,27 @@ macro_rules! replies {
 
 replies! {
     ReplyEmpty<()> |to, _answer| to.ok();
-    ReplyAttr<Attributes> |to, attributes| to.attr(&validity(&attributes), &file_attr(&attributes));
+    ReplyAttr<FileAttributes> |to, attributes| to.attr(&validity(&attributes), &file_attr(&attributes));
     // Number 0: no file of that name, and the kernel may cache that.
-    ReplyEntry<Option<Entry>> |to, entry| {
+    ReplyEntry<Option<NodeEntry>> |to, entry| {
         let attributes_for = entry.map_or(EVER, |entry| validity(&entry.attributes));
         let (attr, generation) = entry.map_or_else(nothing, |entry| parts(&entry));
         to.entry_with_ttls(&attributes_for, &EVER, &attr, generation);
     };
-    ReplyEntry<Entry> |to, entry| {
+    ReplyEntry<NodeEntry> |to, entry| {
         let (attr, generation) = parts(&entry);
         to.entry_with_ttls(&validity(&entry.attributes), &EVER, &attr, generation);
     };
     ReplyData<Vec<u8>> |to, bytes| to.data(&bytes);
-    ReplyOpen<Opened> |to, opened| to.opened(FileHandle(opened.0), opened.1);
-    ReplyCreate<(Entry, Opened)> |to, created| {
+    ReplyOpen<OpenReply> |to, opened| to.opened(FileHandle(opened.0), opened.1);
+    ReplyCreate<(NodeEntry, OpenReply)> |to, created| {
         let (attr, generation) = parts(&created.0);
         to.created(&validity(&created.0.attributes), &attr, generation, FileHandle(created.1.0), created.1.1);
     };
     ReplyWrite<usize> |to, count| to.written(count as u32);
     ReplyIoctl<Vec<u8>> |to, bytes| to.ioctl(0, &bytes);
     ReplyLseek<u64> |to, offset| to.offset(offset as i64);
-    ReplyStatfs<Space> |to, space| to.statfs(
+    ReplyStatfs<FsSpace> |to, space| to.statfs(
         space.blocks,
         space.free,
         space.available,
@@ -119,10 +119,10 @@ replies! {
         space.name_max,
         space.fragment_size,
     );
-    ReplyXattr<Sized> |to, value| match value {
-        Sized(value, 0) => to.size(value.len() as u32),
-        Sized(value, size) if value.len() <= size as usize => to.data(&value),
-        Sized(..) => to.error(fuser::Errno::ERANGE),
+    ReplyXattr<XattrReply> |to, value| match value {
+        XattrReply(value, 0) => to.size(value.len() as u32),
+        XattrReply(value, size) if value.len() <= size as usize => to.data(&value),
+        XattrReply(..) => to.error(fuser::Errno::ERANGE),
     };
 }
 
@@ -139,7 +139,7 @@ impl Reply<&[u8]> for ReplyData {
 /// Sends a part of a folder.
 pub fn reply_names(
     mut to: ReplyDirectory,
-    work: impl FnOnce(&mut dyn FnMut(Item<'_>) -> Room) -> Answer<()>,
+    work: impl FnOnce(&mut dyn FnMut(Item<'_>) -> ReplyRoom) -> FsResult<()>,
 ) {
     let mut add = |item: Item<'_>| {
         room(to.add(INodeNo(item.number), item.next, file_type(item.kind), item.name))
@@ -153,7 +153,7 @@ pub fn reply_names(
 /// Sends a part of a folder with the attributes of its entries.
 pub fn reply_entries(
     mut to: ReplyDirectoryPlus,
-    work: impl FnOnce(&mut dyn FnMut(Item<'_>) -> Room) -> Answer<()>,
+    work: impl FnOnce(&mut dyn FnMut(Item<'_>) -> ReplyRoom) -> FsResult<()>,
 ) {
     let mut add = |item: Item<'_>| {
         let (node, valid, (attr, generation)) = match &item.entry {
@@ -169,8 +169,8 @@ pub fn reply_entries(
     }
 }
 
-fn room(full: bool) -> Room {
-    if full { Room::None } else { Room::Left }
+fn room(full: bool) -> ReplyRoom {
+    if full { ReplyRoom::None } else { ReplyRoom::Left }
 }
 
 fn nothing() -> (FileAttr, Generation) {
@@ -178,15 +178,15 @@ fn nothing() -> (FileAttr, Generation) {
 }
 
 fn named(number: u64, kind: u32) -> (FileAttr, Generation) {
-    let attributes = Attributes { number, mode: kind, ..Attributes::default() };
+    let attributes = FileAttributes { number, mode: kind, ..FileAttributes::default() };
     (file_attr(&attributes), Generation(0))
 }
 
-fn parts(entry: &Entry) -> (FileAttr, Generation) {
+fn parts(entry: &NodeEntry) -> (FileAttr, Generation) {
     (file_attr(&entry.attributes), Generation(u64::from(entry.generation)))
 }
 
-fn file_attr(attributes: &Attributes) -> FileAttr {
+fn file_attr(attributes: &FileAttributes) -> FileAttr {
     FileAttr {
         ino: INodeNo(attributes.number),
         size: attributes.size,
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn attributes_are_believed_for_ever_but_those_of_files_with_privileges() {
-        let valid = |mode| validity(&Attributes { mode, ..Attributes::default() });
+        let valid = |mode| validity(&FileAttributes { mode, ..FileAttributes::default() });
         for mode in [0o4755, 0o2755, 0o6000] {
             assert_eq!(valid(libc::S_IFREG | mode), Duration::ZERO);
             assert_eq!(valid(libc::S_IFDIR | mode), EVER);

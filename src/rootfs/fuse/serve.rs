@@ -20,14 +20,15 @@ use rustix::io::Errno;
 
 use super::handles::Handles;
 use super::notices::Notices;
-use super::reply::{Opened, Sized, reply, reply_entries, reply_names};
+use super::reply::{OpenReply, XattrReply, reply, reply_entries, reply_names};
 use super::tree::{
-    Answer, Caller, Change, Detail, Manner, NewTime, OpenFile, Privileges, Synced, Time, Tree, What,
+    AttributeChange, Detail, FsCaller, FsResult, NewFile, NewTime, OpenFile, OverlayTree,
+    RenameMode, Synced, Time, WritePrivileges,
 };
 
 /// Overlay as a file system of fuser.
-pub struct Server {
-    tree: Arc<Tree>,
+pub struct FuseServer {
+    tree: Arc<OverlayTree>,
     files: Handles<OpenFile>,
     notices: Arc<Notices>,
     /// Side that moves the shown IDs, if they are moved.
@@ -91,24 +92,24 @@ const fn linux_request(direction: u32, number: u32) -> u32 {
 /// Largest write, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
 
-impl Server {
+impl FuseServer {
     /// Makes a server of `tree`.
-    pub fn new(tree: Arc<Tree>, notices: Arc<Notices>, mover: Mover) -> Self {
+    pub fn new(tree: Arc<OverlayTree>, notices: Arc<Notices>, mover: Mover) -> Self {
         Self { tree, files: Handles::default(), notices, mover, no_opendir: false }
     }
 
-    fn open_file(&self, id: u64, flags: OpenFlags, caller: Caller) -> Answer<Opened> {
+    fn open_file(&self, id: u64, flags: OpenFlags, caller: FsCaller) -> FsResult<OpenReply> {
         let file = self.tree.open(id, flags.0, caller)?;
         if flags.0 & libc::O_TRUNC == 0 && file.may_be_written() && file.has_no_blocks() {
             // The kernel would keep reporting no blocks while it holds written pages.
             self.notices.forget_attributes(id);
         }
-        Ok(Opened(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE))
+        Ok(OpenReply(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE))
     }
 }
 
-fn caller(by: &Request, umask: u32) -> Caller {
-    Caller { uid: by.uid(), gid: by.gid(), umask }
+fn caller(by: &Request, umask: u32) -> FsCaller {
+    FsCaller { uid: by.uid(), gid: by.gid(), umask }
 }
 
 fn new_time(time: TimeOrNow) -> NewTime {
@@ -123,7 +124,7 @@ fn new_time(time: TimeOrNow) -> NewTime {
     })
 }
 
-impl Filesystem for Server {
+impl Filesystem for FuseServer {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
         for flag in WANTED {
             // An older kernel lacks some features; the server works without any.
@@ -226,11 +227,11 @@ impl Filesystem for Server {
     }
 
     fn getxattr(&self, _: &Request, id: INodeNo, name: &OsStr, size: u32, to: ReplyXattr) {
-        reply(to, || Ok(Sized(self.tree.xattr(id.0, name)?, size)));
+        reply(to, || Ok(XattrReply(self.tree.xattr(id.0, name)?, size)));
     }
 
     fn listxattr(&self, _: &Request, id: INodeNo, size: u32, to: ReplyXattr) {
-        reply(to, || Ok(Sized(self.tree.xattrs(id.0)?, size)));
+        reply(to, || Ok(XattrReply(self.tree.xattrs(id.0)?, size)));
     }
 
     fn setattr(
@@ -253,7 +254,7 @@ impl Filesystem for Server {
     ) {
         reply(to, || {
             let (accessed, modified) = (accessed.map(new_time), modified.map(new_time));
-            let change = Change { mode, uid, gid, size, accessed, modified };
+            let change = AttributeChange { mode, uid, gid, size, accessed, modified };
             let file = handle.map(|handle| self.files.find(handle.0)).transpose()?;
             self.tree.change(id.0, change, file.as_deref(), caller(by, 0))
         });
@@ -269,7 +270,7 @@ impl Filesystem for Server {
         device: u32,
         to: ReplyEntry,
     ) {
-        let what = What::Node(mode, u64::from(device));
+        let what = NewFile::Node(mode, u64::from(device));
         reply(to, || self.tree.make(parent.0, name, what, caller(by, umask)));
     }
 
@@ -282,11 +283,11 @@ impl Filesystem for Server {
         umask: u32,
         to: ReplyEntry,
     ) {
-        reply(to, || self.tree.make(parent.0, name, What::Folder(mode), caller(by, umask)));
+        reply(to, || self.tree.make(parent.0, name, NewFile::Folder(mode), caller(by, umask)));
     }
 
     fn symlink(&self, by: &Request, parent: INodeNo, name: &OsStr, target: &Path, to: ReplyEntry) {
-        let what = What::Symlink(target.as_os_str());
+        let what = NewFile::Symlink(target.as_os_str());
         reply(to, || self.tree.make(parent.0, name, what, caller(by, 0)));
     }
 
@@ -314,9 +315,9 @@ impl Filesystem for Server {
     ) {
         reply(to, || {
             let manner = match flags {
-                RenameFlags::RENAME_NOREPLACE => Manner::Keep,
-                RenameFlags::RENAME_EXCHANGE => Manner::Exchange,
-                none if none.is_empty() => Manner::Replace,
+                RenameFlags::RENAME_NOREPLACE => RenameMode::Keep,
+                RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
+                none if none.is_empty() => RenameMode::Replace,
                 _ => return Err(Errno::INVAL),
             };
             self.tree.rename((parent.0, name), (new_parent.0, new_name), manner)
@@ -335,7 +336,7 @@ impl Filesystem for Server {
     ) {
         reply(to, || {
             let (entry, file) = self.tree.create(parent.0, name, mode, flags, caller(by, umask))?;
-            Ok((entry, Opened(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE)))
+            Ok((entry, OpenReply(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE)))
         });
     }
 
@@ -352,8 +353,8 @@ impl Filesystem for Server {
         to: ReplyWrite,
     ) {
         let privileges = match flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
-            true => Privileges::DroppedBy(caller(by, 0)),
-            false => Privileges::Kept,
+            true => WritePrivileges::DroppedBy(caller(by, 0)),
+            false => WritePrivileges::Kept,
         };
         reply(to, || {
             let file = self.files.find(handle.0)?;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use object::elf as format;
 
-use super::elf::Target;
+use super::elf::ElfTarget;
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const HEADER: usize = 48;
@@ -23,14 +23,14 @@ const OLD_ENTRY: usize = 12;
 
 /// Line of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct CacheLine {
     /// Path of the library.
     pub path: PathBuf,
     flags: u32,
     hwcap: u64,
 }
 
-impl Line {
+impl CacheLine {
     /// True if the library is built for some processors only (a `glibc-hwcaps` folder or its predecessors).
     pub fn is_for_some_processors(&self) -> bool {
         self.hwcap != 0
@@ -39,11 +39,11 @@ impl Line {
 
 /// Lines of the cache, by the name of the library.
 #[derive(Debug, Default)]
-pub struct Cache {
-    lines: HashMap<OsString, Vec<Line>>,
+pub struct LibraryCache {
+    lines: HashMap<OsString, Vec<CacheLine>>,
 }
 
-impl Cache {
+impl LibraryCache {
     /// Parses the content of the file. A file of another format gives an empty cache, as for ld.so.
     pub fn parse(bytes: &[u8]) -> Self {
         new_format(bytes).and_then(Self::parse_new).unwrap_or_default()
@@ -65,14 +65,14 @@ impl Cache {
             };
             // The order of the halves does not matter: only zero or non-zero counts.
             let hwcap = u64::from(low) | u64::from(high) << 32;
-            let line = Line { path: OsStr::from_bytes(path).into(), flags, hwcap };
+            let line = CacheLine { path: OsStr::from_bytes(path).into(), flags, hwcap };
             cache.lines.entry(OsStr::from_bytes(name).to_owned()).or_default().push(line);
         }
         Some(cache)
     }
 
     /// Returns the lines for `name` that a program of this kind may use, in ld.so's order.
-    pub fn lines(&self, name: &OsStr, target: Target) -> impl Iterator<Item = &Line> {
+    pub fn lines(&self, name: &OsStr, target: ElfTarget) -> impl Iterator<Item = &CacheLine> {
         self.lines
             .get(name)
             .into_iter()
@@ -81,7 +81,7 @@ impl Cache {
     }
 
     #[cfg(test)]
-    fn all(&self) -> impl Iterator<Item = (&OsString, &Line)> {
+    fn all(&self) -> impl Iterator<Item = (&OsString, &CacheLine)> {
         self.lines.iter().flat_map(|(name, lines)| lines.iter().map(move |line| (name, line)))
     }
 }
@@ -116,7 +116,7 @@ fn string<'a>(bytes: &'a [u8], entry: &[u8], at: usize) -> Option<&'a [u8]> {
 
 /// Returns the flags of a usable line (`FLAG_ELF_LIBC6` and the ABI, dl-cache.h). `None` where several ABIs share a
 /// machine: the library's own header decides there.
-fn wanted_flags(target: Target) -> Option<u32> {
+fn wanted_flags(target: ElfTarget) -> Option<u32> {
     match (target.machine, target.is_64) {
         (format::EM_X86_64, true) => Some(0x0303),
         (format::EM_X86_64, false) => Some(0x0803),
@@ -144,7 +144,7 @@ mod tests {
             .filter_map(|line| line.trim().split_once(" => "))
             .map(|(name, path)| (name.split(' ').next().unwrap().to_owned(), path.to_owned()))
             .collect();
-        let cache = Cache::parse(&std::fs::read("/etc/ld.so.cache").unwrap());
+        let cache = LibraryCache::parse(&std::fs::read("/etc/ld.so.cache").unwrap());
         let ours: BTreeSet<(String, String)> = cache
             .all()
             .map(|(name, line)| {
@@ -164,7 +164,11 @@ mod tests {
             both.extend(count.to_ne_bytes());
             both.resize((OLD_HEADER + count as usize * OLD_ENTRY).next_multiple_of(8), 0);
             both.extend(&new);
-            assert_eq!(Cache::parse(&both).lines, Cache::parse(&new).lines, "{count}");
+            assert_eq!(
+                LibraryCache::parse(&both).lines,
+                LibraryCache::parse(&new).lines,
+                "{count}"
+            );
         }
     }
 
@@ -181,7 +185,7 @@ mod tests {
                     *target = byte;
                 }
             }
-            Cache::parse(&bytes);
+            LibraryCache::parse(&bytes);
         }
     }
 }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::elf::Elf;
-use super::extras::{self, Wanted};
-use super::ldso::{Loader, Object};
+use super::extras::{self, FilledExtra};
+use super::ldso::{ElfObject, Loader};
 use super::program;
-use super::tree::{Notes, Taken, Tree};
+use super::tree::{HostTree, NoteScope, TakenFile};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
@@ -31,33 +31,33 @@ pub struct Surroundings {
 /// Growing set of files.
 pub struct Closure {
     /// Files taken up to now.
-    pub tree: Tree,
+    pub tree: HostTree,
     surroundings: Surroundings,
     elves: HashMap<PathBuf, Option<Rc<Elf>>>,
     loaders: HashMap<PathBuf, Rc<Loader>>,
     programs: HashSet<PathBuf>,
     libraries: HashSet<PathBuf>,
     plugins: HashSet<PathBuf>,
-    found: VecDeque<Found>,
+    found: VecDeque<ClosureFile>,
 }
 
 /// Program with its loader: plugins are loaded into it.
-struct Main {
-    object: Object,
+struct LoadedProgram {
+    object: ElfObject,
     loader: Rc<Loader>,
 }
 
 /// File that may match a row of the table.
-struct Found {
+struct ClosureFile {
     /// Name under which a library was found; `None` for a program.
     library: Option<OsString>,
     real: PathBuf,
-    main: Option<Rc<Main>>,
+    main: Option<Rc<LoadedProgram>>,
 }
 
 /// Consequence of a missing library.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
+enum MissingLibrary {
     /// Error: the program would not start.
     Fails,
     /// Accepted: a plugin may never be loaded.
@@ -68,7 +68,7 @@ impl Closure {
     /// Makes an empty set.
     pub fn new(surroundings: Surroundings) -> Self {
         Self {
-            tree: Tree::default(),
+            tree: HostTree::default(),
             surroundings,
             elves: HashMap::new(),
             loaders: HashMap::new(),
@@ -93,7 +93,7 @@ impl Closure {
     pub fn add_program(&mut self, path: &Path, depth: u32) -> Result<()> {
         let taken = self
             .tree
-            .take(path, Notes::Each)
+            .take(path, NoteScope::Each)
             .context(|| format!("cannot use {}", path.display()))?;
         if let Some(place) =
             ["/proc", "/sys", "/dev"].iter().find(|place| taken.real.starts_with(place))
@@ -117,7 +117,7 @@ impl Closure {
         if depth == MOST_INTERPRETERS {
             fail!(Invalid: "{} is a script of a script, more than {MOST_INTERPRETERS} deep", path.display());
         }
-        self.found.push_back(Found { library: None, real: real.to_owned(), main: None });
+        self.found.push_back(ClosureFile { library: None, real: real.to_owned(), main: None });
         let needed_by = || {
             format!("interpreter {} (needed by {})", script.interpreter.display(), path.display())
         };
@@ -144,22 +144,23 @@ impl Closure {
                 let loader = self.loader(interpreter, &elf).context(|| {
                     format!("loader {} (needed by {})", interpreter.display(), path.display())
                 })?;
-                let object = Object { path: real.clone(), elf: Rc::clone(&elf), loaded_by: None };
-                let main = Rc::new(Main { object, loader });
-                self.add_libraries(&main, None, Missing::Fails)?;
+                let object =
+                    ElfObject { path: real.clone(), elf: Rc::clone(&elf), loaded_by: None };
+                let main = Rc::new(LoadedProgram { object, loader });
+                self.add_libraries(&main, None, MissingLibrary::Fails)?;
                 Some(main)
             }
             // A static program searches no library at start. A library called as a program is not known to search,
             // either.
             None => None,
         };
-        self.found.push_back(Found { library: None, real, main });
+        self.found.push_back(ClosureFile { library: None, real, main });
         Ok(())
     }
 
     /// Takes the loader that a program names. Errors: missing, or for another machine than the program.
     fn loader(&mut self, interpreter: &Path, program: &Elf) -> Result<Rc<Loader>> {
-        let taken = self.tree.take(interpreter, Notes::Each)?;
+        let taken = self.tree.take(interpreter, NoteScope::Each)?;
         if let Some(loader) = self.loaders.get(interpreter) {
             return Ok(Rc::clone(loader));
         }
@@ -174,20 +175,21 @@ impl Closure {
             Rc::new(Loader::new(interpreter, &taken.real, program.target, &mut self.tree.seen));
         self.loaders.insert(interpreter.to_owned(), Rc::clone(&loader));
         let library = interpreter.file_name().map(OsStr::to_owned);
-        self.found.push_back(Found { library, real: taken.real, main: None });
+        self.found.push_back(ClosureFile { library, real: taken.real, main: None });
         Ok(loader)
     }
 
     /// Takes the libraries of a program, or of a `plugin` that it loads, breadth first as the loader does.
     fn add_libraries(
         &mut self,
-        main: &Rc<Main>,
-        plugin: Option<Object>,
-        missing: Missing,
+        main: &Rc<LoadedProgram>,
+        plugin: Option<ElfObject>,
+        missing: MissingLibrary,
     ) -> Result<()> {
         let mut names = already_loaded(main);
         let first = usize::from(plugin.is_some());
-        let mut objects: Vec<Object> = std::iter::once(main.object.clone()).chain(plugin).collect();
+        let mut objects: Vec<ElfObject> =
+            std::iter::once(main.object.clone()).chain(plugin).collect();
         let mut by = first;
         while by < objects.len() {
             for name in objects[by].elf.needed.clone() {
@@ -212,18 +214,18 @@ impl Closure {
     /// Searches one library and takes it, with its variants for other processors.
     fn search(
         &mut self,
-        main: &Rc<Main>,
-        objects: &[Object],
+        main: &Rc<LoadedProgram>,
+        objects: &[ElfObject],
         by: usize,
         name: &OsStr,
-    ) -> Result<Option<Object>> {
+    ) -> Result<Option<ElfObject>> {
         for path in main.loader.places(objects, by, name) {
             let needed_by =
                 || format!("library {} (needed by {})", name.display(), objects[by].path.display());
             match self.elf(&path).context(needed_by)? {
                 Some(elf) if elf.target == main.object.elf.target => {
                     self.take_library(main, &path, name)?;
-                    return Ok(Some(Object { path, elf, loaded_by: Some(by) }));
+                    return Ok(Some(ElfObject { path, elf, loaded_by: Some(by) }));
                 }
                 // No file, or one of another machine: the loader goes on, and so will the next start.
                 _ => self.tree.seen.look(&path),
@@ -232,21 +234,25 @@ impl Closure {
         Ok(None)
     }
 
-    fn take_library(&mut self, main: &Rc<Main>, path: &Path, name: &OsStr) -> Result<()> {
+    fn take_library(&mut self, main: &Rc<LoadedProgram>, path: &Path, name: &OsStr) -> Result<()> {
         let taken = self
             .tree
-            .take(path, Notes::Each)
+            .take(path, NoteScope::Each)
             .context(|| format!("cannot use {}", path.display()))?;
         for variant in main.loader.variants(name) {
             // The cache may name a variant that no longer exists.
-            let _ = self.tree.take(&variant, Notes::Each);
+            let _ = self.tree.take(&variant, NoteScope::Each);
         }
         let library = path.file_name().map(OsStr::to_owned);
-        self.found.push_back(Found { library, real: taken.real, main: Some(Rc::clone(main)) });
+        self.found.push_back(ClosureFile {
+            library,
+            real: taken.real,
+            main: Some(Rc::clone(main)),
+        });
         Ok(())
     }
 
-    fn add_extras(&mut self, found: &Found) {
+    fn add_extras(&mut self, found: &ClosureFile) {
         let term = self.surroundings.term.as_deref();
         let wanted = match &found.library {
             // Each program that needs a library finds it once more.
@@ -256,27 +262,27 @@ impl Closure {
         };
         for wanted in wanted {
             match (wanted, &found.main) {
-                (Wanted::Path(pattern, except), main) => {
+                (FilledExtra::Path(pattern, except), main) => {
                     self.add_paths(&pattern, except, main.as_ref())
                 }
-                (Wanted::Library(name), Some(main)) => {
+                (FilledExtra::Library(name), Some(main)) => {
                     if let Err(error) = self.add_dlopened(&name, main) {
                         log::debug!("library {}: {error}", name.display());
                     }
                 }
-                (Wanted::Library(_), None) => {}
+                (FilledExtra::Library(_), None) => {}
             }
         }
     }
 
-    fn add_dlopened(&mut self, name: &OsStr, main: &Rc<Main>) -> Result<()> {
+    fn add_dlopened(&mut self, name: &OsStr, main: &Rc<LoadedProgram>) -> Result<()> {
         match self.search(main, std::slice::from_ref(&main.object), 0, name)? {
-            Some(library) => self.add_libraries(main, Some(library), Missing::Tolerated),
+            Some(library) => self.add_libraries(main, Some(library), MissingLibrary::Tolerated),
             None => Ok(()),
         }
     }
 
-    fn add_paths(&mut self, pattern: &Path, except: &[&str], main: Option<&Rc<Main>>) {
+    fn add_paths(&mut self, pattern: &Path, except: &[&str], main: Option<&Rc<LoadedProgram>>) {
         let seen = &mut self.tree.seen;
         for path in extras::paths(pattern, |folder| seen.look(folder)) {
             let files = match self.tree.take_all(&path, except) {
@@ -298,7 +304,7 @@ impl Closure {
         }
     }
 
-    fn add_plugin(&mut self, file: &Taken, main: &Rc<Main>) -> Result<()> {
+    fn add_plugin(&mut self, file: &TakenFile, main: &Rc<LoadedProgram>) -> Result<()> {
         if !self.plugins.insert(file.real.clone()) {
             return Ok(());
         }
@@ -307,12 +313,16 @@ impl Closure {
             Some(elf) if elf.interpreter.is_some() => {
                 let interpreter = elf.interpreter.clone().unwrap_or_default();
                 let loader = self.loader(&interpreter, &elf)?;
-                let object = Object { path: file.real.clone(), elf, loaded_by: None };
-                self.add_libraries(&Rc::new(Main { object, loader }), None, Missing::Tolerated)
+                let object = ElfObject { path: file.real.clone(), elf, loaded_by: None };
+                self.add_libraries(
+                    &Rc::new(LoadedProgram { object, loader }),
+                    None,
+                    MissingLibrary::Tolerated,
+                )
             }
             Some(elf) if elf.target == main.object.elf.target => {
-                let object = Object { path: file.real.clone(), elf, loaded_by: Some(0) };
-                self.add_libraries(main, Some(object), Missing::Tolerated)
+                let object = ElfObject { path: file.real.clone(), elf, loaded_by: Some(0) };
+                self.add_libraries(main, Some(object), MissingLibrary::Tolerated)
             }
             _ => Ok(()),
         }
@@ -342,19 +352,19 @@ fn read_elf(path: &Path) -> io::Result<Option<Elf>> {
 }
 
 /// Returns the names under which the loader knows itself: libc needs it by name.
-fn already_loaded(main: &Main) -> HashSet<OsString> {
+fn already_loaded(main: &LoadedProgram) -> HashSet<OsString> {
     let interpreter = main.object.elf.interpreter.as_deref();
     interpreter.and_then(Path::file_name).map(OsStr::to_owned).into_iter().collect()
 }
 
-fn may_be_plugin(file: &Taken) -> bool {
+fn may_be_plugin(file: &TakenFile) -> bool {
     let name = file.real.file_name().unwrap_or_default().to_string_lossy();
     file.mode.is_some_and(|mode| mode & 0o111 != 0) || name.contains(".so")
 }
 
-fn say_missing(name: &OsStr, by: &Path, missing: Missing) -> Result<()> {
+fn say_missing(name: &OsStr, by: &Path, missing: MissingLibrary) -> Result<()> {
     let text = format!("library {} (needed by {}) is not found", name.display(), by.display());
-    if missing == Missing::Tolerated {
+    if missing == MissingLibrary::Tolerated {
         log::debug!("{text}");
         return Ok(());
     }

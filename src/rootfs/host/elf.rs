@@ -21,7 +21,7 @@ const LARGEST_DYNAMIC: u64 = 1 << 20;
 
 /// Properties that must agree between a program, its interpreter and its libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
+pub struct ElfTarget {
     /// `e_machine`.
     pub machine: Machine,
     /// ELFCLASS64, else ELFCLASS32: only this separates x32 from x86-64.
@@ -30,7 +30,7 @@ pub struct Target {
     pub is_big_endian: bool,
 }
 
-impl Target {
+impl ElfTarget {
     /// Returns the usual name of the target.
     pub fn name(self) -> String {
         let name = match (self.machine, self.is_64) {
@@ -80,7 +80,7 @@ impl Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elf {
     /// Machine, class and byte order.
-    pub target: Target,
+    pub target: ElfTarget,
     /// PT_INTERP: the loader. `None` in libraries and static programs.
     pub interpreter: Option<PathBuf>,
     /// DT_NEEDED, in order.
@@ -129,7 +129,7 @@ where
         .program_headers(endian, data)
         .map_err(|_| broken("its program headers are outside the file"))?;
     let mut elf = Elf {
-        target: Target {
+        target: ElfTarget {
             machine: header.e_machine(endian),
             is_64: header.is_type_64(),
             is_big_endian: endian == Endianness::Big,

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::tree::{Notes, Tree};
+use super::tree::{HostTree, NoteScope};
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -46,16 +46,16 @@ pub struct Invoker {
 }
 
 /// Adds the folders and the files of /etc to the plan.
-pub fn add(tree: &mut Tree, invoker: &Invoker) {
+pub fn add(tree: &mut HostTree, invoker: &Invoker) {
     for (path, mode) in FOLDERS {
         tree.make_folder(path, *mode);
     }
     for link in MERGED.iter().map(Path::new).filter(|link| link.is_symlink()) {
-        if let Err(error) = tree.take(link, Notes::Each) {
+        if let Err(error) = tree.take(link, NoteScope::Each) {
             log::debug!("left out {}: {error}", link.display());
         }
     }
-    let _ = tree.take(Path::new("/etc/localtime"), Notes::Each);
+    let _ = tree.take(Path::new("/etc/localtime"), NoteScope::Each);
     let passwd = passwd(tree, invoker);
     let group = group(&read(tree, GROUP), invoker);
     let resolv = read(tree, RESOLV);
@@ -67,7 +67,7 @@ pub fn add(tree: &mut Tree, invoker: &Invoker) {
 }
 
 /// Returns the host's file, or an empty text. Notes the file and its link's target (resolv.conf is often a link).
-fn read(tree: &mut Tree, path: &str) -> String {
+fn read(tree: &mut HostTree, path: &str) -> String {
     let path = Path::new(path);
     tree.seen.look(path);
     if let Ok(real) = path.canonicalize() {
@@ -78,7 +78,7 @@ fn read(tree: &mut Tree, path: &str) -> String {
         .unwrap_or_default()
 }
 
-fn passwd(tree: &mut Tree, invoker: &Invoker) -> String {
+fn passwd(tree: &mut HostTree, invoker: &Invoker) -> String {
     let host = read(tree, PASSWD);
     let shell = |wanted: Option<&str>| {
         let there =
@@ -147,7 +147,7 @@ mod tests {
             home: Some("/home:/evil".into()),
             shell: Some("/bin/nosuch".into()),
         };
-        let passwd = passwd(&mut Tree::default(), &invoker);
+        let passwd = passwd(&mut HostTree::default(), &invoker);
         assert!(passwd.contains("\nada:x:4000000000:4000000001::/:/bin/sh\n"), "{passwd}");
         assert!(group("", &invoker).contains("\nada:x:4000000001:\n"));
     }

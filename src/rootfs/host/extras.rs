@@ -15,7 +15,7 @@ use super::tree::names_in;
 
 /// File that a row is for.
 #[derive(Clone, Copy, Debug)]
-pub enum Who {
+pub enum ExtraTrigger {
     /// Program or interpreter, by the name of its file, links followed.
     Program(&'static str),
     /// Library or loader, by the name under which it was found.
@@ -24,7 +24,7 @@ pub enum Who {
 
 /// Files that a row adds.
 #[derive(Clone, Copy, Debug)]
-pub enum Want {
+pub enum Extra {
     /// File, or folder with everything in it.
     All(&'static str),
     /// Folder without the entries of these names (with `*`).
@@ -33,15 +33,15 @@ pub enum Want {
     Library(&'static str),
 }
 
-use Want::{All, Library as Dlopened, Without};
-use Who::{Library, Program};
+use Extra::{All, Library as Dlopened, Without};
+use ExtraTrigger::{Library, Program};
 
 /// Parts of Python that are left out: test suites, the editor, packages from pip, and the objects for building a
 /// Python. A program with packages from pip brings its own environment.
 const PYTHON_LEAVES_OUT: &[&str] =
     &["test", "tests", "idlelib", "turtledemo", "site-packages", "dist-packages", "libpython*.a"];
 
-const TERMINALS: &[Want] = &[
+const TERMINALS: &[Extra] = &[
     All("/etc/terminfo"),
     All("/lib/terminfo"),
     All("/usr/share/terminfo/{t}/{term}"),
@@ -59,7 +59,7 @@ const TERMINALS: &[Want] = &[
 ];
 
 /// The table.
-const TABLE: &[(Who, &[Want])] = &[
+const TABLE: &[(ExtraTrigger, &[Extra])] = &[
     // glibc: names of users and hosts, conversions between character sets, the one locale that needs no choice, and the
     // library that pthread_exit(3) and backtrace(3) open.
     (
@@ -152,7 +152,7 @@ const TABLE: &[(Who, &[Want])] = &[
 
 /// Entry of a row with its placeholders filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum FilledExtra {
     /// Path to take (with `*`), except these names.
     Path(PathBuf, &'static [&'static str]),
     /// Library to search.
@@ -160,7 +160,7 @@ pub enum Wanted {
 }
 
 /// Returns the needs of the program in the file `real` (links followed).
-pub fn of_program(real: &Path, term: Option<&str>) -> Vec<Wanted> {
+pub fn of_program(real: &Path, term: Option<&str>) -> Vec<FilledExtra> {
     let name = real.file_name().unwrap_or_default();
     let matched = TABLE.iter().filter_map(|(who, wants)| match who {
         Program(pattern) => Some((matches(pattern, name)?, *wants)),
@@ -170,7 +170,7 @@ pub fn of_program(real: &Path, term: Option<&str>) -> Vec<Wanted> {
 }
 
 /// Returns the needs of the library found as `name`, in the file `real` (links followed).
-pub fn of_library(name: &OsStr, real: &Path, term: Option<&str>) -> Vec<Wanted> {
+pub fn of_library(name: &OsStr, real: &Path, term: Option<&str>) -> Vec<FilledExtra> {
     let matched = TABLE.iter().filter_map(|(who, wants)| match who {
         Library(pattern) => Some((matches(pattern, name)?, *wants)),
         Program(_) => None,
@@ -178,7 +178,7 @@ pub fn of_library(name: &OsStr, real: &Path, term: Option<&str>) -> Vec<Wanted> 
     matched.flat_map(|(star, wants)| fill(wants, real, &star, term)).collect()
 }
 
-fn fill(wants: &[Want], real: &Path, star: &str, term: Option<&str>) -> Vec<Wanted> {
+fn fill(wants: &[Extra], real: &Path, star: &str, term: Option<&str>) -> Vec<FilledExtra> {
     let folder = real.parent().unwrap_or(Path::new("/"));
     let path = |text: &str| {
         // A terminal name with a slash or a leading dot would lead to another folder.
@@ -199,9 +199,9 @@ fn fill(wants: &[Want], real: &Path, star: &str, term: Option<&str>) -> Vec<Want
     wants
         .iter()
         .filter_map(|want| match want {
-            All(text) => Some(Wanted::Path(path(text)?, &[])),
-            Without(text, names) => Some(Wanted::Path(path(text)?, names)),
-            Dlopened(name) => Some(Wanted::Library(name.into())),
+            All(text) => Some(FilledExtra::Path(path(text)?, &[])),
+            Without(text, names) => Some(FilledExtra::Path(path(text)?, names)),
+            Dlopened(name) => Some(FilledExtra::Library(name.into())),
         })
         .collect()
 }
@@ -242,11 +242,15 @@ mod tests {
     #[test]
     fn places_are_filled_in() {
         let wanted = of_program(Path::new("/opt/py/bin/python3.12"), None);
-        assert_eq!(wanted[0], Wanted::Path("/opt/py/lib/python3.12".into(), PYTHON_LEAVES_OUT));
+        assert_eq!(
+            wanted[0],
+            FilledExtra::Path("/opt/py/lib/python3.12".into(), PYTHON_LEAVES_OUT)
+        );
         let term =
             |term| of_library(OsStr::new("libtinfo.so.6"), Path::new("/lib/libtinfo.so.6.4"), term);
         assert!(
-            term(Some("foot")).contains(&Wanted::Path("/usr/share/terminfo/f/foot".into(), &[]))
+            term(Some("foot"))
+                .contains(&FilledExtra::Path("/usr/share/terminfo/f/foot".into(), &[]))
         );
         assert_eq!(term(Some("../x")), term(None));
     }

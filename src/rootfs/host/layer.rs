@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::seen::Stamp;
-use super::tree::{Node, Tree};
+use super::tree::{HostNode, HostTree};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Birth, cannot_write};
 
@@ -55,7 +55,7 @@ impl LayerName {
 
 /// Layer that cannot be removed until dropped.
 #[derive(Debug)]
-pub struct Layer {
+pub struct HostLayer {
     /// Root directory in the layer.
     pub fs: PathBuf,
     /// Shared lock on the layer's folder.
@@ -64,14 +64,14 @@ pub struct Layer {
 
 /// Reason why a layer was not made.
 #[derive(Debug)]
-pub enum Failure {
+pub enum HostFailure {
     /// The host's file changed since the plan: a package is being upgraded. Plan again.
     Changed(PathBuf),
     /// Any other error.
     Other(Error),
 }
 
-impl Failure {
+impl HostFailure {
     /// Puts `phrase` before an error.
     pub fn context(self, phrase: impl FnOnce() -> String) -> Self {
         match self {
@@ -81,7 +81,7 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for HostFailure {
     fn from(error: Error) -> Self {
         Self::Other(error)
     }
@@ -97,15 +97,15 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Returns the name of `tree` as a layer. Reads every file of the tree once.
-pub fn name(tree: &Tree) -> Result<LayerName, Failure> {
+pub fn name(tree: &HostTree) -> Result<LayerName, HostFailure> {
     let mut listing = Sha256::new();
     let mut known: HashMap<(u64, u64), String> = HashMap::new();
     for (path, node) in tree.nodes() {
         let entry = match node {
-            Node::Folder(mode) => format!("d {mode:04o}"),
-            Node::Link(target) => format!("l {}", target.display()),
-            Node::Text(text) => format!("f 0644 {}", digest(text.as_bytes())),
-            Node::File { mode, stamp } => {
+            HostNode::Folder(mode) => format!("d {mode:04o}"),
+            HostNode::Link(target) => format!("l {}", target.display()),
+            HostNode::Text(text) => format!("f 0644 {}", digest(text.as_bytes())),
+            HostNode::File { mode, stamp } => {
                 let content = match known.get(&stamp.identity()) {
                     Some(content) => content.clone(),
                     None => file_digest(path, *stamp)?,
@@ -121,7 +121,7 @@ pub fn name(tree: &Tree) -> Result<LayerName, Failure> {
     Ok(LayerName(hexadecimal(&listing.finalize())))
 }
 
-fn file_digest(path: &Path, stamp: Stamp) -> Result<String, Failure> {
+fn file_digest(path: &Path, stamp: Stamp) -> Result<String, HostFailure> {
     let mut file = open_unchanged(path, stamp)?;
     let mut digest = Sha256::new();
     let mut room = vec![0; 128 * 1024];
@@ -135,17 +135,17 @@ fn file_digest(path: &Path, stamp: Stamp) -> Result<String, Failure> {
 }
 
 /// Opens the host's file if it still has the stamp of the plan.
-fn open_unchanged(path: &Path, stamp: Stamp) -> Result<File, Failure> {
+fn open_unchanged(path: &Path, stamp: Stamp) -> Result<File, HostFailure> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
     match opened {
         Ok(file) if is_unchanged(&file, stamp) => Ok(file),
-        Ok(_) => Err(Failure::Changed(path.to_owned())),
+        Ok(_) => Err(HostFailure::Changed(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Failure::Changed(path.to_owned()))
+            Err(HostFailure::Changed(path.to_owned()))
         }
         Err(error) => {
-            Err(Failure::Other(said(error, || format!("cannot read {}", path.display()))))
+            Err(HostFailure::Other(said(error, || format!("cannot read {}", path.display()))))
         }
     }
 }
@@ -159,14 +159,19 @@ fn is_unchanged(file: &File, stamp: Stamp) -> bool {
 }
 
 /// Opens the layer; `None`: it does not exist.
-pub fn open(store: &Path, name: &LayerName) -> Option<Layer> {
+pub fn open(store: &Path, name: &LayerName) -> Option<HostLayer> {
     let folder = name.folder(store);
     let lock = files::hold(&folder, files::Lock::Shared).ok()??;
-    Some(Layer { fs: folder.join("fs"), lock })
+    Some(HostLayer { fs: folder.join("fs"), lock })
 }
 
 /// Makes the layer of `tree`, whose name is `name`, with `story` (its origin) beside it; or opens an existing one.
-pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<Layer, Failure> {
+pub fn make(
+    store: &Path,
+    tree: &HostTree,
+    name: &LayerName,
+    story: &str,
+) -> Result<HostLayer, HostFailure> {
     for _ in 0..MOST_RACES {
         if let Some(layer) = open(store, name) {
             return Ok(layer);
@@ -179,7 +184,7 @@ pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<
         files::sync_filesystem(&birth.path)?;
         let folder = name.folder(store);
         if let Some(lock) = birth.put(&folder)? {
-            return Ok(Layer { fs: folder.join("fs"), lock });
+            return Ok(HostLayer { fs: folder.join("fs"), lock });
         }
     }
     let folder = name.folder(store);
@@ -189,18 +194,18 @@ pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<
 /// Number of times that another process may win the rename and lose the layer again before this one opens it.
 const MOST_RACES: u32 = 3;
 
-fn fill(fs: &Path, tree: &Tree) -> Result<(), Failure> {
+fn fill(fs: &Path, tree: &HostTree) -> Result<(), HostFailure> {
     make_folder(fs, 0o755)?;
     let mut copied: HashMap<(u64, u64), PathBuf> = HashMap::new();
     for (path, node) in tree.nodes() {
         let inside = fs.join(path.strip_prefix("/").unwrap_or(path));
         match node {
-            Node::Folder(mode) => make_folder(&inside, *mode)?,
-            Node::Link(target) => {
+            HostNode::Folder(mode) => make_folder(&inside, *mode)?,
+            HostNode::Link(target) => {
                 symlink(target, &inside).map_err(|error| cannot_write(error, &inside))?
             }
-            Node::Text(text) => write_text(&inside, text)?,
-            Node::File { mode, stamp } => {
+            HostNode::Text(text) => write_text(&inside, text)?,
+            HostNode::File { mode, stamp } => {
                 // Hard links of the host (git's 140 names) stay one file among themselves, never one with the host's.
                 if let Some(first) = copied.get(&stamp.identity()) {
                     fs::hard_link(first, &inside).map_err(|error| cannot_write(error, &inside))?;
@@ -227,10 +232,10 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
 }
 
 /// Copies the host's file. The stamp, checked before and after, proves that it is the file that was hashed.
-fn copy(from: &Path, stamp: Stamp, mode: u32, to: &Path) -> Result<(), Failure> {
+fn copy(from: &Path, stamp: Stamp, mode: u32, to: &Path) -> Result<(), HostFailure> {
     let mut source = open_unchanged(from, stamp)?;
     write_copy(&mut source, mode, to).map_err(|error| cannot_write(error, to))?;
-    if is_unchanged(&source, stamp) { Ok(()) } else { Err(Failure::Changed(from.to_owned())) }
+    if is_unchanged(&source, stamp) { Ok(()) } else { Err(HostFailure::Changed(from.to_owned())) }
 }
 
 /// Shares the blocks where the filesystem can (FICLONE), else copies them.

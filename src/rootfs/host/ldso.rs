@@ -11,16 +11,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::cache::Cache;
-use super::elf::{Elf, Target};
-use super::seen::Seen;
+use super::cache::LibraryCache;
+use super::elf::{Elf, ElfTarget};
+use super::seen::SeenFiles;
 
 /// Path of glibc's cache.
 pub const CACHE: &str = "/etc/ld.so.cache";
 
 /// Object in the program's memory.
 #[derive(Clone, Debug)]
-pub struct Object {
+pub struct ElfObject {
     /// Path of the object, links not followed: a library's `$ORIGIN` comes from it (_dl_map_object_from_fd). For the
     /// program itself it is the real path, which the kernel reports.
     pub path: PathBuf,
@@ -35,14 +35,14 @@ pub struct Object {
 pub struct Loader {
     /// Default folders, searched last.
     folders: Vec<PathBuf>,
-    kind: Kind,
-    target: Target,
+    kind: LoaderKind,
+    target: ElfTarget,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum LoaderKind {
     Glibc {
-        cache: Cache,
+        cache: LibraryCache,
         /// `$LIB`.
         lib: OsString,
     },
@@ -52,18 +52,19 @@ enum Kind {
 impl Loader {
     /// Reads the loader at `interpreter` (as the program names it), whose file really is `real`. Notes the files it
     /// reads in `seen`.
-    pub fn new(interpreter: &Path, real: &Path, target: Target, seen: &mut Seen) -> Self {
+    pub fn new(interpreter: &Path, real: &Path, target: ElfTarget, seen: &mut SeenFiles) -> Self {
         let name = interpreter.file_name().unwrap_or_default().to_string_lossy();
         if let Some(machine) = name.strip_prefix("ld-musl-").and_then(|name| name.split('.').next())
         {
             // The prefix is that of the loader as named by the program: /lib/ld-musl-... looks in /etc.
             let prefix = interpreter.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
             let list = prefix.join("etc").join(format!("ld-musl-{machine}.path"));
-            return Self { folders: musl_folders(&list, seen), kind: Kind::Musl, target };
+            return Self { folders: musl_folders(&list, seen), kind: LoaderKind::Musl, target };
         }
         seen.look(Path::new(CACHE));
-        let cache = std::fs::read(CACHE).map(|bytes| Cache::parse(&bytes)).unwrap_or_default();
-        let kind = Kind::Glibc { cache, lib: lib_token(real) };
+        let cache =
+            std::fs::read(CACHE).map(|bytes| LibraryCache::parse(&bytes)).unwrap_or_default();
+        let kind = LoaderKind::Glibc { cache, lib: lib_token(real) };
         Self { folders: glibc_folders(real, target), kind, target }
     }
 
@@ -71,11 +72,11 @@ impl Loader {
     pub fn provides(&self, name: &OsStr) -> bool {
         const PARTS: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
         let part = name.to_str().and_then(|name| name.strip_prefix("lib")?.split_once('.'));
-        matches!(self.kind, Kind::Musl) && part.is_some_and(|(part, _)| PARTS.contains(&part))
+        matches!(self.kind, LoaderKind::Musl) && part.is_some_and(|(part, _)| PARTS.contains(&part))
     }
 
     /// Returns the paths to try for `name`, which `objects[by]` needs, in order.
-    pub fn places(&self, objects: &[Object], by: usize, name: &OsStr) -> Vec<PathBuf> {
+    pub fn places(&self, objects: &[ElfObject], by: usize, name: &OsStr) -> Vec<PathBuf> {
         let object = &objects[by];
         if name.as_bytes().contains(&b'/') {
             // A relative path depends on the working directory, which is not known.
@@ -88,13 +89,13 @@ impl Loader {
         }
         let mut places = Vec::new();
         match &self.kind {
-            Kind::Musl => {
+            LoaderKind::Musl => {
                 for ancestor in ancestors(objects, by) {
                     let list = ancestor.elf.runpath.as_ref().or(ancestor.elf.rpath.as_ref());
                     places.extend(self.in_list(list, ancestor, name));
                 }
             }
-            Kind::Glibc { cache, .. } => {
+            LoaderKind::Glibc { cache, .. } => {
                 if object.elf.runpath.is_none() {
                     for ancestor in
                         ancestors(objects, by).filter(|ancestor| ancestor.elf.runpath.is_none())
@@ -116,8 +117,8 @@ impl Loader {
     /// ordinary library, since a store on a shared home serves machines of several generations.
     pub fn variants(&self, name: &OsStr) -> Vec<PathBuf> {
         match &self.kind {
-            Kind::Musl => Vec::new(),
-            Kind::Glibc { cache, .. } => {
+            LoaderKind::Musl => Vec::new(),
+            LoaderKind::Glibc { cache, .. } => {
                 let lines =
                     cache.lines(name, self.target).filter(|line| line.is_for_some_processors());
                 lines.map(|line| line.path.clone()).collect()
@@ -125,7 +126,7 @@ impl Loader {
         }
     }
 
-    fn in_cache(&self, cache: &Cache, object: &Object, name: &OsStr) -> Vec<PathBuf> {
+    fn in_cache(&self, cache: &LibraryCache, object: &ElfObject, name: &OsStr) -> Vec<PathBuf> {
         let is_default = |path: &Path| self.folders.iter().any(|folder| path.starts_with(folder));
         let (some, all): (Vec<_>, Vec<_>) =
             cache.lines(name, self.target).partition(|line| line.is_for_some_processors());
@@ -136,7 +137,7 @@ impl Loader {
             .collect()
     }
 
-    fn in_list(&self, list: Option<&OsString>, object: &Object, name: &OsStr) -> Vec<PathBuf> {
+    fn in_list(&self, list: Option<&OsString>, object: &ElfObject, name: &OsStr) -> Vec<PathBuf> {
         let entries = list.into_iter().flat_map(|list| list.as_bytes().split(|byte| *byte == b':'));
         entries
             .filter_map(|entry| self.expand(OsStr::from_bytes(entry), object))
@@ -148,13 +149,13 @@ impl Loader {
     }
 
     /// Replaces $ORIGIN, $LIB and $PLATFORM. `None` where musl would drop the entry.
-    fn expand(&self, text: &OsStr, object: &Object) -> Option<OsString> {
+    fn expand(&self, text: &OsStr, object: &ElfObject) -> Option<OsString> {
         let origin = object.path.parent().unwrap_or(Path::new("/")).as_os_str();
         let (lib, platform) = match &self.kind {
-            Kind::Glibc { lib, .. } => {
+            LoaderKind::Glibc { lib, .. } => {
                 (Some(lib.as_os_str()), Some(OsStr::new(self.target.platform())))
             }
-            Kind::Musl => (None, None),
+            LoaderKind::Musl => (None, None),
         };
         let mut expanded = Vec::new();
         let mut rest = text.as_bytes();
@@ -184,7 +185,7 @@ impl Loader {
 }
 
 /// Returns `objects[by]`, the object that loaded it, and so on up to the program.
-fn ancestors(objects: &[Object], by: usize) -> impl Iterator<Item = &Object> {
+fn ancestors(objects: &[ElfObject], by: usize) -> impl Iterator<Item = &ElfObject> {
     std::iter::successors(Some(&objects[by]), |object| {
         object.loaded_by.map(|index| &objects[index])
     })
@@ -220,7 +221,7 @@ fn lib_token(loader: &Path) -> OsString {
 /// Returns the default folders, which are compiled in as well: the loader's own folder, then those of the common
 /// layouts. A folder that a loader does not use costs nothing: a library there is in the cache already, or of another
 /// class.
-fn glibc_folders(loader: &Path, target: Target) -> Vec<PathBuf> {
+fn glibc_folders(loader: &Path, target: ElfTarget) -> Vec<PathBuf> {
     let lib = lib_token(loader);
     let mut folders = vec![Path::new("/").join(&lib), Path::new("/usr").join(&lib)];
     folders.extend(loader.parent().map(Path::to_owned));
@@ -236,7 +237,7 @@ fn glibc_folders(loader: &Path, target: Target) -> Vec<PathBuf> {
 }
 
 /// Returns the list at `path`, separated by newlines or colons (musl, ldso/dynlink.c), else musl's own.
-fn musl_folders(path: &Path, seen: &mut Seen) -> Vec<PathBuf> {
+fn musl_folders(path: &Path, seen: &mut SeenFiles) -> Vec<PathBuf> {
     seen.look(path);
     let list = std::fs::read(path).unwrap_or_else(|_| b"/lib:/usr/local/lib:/usr/lib".to_vec());
     list.split(|byte| matches!(byte, b':' | b'\n'))
@@ -251,14 +252,15 @@ mod tests {
 
     use super::*;
 
-    const TARGET: Target = Target { machine: format::EM_X86_64, is_64: true, is_big_endian: false };
+    const TARGET: ElfTarget =
+        ElfTarget { machine: format::EM_X86_64, is_64: true, is_big_endian: false };
 
     fn object(
         path: &str,
         rpath: Option<&str>,
         runpath: Option<&str>,
         loaded_by: Option<usize>,
-    ) -> Object {
+    ) -> ElfObject {
         let elf = Elf {
             target: TARGET,
             interpreter: None,
@@ -268,19 +270,19 @@ mod tests {
             runpath: runpath.map(OsString::from),
             no_default_folders: false,
         };
-        Object { path: path.into(), elf: Rc::new(elf), loaded_by }
+        ElfObject { path: path.into(), elf: Rc::new(elf), loaded_by }
     }
 
     fn glibc() -> Loader {
         let lib = "lib64".into();
         Loader {
             folders: vec!["/lib64".into()],
-            kind: Kind::Glibc { cache: Cache::default(), lib },
+            kind: LoaderKind::Glibc { cache: LibraryCache::default(), lib },
             target: TARGET,
         }
     }
 
-    fn places(loader: &Loader, objects: &[Object]) -> Vec<String> {
+    fn places(loader: &Loader, objects: &[ElfObject]) -> Vec<String> {
         let places = loader.places(objects, objects.len() - 1, OsStr::new("x"));
         places.iter().map(|place| place.to_str().unwrap().to_owned()).collect()
     }
@@ -320,7 +322,7 @@ mod tests {
         std::fs::write(folder.path().join("etc/ld-musl-x86_64.path"), "/one:/two\n/three\n")
             .unwrap();
         let interpreter = folder.path().join("lib/ld-musl-x86_64.so.1");
-        let musl = Loader::new(&interpreter, &interpreter, TARGET, &mut Seen::default());
+        let musl = Loader::new(&interpreter, &interpreter, TARGET, &mut SeenFiles::default());
         let main = object("/m/main", None, Some("/main"), None);
         let library = object("/m/liba", Some("$ORIGIN:/$LIB"), None, Some(0));
         assert_eq!(

@@ -38,9 +38,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, Error, Result};
 use crate::files;
 use closure::Closure;
-use layer::{Failure, LayerName};
-use record::{Record, Request};
-use tree::Tree;
+use layer::{HostFailure, LayerName};
+use record::{HostRecord, HostRequest};
+use tree::HostTree;
 
 /// Number of attempts at a plan whose files change meanwhile: a package manager at work moves on.
 const ATTEMPTS: u32 = 3;
@@ -76,8 +76,8 @@ pub struct Description {
 }
 
 /// Plan: the files, and the requested programs' paths among them.
-struct Plan {
-    tree: Tree,
+struct HostPlan {
+    tree: HostTree,
     places: BTreeMap<String, PathBuf>,
 }
 
@@ -87,13 +87,13 @@ struct Plan {
 /// `store` is usnea's folder, which exists. Errors name their program: unknown, not executable, for another machine,
 /// broken, without one of its libraries. Another error: the store cannot be written.
 pub fn assemble(store: &Path, programs: &[String]) -> Result<HostRoot> {
-    assemble_for(store, &Request::new(programs))
+    assemble_for(store, &HostRequest::new(programs))
 }
 
 /// Returns the result that [`assemble`] would have, without making anything. Reads all files where no record serves.
 pub fn describe(store: &Path, programs: &[String]) -> Result<Description> {
-    let request = Request::new(programs);
-    let (name, places) = match Record::load(store, &request).filter(Record::is_current) {
+    let request = HostRequest::new(programs);
+    let (name, places) = match HostRecord::load(store, &request).filter(HostRecord::is_current) {
         Some(record) => (record.layer, record.places),
         None => {
             let (plan, name) = named_plan(&request)?;
@@ -104,8 +104,8 @@ pub fn describe(store: &Path, programs: &[String]) -> Result<Description> {
     Ok(Description { is_made: path.is_dir(), path, programs: request.in_order(&places) })
 }
 
-fn assemble_for(store: &Path, request: &Request) -> Result<HostRoot> {
-    let old = Record::load(store, request);
+fn assemble_for(store: &Path, request: &HostRequest) -> Result<HostRoot> {
+    let old = HostRecord::load(store, request);
     if let Some(record) = old.as_ref().filter(|record| record.is_current())
         && let Some(layer) = layer::open(store, &record.layer)
     {
@@ -120,8 +120,8 @@ fn assemble_for(store: &Path, request: &Request) -> Result<HostRoot> {
     for _ in 0..ATTEMPTS {
         match assemble_anew(store, request, old.as_ref()) {
             Ok(root) => return Ok(root),
-            Err(Failure::Changed(path)) => last = path,
-            Err(Failure::Other(error)) => return Err(error),
+            Err(HostFailure::Changed(path)) => last = path,
+            Err(HostFailure::Other(error)) => return Err(error),
         }
     }
     Err(keeps_changing(request, &last))
@@ -129,15 +129,15 @@ fn assemble_for(store: &Path, request: &Request) -> Result<HostRoot> {
 
 fn assemble_anew(
     store: &Path,
-    request: &Request,
-    old: Option<&Record>,
-) -> Result<HostRoot, Failure> {
+    request: &HostRequest,
+    old: Option<&HostRecord>,
+) -> Result<HostRoot, HostFailure> {
     let plan = plan(request)?;
     let name = layer::name(&plan.tree)?;
     let made = layer::make(store, &plan.tree, &name, &request.story(&plan.places));
     let layer = made.map_err(|failure| failure.context(|| format!("cannot assemble {request}")))?;
     let programs = request.in_order(&plan.places);
-    let record = Record { layer: name, places: plan.places, seen: plan.tree.seen };
+    let record = HostRecord { layer: name, places: plan.places, seen: plan.tree.seen };
     // The layer exists and is locked: without a record the next start only takes longer.
     if let Err(error) = record.save(store, request) {
         log::debug!("the next start will look at everything again: {error}");
@@ -148,7 +148,7 @@ fn assemble_anew(
     Ok(HostRoot { path: layer.fs, programs, lock: layer.lock })
 }
 
-fn plan(request: &Request) -> Result<Plan> {
+fn plan(request: &HostRequest) -> Result<HostPlan> {
     if request.programs.is_empty() {
         return Err(Error::new("host: names no program")
             .hint("write host:PROGRAM[,PROGRAM...], like host:bash,ls"));
@@ -163,23 +163,23 @@ fn plan(request: &Request) -> Result<Plan> {
         closure.add("/bin/sh").context(|| "host:/bin/sh")?;
     }
     etc::add(&mut closure.tree, &request.invoker);
-    Ok(Plan { tree: closure.tree, places })
+    Ok(HostPlan { tree: closure.tree, places })
 }
 
-fn named_plan(request: &Request) -> Result<(Plan, LayerName)> {
+fn named_plan(request: &HostRequest) -> Result<(HostPlan, LayerName)> {
     let mut last = PathBuf::new();
     for _ in 0..ATTEMPTS {
         let plan = plan(request)?;
         match layer::name(&plan.tree) {
             Ok(name) => return Ok((plan, name)),
-            Err(Failure::Changed(path)) => last = path,
-            Err(Failure::Other(error)) => return Err(error),
+            Err(HostFailure::Changed(path)) => last = path,
+            Err(HostFailure::Other(error)) => return Err(error),
         }
     }
     Err(keeps_changing(request, &last))
 }
 
-fn keeps_changing(request: &Request, path: &Path) -> Error {
+fn keeps_changing(request: &HostRequest, path: &Path) -> Error {
     Error::new(format!("{request}: {} changes while it is copied", path.display()))
         .hint("a package manager may be at work: try again when it is done")
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-use super::seen::Seen;
+use super::seen::SeenFiles;
 use crate::error::{Error, Result};
 use crate::fail;
 
@@ -19,7 +19,7 @@ const FIRST_LINE: u64 = 256;
 
 /// Returns the path of the program `asked`: an absolute path itself, else the first executable file of that name in
 /// `search` (PATH). Notes skipped paths in `seen`: a program put there later would come first.
-pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut Seen) -> Result<PathBuf> {
+pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut SeenFiles) -> Result<PathBuf> {
     if asked.is_empty() {
         return Err(Error::invalid("the name of a program is empty")
             .hint("write host:PROGRAM[,PROGRAM...], like host:bash,ls"));
@@ -73,7 +73,7 @@ fn check(path: &Path) -> Result<()> {
 
 /// First line of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Script {
+pub struct ScriptHeader {
     /// Program that the kernel starts.
     pub interpreter: PathBuf,
     /// Program that `env`, where that is the interpreter, looks up in PATH.
@@ -81,13 +81,13 @@ pub struct Script {
 }
 
 /// Reads the `#!` line. `None`: no such line. Errors: the file cannot be read, or the line has no absolute path.
-pub fn script(path: &Path) -> Result<Option<Script>> {
+pub fn script(path: &Path) -> Result<Option<ScriptHeader>> {
     let mut head = Vec::new();
     File::open(path)?.take(FIRST_LINE).read_to_end(&mut head)?;
     parse(&head)
 }
 
-fn parse(head: &[u8]) -> Result<Option<Script>> {
+fn parse(head: &[u8]) -> Result<Option<ScriptHeader>> {
     let Some(line) = head.strip_prefix(b"#!") else {
         return Ok(None);
     };
@@ -100,7 +100,7 @@ fn parse(head: &[u8]) -> Result<Option<Script>> {
     }
     let is_env = interpreter.file_name() == Some(OsStr::new("env"));
     let argument = String::from_utf8_lossy(&line[end..]).into_owned();
-    Ok(Some(Script {
+    Ok(Some(ScriptHeader {
         interpreter: interpreter.into(),
         by_env: is_env.then(|| started_by_env(&argument)).flatten(),
     }))
@@ -150,7 +150,7 @@ mod tests {
         std::fs::write(folder.path().join("plain"), "x").unwrap();
         std::fs::create_dir(folder.path().join("sub")).unwrap();
         let say = |asked: &str| {
-            find(asked, Some(folder.path().as_os_str()), &mut Seen::default())
+            find(asked, Some(folder.path().as_os_str()), &mut SeenFiles::default())
                 .unwrap_err()
                 .to_string()
         };

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::closure::Surroundings;
 use super::etc::Invoker;
 use super::layer::{self, LayerName};
-use super::seen::Seen;
+use super::seen::SeenFiles;
 use crate::error::{Context, Result};
 
 /// Request, with all inputs of the result besides files.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct HostRequest {
     /// Requested programs, in the user's order.
     asked: Vec<String>,
     /// Requested programs, sorted and without duplicates: their order changes nothing.
@@ -26,7 +26,7 @@ pub struct Request {
     pub invoker: Invoker,
 }
 
-impl Request {
+impl HostRequest {
     /// Completes the request with this process's environment and identity.
     pub fn new(programs: &[String]) -> Self {
         let text = |name: &str| std::env::var(name).ok();
@@ -79,7 +79,7 @@ impl Request {
     }
 }
 
-impl fmt::Display for Request {
+impl fmt::Display for HostRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "host:{}", self.asked.join(","))
     }
@@ -87,18 +87,18 @@ impl fmt::Display for Request {
 
 /// Saved answer to a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
+pub struct HostRecord {
     /// Layer that serves the request.
     pub layer: LayerName,
     /// Path of each requested program.
     pub places: BTreeMap<String, PathBuf>,
     /// Host files that the answer depends on.
-    pub seen: Seen,
+    pub seen: SeenFiles,
 }
 
-impl Record {
+impl HostRecord {
     /// Loads the record of `request`. `None`: no record, or one that cannot be parsed.
-    pub fn load(store: &Path, request: &Request) -> Option<Self> {
+    pub fn load(store: &Path, request: &HostRequest) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(request.file(store)).ok()?).ok()
     }
 
@@ -108,7 +108,7 @@ impl Record {
     }
 
     /// Replaces the old record. Errors: the store cannot be written, or a path is not UTF-8.
-    pub fn save(&self, store: &Path, request: &Request) -> Result<()> {
+    pub fn save(&self, store: &Path, request: &HostRequest) -> Result<()> {
         let text = serde_json::to_string(self)
             .map_err(std::io::Error::from)
             .context(|| "cannot write it as JSON")?;

@@ -41,9 +41,9 @@ impl From<&Metadata> for Stamp {
 
 /// Paths with their state when they were checked; `None` for a missing file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen(BTreeMap<PathBuf, Option<Stamp>>);
+pub struct SeenFiles(BTreeMap<PathBuf, Option<Stamp>>);
 
-impl Seen {
+impl SeenFiles {
     /// Notes a path with `stamp`. The first note stays: earlier decisions depend on it.
     pub fn note(&mut self, path: &Path, stamp: Option<Stamp>) {
         if !self.0.contains_key(path) {
@@ -95,7 +95,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (here, missing) = (folder.path().join("here"), folder.path().join("missing/file"));
         std::fs::write(&here, "a").unwrap();
-        let mut seen = Seen::default();
+        let mut seen = SeenFiles::default();
         seen.look(&here);
         seen.look(&missing);
         assert!(seen.is_unchanged());
@@ -103,12 +103,12 @@ mod tests {
         std::fs::rename(folder.path().join("new"), &here).unwrap();
         assert!(!seen.is_unchanged());
 
-        let mut seen = Seen::default();
+        let mut seen = SeenFiles::default();
         seen.look(&missing);
         assert!(seen.0.contains_key(missing.parent().unwrap()) && seen.is_unchanged());
         std::fs::create_dir(missing.parent().unwrap()).unwrap();
         assert!(!seen.is_unchanged());
-        let mut seen = Seen::default();
+        let mut seen = SeenFiles::default();
         seen.look(&missing);
         assert!(seen.is_unchanged());
         std::fs::write(&missing, "").unwrap();
@@ -122,7 +122,7 @@ mod tests {
         std::fs::create_dir(&closed).unwrap();
         let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
         std::fs::set_permissions(&closed, mode(0o000)).unwrap();
-        let mut seen = Seen::default();
+        let mut seen = SeenFiles::default();
         seen.look(&closed.join("program"));
         assert!(seen.is_unchanged());
         std::fs::set_permissions(&closed, mode(0o700)).unwrap();

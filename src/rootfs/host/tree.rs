@@ -10,14 +10,14 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::Access;
 
 use super::pattern::matches;
-use super::seen::{Seen, Stamp};
+use super::seen::{SeenFiles, Stamp};
 
 /// Largest number of links on one path, as in the kernel (MAXSYMLINKS, path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
 /// File of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
+pub enum HostNode {
     /// Folder, with its mode.
     Folder(u32),
     /// Symbolic link, with its target.
@@ -35,7 +35,7 @@ pub enum Node {
 
 /// Way to note taken files for the next start (see `seen`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notes {
+pub enum NoteScope {
     /// Note each link and file.
     Each,
     /// Note only the folder around it. Refuse files that the caller may not read (EACCES).
@@ -44,7 +44,7 @@ pub enum Notes {
 
 /// Result of taking a path.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct TakenFile {
     /// Path with all links followed.
     pub real: PathBuf,
     /// Mode of the file; `None` for a folder.
@@ -53,15 +53,15 @@ pub struct Taken {
 
 /// Planned root. Every parent of a path in `nodes` is a folder in `nodes`.
 #[derive(Debug, Default)]
-pub struct Tree {
-    nodes: BTreeMap<PathBuf, Node>,
+pub struct HostTree {
+    nodes: BTreeMap<PathBuf, HostNode>,
     /// Host files that the plan depends on.
-    pub seen: Seen,
+    pub seen: SeenFiles,
 }
 
-impl Tree {
+impl HostTree {
     /// Returns all paths below the root directory, parents first.
-    pub fn nodes(&self) -> impl Iterator<Item = (&Path, &Node)> {
+    pub fn nodes(&self) -> impl Iterator<Item = (&Path, &HostNode)> {
         self.nodes.iter().map(|(path, node)| (path.as_path(), node))
     }
 
@@ -73,8 +73,8 @@ impl Tree {
     /// Takes the host's `path` (absolute) with all links on the way and all folders above; of a folder, the folder
     /// alone. Takes nothing on an error: ENOENT, ELOOP, ENOTDIR, EACCES, EINVAL for any other kind than file, folder or
     /// link.
-    pub fn take(&mut self, path: &Path, notes: Notes) -> io::Result<Taken> {
-        let mut new: Vec<(PathBuf, Node, Option<Stamp>)> = Vec::new();
+    pub fn take(&mut self, path: &Path, notes: NoteScope) -> io::Result<TakenFile> {
+        let mut new: Vec<(PathBuf, HostNode, Option<Stamp>)> = Vec::new();
         let mut real = PathBuf::from("/");
         let mut todo = names_reversed(path);
         let (mut links, mut mode) = (0, None);
@@ -96,7 +96,7 @@ impl Tree {
                 }
             };
             match node {
-                Node::Link(target) => {
+                HostNode::Link(target) => {
                     links += 1;
                     if links > MOST_LINKS {
                         return Err(io::Error::from_raw_os_error(libc::ELOOP));
@@ -107,23 +107,23 @@ impl Tree {
                     todo.extend(names_reversed(&target));
                     continue;
                 }
-                Node::File { mode: its, .. } => mode = Some(its),
-                Node::Text(_) => mode = Some(0o644),
-                Node::Folder(_) => {}
+                HostNode::File { mode: its, .. } => mode = Some(its),
+                HostNode::Text(_) => mode = Some(0o644),
+                HostNode::Folder(_) => {}
             }
             real = next;
         }
         for (path, node, stamp) in new {
             self.add(path, node, stamp, notes);
         }
-        Ok(Taken { real, mode })
+        Ok(TakenFile { real, mode })
     }
 
-    fn add(&mut self, path: PathBuf, node: Node, stamp: Option<Stamp>, notes: Notes) {
+    fn add(&mut self, path: PathBuf, node: HostNode, stamp: Option<Stamp>, notes: NoteScope) {
         match (notes, stamp) {
             (_, None) => {}
-            (Notes::Each, stamp) => self.seen.note(&path, stamp),
-            (Notes::Folder, _) => self.seen.look(path.parent().unwrap_or(Path::new("/"))),
+            (NoteScope::Each, stamp) => self.seen.note(&path, stamp),
+            (NoteScope::Folder, _) => self.seen.look(path.parent().unwrap_or(Path::new("/"))),
         }
         self.nodes.insert(path, node);
     }
@@ -131,8 +131,8 @@ impl Tree {
     /// Takes a folder with everything in it, except names that match one of `except`; returns the files. A link out of
     /// the folder brings its target; of a target folder only the folder itself. A link to / must not bring the whole
     /// host. Leaves out unreadable files. `path` may be a file, too.
-    pub fn take_all(&mut self, path: &Path, except: &[&str]) -> io::Result<Vec<Taken>> {
-        let top = self.take(path, Notes::Each)?;
+    pub fn take_all(&mut self, path: &Path, except: &[&str]) -> io::Result<Vec<TakenFile>> {
+        let top = self.take(path, NoteScope::Each)?;
         if top.mode.is_some() {
             return Ok(vec![top]);
         }
@@ -143,7 +143,7 @@ impl Tree {
             // Noted before it is listed: a file added meanwhile changes the folder once more.
             self.seen.look(&folder);
             for name in names_in(&folder, except) {
-                match self.take(&folder.join(&name), Notes::Folder) {
+                match self.take(&folder.join(&name), NoteScope::Folder) {
                     Ok(file) if file.mode.is_some() => files.push(file),
                     Ok(inner) => {
                         if inner.real.starts_with(&top.real) && entered.insert(inner.real.clone()) {
@@ -159,15 +159,15 @@ impl Tree {
 
     /// Adds an empty folder, unless the host's programs brought another file; an existing folder gets the mode too.
     pub fn make_folder(&mut self, path: &str, mode: u32) {
-        match self.nodes.entry(path.into()).or_insert(Node::Folder(mode)) {
-            Node::Folder(its) => *its = mode,
+        match self.nodes.entry(path.into()).or_insert(HostNode::Folder(mode)) {
+            HostNode::Folder(its) => *its = mode,
             other => log::debug!("{path} stays what it is on the host: {other:?}"),
         }
     }
 
     /// Adds a text file, whose folder was taken or made before.
     pub fn write(&mut self, path: &str, text: String) {
-        self.nodes.insert(path.into(), Node::Text(text));
+        self.nodes.insert(path.into(), HostNode::Text(text));
     }
 }
 
@@ -180,27 +180,27 @@ fn names_reversed(path: &Path) -> Vec<OsString> {
     names.rev().collect()
 }
 
-fn look(path: &Path, notes: Notes) -> io::Result<(Node, Option<Stamp>)> {
+fn look(path: &Path, notes: NoteScope) -> io::Result<(HostNode, Option<Stamp>)> {
     let metadata = path.symlink_metadata()?;
     let stamp = Stamp::from(&metadata);
     let kind = metadata.file_type();
     if kind.is_dir() {
         // The copy must stay writable for its owner until it is removed, whatever the host's folder is (Nix's are
         // read-only).
-        return Ok((Node::Folder(metadata.mode() & 0o777 | 0o700), None));
+        return Ok((HostNode::Folder(metadata.mode() & 0o777 | 0o700), None));
     }
     if kind.is_symlink() {
-        return Ok((Node::Link(std::fs::read_link(path)?), Some(stamp)));
+        return Ok((HostNode::Link(std::fs::read_link(path)?), Some(stamp)));
     }
     if !kind.is_file() {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    if notes == Notes::Folder {
+    if notes == NoteScope::Folder {
         rustix::fs::access(path, Access::READ_OK)?;
     }
     // Set-user-ID and set-group-ID bits are dropped: the file was another user's, and the copy is the caller's.
     let mode = metadata.mode() & 0o777 | 0o400;
-    Ok((Node::File { mode, stamp }, Some(stamp)))
+    Ok((HostNode::File { mode, stamp }, Some(stamp)))
 }
 
 /// Returns the names in a folder, sorted: the same host gives the same order of work. Empty for an unreadable folder.
@@ -223,7 +223,7 @@ mod tests {
 
     use super::*;
 
-    fn has(tree: &Tree, path: &Path) -> bool {
+    fn has(tree: &HostTree, path: &Path) -> bool {
         tree.nodes.contains_key(path)
     }
 
@@ -238,8 +238,8 @@ mod tests {
         symlink(at("merged/bin/tool"), at("alternative")).unwrap();
         symlink("alternative", at("tool")).unwrap();
 
-        let mut tree = Tree::default();
-        let taken = tree.take(&at("tool"), Notes::Each).unwrap();
+        let mut tree = HostTree::default();
+        let taken = tree.take(&at("tool"), NoteScope::Each).unwrap();
         assert_eq!(taken.real, at("real/bin/tool-1.2"));
         for name in ["tool", "alternative", "merged", "real", "real/bin/tool", "real/bin/tool-1.2"]
         {
@@ -255,9 +255,9 @@ mod tests {
         symlink("a", folder.path().join("b")).unwrap();
         symlink("missing", folder.path().join("c")).unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
-        let mut tree = Tree::default();
+        let mut tree = HostTree::default();
         let mut errno = |name: &str| {
-            tree.take(&folder.path().join(name), Notes::Each).unwrap_err().raw_os_error()
+            tree.take(&folder.path().join(name), NoteScope::Each).unwrap_err().raw_os_error()
         };
         assert_eq!(errno("a"), Some(libc::ELOOP));
         assert_eq!(errno("c"), Some(libc::ENOENT));
@@ -276,7 +276,7 @@ mod tests {
         symlink("../world", at("data/world")).unwrap();
         symlink("../outside", at("data/outside")).unwrap();
         symlink("..", at("data/sub/loop")).unwrap();
-        let mut tree = Tree::default();
+        let mut tree = HostTree::default();
         tree.take_all(&at("data"), &[]).unwrap();
         assert!(
             has(&tree, &at("outside"))

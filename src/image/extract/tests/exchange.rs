@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::RenameFlags;
 
-use super::super::place::{Giving, OtherKind, Place, place};
+use super::super::place::{MemberOwners, MemberPlace, OtherKind, place};
 use super::archive::{Item, Tar};
 
 const PIPES: usize = 1500;
@@ -49,8 +49,8 @@ fn put_pipes() {
         let mut rest = &tar[..];
         while rest.len() > 1024 {
             let member = [&rest[..512], &[0; 1024]].concat();
-            let folder = Place::In(File::open(&to).unwrap().into());
-            let _ = place(&member[..], Giving::Ours, OtherKind::Refused, |_| Ok(folder));
+            let folder = MemberPlace::In(File::open(&to).unwrap().into());
+            let _ = place(&member[..], MemberOwners::Ours, OtherKind::Refused, |_| Ok(folder));
             rest = &rest[512..];
         }
         is_over.store(true, Ordering::Relaxed);

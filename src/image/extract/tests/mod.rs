@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use archive::{Item, Tar};
 use tree::{Node, Tree};
 
-use super::{How, Unpacked, layer};
+use super::{UnpackRules, Unpacked, layer};
 use crate::config::Limits;
 use crate::error::Result;
 use crate::ids::{IdMap, IdMaps};
@@ -50,7 +50,7 @@ impl Place {
         self.unpack_how(bytes, &how(owners, limits, Whiteouts::Overlay))
     }
 
-    fn unpack_how(&self, bytes: &[u8], how: &How<'_>) -> Result<Unpacked> {
+    fn unpack_how(&self, bytes: &[u8], how: &UnpackRules<'_>) -> Result<Unpacked> {
         let into = std::fs::File::open(self.fs()).unwrap();
         let answer = layer(bytes, bytes.len() as u64, into.as_fd(), how);
         self.check_outside();
@@ -81,8 +81,8 @@ impl Place {
 }
 
 /// Settings that write the contents.
-fn how<'a>(owners: &'a Owners, limits: &'a Limits, whiteouts: Whiteouts) -> How<'a> {
-    How { owners, limits, whiteouts, content: super::Content::Whole }
+fn how<'a>(owners: &'a Owners, limits: &'a Limits, whiteouts: Whiteouts) -> UnpackRules<'a> {
+    UnpackRules { owners, limits, whiteouts, content: super::UnpackContent::Whole }
 }
 
 /// Unpacks a layer that must succeed.

@@ -49,7 +49,7 @@ fn the_stream_is_read_to_its_end_in_drops() {
         let place = Place::new();
         let into = std::fs::File::open(place.fs()).unwrap();
         let limits = Limits::default();
-        let how = How {
+        let how = UnpackRules {
             owners: &Owners::Recorded,
             limits: &limits,
             whiteouts: Default::default(),
@@ -138,7 +138,7 @@ fn what_the_source_fails_with_is_told() {
         let place = Place::new();
         let into = std::fs::File::open(place.fs()).unwrap();
         let limits = Limits::default();
-        let how = How {
+        let how = UnpackRules {
             owners: &Owners::Recorded,
             limits: &limits,
             whiteouts: Default::default(),
@@ -176,7 +176,7 @@ fn a_layer_that_is_refused_is_not_read_to_its_end() {
     let place = Place::new();
     let into = std::fs::File::open(place.fs()).unwrap();
     let limits = Limits::default();
-    let how = How {
+    let how = UnpackRules {
         owners: &Owners::Recorded,
         limits: &limits,
         whiteouts: Default::default(),

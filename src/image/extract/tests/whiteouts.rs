@@ -104,7 +104,7 @@ fn a_whiteout_of_overlayfs_is_not_a_layers_to_forge() {
 
 /// Unpacks layers, the topmost last, with whiteouts of this form, and returns the merged tree as a tar.
 fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
-    use crate::image::diff::{Folder, merged_tar};
+    use crate::image::diff::{LayerSource, merged_tar};
     let places: Vec<(Place, Unpacked)> = layers
         .iter()
         .map(|items| {
@@ -118,7 +118,7 @@ fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
         .collect();
     let seen = places.iter().rev().scan(false, |is_hidden, (place, unpacked)| {
         let names = if unpacked.has_names { Whiteouts::Names } else { Whiteouts::Overlay };
-        let folder = Folder { whiteouts: names, ..Folder::from(place.fs()) };
+        let folder = LayerSource { whiteouts: names, ..LayerSource::from(place.fs()) };
         (!std::mem::replace(is_hidden, unpacked.opaque_root)).then_some(folder)
     });
     merged_tar(&seen.collect::<Vec<_>>(), &Owners::Recorded, Vec::new()).unwrap()

@@ -16,7 +16,7 @@ use super::{CheckSettings, ImageLayer, Store};
 use crate::digest::{Algorithm, Hashed};
 use crate::error::{Context, Result};
 use crate::files::{self, Birth};
-use crate::image::extract::{self, Content, How, Sketched};
+use crate::image::extract::{self, ContentSummary, UnpackContent, UnpackRules};
 use crate::image::store::layers::{LayerFacts, PREFIX};
 use crate::sys::inode::names;
 use crate::sys::inroot::{self, Symlinks};
@@ -36,11 +36,11 @@ pub(super) fn difference(
     std::fs::create_dir(&fs).map_err(|error| files::cannot_write(error, &fs))?;
     let open = |path: &Path| File::open(path).context(|| format!("cannot open {}", path.display()));
     let sketch = open(&fs)?;
-    let how = How {
+    let how = UnpackRules {
         owners: by.owners,
         limits: by.limits,
         whiteouts: story.whiteouts,
-        content: Content::Digests,
+        content: UnpackContent::Digests,
     };
     let unpacked = match extract::layer(&blob.file, layer.packed, sketch.as_fd(), &how) {
         Ok(unpacked) if unpacked.diff_id == story.diff_id => unpacked,
@@ -63,7 +63,7 @@ struct LayerTrees {
     expected: OwnedFd,
     found: OwnedFd,
     /// Sizes and digests of the expected tree's files, by inode number.
-    digests: HashMap<u64, Sketched>,
+    digests: HashMap<u64, ContentSummary>,
 }
 
 impl LayerTrees {
@@ -165,7 +165,7 @@ fn stat_difference(expected: &Stat, found: &Stat) -> Option<&'static str> {
     (owner(expected) != owner(found)).then_some("owner")
 }
 
-fn has_content(file: OwnedFd, sketched: &Sketched) -> Result<bool> {
+fn has_content(file: OwnedFd, sketched: &ContentSummary) -> Result<bool> {
     let file = File::from(file);
     if file.metadata()?.len() != sketched.size {
         return Ok(false);

@@ -6,21 +6,21 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, XattrFlags};
 
-use super::node::{Node, Place};
-use super::{Answer, Tree, xattr};
+use super::node::{Node, NodePlace};
+use super::{FsResult, OverlayTree, xattr};
 use crate::layer::{DiskFolder, LayerFolder, path_of};
 
 /// Way to a file.
-pub enum Reach {
+pub enum FileReach {
     /// Under a name in a folder.
     Name(DiskFolder, Box<OsStr>),
     /// By a descriptor of the file itself.
     Held(Arc<OwnedFd>),
 }
 
-impl Reach {
+impl FileReach {
     /// lstat(2) of the file.
-    pub fn stat(&self) -> Answer<Stat> {
+    pub fn stat(&self) -> FsResult<Stat> {
         match self {
             Self::Name(folder, name) => folder.stat(name),
             Self::Held(fd) => rustix::fs::fstat(fd),
@@ -28,7 +28,7 @@ impl Reach {
     }
 
     /// Opens the file. Errors: ELOOP for a symbolic link.
-    pub fn open(&self, flags: OFlags) -> Answer<OwnedFd> {
+    pub fn open(&self, flags: OFlags) -> FsResult<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
         match self {
             Self::Name(folder, name) => {
@@ -47,7 +47,7 @@ impl Reach {
     }
 
     /// Returns the value of an attribute. Errors: ENODATA for a missing one.
-    pub fn attribute(&self, name: &[u8]) -> Answer<Vec<u8>> {
+    pub fn attribute(&self, name: &[u8]) -> FsResult<Vec<u8>> {
         match self {
             Self::Name(folder, file) => folder.xattr(file, name),
             Self::Held(fd) => xattr::value_of(&path_of(fd), name),
@@ -55,7 +55,7 @@ impl Reach {
     }
 
     /// Returns the names of all attributes, a zero after each.
-    pub fn attributes(&self) -> Answer<Vec<u8>> {
+    pub fn attributes(&self) -> FsResult<Vec<u8>> {
         match self {
             Self::Name(folder, file) => folder.xattr_names(file),
             Self::Held(fd) => xattr::list_of(&path_of(fd)),
@@ -63,7 +63,7 @@ impl Reach {
     }
 
     /// Sets an attribute.
-    pub fn set_attribute(&self, name: &[u8], value: &[u8], flags: XattrFlags) -> Answer<()> {
+    pub fn set_attribute(&self, name: &[u8], value: &[u8], flags: XattrFlags) -> FsResult<()> {
         match self {
             Self::Name(folder, file) => {
                 rustix::fs::lsetxattr(folder.path_to(file), name, value, flags)
@@ -73,7 +73,7 @@ impl Reach {
     }
 
     /// Removes an attribute.
-    pub fn remove_attribute(&self, name: &[u8]) -> Answer<()> {
+    pub fn remove_attribute(&self, name: &[u8]) -> FsResult<()> {
         match self {
             Self::Name(folder, file) => rustix::fs::lremovexattr(folder.path_to(file), name),
             Self::Held(fd) => rustix::fs::removexattr(path_of(fd), name),
@@ -81,23 +81,25 @@ impl Reach {
     }
 }
 
-impl Tree {
+impl OverlayTree {
     /// Returns the way to the file of `node`, which is at `place`.
-    pub(super) fn reach(&self, node: &Arc<Node>, place: &Place) -> Answer<Reach> {
+    pub(super) fn reach(&self, node: &Arc<Node>, place: &NodePlace) -> FsResult<FileReach> {
         if let Some(held) = place.rare.as_ref().and_then(|rare| rare.held.clone()) {
-            return Ok(Reach::Held(held));
+            return Ok(FileReach::Held(held));
         }
         if place.rare.as_ref().is_some_and(|rare| rare.linked)
             && let (Some(name), Some(work)) = (self.links.name(node.id), &self.work)
         {
             let links = work.links.clone();
-            return Ok(Reach::Name(links.into(), name.into_boxed_os_str()));
+            return Ok(FileReach::Name(links.into(), name.into_boxed_os_str()));
         }
         match &place.parent {
             Some(parent) => {
-                Ok(Reach::Name(self.layer_folder(parent, node.layer())?, place.name.clone()))
+                Ok(FileReach::Name(self.layer_folder(parent, node.layer())?, place.name.clone()))
             }
-            None => Ok(Reach::Held(self.layer_folder(node, node.layer())?.descriptor().clone())),
+            None => {
+                Ok(FileReach::Held(self.layer_folder(node, node.layer())?.descriptor().clone()))
+            }
         }
     }
 
@@ -114,8 +116,8 @@ impl Tree {
     pub(super) fn with<T>(
         &self,
         node: &Arc<Node>,
-        action: impl FnOnce(&Reach) -> Answer<T>,
-    ) -> Answer<T> {
+        action: impl FnOnce(&FileReach) -> FsResult<T>,
+    ) -> FsResult<T> {
         let place = node.place.read();
         action(&self.reach(node, &place)?)
     }

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::{Answer, Tree};
+use super::{FsResult, OverlayTree};
 use crate::ids;
 
 /// Length of the header, in bytes: the version, 2 (linux/posix_acl_xattr.h).
@@ -24,10 +24,10 @@ pub fn is_acl(name: &[u8]) -> bool {
     name == ACCESS_ACL || name == DEFAULT_ACL
 }
 
-impl Tree {
+impl OverlayTree {
     /// Refuses ACLs where owners and modes are records: the kernel would store them beside the real owners, which mean
     /// nothing there. Errors: EOPNOTSUPP, as for a file system without ACLs.
-    pub(super) fn refuse_acl(&self, name: &[u8]) -> Answer<()> {
+    pub(super) fn refuse_acl(&self, name: &[u8]) -> FsResult<()> {
         match self.records_changes() && is_acl(name) {
             true => Err(Errno::OPNOTSUPP),
             false => Ok(()),
@@ -36,7 +36,7 @@ impl Tree {
 
     /// Returns the shown value of an attribute, from the one on disk. Leaves out an ACL's users and groups without an
     /// ID here. No process can have such an ID, and the kernel would refuse the whole ACL.
-    pub(super) fn shown_value(&self, name: &[u8], value: Vec<u8>) -> Answer<Vec<u8>> {
+    pub(super) fn shown_value(&self, name: &[u8], value: Vec<u8>) -> FsResult<Vec<u8>> {
         match (is_acl(name), &self.reading.ids.0) {
             (false, _) => Ok(value),
             (true, None) => nameable(&value),
@@ -50,7 +50,7 @@ impl Tree {
 
     /// Returns the value of an attribute on disk, from the caller's. Errors: EOVERFLOW for an ID without a counterpart
     /// on disk.
-    pub(super) fn disk_value(&self, name: &[u8], value: &[u8]) -> Answer<Vec<u8>> {
+    pub(super) fn disk_value(&self, name: &[u8], value: &[u8]) -> FsResult<Vec<u8>> {
         let ids = &self.reading.ids;
         match is_acl(name) {
             false => Ok(value.to_vec()),
@@ -65,7 +65,7 @@ impl Tree {
 
 /// Returns an ACL without users and groups that have no ID in this user namespace. The kernel reports -1 for those, and
 /// would not accept that value back.
-pub fn nameable(value: &[u8]) -> Answer<Vec<u8>> {
+pub fn nameable(value: &[u8]) -> FsResult<Vec<u8>> {
     let known = |id: u32| Ok((id != u32::MAX).then_some(id));
     moved(value, known, known)
 }
@@ -74,9 +74,9 @@ pub fn nameable(value: &[u8]) -> Answer<Vec<u8>> {
 /// refuses it.
 fn moved(
     value: &[u8],
-    user: impl Fn(u32) -> Answer<Option<u32>>,
-    group: impl Fn(u32) -> Answer<Option<u32>>,
-) -> Answer<Vec<u8>> {
+    user: impl Fn(u32) -> FsResult<Option<u32>>,
+    group: impl Fn(u32) -> FsResult<Option<u32>>,
+) -> FsResult<Vec<u8>> {
     let Some((header, rest)) = value.split_at_checked(HEADER) else { return Ok(value.to_vec()) };
     let (entries, remainder) = rest.as_chunks::<ENTRY>();
     if !remainder.is_empty() {

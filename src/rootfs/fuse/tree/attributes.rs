@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use super::access::Reach;
-use super::node::{Layer, Node};
-use super::{Answer, Tree};
+use super::access::FileReach;
+use super::node::{LayerIndex, Node};
+use super::{FsResult, OverlayTree};
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 
 /// Point in time.
@@ -21,7 +21,7 @@ pub struct Time {
 
 /// Result of stat(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
+pub struct FileAttributes {
     /// Inode number, which is the node's number too.
     pub number: u64,
     /// Size in bytes.
@@ -50,7 +50,7 @@ pub struct Attributes {
 
 /// Result of statfs(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
+pub struct FsSpace {
     /// Total space, in blocks of `fragment_size`.
     pub blocks: u64,
     /// Free blocks.
@@ -80,7 +80,7 @@ pub enum NewTime {
 
 /// Changes of setattr; `None`: unchanged.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Change {
+pub struct AttributeChange {
     /// New permissions.
     pub mode: Option<u32>,
     /// New owner, as shown.
@@ -95,16 +95,16 @@ pub struct Change {
     pub modified: Option<NewTime>,
 }
 
-impl Tree {
+impl OverlayTree {
     /// Returns the attributes of a node, as stat(2).
-    pub fn attributes(&self, id: u64) -> Answer<Attributes> {
+    pub fn attributes(&self, id: u64) -> FsResult<FileAttributes> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         self.attributes_of(&node)
     }
 
-    /// Returns [`Tree::attributes`] of a known node.
-    pub(super) fn attributes_of(&self, node: &Arc<Node>) -> Answer<Attributes> {
+    /// Returns [`OverlayTree::attributes`] of a known node.
+    pub(super) fn attributes_of(&self, node: &Arc<Node>) -> FsResult<FileAttributes> {
         // While the node's place is locked no thread copies the node up.
         self.with(node, |reach| self.shown(node, &reach.stat()?, reach, node.layer()))
     }
@@ -114,9 +114,9 @@ impl Tree {
         &self,
         node: &Arc<Node>,
         stat: &Stat,
-        reach: &Reach,
-        layer: Layer,
-    ) -> Answer<Attributes> {
+        reach: &FileReach,
+        layer: LayerIndex,
+    ) -> FsResult<FileAttributes> {
         let mut attributes = self.plain(node.id, &self.meant(*stat, reach, layer)?);
         (attributes.uid, attributes.gid) = self.reading.ids.shown(attributes.uid, attributes.gid);
         if let Some(count) = (stat.st_nlink > 1).then(|| self.links.count(node.id)).flatten() {
@@ -141,7 +141,7 @@ impl Tree {
 
     /// Returns owner, mode and type of a file of `layer`, from an attribute where they are recorded. Errors: EIO for a
     /// malformed record: the real owner is unknown, and any answer would give the file to some user.
-    pub(super) fn meant(&self, stat: Stat, reach: &Reach, layer: Layer) -> Answer<Stat> {
+    pub(super) fn meant(&self, stat: Stat, reach: &FileReach, layer: LayerIndex) -> FsResult<Stat> {
         let records = self.reading.records;
         let has_none = match records {
             Records::Nowhere => true,
@@ -173,10 +173,10 @@ impl Tree {
         self.reading.records == Records::Everywhere
     }
 
-    fn plain(&self, number: u64, stat: &Stat) -> Attributes {
+    fn plain(&self, number: u64, stat: &Stat) -> FileAttributes {
         let time =
             |seconds: i64, nanoseconds: u64| Time { seconds, nanoseconds: nanoseconds as u32 };
-        Attributes {
+        FileAttributes {
             number,
             size: stat.st_size as u64,
             blocks: stat.st_blocks as u64,
@@ -193,7 +193,7 @@ impl Tree {
     }
 
     /// Returns the target of a symbolic link.
-    pub fn target(&self, id: u64) -> Answer<Vec<u8>> {
+    pub fn target(&self, id: u64) -> FsResult<Vec<u8>> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         self.with(&node, |reach| {

@@ -8,30 +8,30 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, Gid, IFlags, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::access::Reach;
+use super::access::FileReach;
 use super::acl::ACCESS_ACL;
-use super::attributes::{Change, NewTime};
-use super::copyup::Content;
+use super::attributes::{AttributeChange, NewTime};
+use super::copyup::CopyContent;
 use super::file::OpenFile;
 use super::make::errno;
 use super::node::{Node, UPPER};
-use super::{Answer, Attributes, Caller, Tree};
+use super::{FileAttributes, FsCaller, FsResult, OverlayTree};
 use crate::layer::override_stat::{OVERRIDE_STAT, OverrideStat};
 use crate::layer::path_of;
 use crate::sys::inroot;
 
-impl Tree {
+impl OverlayTree {
     /// Changes a node; returns its new attributes. `file` is the open file of the request, if any.
     pub fn change(
         &self,
         id: u64,
-        change: Change,
+        change: AttributeChange,
         file: Option<&OpenFile>,
-        caller: Caller,
-    ) -> Answer<Attributes> {
+        caller: FsCaller,
+    ) -> FsResult<FileAttributes> {
         let node = self.node(id)?;
         let cut = change.size == Some(0);
-        self.copy_up(&node, if cut { Content::Nothing } else { Content::Whole })?;
+        self.copy_up(&node, if cut { CopyContent::Nothing } else { CopyContent::Whole })?;
         let _still = self.moves.read();
         let open = match file {
             Some(file) if change.size.is_some() => Some(self.fd_of_locked(file)?),
@@ -58,10 +58,10 @@ impl Tree {
     fn change_owner(
         &self,
         node: &Node,
-        reach: &Reach,
-        change: &Change,
-        caller: Caller,
-    ) -> Answer<()> {
+        reach: &FileReach,
+        change: &AttributeChange,
+        caller: FsCaller,
+    ) -> FsResult<()> {
         let ids = &self.reading.ids;
         let uid = change.uid.map(|uid| ids.disk_user(uid)).transpose()?;
         let gid = change.gid.map(|gid| ids.disk_group(gid)).transpose()?;
@@ -77,7 +77,7 @@ impl Tree {
         rustix::fs::chownat(folder, name, uid.map(Uid::from_raw), gid.map(Gid::from_raw), flags)
     }
 
-    fn change_mode(&self, reach: &Reach, mode: u32) -> Answer<()> {
+    fn change_mode(&self, reach: &FileReach, mode: u32) -> FsResult<()> {
         if self.records_changes() {
             return self.record(reach, |record| record.mode = mode);
         }
@@ -85,7 +85,7 @@ impl Tree {
     }
 
     /// Changes the record of owner and mode. Links have no record; only their owner would matter.
-    fn record(&self, reach: &Reach, change: impl FnOnce(&mut OverrideStat)) -> Answer<()> {
+    fn record(&self, reach: &FileReach, change: impl FnOnce(&mut OverrideStat)) -> FsResult<()> {
         let stat = reach.stat()?;
         if stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
             return Ok(());
@@ -108,7 +108,12 @@ impl Tree {
     /// Removes setuid, setgid and capabilities from a file whose content or owner changes, for any caller. Root of a
     /// user namespace is no exception (`setattr_should_drop_suidgid` requires CAP_FSETID over the machine). Where the
     /// group may not execute the file, setgid stays for a caller who may set it.
-    pub(super) fn drop_privileges(&self, node: &Node, reach: &Reach, caller: Caller) -> Answer<()> {
+    pub(super) fn drop_privileges(
+        &self,
+        node: &Node,
+        reach: &FileReach,
+        caller: FsCaller,
+    ) -> FsResult<()> {
         let stat = self.meant(reach.stat()?, reach, UPPER)?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
             return Ok(());
@@ -129,7 +134,7 @@ impl Tree {
 
     /// True if a caller may set setgid on a file (`in_group_or_capable`), by the data from the kernel. The kernel
     /// reports one group of the caller's alone, and -1 where it moves IDs itself.
-    fn may_set_group_bit(&self, caller: Caller, stat: &Stat) -> bool {
+    fn may_set_group_bit(&self, caller: FsCaller, stat: &Stat) -> bool {
         let ids = &self.reading.ids;
         ids.disk_user(caller.uid) == Ok(0) || ids.disk_group(caller.gid) == Ok(stat.st_gid)
     }
@@ -137,7 +142,7 @@ impl Tree {
     /// Removes setgid from a file whose ACL was set by a caller who is neither privileged nor in its group
     /// (CVE-2016-7097). A folder keeps setgid, which is no privilege there: the caller may be in its group by a
     /// supplementary one.
-    fn drop_group_privilege(&self, reach: &Reach, caller: Caller) -> Answer<()> {
+    fn drop_group_privilege(&self, reach: &FileReach, caller: FsCaller) -> FsResult<()> {
         let stat = reach.stat()?;
         if stat.st_mode & libc::S_ISGID == 0
             || stat.st_mode & libc::S_IFMT == libc::S_IFDIR
@@ -149,7 +154,7 @@ impl Tree {
     }
 
     /// Returns the flags of a file or folder (FS_IOC_GETFLAGS). Errors: ENOTTY for a file system without flags.
-    pub fn flags(&self, id: u64) -> Answer<u32> {
+    pub fn flags(&self, id: u64) -> FsResult<u32> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         self.with(&node, |reach| Ok(rustix::fs::ioctl_getflags(openable(&node, reach)?)?.bits()))
@@ -157,13 +162,13 @@ impl Tree {
 
     /// Sets the flags of a file or folder (FS_IOC_SETFLAGS). Errors: EPERM for flags that would keep the upper layer
     /// from renaming or removing the file.
-    pub fn set_flags(&self, id: u64, flags: u32) -> Answer<()> {
+    pub fn set_flags(&self, id: u64, flags: u32) -> FsResult<()> {
         let flags = IFlags::from_bits_retain(flags);
         let node = self.node(id)?;
         if flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND) {
             return Err(Errno::PERM);
         }
-        self.copy_up(&node, Content::Whole)?;
+        self.copy_up(&node, CopyContent::Whole)?;
         let _still = self.moves.read();
         self.with(&node, |reach| rustix::fs::ioctl_setflags(openable(&node, reach)?, flags))
     }
@@ -175,14 +180,14 @@ impl Tree {
         name: &OsStr,
         value: &[u8],
         flags: i32,
-        caller: Caller,
-    ) -> Answer<()> {
+        caller: FsCaller,
+    ) -> FsResult<()> {
         let node = self.node(id)?;
         let kept = self.kept_name(name).map_err(|_| Errno::PERM)?;
         self.refuse_acl(&kept)?;
         let value = self.disk_value(&kept, value)?;
         let flags = XattrFlags::from_bits_retain(flags as u32);
-        self.copy_up(&node, Content::Whole)?;
+        self.copy_up(&node, CopyContent::Whole)?;
         let _still = self.moves.read();
         node.set_not_plain();
         self.with(&node, |reach| {
@@ -197,7 +202,7 @@ impl Tree {
     }
 
     /// Removes an extended attribute. Errors: ENODATA, before any file is copied up.
-    pub fn remove_xattr(&self, id: u64, name: &OsStr) -> Answer<()> {
+    pub fn remove_xattr(&self, id: u64, name: &OsStr) -> FsResult<()> {
         let node = self.node(id)?;
         let kept = self.kept_name(name)?;
         self.refuse_acl(&kept)?;
@@ -205,7 +210,7 @@ impl Tree {
             let _still = self.moves.read();
             self.with(&node, |reach| reach.attribute(&kept))?;
         }
-        self.copy_up(&node, Content::Whole)?;
+        self.copy_up(&node, CopyContent::Whole)?;
         let _still = self.moves.read();
         self.with(&node, |reach| reach.remove_attribute(&kept))?;
         forget_acl(&node);
@@ -214,7 +219,7 @@ impl Tree {
 }
 
 /// Opens a file that can have flags. Errors: ENOTTY for other kinds.
-fn openable(node: &Node, reach: &Reach) -> Answer<OwnedFd> {
+fn openable(node: &Node, reach: &FileReach) -> FsResult<OwnedFd> {
     match node.kind {
         libc::S_IFREG | libc::S_IFDIR => reach.open(OFlags::RDONLY | OFlags::NONBLOCK),
         _ => Err(Errno::NOTTY),
@@ -228,14 +233,14 @@ fn forget_acl(node: &Arc<Node>) {
     }
 }
 
-fn set_mode(reach: &Reach, mode: u32) -> Answer<()> {
+fn set_mode(reach: &FileReach, mode: u32) -> FsResult<()> {
     match reach {
-        Reach::Name(folder, name) => inroot::change_mode(folder, name, mode).map_err(errno),
-        Reach::Held(fd) => rustix::fs::chmod(path_of(fd), Mode::from_raw_mode(mode)),
+        FileReach::Name(folder, name) => inroot::change_mode(folder, name, mode).map_err(errno),
+        FileReach::Held(fd) => rustix::fs::chmod(path_of(fd), Mode::from_raw_mode(mode)),
     }
 }
 
-fn resize(reach: &Reach, open: Option<&OwnedFd>, size: u64) -> Answer<()> {
+fn resize(reach: &FileReach, open: Option<&OwnedFd>, size: u64) -> FsResult<()> {
     if let Some(fd) = open {
         match rustix::fs::ftruncate(fd, size) {
             Err(Errno::INVAL | Errno::BADF) => {} // the file is open for reading alone
@@ -246,7 +251,7 @@ fn resize(reach: &Reach, open: Option<&OwnedFd>, size: u64) -> Answer<()> {
     rustix::fs::ftruncate(&fd, size)
 }
 
-fn change_times(reach: &Reach, change: &Change) -> Answer<()> {
+fn change_times(reach: &FileReach, change: &AttributeChange) -> FsResult<()> {
     const NOW: i64 = 0x3fff_ffff; // UTIME_NOW
     const OMIT: i64 = 0x3fff_fffe; // UTIME_OMIT
     if change.accessed.is_none() && change.modified.is_none() {
@@ -262,10 +267,10 @@ fn change_times(reach: &Reach, change: &Change) -> Answer<()> {
     let times =
         Timestamps { last_access: time(change.accessed), last_modification: time(change.modified) };
     match reach {
-        Reach::Name(folder, name) => {
+        FileReach::Name(folder, name) => {
             rustix::fs::utimensat(folder, &**name, &times, AtFlags::SYMLINK_NOFOLLOW)
         }
-        Reach::Held(fd) => {
+        FileReach::Held(fd) => {
             rustix::fs::utimensat(rustix::fs::CWD, path_of(fd), &times, AtFlags::empty())
         }
     }

@@ -9,17 +9,17 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::access::Reach;
+use super::access::FileReach;
 use super::data::{self, Copied};
 use super::node::{Node, UPPER};
-use super::number::Real;
-use super::work::Work;
-use super::{Answer, Tree, acl, stat_at, xattr};
+use super::number::RealFile;
+use super::work::WorkFolder;
+use super::{FsResult, OverlayTree, acl, stat_at, xattr};
 use crate::layer::{DiskFolder, is_overlay_attribute, path_of, read_names};
 
 /// Part of a file's content to copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum CopyContent {
     /// All of the content.
     Whole,
     /// None: the file is about to be truncated.
@@ -27,22 +27,22 @@ pub enum Content {
 }
 
 /// New file beside the tree, which waits for its name.
-enum Made {
+enum NewCopy {
     /// File without a name.
     Nameless(OwnedFd),
     /// File under a name in the work folder.
     Named(std::ffi::OsString),
 }
 
-impl Tree {
+impl OverlayTree {
     /// Copies a node, and the folders above it, into the upper layer. The caller must not hold `moves`: copying may
     /// take long.
-    pub(super) fn copy_up(&self, node: &Arc<Node>, content: Content) -> Answer<()> {
+    pub(super) fn copy_up(&self, node: &Arc<Node>, content: CopyContent) -> FsResult<()> {
         let work = self.work()?;
         if node.layer() != UPPER {
             // From the topmost on, in a loop: a tree may be deeper than a stack.
             for folder in lower_folders_above(node).iter().rev() {
-                self.copy_up_one(work, folder, Content::Whole)?;
+                self.copy_up_one(work, folder, CopyContent::Whole)?;
             }
             self.copy_up_one(work, node, content)?;
         }
@@ -50,7 +50,12 @@ impl Tree {
     }
 
     /// Copies a node into the upper layer, which holds the node's folder already.
-    fn copy_up_one(&self, work: &Work, node: &Arc<Node>, content: Content) -> Answer<()> {
+    fn copy_up_one(
+        &self,
+        work: &WorkFolder,
+        node: &Arc<Node>,
+        content: CopyContent,
+    ) -> FsResult<()> {
         let _alone = self.copying[node.id as usize % self.copying.len()].lock();
         if node.layer() == UPPER {
             return Ok(()); // another thread was faster
@@ -62,10 +67,10 @@ impl Tree {
         self.put(work, node, made, &source)
     }
 
-    fn copy_up_folder(&self, work: &Work, node: &Arc<Node>) -> Answer<()> {
+    fn copy_up_folder(&self, work: &WorkFolder, node: &Arc<Node>) -> FsResult<()> {
         let _still = self.moves.read();
         let source = self.layer_folder(node, node.layer())?;
-        let reach = Reach::Held(source.descriptor().clone());
+        let reach = FileReach::Held(source.descriptor().clone());
         let stat = self.meant(rustix::fs::fstat(&source)?, &reach, node.layer())?;
         let name = work.new_name();
         rustix::fs::mkdirat(&work.fd, &name, Mode::from_raw_mode(stat.st_mode & 0o777))?;
@@ -78,30 +83,35 @@ impl Tree {
                 return Err(error);
             }
         };
-        self.put(work, node, Made::Named(name), &stat)?;
+        self.put(work, node, NewCopy::Named(name), &stat)?;
         self.keep_open(node, UPPER, fd.into());
         Ok(())
     }
 
     /// Makes a copy of a file, without a place yet.
-    fn copy(&self, work: &Work, node: &Arc<Node>, content: Content) -> Answer<(Made, Stat)> {
+    fn copy(
+        &self,
+        work: &WorkFolder,
+        node: &Arc<Node>,
+        content: CopyContent,
+    ) -> FsResult<(NewCopy, Stat)> {
         if node.kind == libc::S_IFREG {
             let (layer, source) = {
                 let _still = self.moves.read();
                 self.open_for_reading(node)?
             };
             let on_disk = rustix::fs::fstat(&source)?;
-            let stat = self.meant(on_disk, &Reach::Held(source.clone()), layer)?;
+            let stat = self.meant(on_disk, &FileReach::Held(source.clone()), layer)?;
             let (name, fd) = new_file(work, stat.st_mode)?;
             let filled = match content {
-                Content::Whole => self.copy_data(work, &source, &fd, &stat),
-                Content::Nothing => Ok(()),
+                CopyContent::Whole => self.copy_data(work, &source, &fd, &stat),
+                CopyContent::Nothing => Ok(()),
             };
             let done =
                 filled.and_then(|()| self.copy_attributes(source.as_fd(), fd.as_fd(), &stat));
             let made = match name {
-                Some(name) => Made::Named(name),
-                None => Made::Nameless(fd),
+                Some(name) => NewCopy::Named(name),
+                None => NewCopy::Nameless(fd),
             };
             return match done {
                 Ok(()) => Ok((made, stat)),
@@ -117,14 +127,20 @@ impl Tree {
             let stat = self.meant(reach.stat()?, reach, node.layer())?;
             let made = work.new_name();
             copy_special(folder, name, &stat, work, &made).inspect_err(|_| work.discard(&made))?;
-            Ok((Made::Named(made), stat))
+            Ok((NewCopy::Named(made), stat))
         })
     }
 
     /// Copies the content, and waits until it is on disk. Otherwise a crash after the copy got its name would leave
     /// zeros in place of the old file. As in the kernel's overlay (`fsync=auto`), a clone needs no wait, nor does a
     /// disposable upper layer.
-    fn copy_data(&self, work: &Work, from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> Answer<()> {
+    fn copy_data(
+        &self,
+        work: &WorkFolder,
+        from: &OwnedFd,
+        to: &OwnedFd,
+        stat: &Stat,
+    ) -> FsResult<()> {
         match data::copy(from, to, stat, &work.no_clones)? {
             Copied::Written if !self.reading.thrown_away => rustix::fs::fsync(to),
             _ => Ok(()),
@@ -132,7 +148,13 @@ impl Tree {
     }
 
     /// Puts a copy in its place: from here on the copy is the file.
-    fn put(&self, work: &Work, node: &Arc<Node>, made: Made, source: &Stat) -> Answer<()> {
+    fn put(
+        &self,
+        work: &WorkFolder,
+        node: &Arc<Node>,
+        made: NewCopy,
+        source: &Stat,
+    ) -> FsResult<()> {
         let _still = self.moves.read();
         let mut place = node.place.write();
         let parent = match place.parent.clone() {
@@ -151,7 +173,7 @@ impl Tree {
         let stat = stat_at(&folder, &place.name)?;
         // The content of the folder is unchanged: restore its times.
         rustix::fs::futimens(&folder, &times_of(&times))?;
-        self.numbers.keep(Real { dev: stat.st_dev, ino: stat.st_ino }, node.id);
+        self.numbers.keep(RealFile { dev: stat.st_dev, ino: stat.st_ino }, node.id);
         if node.kind != libc::S_IFDIR && source.st_nlink > 1 {
             self.keep_link(work, node, folder.as_fd(), &mut place, source)?;
         }
@@ -163,7 +185,12 @@ impl Tree {
     }
 
     /// Copies owner, mode, extended attributes and times, in the order in which none undoes another.
-    fn copy_attributes(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> Answer<()> {
+    fn copy_attributes(
+        &self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> FsResult<()> {
         let own = rustix::fs::fstat(to)?;
         if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
             rustix::fs::fchown(
@@ -206,14 +233,14 @@ impl Tree {
     }
 }
 
-impl Made {
-    fn discard(&self, work: &Work) {
+impl NewCopy {
+    fn discard(&self, work: &WorkFolder) {
         if let Self::Named(name) = self {
             work.discard(name);
         }
     }
 
-    fn link(self, work: &Work, folder: BorrowedFd<'_>, name: &OsStr) -> Answer<()> {
+    fn link(self, work: &WorkFolder, folder: BorrowedFd<'_>, name: &OsStr) -> FsResult<()> {
         match self {
             Self::Nameless(fd) => rustix::fs::linkat(
                 rustix::fs::CWD,
@@ -227,7 +254,7 @@ impl Made {
         }
     }
 
-    fn into_fd(self, work: &Work) -> Answer<OwnedFd> {
+    fn into_fd(self, work: &WorkFolder) -> FsResult<OwnedFd> {
         match self {
             Self::Nameless(fd) => Ok(fd),
             Self::Named(name) => {
@@ -250,7 +277,7 @@ fn lower_folders_above(node: &Arc<Node>) -> Vec<Arc<Node>> {
 }
 
 /// Makes a regular file beside the tree, open for writing; without a name where the file system supports that.
-fn new_file(work: &Work, mode: u32) -> Answer<(Option<std::ffi::OsString>, OwnedFd)> {
+fn new_file(work: &WorkFolder, mode: u32) -> FsResult<(Option<std::ffi::OsString>, OwnedFd)> {
     let mode = Mode::from_raw_mode(mode & 0o777);
     if work.no_nameless.load(Ordering::Relaxed) == 0 {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -282,9 +309,9 @@ fn copy_special(
     folder: BorrowedFd<'_>,
     name: &OsStr,
     stat: &Stat,
-    work: &Work,
+    work: &WorkFolder,
     made: &OsStr,
-) -> Answer<()> {
+) -> FsResult<()> {
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     if kind == rustix::fs::FileType::Symlink {
         let target = rustix::fs::readlinkat(folder, name, Vec::with_capacity(256))?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rustix::fs::{SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::Answer;
+use super::FsResult;
 
 /// Largest file, in bytes, that is copied through a buffer: two system calls, where the kernel would make a pipe.
 const SMALL: u64 = 128 << 10;
@@ -26,7 +26,7 @@ pub enum Copied {
 }
 
 /// Copies the whole content into an empty file. Errors: ENOSPC, or another error of reading or writing.
-pub fn copy(from: &OwnedFd, to: &OwnedFd, stat: &Stat, no_clones: &AtomicU8) -> Answer<Copied> {
+pub fn copy(from: &OwnedFd, to: &OwnedFd, stat: &Stat, no_clones: &AtomicU8) -> FsResult<Copied> {
     let size = stat.st_size as u64;
     if size == 0 {
         return Ok(Copied::Cloned);
@@ -40,7 +40,7 @@ pub fn copy(from: &OwnedFd, to: &OwnedFd, stat: &Stat, no_clones: &AtomicU8) -> 
     copy_parts(from, to, stat).map(|()| Copied::Written)
 }
 
-fn copy_parts(from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> Answer<()> {
+fn copy_parts(from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> FsResult<()> {
     let size = stat.st_size as u64;
     if stat.st_blocks as u64 * 512 >= size {
         return copy_range(from, to, 0, size);
@@ -61,7 +61,7 @@ fn copy_parts(from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> Answer<()> {
     Ok(())
 }
 
-fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Answer<()> {
+fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> FsResult<()> {
     if end - start <= SMALL {
         return copy_through(from, to, start, end);
     }
@@ -81,7 +81,7 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Answer<()> 
     Ok(())
 }
 
-fn copy_through(from: impl AsFd, to: impl AsFd, start: u64, end: u64) -> Answer<()> {
+fn copy_through(from: impl AsFd, to: impl AsFd, start: u64, end: u64) -> FsResult<()> {
     ROOM.with_borrow_mut(|room| {
         room.resize(SMALL as usize, 0);
         let mut offset = start;
@@ -102,7 +102,7 @@ fn copy_through(from: impl AsFd, to: impl AsFd, start: u64, end: u64) -> Answer<
 }
 
 /// Writes all bytes by pwrite(2).
-pub fn write_all(to: impl AsFd, bytes: &[u8], offset: u64) -> Answer<()> {
+pub fn write_all(to: impl AsFd, bytes: &[u8], offset: u64) -> FsResult<()> {
     let mut done = 0;
     while done < bytes.len() {
         match rustix::io::pwrite(&to, &bytes[done..], offset + done as u64) {

@@ -8,21 +8,21 @@ use parking_lot::RwLock;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::copyup::Content;
-use super::node::{Layer, Node, UPPER};
-use super::{Answer, Caller, Tree, data};
+use super::copyup::CopyContent;
+use super::node::{LayerIndex, Node, UPPER};
+use super::{FsCaller, FsResult, OverlayTree, data};
 use crate::layer::has_metacopy;
 
 /// Open file.
 pub struct OpenFile {
     pub(super) node: Arc<Node>,
-    pub(super) fd: RwLock<(Layer, Arc<OwnedFd>)>,
-    access: Access,
+    pub(super) fd: RwLock<(LayerIndex, Arc<OwnedFd>)>,
+    access: OpenAccess,
 }
 
 /// Access mode of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum OpenAccess {
     /// Reading alone.
     Reading,
     /// Reading and writing.
@@ -31,8 +31,13 @@ pub enum Access {
 
 impl OpenFile {
     /// Makes an open file of `node`, with a descriptor of `layer`.
-    pub(super) fn new(node: Arc<Node>, layer: Layer, fd: Arc<OwnedFd>, access: Access) -> Self {
-        if access == Access::Writing {
+    pub(super) fn new(
+        node: Arc<Node>,
+        layer: LayerIndex,
+        fd: Arc<OwnedFd>,
+        access: OpenAccess,
+    ) -> Self {
+        if access == OpenAccess::Writing {
             node.add_writer();
         }
         Self { node, fd: RwLock::new((layer, fd)), access }
@@ -45,7 +50,7 @@ impl OpenFile {
 
     /// True if this open file allows writing.
     pub fn may_be_written(&self) -> bool {
-        self.access == Access::Writing
+        self.access == OpenAccess::Writing
     }
 
     /// True if the file has no blocks on disk: it is empty or a hole.
@@ -56,15 +61,18 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        if self.access == Access::Writing {
+        if self.access == OpenAccess::Writing {
             self.node.remove_writer();
         }
     }
 }
 
-impl Tree {
+impl OverlayTree {
     /// Opens a file for reading. Errors: EIO when a kernel overlay left its data in another layer (`metacopy`).
-    pub(super) fn open_for_reading(&self, node: &Arc<Node>) -> Answer<(Layer, Arc<OwnedFd>)> {
+    pub(super) fn open_for_reading(
+        &self,
+        node: &Arc<Node>,
+    ) -> FsResult<(LayerIndex, Arc<OwnedFd>)> {
         let place = node.place.read();
         let layer = node.layer();
         let reach = self.reach(node, &place)?;
@@ -76,13 +84,13 @@ impl Tree {
         Ok((layer, Arc::new(fd)))
     }
 
-    fn is_metacopy(&self, fd: &OwnedFd) -> Answer<bool> {
+    fn is_metacopy(&self, fd: &OwnedFd) -> FsResult<bool> {
         let stat = rustix::fs::fstat(fd)?;
         Ok(has_metacopy(&stat, |attribute| rustix::fs::fgetxattr(fd, attribute, &mut [0; 0])))
     }
 
     /// Returns the descriptor of an open file, in the layer where the file is now.
-    pub(super) fn fd_of(&self, file: &OpenFile) -> Answer<Arc<OwnedFd>> {
+    pub(super) fn fd_of(&self, file: &OpenFile) -> FsResult<Arc<OwnedFd>> {
         {
             let (layer, fd) = &*file.fd.read();
             if *layer == file.node.layer() {
@@ -93,8 +101,8 @@ impl Tree {
         self.fd_of_locked(file)
     }
 
-    /// Returns the descriptor as [`Tree::fd_of`] does, for a caller that holds `moves`.
-    pub(super) fn fd_of_locked(&self, file: &OpenFile) -> Answer<Arc<OwnedFd>> {
+    /// Returns the descriptor as [`OverlayTree::fd_of`] does, for a caller that holds `moves`.
+    pub(super) fn fd_of_locked(&self, file: &OpenFile) -> FsResult<Arc<OwnedFd>> {
         let mut own = file.fd.write();
         if own.0 != file.node.layer() {
             *own = self.open_for_reading(&file.node)?;
@@ -103,7 +111,7 @@ impl Tree {
     }
 
     /// Reads up to the length of `room`, less only at the end of the file. Returns the number of bytes.
-    pub fn read(&self, file: &OpenFile, offset: u64, room: &mut [u8]) -> Answer<usize> {
+    pub fn read(&self, file: &OpenFile, offset: u64, room: &mut [u8]) -> FsResult<usize> {
         let fd = self.fd_of(file)?;
         let mut done = 0;
         while done < room.len() {
@@ -118,17 +126,17 @@ impl Tree {
     }
 }
 
-impl Tree {
+impl OverlayTree {
     /// Opens a file. Errors: EROFS for writing without an upper layer.
-    pub fn open(&self, id: u64, flags: i32, caller: Caller) -> Answer<OpenFile> {
+    pub fn open(&self, id: u64, flags: i32, caller: FsCaller) -> FsResult<OpenFile> {
         let node = self.node(id)?;
         if flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_TRUNC == 0 {
             let _still = self.moves.read();
             let (layer, fd) = self.open_for_reading(&node)?;
-            return Ok(OpenFile::new(node, layer, fd, Access::Reading));
+            return Ok(OpenFile::new(node, layer, fd, OpenAccess::Reading));
         }
         let cut = flags & libc::O_TRUNC != 0;
-        self.copy_up(&node, if cut { Content::Nothing } else { Content::Whole })?;
+        self.copy_up(&node, if cut { CopyContent::Nothing } else { CopyContent::Whole })?;
         let _still = self.moves.read();
         let kept = flags & (libc::O_TRUNC | libc::O_SYNC | libc::O_DSYNC);
         let kept = OFlags::from_bits_retain(kept as u32) | OFlags::NONBLOCK;
@@ -143,10 +151,10 @@ impl Tree {
             })
         })?;
         self.refuse_metacopy(&fd)?;
-        Ok(OpenFile::new(node, UPPER, Arc::new(fd), Access::Writing))
+        Ok(OpenFile::new(node, UPPER, Arc::new(fd), OpenAccess::Writing))
     }
 
-    fn refuse_metacopy(&self, fd: &OwnedFd) -> Answer<()> {
+    fn refuse_metacopy(&self, fd: &OwnedFd) -> FsResult<()> {
         match self.layers.len() > 1 && self.is_metacopy(fd)? {
             true => Err(Errno::IO),
             false => Ok(()),
@@ -159,10 +167,10 @@ impl Tree {
         file: &OpenFile,
         offset: u64,
         bytes: &[u8],
-        privileges: Privileges,
-    ) -> Answer<usize> {
+        privileges: WritePrivileges,
+    ) -> FsResult<usize> {
         let fd = self.fd_of(file)?;
-        if let Privileges::DroppedBy(caller) = privileges {
+        if let WritePrivileges::DroppedBy(caller) = privileges {
             self.settle(file, caller)?;
         }
         data::write_all(&*fd, bytes, offset)?;
@@ -170,13 +178,13 @@ impl Tree {
     }
 
     /// Removes the privileges of a file before its content changes.
-    fn settle(&self, file: &OpenFile, caller: Caller) -> Answer<()> {
+    fn settle(&self, file: &OpenFile, caller: FsCaller) -> FsResult<()> {
         let _still = self.moves.read();
         self.with(&file.node, |reach| self.drop_privileges(&file.node, reach, caller))
     }
 
     /// Runs fsync(2), or fdatasync(2).
-    pub fn sync(&self, file: &OpenFile, what: Synced) -> Answer<()> {
+    pub fn sync(&self, file: &OpenFile, what: Synced) -> FsResult<()> {
         let fd = self.fd_of(file)?;
         match what {
             Synced::Data => rustix::fs::fdatasync(&*fd),
@@ -185,7 +193,7 @@ impl Tree {
     }
 
     /// Runs fsync(2) on a folder.
-    pub fn sync_folder(&self, id: u64) -> Answer<()> {
+    pub fn sync_folder(&self, id: u64) -> FsResult<()> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         match node.layer() {
@@ -201,8 +209,8 @@ impl Tree {
         file: &OpenFile,
         mode: u32,
         (offset, length): (u64, u64),
-        caller: Caller,
-    ) -> Answer<()> {
+        caller: FsCaller,
+    ) -> FsResult<()> {
         self.settle(file, caller)?;
         let mode = FallocateFlags::from_bits_retain(mode);
         rustix::fs::fallocate(&*self.fd_of(file)?, mode, offset, length)
@@ -210,7 +218,7 @@ impl Tree {
 
     /// Runs lseek(2) to data (SEEK_DATA) or a hole (SEEK_HOLE). Data that the kernel has not written back yet is a hole
     /// here: see [`OpenFile::may_be_stale`].
-    pub fn seek(&self, file: &OpenFile, offset: u64, whence: i32) -> Answer<u64> {
+    pub fn seek(&self, file: &OpenFile, offset: u64, whence: i32) -> FsResult<u64> {
         let to = match whence {
             libc::SEEK_DATA => SeekFrom::Data(offset),
             libc::SEEK_HOLE => SeekFrom::Hole(offset),
@@ -225,8 +233,8 @@ impl Tree {
         (from, mut read): (&OpenFile, u64),
         (to, mut written): (&OpenFile, u64),
         length: u64,
-        caller: Caller,
-    ) -> Answer<usize> {
+        caller: FsCaller,
+    ) -> FsResult<usize> {
         self.settle(to, caller)?;
         let (from, to) = (self.fd_of(from)?, self.fd_of(to)?);
         // The kernel's reply has 32 bits for the length.
@@ -237,11 +245,11 @@ impl Tree {
 
 /// Effect of a write on the file's setuid, setgid and capabilities.
 #[derive(Clone, Copy, Debug)]
-pub enum Privileges {
+pub enum WritePrivileges {
     /// All of them stay.
     Kept,
     /// All are removed: this writer could not have set them.
-    DroppedBy(Caller),
+    DroppedBy(FsCaller),
 }
 
 /// Data that must be on disk before the answer.

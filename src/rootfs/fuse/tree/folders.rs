@@ -7,24 +7,24 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use super::node::{Layer, Node, OpenFolder};
-use super::{Answer, Tree};
+use super::node::{LayerIndex, Node, OpenFolder};
+use super::{FsResult, OverlayTree};
 use crate::layer::{DiskFolder, LayerFolder};
 
 /// Open folders, in the order in which they are considered for closing.
-pub struct Folders {
+pub struct OpenFolders {
     most: usize,
-    open: Mutex<VecDeque<(Weak<Node>, Layer)>>,
+    open: Mutex<VecDeque<(Weak<Node>, LayerIndex)>>,
 }
 
-impl Folders {
+impl OpenFolders {
     /// Makes a list of at most `most` open folders, the roots not counted.
     pub fn new(most: usize) -> Self {
         Self { most, open: Mutex::default() }
     }
 
     /// Keeps the roots of the layers open for ever.
-    pub fn keep_roots(&self, root: &Node, roots: Vec<(Layer, DiskFolder)>) {
+    pub fn keep_roots(&self, root: &Node, roots: Vec<(LayerIndex, DiskFolder)>) {
         if let Some(folder) = &root.folder {
             folder.open.lock().extend(roots.into_iter().map(|(layer, root)| OpenFolder {
                 layer,
@@ -35,7 +35,7 @@ impl Folders {
     }
 
     /// Notes that a folder was opened. Above the limit, closes a folder that was not used lately.
-    fn note(&self, node: &Arc<Node>, layer: Layer) {
+    fn note(&self, node: &Arc<Node>, layer: LayerIndex) {
         let mut open = self.open.lock();
         open.push_back((Arc::downgrade(node), layer));
         let mut considered = 0;
@@ -61,7 +61,7 @@ impl Folders {
 }
 
 /// True if the folder was used since the last call; closes an unused folder.
-fn was_used(node: &Node, layer: Layer) -> bool {
+fn was_used(node: &Node, layer: LayerIndex) -> bool {
     let Some(folder) = &node.folder else { return false };
     let mut open = folder.open.lock();
     let Some(place) = open.iter().position(|opened| opened.layer == layer) else { return false };
@@ -73,7 +73,7 @@ fn was_used(node: &Node, layer: Layer) -> bool {
 }
 
 /// Returns a folder in a layer, if open. Errors: ENOTDIR.
-fn open_already(node: &Node, layer: Layer) -> Answer<Option<DiskFolder>> {
+fn open_already(node: &Node, layer: LayerIndex) -> FsResult<Option<DiskFolder>> {
     let folder = node.folder.as_ref().ok_or(Errno::NOTDIR)?;
     let open = folder.open.lock();
     let opened = open.iter().find(|opened| opened.layer == layer);
@@ -83,9 +83,9 @@ fn open_already(node: &Node, layer: Layer) -> Answer<Option<DiskFolder>> {
     }))
 }
 
-impl Tree {
+impl OverlayTree {
     /// Returns a folder in a layer that holds it. Errors: ENOENT when the folder vanished from the layer.
-    pub(super) fn layer_folder(&self, node: &Arc<Node>, layer: Layer) -> Answer<DiskFolder> {
+    pub(super) fn layer_folder(&self, node: &Arc<Node>, layer: LayerIndex) -> FsResult<DiskFolder> {
         match open_already(node, layer)? {
             Some(folder) => Ok(folder),
             None => self.open_from_above(node, layer),
@@ -93,7 +93,7 @@ impl Tree {
     }
 
     /// Opens a folder, and the closed ones above it: in a loop, as a tree may be deeper than a stack.
-    fn open_from_above(&self, node: &Arc<Node>, layer: Layer) -> Answer<DiskFolder> {
+    fn open_from_above(&self, node: &Arc<Node>, layer: LayerIndex) -> FsResult<DiskFolder> {
         let mut closed = Vec::new();
         let mut folder = node.clone();
         let mut opened = loop {
@@ -120,7 +120,7 @@ impl Tree {
     pub(super) fn keep_open(
         &self,
         node: &Arc<Node>,
-        layer: Layer,
+        layer: LayerIndex,
         folder: DiskFolder,
     ) -> DiskFolder {
         if let Some(state) = &node.folder {
@@ -136,7 +136,7 @@ impl Tree {
     }
 
     /// Calls `open`, and once more with fewer folders open when descriptors have run out.
-    pub(super) fn retrying<T>(&self, open: impl Fn() -> Answer<T>) -> Answer<T> {
+    pub(super) fn retrying<T>(&self, open: impl Fn() -> FsResult<T>) -> FsResult<T> {
         match open() {
             Err(Errno::MFILE | Errno::NFILE) => {
                 self.folders.close_all();

@@ -10,28 +10,28 @@ use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Stat};
 use rustix::io::Errno;
 
-use super::copyup::{Content, times_of};
-use super::node::{Node, Place, UPPER};
-use super::number::{Numbers, Real};
-use super::work::Work;
-use super::{Answer, Tree, stat_at};
+use super::copyup::{CopyContent, times_of};
+use super::node::{Node, NodePlace, UPPER};
+use super::number::{InodeNumbers, RealFile};
+use super::work::WorkFolder;
+use super::{FsResult, OverlayTree, stat_at};
 use crate::layer::for_each_entry;
 
 /// Copied files of several names, by number.
 #[derive(Default)]
-pub struct Links(Mutex<HashMap<u64, Link>>);
+pub struct CopiedLinks(Mutex<HashMap<u64, CopiedLink>>);
 
 #[derive(Clone)]
-struct Link {
+struct CopiedLink {
     /// Name in the work folder.
     name: OsString,
     /// Number of names in the merged tree.
     count: u32,
 }
 
-impl Links {
+impl CopiedLinks {
     /// Loads the files that an earlier mount of the upper layer copied.
-    pub fn load(work: &Work, numbers: &Numbers) -> Answer<Self> {
+    pub fn load(work: &WorkFolder, numbers: &InodeNumbers) -> FsResult<Self> {
         let mut names = Vec::new();
         for_each_entry(&work.links, |name, _, _| {
             names.extend(name.to_str().ok().map(str::to_owned));
@@ -41,15 +41,15 @@ impl Links {
             let Some(lower) = parse(&name) else { continue };
             let stat = stat_at(&work.links, name.as_ref())?;
             let number = numbers.of(lower);
-            numbers.keep(Real { dev: stat.st_dev, ino: stat.st_ino }, number);
+            numbers.keep(RealFile { dev: stat.st_dev, ino: stat.st_ino }, number);
             // Names that still lead to the lower file are not counted: their number is unknown.
             let count = (stat.st_nlink as u32).max(2);
-            links.insert(number, Link { name: name.into(), count });
+            links.insert(number, CopiedLink { name: name.into(), count });
         }
         Ok(Self(Mutex::new(links)))
     }
 
-    fn find(&self, number: u64) -> Option<Link> {
+    fn find(&self, number: u64) -> Option<CopiedLink> {
         self.0.lock().get(&number).cloned()
     }
 
@@ -79,27 +79,27 @@ impl Links {
     }
 }
 
-fn parse(name: &str) -> Option<Real> {
+fn parse(name: &str) -> Option<RealFile> {
     let (dev, ino) = name.split_once('-')?;
     let number = |text| u64::from_str_radix(text, 16).ok();
-    Some(Real { dev: number(dev)?, ino: number(ino)? })
+    Some(RealFile { dev: number(dev)?, ino: number(ino)? })
 }
 
-impl Tree {
+impl OverlayTree {
     /// Keeps a copy that has other, lower names. Its folder and name are those of `place`.
     pub(super) fn keep_link(
         &self,
-        work: &Work,
+        work: &WorkFolder,
         node: &Arc<Node>,
         folder: BorrowedFd<'_>,
-        place: &mut Place,
+        place: &mut NodePlace,
         source: &Stat,
-    ) -> Answer<()> {
+    ) -> FsResult<()> {
         let name = OsString::from(format!("{:x}-{:x}", source.st_dev, source.st_ino));
         rustix::fs::linkat(folder, &*place.name, &work.links, &name, AtFlags::empty())?;
         place.rare().linked = true;
         let count = source.st_nlink as u32;
-        self.links.0.lock().insert(node.id, Link { name, count });
+        self.links.0.lock().insert(node.id, CopiedLink { name, count });
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl Tree {
             && self.work.is_some()
             && self
                 .links
-                .count(self.numbers.of(Real { dev: stat.st_dev, ino: stat.st_ino }))
+                .count(self.numbers.of(RealFile { dev: stat.st_dev, ino: stat.st_ino }))
                 .is_some()
     }
 
@@ -119,7 +119,7 @@ impl Tree {
         node: &Arc<Node>,
         folder: impl AsFd,
         name: &OsStr,
-    ) -> Answer<()> {
+    ) -> FsResult<()> {
         let Some(link) = self.links.name(node.id) else { return Ok(()) };
         match rustix::fs::linkat(&self.work()?.links, &link, folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -129,7 +129,7 @@ impl Tree {
 
     /// Puts a copied file into the upper layer under all its known names. The server cannot tell which name the next
     /// change uses, and the upper layer alone must show the change.
-    pub(super) fn spread(&self, node: &Arc<Node>) -> Answer<()> {
+    pub(super) fn spread(&self, node: &Arc<Node>) -> FsResult<()> {
         if self.links.0.lock().is_empty() {
             return Ok(());
         }
@@ -144,7 +144,7 @@ impl Tree {
             }
         };
         for (parent, name) in names {
-            self.copy_up(&parent, Content::Whole)?;
+            self.copy_up(&parent, CopyContent::Whole)?;
             let _still = self.moves.read();
             let folder = self.layer_folder(&parent, UPPER)?;
             let times = rustix::fs::fstat(&folder)?;
@@ -157,8 +157,12 @@ impl Tree {
     }
 
     /// Returns the place of a copied file whose name still leads to the lower one.
-    pub(super) fn linked_place(&self, parent: &Arc<Node>, name: &OsStr) -> (Place, super::Layer) {
-        let mut place = Place::of(parent, name);
+    pub(super) fn linked_place(
+        &self,
+        parent: &Arc<Node>,
+        name: &OsStr,
+    ) -> (NodePlace, super::LayerIndex) {
+        let mut place = NodePlace::of(parent, name);
         place.rare().linked = true;
         (place, UPPER)
     }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::fs::FileType;
 
-use super::node::{Layer, Node, UPPER};
-use super::number::Real;
-use super::{Answer, Entry, Tree, lookup::Found};
+use super::node::{LayerIndex, Node, UPPER};
+use super::number::RealFile;
+use super::{FsResult, NodeEntry, OverlayTree, lookup::NameLookup};
 use crate::layer::whiteout::WhiteoutName;
 use crate::layer::{DiskFolder, LayerFolder, WhiteoutForms};
 
@@ -28,12 +28,12 @@ pub struct Item<'a> {
     /// Bits of S_IFMT.
     pub kind: u32,
     /// Attributes, if requested; counts as a lookup by the kernel.
-    pub entry: Option<Entry>,
+    pub entry: Option<NodeEntry>,
 }
 
 /// Space left in the kernel's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
+pub enum ReplyRoom {
     /// The entry fitted.
     Left,
     /// The entry did not fit, and was not sent.
@@ -49,25 +49,25 @@ pub enum Detail {
     Entries,
 }
 
-pub(super) struct Listed {
+pub(super) struct ListedName {
     name: Box<OsStr>,
     number: u64,
     place: u32,
     /// Bits of S_IFMT.
     kind: u16,
-    layer: Layer,
+    layer: LayerIndex,
 }
 
 /// Lists of folders that are being read, the newest last: each is made once. A dropped list is made again, in the same
 /// order.
 #[derive(Default)]
-pub(super) struct Lists(Mutex<VecDeque<(u64, Arc<Vec<Listed>>)>>);
+pub(super) struct FolderLists(Mutex<VecDeque<(u64, Arc<Vec<ListedName>>)>>);
 
 /// Largest number of lists at once.
 const MOST_LISTS: usize = 32;
 
-impl Lists {
-    fn find(&self, id: u64) -> Option<Arc<Vec<Listed>>> {
+impl FolderLists {
+    fn find(&self, id: u64) -> Option<Arc<Vec<ListedName>>> {
         self.0.lock().iter().find(|known| known.0 == id).map(|known| known.1.clone())
     }
 
@@ -75,7 +75,7 @@ impl Lists {
         self.0.lock().retain(|known| known.0 != id);
     }
 
-    fn keep(&self, id: u64, list: Arc<Vec<Listed>>) {
+    fn keep(&self, id: u64, list: Arc<Vec<ListedName>>) {
         let mut lists = self.0.lock();
         lists.retain(|known| known.0 != id);
         if lists.len() == MOST_LISTS {
@@ -85,15 +85,15 @@ impl Lists {
     }
 }
 
-impl Tree {
+impl OverlayTree {
     /// Sends the entries of a folder from the place `offset` on until the buffer is full.
     pub fn read_folder(
         &self,
         id: u64,
         offset: u64,
         detail: Detail,
-        tell: &mut dyn FnMut(Item<'_>) -> Room,
-    ) -> Answer<()> {
+        tell: &mut dyn FnMut(Item<'_>) -> ReplyRoom,
+    ) -> FsResult<()> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         // Reading from the beginning lists the folder again (rewinddir(3)).
@@ -112,7 +112,7 @@ impl Tree {
             };
             let number = entry.map_or(listed.number, |entry| entry.attributes.number);
             let (next, kind) = (u64::from(listed.place) + 1, u32::from(listed.kind));
-            if tell(Item { name: &listed.name, number, next, kind, entry }) == Room::None {
+            if tell(Item { name: &listed.name, number, next, kind, entry }) == ReplyRoom::None {
                 if let Some(entry) = entry {
                     self.forget(entry.attributes.number, 1);
                 }
@@ -124,7 +124,7 @@ impl Tree {
     }
 
     /// Returns the present entry of a listed name; `None` if the name is gone, or its attributes cannot be read.
-    fn entry_of(&self, node: &Arc<Node>, listed: &Listed) -> Answer<Option<Entry>> {
+    fn entry_of(&self, node: &Arc<Node>, listed: &ListedName) -> FsResult<Option<NodeEntry>> {
         if matches!(listed.name.as_bytes(), b"." | b"..") {
             return Ok(None);
         }
@@ -144,12 +144,12 @@ impl Tree {
         if listed.layer != UPPER && self.is_above(node, listed)? {
             return Ok(None); // copied up or removed since
         }
-        let found = Found::file(stat, listed.layer);
+        let found = NameLookup::file(stat, listed.layer);
         Ok(self.enter(node, &listed.name, found).ok())
     }
 
     /// True if a layer above the listed one now has the name: only the upper layer changes.
-    fn is_above(&self, node: &Arc<Node>, listed: &Listed) -> Answer<bool> {
+    fn is_above(&self, node: &Arc<Node>, listed: &ListedName) -> FsResult<bool> {
         if node.layers().first() != Some(&UPPER) {
             return Ok(false);
         }
@@ -159,7 +159,7 @@ impl Tree {
     }
 
     /// Lists the entries of all layers in a folder, after `.` and `..`.
-    pub(super) fn list(&self, node: &Arc<Node>) -> Answer<Vec<Listed>> {
+    pub(super) fn list(&self, node: &Arc<Node>) -> FsResult<Vec<ListedName>> {
         let mut list = vec![self.itself(node, "."), self.itself(node, "..")];
         if node.is_gone() {
             return Ok(list);
@@ -180,24 +180,24 @@ impl Tree {
     }
 
     /// `.` and `..` have no place in a layer; the kernel knows their attributes.
-    fn itself(&self, node: &Arc<Node>, name: &str) -> Listed {
+    fn itself(&self, node: &Arc<Node>, name: &str) -> ListedName {
         let parent = node.place.read().parent.clone();
         let number = match (name, parent) {
             ("..", Some(parent)) => parent.id,
             _ => node.id,
         };
         let (name, kind) = (OsStr::new(name).into(), libc::S_IFDIR as u16);
-        Listed { name, number, place: 0, kind, layer: node.layer() }
+        ListedName { name, number, place: 0, kind, layer: node.layer() }
     }
 
     fn list_layer(
         &self,
         node: &Arc<Node>,
-        layer: Layer,
+        layer: LayerIndex,
         merged: bool,
         seen: &mut HashSet<Box<[u8]>>,
-        list: &mut Vec<Listed>,
-    ) -> Answer<()> {
+        list: &mut Vec<ListedName>,
+    ) -> FsResult<()> {
         let folder = self.layer_folder(node, layer)?;
         let dev = folder.own_stat()?.st_dev;
         let forms = self.forms_in(node, layer, &folder)?;
@@ -227,9 +227,9 @@ impl Tree {
                 seen.insert(bytes.into());
             }
             if let Some(kind) = kind {
-                let number = self.numbers.of(Real { dev, ino });
+                let number = self.numbers.of(RealFile { dev, ino });
                 let (name, place) = (OsStr::from_bytes(bytes).into(), place_of(bytes));
-                list.push(Listed { name, number, place, kind: kind as u16, layer });
+                list.push(ListedName { name, number, place, kind: kind as u16, layer });
             }
         })?;
         // A whiteout by name does not hide a file of its own layer.

@@ -6,43 +6,43 @@ use std::sync::Arc;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use super::access::Reach;
-use super::node::{Layer, Node, Nodes, Place, UPPER};
-use super::number::Real;
-use super::{Answer, Attributes, Tree};
+use super::access::FileReach;
+use super::node::{LayerIndex, Node, NodePlace, Nodes, UPPER};
+use super::number::RealFile;
+use super::{FileAttributes, FsResult, OverlayTree};
 use crate::layer::{Below, DiskFolder, LayerFolder};
 
 /// Node that the kernel learns of, with one lookup more.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct NodeEntry {
     /// Generation: tells apart two files that used the same number one after the other.
     pub generation: u32,
     /// Attributes of the file, with its number.
-    pub attributes: Attributes,
+    pub attributes: FileAttributes,
 }
 
 /// File found under a name.
-pub(super) struct Found {
+pub(super) struct NameLookup {
     /// Attributes of the topmost file, from stat(2).
     pub stat: Stat,
     /// Layer of the topmost file.
-    pub layer: Layer,
+    pub layer: LayerIndex,
     /// All layers of a folder.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerIndex>,
     /// Folders that were opened on the way.
-    opened: Vec<(Layer, DiskFolder)>,
+    opened: Vec<(LayerIndex, DiskFolder)>,
 }
 
-impl Found {
+impl NameLookup {
     /// Makes the result for a file that was found in a layer.
-    pub fn file(stat: Stat, layer: Layer) -> Self {
+    pub fn file(stat: Stat, layer: LayerIndex) -> Self {
         Self { stat, layer, layers: Vec::new(), opened: Vec::new() }
     }
 }
 
-impl Tree {
+impl OverlayTree {
     /// Looks a name up. `None`: no file of that name.
-    pub fn look_up(&self, parent: u64, name: &OsStr) -> Answer<Option<Entry>> {
+    pub fn look_up(&self, parent: u64, name: &OsStr) -> FsResult<Option<NodeEntry>> {
         let _still = self.moves.read();
         let parent = self.node(parent)?;
         match self.search(&parent, name, 0)? {
@@ -57,14 +57,14 @@ impl Tree {
         parent: &Arc<Node>,
         name: &OsStr,
         skipped: usize,
-    ) -> Answer<Option<Found>> {
+    ) -> FsResult<Option<NameLookup>> {
         if parent.folder.is_none() {
             return Err(Errno::NOTDIR);
         }
         if parent.is_gone() || self.is_mark(name) {
             return Ok(None);
         }
-        let mut found: Option<Found> = None;
+        let mut found: Option<NameLookup> = None;
         for layer in parent.layers().into_iter().skip(skipped) {
             let folder = self.layer_folder(parent, layer)?;
             let stat = match folder.stat(name) {
@@ -82,10 +82,15 @@ impl Tree {
             }
             if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
                 // The first file found is the result; a later one ends a folder's layers.
-                found.get_or_insert(Found { stat, layer, layers: Vec::new(), opened: Vec::new() });
+                found.get_or_insert(NameLookup {
+                    stat,
+                    layer,
+                    layers: Vec::new(),
+                    opened: Vec::new(),
+                });
                 break;
             }
-            let found = found.get_or_insert_with(|| Found {
+            let found = found.get_or_insert_with(|| NameLookup {
                 stat,
                 layer,
                 layers: Vec::new(),
@@ -106,9 +111,14 @@ impl Tree {
     }
 
     /// Makes a found file known to the kernel.
-    pub(super) fn enter(&self, parent: &Arc<Node>, name: &OsStr, found: Found) -> Answer<Entry> {
+    pub(super) fn enter(
+        &self,
+        parent: &Arc<Node>,
+        name: &OsStr,
+        found: NameLookup,
+    ) -> FsResult<NodeEntry> {
         let folder = self.layer_folder(parent, found.layer)?;
-        let reach = Reach::Name(folder, name.into());
+        let reach = FileReach::Name(folder, name.into());
         let node = self.known(parent, name, &found.stat, found.layer, found.layers);
         for (layer, opened) in found.opened {
             self.keep_open(&node, layer, opened);
@@ -119,7 +129,7 @@ impl Tree {
             false => self.attributes_of(&node),
         };
         match shown {
-            Ok(attributes) => Ok(Entry { generation: node.generation, attributes }),
+            Ok(attributes) => Ok(NodeEntry { generation: node.generation, attributes }),
             Err(error) => {
                 self.forget(node.id, 1);
                 Err(error)
@@ -133,17 +143,17 @@ impl Tree {
         parent: &Arc<Node>,
         name: &OsStr,
         stat: &Stat,
-        layer: Layer,
-        layers: Vec<Layer>,
+        layer: LayerIndex,
+        layers: Vec<LayerIndex>,
     ) -> Arc<Node> {
-        let id = self.numbers.of(Real { dev: stat.st_dev, ino: stat.st_ino });
+        let id = self.numbers.of(RealFile { dev: stat.st_dev, ino: stat.st_ino });
         let kind = stat.st_mode & libc::S_IFMT;
         let make = || match layer != UPPER && self.is_copied_elsewhere(stat) {
             true => {
                 let (place, layer) = self.linked_place(parent, name);
                 Node::new(id, kind, layer, place, layers)
             }
-            false => Node::new(id, kind, layer, Place::of(parent, name), layers),
+            false => Node::new(id, kind, layer, NodePlace::of(parent, name), layers),
         };
         let (node, known) = self.nodes.look_up(id, kind, make);
         if known && stat.st_nlink > 1 && kind != libc::S_IFDIR {
@@ -155,7 +165,7 @@ impl Tree {
 
 /// Notes another name of a known file: it leads to the file if the first name is removed.
 pub(super) fn note_name(node: &Arc<Node>, parent: &Arc<Node>, name: &OsStr) {
-    let same = |place: &Place| {
+    let same = |place: &NodePlace| {
         place.is(parent, name)
             || place.rare.as_ref().is_some_and(|rare| {
                 rare.names.iter().any(|(folder, other)| folder.id == parent.id && other == name)

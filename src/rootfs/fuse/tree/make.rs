@@ -9,17 +9,17 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::access::Reach;
-use super::copyup::Content;
-use super::file::{Access, OpenFile};
+use super::access::FileReach;
+use super::copyup::CopyContent;
+use super::file::{OpenAccess, OpenFile};
 use super::node::{Node, UPPER};
-use super::{Answer, Caller, Entry, Tree, stat_at};
+use super::{FsCaller, FsResult, NodeEntry, OverlayTree, stat_at};
 use crate::layer::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
 use crate::layer::{DiskFolder, path_below, path_of};
 
 /// File to make.
 #[derive(Clone, Copy, Debug)]
-pub enum What<'a> {
+pub enum NewFile<'a> {
     /// Folder, with this mode.
     Folder(u32),
     /// Symbolic link to this target.
@@ -28,10 +28,16 @@ pub enum What<'a> {
     Node(u32, u64),
 }
 
-impl Tree {
+impl OverlayTree {
     /// Makes a file without opening it. Errors: EEXIST; EPERM for the device 0:0, which means a whiteout.
-    pub fn make(&self, parent: u64, name: &OsStr, what: What<'_>, caller: Caller) -> Answer<Entry> {
-        if matches!(what, What::Node(mode, 0) if mode & libc::S_IFMT == libc::S_IFCHR) {
+    pub fn make(
+        &self,
+        parent: u64,
+        name: &OsStr,
+        what: NewFile<'_>,
+        caller: FsCaller,
+    ) -> FsResult<NodeEntry> {
+        if matches!(what, NewFile::Node(mode, 0) if mode & libc::S_IFMT == libc::S_IFCHR) {
             return Err(Errno::PERM);
         }
         let parent = self.writable_folder(parent, name)?;
@@ -44,11 +50,11 @@ impl Tree {
                 .inspect_err(|_| take_back(at, name, what))
         })?;
         let stat = stat_at(&folder, name)?;
-        let layers = if matches!(what, What::Folder(_)) { vec![UPPER] } else { Vec::new() };
+        let layers = if matches!(what, NewFile::Folder(_)) { vec![UPPER] } else { Vec::new() };
         let node = self.known(&parent, name, &stat, UPPER, layers);
         node.set_plain();
-        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()), UPPER)?;
-        Ok(Entry { generation: node.generation, attributes })
+        let attributes = self.shown(&node, &stat, &FileReach::Name(folder, name.into()), UPPER)?;
+        Ok(NodeEntry { generation: node.generation, attributes })
     }
 
     /// Makes a regular file and opens it.
@@ -58,13 +64,13 @@ impl Tree {
         name: &OsStr,
         mode: u32,
         flags: i32,
-        caller: Caller,
-    ) -> Answer<(Entry, OpenFile)> {
+        caller: FsCaller,
+    ) -> FsResult<(NodeEntry, OpenFile)> {
         let parent = self.writable_folder(parent, name)?;
         let _still = self.moves.read();
         let folder = self.layer_folder(&parent, UPPER)?;
         let mode = mode & 0o7777 & !self.mask(&parent, &folder, caller)?;
-        let what = What::Node(libc::S_IFREG | mode, 0);
+        let what = NewFile::Node(libc::S_IFREG | mode, 0);
         let mut made = None;
         self.place_new(&parent, &folder, name, |at, name| {
             let kept = flags & (libc::O_SYNC | libc::O_DSYNC);
@@ -80,25 +86,25 @@ impl Tree {
         let stat = rustix::fs::fstat(&fd)?;
         let node = self.known(&parent, name, &stat, UPPER, Vec::new());
         node.set_plain();
-        let file = OpenFile::new(node.clone(), UPPER, Arc::new(fd), Access::Writing);
-        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()), UPPER)?;
-        let entry = Entry { generation: node.generation, attributes };
+        let file = OpenFile::new(node.clone(), UPPER, Arc::new(fd), OpenAccess::Writing);
+        let attributes = self.shown(&node, &stat, &FileReach::Name(folder, name.into()), UPPER)?;
+        let entry = NodeEntry { generation: node.generation, attributes };
         Ok((entry, file))
     }
 
     /// Gives a file one name more.
-    pub fn link(&self, id: u64, parent: u64, name: &OsStr) -> Answer<Entry> {
+    pub fn link(&self, id: u64, parent: u64, name: &OsStr) -> FsResult<NodeEntry> {
         let node = self.node(id)?;
-        self.copy_up(&node, Content::Whole)?;
+        self.copy_up(&node, CopyContent::Whole)?;
         let parent = self.writable_folder(parent, name)?;
         let _still = self.moves.read();
         let folder = self.layer_folder(&parent, UPPER)?;
         self.with(&node, |reach| {
             self.place_new(&parent, &folder, name, |at, name| match reach {
-                Reach::Name(from, old) => {
+                FileReach::Name(from, old) => {
                     rustix::fs::linkat(from, &**old, at, name, AtFlags::empty())
                 }
-                Reach::Held(fd) => {
+                FileReach::Held(fd) => {
                     let path = path_of(fd);
                     let follow = AtFlags::SYMLINK_FOLLOW;
                     rustix::fs::linkat(rustix::fs::CWD, path, at, name, follow)
@@ -108,13 +114,13 @@ impl Tree {
         self.links.add(id);
         let stat = stat_at(&folder, name)?;
         let node = self.known(&parent, name, &stat, UPPER, Vec::new());
-        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()), UPPER)?;
-        Ok(Entry { generation: node.generation, attributes })
+        let attributes = self.shown(&node, &stat, &FileReach::Name(folder, name.into()), UPPER)?;
+        Ok(NodeEntry { generation: node.generation, attributes })
     }
 
     /// Returns a folder for a new name, copied up if necessary. Errors: ENOENT when the folder was removed, EPERM for a
     /// name that means a whiteout.
-    pub(super) fn writable_folder(&self, id: u64, name: &OsStr) -> Answer<Arc<Node>> {
+    pub(super) fn writable_folder(&self, id: u64, name: &OsStr) -> FsResult<Arc<Node>> {
         let node = self.node(id)?;
         if node.is_gone() {
             return Err(Errno::NOENT);
@@ -122,7 +128,7 @@ impl Tree {
         if self.is_mark(name) {
             return Err(Errno::PERM);
         }
-        self.copy_up(&node, Content::Whole)?;
+        self.copy_up(&node, CopyContent::Whole)?;
         Ok(node)
     }
 
@@ -132,8 +138,8 @@ impl Tree {
         parent: &Node,
         folder: &DiskFolder,
         name: &OsStr,
-        mut make: impl FnMut(BorrowedFd<'_>, &OsStr) -> Answer<()>,
-    ) -> Answer<()> {
+        mut make: impl FnMut(BorrowedFd<'_>, &OsStr) -> FsResult<()>,
+    ) -> FsResult<()> {
         match make(folder.as_fd(), name) {
             Err(Errno::EXIST) => {}
             answer => return answer,
@@ -142,7 +148,7 @@ impl Tree {
         if !self.is_whiteout(parent, UPPER, folder, name, &there)? {
             return Err(Errno::EXIST);
         }
-        let has_acl = |own: &super::node::Folder| own.default_acl.load(Ordering::Acquire) == 2;
+        let has_acl = |own: &super::node::FolderState| own.default_acl.load(Ordering::Acquire) == 2;
         if parent.folder.as_deref().is_some_and(has_acl) {
             // Only files made in the folder itself inherit its default ACL.
             rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
@@ -161,11 +167,11 @@ impl Tree {
     /// Moves a file from the work folder to the place of a whiteout.
     fn put_over_whiteout(
         &self,
-        work: &super::work::Work,
+        work: &super::work::WorkFolder,
         made: &OsStr,
         folder: &DiskFolder,
         name: &OsStr,
-    ) -> Answer<()> {
+    ) -> FsResult<()> {
         if stat_at(&work.fd, made)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
             return rustix::fs::renameat(&work.fd, made, folder, name);
         }
@@ -185,15 +191,21 @@ impl Tree {
         }
     }
 
-    fn make_at(&self, at: BorrowedFd<'_>, name: &OsStr, what: What<'_>, mask: u32) -> Answer<()> {
+    fn make_at(
+        &self,
+        at: BorrowedFd<'_>,
+        name: &OsStr,
+        what: NewFile<'_>,
+        mask: u32,
+    ) -> FsResult<()> {
         let recorded = self.records_changes();
         match what {
-            What::Folder(mode) => {
+            NewFile::Folder(mode) => {
                 let mode = if recorded { mode & 0o777 | 0o700 } else { mode & 0o1777 };
                 rustix::fs::mkdirat(at, name, Mode::from_raw_mode(mode & !mask))
             }
-            What::Symlink(target) => rustix::fs::symlinkat(target, at, name),
-            What::Node(mode, device) => {
+            NewFile::Symlink(target) => rustix::fs::symlinkat(target, at, name),
+            NewFile::Node(mode, device) => {
                 // Only regular files and folders can have user attributes (xattr(7)).
                 let kind =
                     if recorded { FileType::RegularFile } else { FileType::from_raw_mode(mode) };
@@ -209,7 +221,7 @@ impl Tree {
     }
 
     /// Returns the mask for a new file's mode: 0 where a default ACL decides (umask(2)).
-    fn mask(&self, parent: &Arc<Node>, folder: &DiskFolder, caller: Caller) -> Answer<u32> {
+    fn mask(&self, parent: &Arc<Node>, folder: &DiskFolder, caller: FsCaller) -> FsResult<u32> {
         let Some(own) = &parent.folder else { return Err(Errno::NOTDIR) };
         let known = match own.default_acl.load(Ordering::Acquire) {
             0 => {
@@ -229,10 +241,10 @@ impl Tree {
         parent: &DiskFolder,
         at: BorrowedFd<'_>,
         name: &OsStr,
-        what: What<'_>,
+        what: NewFile<'_>,
         mask: u32,
-        caller: Caller,
-    ) -> Answer<()> {
+        caller: FsCaller,
+    ) -> FsResult<()> {
         let ids = &self.reading.ids;
         let (uid, gid) = (ids.disk_user(caller.uid)?, ids.disk_group(caller.gid)?);
         let in_place = at.as_raw_fd() == parent.as_fd().as_raw_fd();
@@ -240,8 +252,8 @@ impl Tree {
             return Ok(()); // the file system has set the owner already
         }
         let above = rustix::fs::fstat(parent)?;
-        let above = self.meant(above, &Reach::Held(parent.descriptor().clone()), UPPER)?;
-        let gift = Gift::new((uid, gid), &above, what, mask);
+        let above = self.meant(above, &FileReach::Held(parent.descriptor().clone()), UPPER)?;
+        let gift = NewOwner::new((uid, gid), &above, what, mask);
         if self.records_changes() {
             return record_new(at, name, what, &gift);
         }
@@ -250,14 +262,14 @@ impl Tree {
             rustix::fs::chownat(at, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
         }
         match what {
-            What::Symlink(_) => Ok(()),
+            NewFile::Symlink(_) => Ok(()),
             _ => gift.restore_bits(at, name),
         }
     }
 }
 
 /// Owner and mode of a new file.
-struct Gift {
+struct NewOwner {
     uid: u32,
     gid: u32,
     /// Requested mode, with the changes that a setgid folder requires.
@@ -266,19 +278,19 @@ struct Gift {
     by_setgid: bool,
 }
 
-impl Gift {
+impl NewOwner {
     /// Computes owner and mode for a caller of these IDs, in a folder with the attributes `above`.
-    fn new((uid, gid): (u32, u32), above: &rustix::fs::Stat, what: What<'_>, mask: u32) -> Self {
+    fn new((uid, gid): (u32, u32), above: &rustix::fs::Stat, what: NewFile<'_>, mask: u32) -> Self {
         let mode = match what {
-            What::Folder(mode) | What::Node(mode, _) => mode & !mask & 0o7777,
-            What::Symlink(_) => 0o777,
+            NewFile::Folder(mode) | NewFile::Node(mode, _) => mode & !mask & 0o7777,
+            NewFile::Symlink(_) => 0o777,
         };
         if above.st_mode & libc::S_ISGID == 0 {
             return Self { uid, gid, mode, by_setgid: false };
         }
         let runs_as_group = libc::S_ISGID | 0o010;
         let mode = match what {
-            What::Folder(_) => mode | libc::S_ISGID,
+            NewFile::Folder(_) => mode | libc::S_ISGID,
             // A group without the caller must not lend itself to a program (CVE-2018-13405; the kernel ensures this
             // from 6.0).
             _ if mode & runs_as_group == runs_as_group && uid != 0 && gid != above.st_gid => {
@@ -291,7 +303,7 @@ impl Gift {
 
     /// Sets setuid and setgid, which the change of the owner removed. Keeps the rest of the mode on disk: a default ACL
     /// may have reduced the requested mode.
-    fn restore_bits(&self, at: BorrowedFd<'_>, name: &OsStr) -> Answer<()> {
+    fn restore_bits(&self, at: BorrowedFd<'_>, name: &OsStr) -> FsResult<()> {
         let wanted = self.mode & 0o6000;
         if wanted == 0 && !self.by_setgid {
             return Ok(());
@@ -305,9 +317,9 @@ impl Gift {
 }
 
 /// Removes a new file that could not be given to its owner.
-fn take_back(at: BorrowedFd<'_>, name: &OsStr, what: What<'_>) {
+fn take_back(at: BorrowedFd<'_>, name: &OsStr, what: NewFile<'_>) {
     let flags = match what {
-        What::Folder(_) => AtFlags::REMOVEDIR,
+        NewFile::Folder(_) => AtFlags::REMOVEDIR,
         _ => AtFlags::empty(),
     };
     let _ = rustix::fs::unlinkat(at, name, flags);
@@ -318,11 +330,16 @@ pub fn errno(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
-fn record_new(at: BorrowedFd<'_>, name: &OsStr, what: What<'_>, gift: &Gift) -> Answer<()> {
+fn record_new(
+    at: BorrowedFd<'_>,
+    name: &OsStr,
+    what: NewFile<'_>,
+    gift: &NewOwner,
+) -> FsResult<()> {
     let file_type = match what {
-        What::Symlink(_) => return Ok(()), // links cannot have user attributes (xattr(7))
-        What::Folder(_) => None,
-        What::Node(mode, device) => {
+        NewFile::Symlink(_) => return Ok(()), // links cannot have user attributes (xattr(7))
+        NewFile::Folder(_) => None,
+        NewFile::Node(mode, device) => {
             let numbers = (rustix::fs::major(device), rustix::fs::minor(device));
             match mode & libc::S_IFMT {
                 libc::S_IFIFO => Some(Recorded::Pipe),
@@ -333,7 +350,7 @@ fn record_new(at: BorrowedFd<'_>, name: &OsStr, what: What<'_>, gift: &Gift) -> 
             }
         }
     };
-    let Gift { uid, gid, mode, .. } = *gift;
+    let NewOwner { uid, gid, mode, .. } = *gift;
     let value = OverrideStat { uid, gid, mode, file_type }.to_string();
     rustix::fs::lsetxattr(
         path_below(at, name),

@@ -36,32 +36,32 @@ use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-pub use attributes::{Attributes, Change, NewTime, Space, Time};
-pub use file::{OpenFile, Privileges, Synced};
-pub use listing::{Detail, Item, Room};
-pub use lookup::Entry;
-pub use make::What;
+pub use attributes::{AttributeChange, FileAttributes, FsSpace, NewTime, Time};
+pub use file::{OpenFile, Synced, WritePrivileges};
+pub use listing::{Detail, Item, ReplyRoom};
+pub use lookup::NodeEntry;
+pub use make::NewFile;
 pub use node::ROOT;
-pub use owner::Ids;
-pub use rename::Manner;
+pub use owner::ShownIds;
+pub use rename::RenameMode;
 pub use work::NAMES;
 
-use folders::Folders;
-use links::Links;
-use listing::Lists;
-use node::{Layer, Node, Nodes, Place, UPPER};
-use number::{Numbers, Real};
-use work::Work;
+use folders::OpenFolders;
+use links::CopiedLinks;
+use listing::FolderLists;
+use node::{LayerIndex, Node, NodePlace, Nodes, UPPER};
+use number::{InodeNumbers, RealFile};
+use work::WorkFolder;
 
 use crate::layer::override_stat::Records;
 use crate::layer::{DiskFolder, FolderMarks, LayerFolder};
 
 /// Result of an operation.
-pub type Answer<T> = std::result::Result<T, Errno>;
+pub type FsResult<T> = std::result::Result<T, Errno>;
 
 /// Process that requests an operation.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller {
+pub struct FsCaller {
     /// File system user.
     pub uid: u32,
     /// File system group.
@@ -72,14 +72,14 @@ pub struct Caller {
 
 /// Layers of an overlay.
 #[derive(Debug)]
-pub struct Layers {
+pub struct OverlayLayers {
     /// Read-only layers, the topmost first.
     pub lowers: Vec<OwnedFd>,
     /// Writable layer and its work folder, on one file system.
     pub upper: Option<(OwnedFd, OwnedFd)>,
 }
 
-impl Layers {
+impl OverlayLayers {
     /// Returns the descriptors of all layers.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let written = self.upper.iter().flat_map(|(upper, work)| [upper, work]);
@@ -89,9 +89,9 @@ impl Layers {
 
 /// Rules to read and write layers.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
+pub struct OverlayRules {
     /// Map of IDs on disk to the shown ones.
-    pub ids: Ids,
+    pub ids: ShownIds,
     /// Layers where `user.containers.override_stat` is the real owner and mode.
     pub records: Records,
     /// Number of lower layers, from the topmost on, with real owners in spite of [`Records::InLowers`].
@@ -107,16 +107,16 @@ pub struct Reading {
 }
 
 /// Overlay of layers.
-pub struct Tree {
+pub struct OverlayTree {
     nodes: Nodes,
-    numbers: Numbers,
-    folders: Folders,
-    lists: Lists,
-    reading: Reading,
+    numbers: InodeNumbers,
+    folders: OpenFolders,
+    lists: FolderLists,
+    reading: OverlayRules,
     /// Marks of each layer's root; index 0 is the upper layer's, or unused without one.
     layers: Vec<FolderMarks>,
-    work: Option<Work>,
-    links: Links,
+    work: Option<WorkFolder>,
+    links: CopiedLinks,
     /// User and group of the server's own files.
     own: (u32, u32),
     moves: RwLock<()>,
@@ -124,12 +124,12 @@ pub struct Tree {
     copying: [Mutex<()>; 64],
 }
 
-impl Tree {
+impl OverlayTree {
     /// Makes an overlay of these layers. Errors: a layer cannot be read, EXDEV when upper and work are not in one
     /// mount.
-    pub fn new(layers: Layers, reading: Reading) -> Answer<Self> {
+    pub fn new(layers: OverlayLayers, reading: OverlayRules) -> FsResult<Self> {
         let (upper, work) = layers.upper.unzip();
-        let mut roots: Vec<(Layer, DiskFolder)> = Vec::new();
+        let mut roots: Vec<(LayerIndex, DiskFolder)> = Vec::new();
         let mut marks = vec![FolderMarks::default()];
         let lowers = layers.lowers.into_iter().zip(1..).map(|(fd, layer)| (layer, fd));
         for (layer, fd) in upper.map(|fd| (UPPER, fd)).into_iter().chain(lowers) {
@@ -141,30 +141,31 @@ impl Tree {
             }
             roots.push((layer, root));
         }
-        let numbers = Numbers::default();
-        let order: Vec<Layer> = roots.iter().map(|(layer, _)| *layer).collect();
+        let numbers = InodeNumbers::default();
+        let order: Vec<LayerIndex> = roots.iter().map(|(layer, _)| *layer).collect();
         let top = *order.first().ok_or(Errno::INVAL)?;
         if let (Some(work), Some((UPPER, upper))) = (&work, roots.first())
             && !in_one_mount(work, upper)?
         {
             return Err(Errno::XDEV);
         }
-        let root = Node::new(ROOT, libc::S_IFDIR, top, Place::default(), order);
+        let root = Node::new(ROOT, libc::S_IFDIR, top, NodePlace::default(), order);
         // The first file system keeps its real numbers: start with the topmost layer's.
         for (_, root) in &roots {
             let stat = root.own_stat()?;
-            numbers.of(Real { dev: stat.st_dev, ino: stat.st_ino });
+            numbers.of(RealFile { dev: stat.st_dev, ino: stat.st_ino });
         }
-        let work = work.map(|given| Work::open(&given)).transpose()?;
-        let links =
-            work.as_ref().map_or_else(|| Ok(Links::default()), |w| Links::load(w, &numbers))?;
-        let folders = Folders::new(reading.open_folders.max(8));
+        let work = work.map(|given| WorkFolder::open(&given)).transpose()?;
+        let links = work
+            .as_ref()
+            .map_or_else(|| Ok(CopiedLinks::default()), |w| CopiedLinks::load(w, &numbers))?;
+        let folders = OpenFolders::new(reading.open_folders.max(8));
         folders.keep_roots(&root, roots);
         Ok(Self {
             nodes: Nodes::new(root),
             numbers,
             folders,
-            lists: Lists::default(),
+            lists: FolderLists::default(),
             reading,
             layers: marks,
             work,
@@ -176,7 +177,7 @@ impl Tree {
     }
 
     /// Returns the node of this number. Errors: ESTALE.
-    fn node(&self, id: u64) -> Answer<Arc<Node>> {
+    fn node(&self, id: u64) -> FsResult<Arc<Node>> {
         self.nodes.find(id).ok_or(Errno::STALE)
     }
 
@@ -191,11 +192,11 @@ impl Tree {
     }
 
     /// Returns the result of statfs(2) for the upper layer, or for the topmost.
-    pub fn space(&self) -> Answer<Space> {
+    pub fn space(&self) -> FsResult<FsSpace> {
         let root = self.node(ROOT)?;
         let fd = self.layer_folder(&root, root.layer())?;
         let stat = rustix::fs::fstatvfs(fd)?;
-        Ok(Space {
+        Ok(FsSpace {
             blocks: stat.f_blocks,
             free: stat.f_bfree,
             available: stat.f_bavail,
@@ -209,7 +210,7 @@ impl Tree {
 }
 
 /// True if files can be moved from one folder to the other: not between file systems, nor between two mounts of one.
-fn in_one_mount(one: impl AsFd, other: impl AsFd) -> Answer<bool> {
+fn in_one_mount(one: impl AsFd, other: impl AsFd) -> FsResult<bool> {
     use rustix::fs::{StatxFlags, fstat, statx};
     if fstat(&one)?.st_dev != fstat(&other)?.st_dev {
         return Ok(false);
@@ -225,13 +226,13 @@ fn in_one_mount(one: impl AsFd, other: impl AsFd) -> Answer<bool> {
 }
 
 /// Reopens a folder for reading: attributes and names cannot be read through O_PATH.
-fn reopened(fd: OwnedFd) -> Answer<OwnedFd> {
+fn reopened(fd: OwnedFd) -> FsResult<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(&fd, ".", flags, Mode::empty())
 }
 
 /// Returns the attributes of `name` itself (fstatat(2)), not of a link's target.
-fn stat_at(folder: impl AsFd, name: &OsStr) -> Answer<rustix::fs::Stat> {
+fn stat_at(folder: impl AsFd, name: &OsStr) -> FsResult<rustix::fs::Stat> {
     rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 

@@ -1,4 +1,4 @@
-//! Nodes: the files of the tree that the kernel knows, by number, and their lifetime. A [`Place`] is the location of a
+//! Nodes: the files of the tree that the kernel knows, by number, and their lifetime. A [`NodePlace`] is the location of a
 //! node's file; a folder also has the layers that hold it.
 //!
 //! A node stays while the kernel holds lookups of it, or while one of its children stays: a folder's children find
@@ -18,10 +18,10 @@ use crate::layer::{DiskFolder, WhiteoutForms};
 pub const ROOT: u64 = 1;
 
 /// Index of a layer: 0 is the upper one, 1 the topmost lower one.
-pub type Layer = u16;
+pub type LayerIndex = u16;
 
 /// The upper layer.
-pub const UPPER: Layer = 0;
+pub const UPPER: LayerIndex = 0;
 
 /// File or folder of the merged tree.
 pub struct Node {
@@ -42,25 +42,25 @@ pub struct Node {
     /// Number of open files that allow writing.
     writers: AtomicU32,
     /// Location of the file.
-    pub place: RwLock<Place>,
+    pub place: RwLock<NodePlace>,
     /// State of a folder; `None` for other files.
-    pub folder: Option<Box<Folder>>,
+    pub folder: Option<Box<FolderState>>,
 }
 
 /// Location of a node's file: name and folder, in the topmost layer with this file.
 #[derive(Default)]
-pub struct Place {
+pub struct NodePlace {
     /// Folder of the file; `None` for the root and for removed files.
     pub parent: Option<Arc<Node>>,
     /// Name in the folder.
     pub name: Box<OsStr>,
     /// State that few files have.
-    pub rare: Option<Box<Rare>>,
+    pub rare: Option<Box<RareState>>,
 }
 
 /// State that few files have.
 #[derive(Default)]
-pub struct Rare {
+pub struct RareState {
     /// Descriptor of a file without a name.
     pub held: Option<Arc<OwnedFd>>,
     /// More names of the same file in the upper layer.
@@ -70,21 +70,21 @@ pub struct Rare {
 }
 
 /// State of a folder.
-pub struct Folder {
+pub struct FolderState {
     /// Layers that hold the folder, the topmost first.
-    pub layers: RwLock<Vec<Layer>>,
+    pub layers: RwLock<Vec<LayerIndex>>,
     /// Open descriptors of the folder, by layer.
     pub open: Mutex<Vec<OpenFolder>>,
     /// Default ACL of the folder: 0 unknown, 1 none, 2 present.
     pub default_acl: AtomicU8,
     /// Forms of whiteouts that the folder may have in a layer, for the layers checked.
-    pub forms: Mutex<Vec<(Layer, WhiteoutForms)>>,
+    pub forms: Mutex<Vec<(LayerIndex, WhiteoutForms)>>,
 }
 
 /// Open folder of one layer.
 pub struct OpenFolder {
     /// Layer of the folder.
-    pub layer: Layer,
+    pub layer: LayerIndex,
     /// The folder.
     pub folder: DiskFolder,
     /// True if used since it was last considered for closing.
@@ -93,9 +93,15 @@ pub struct OpenFolder {
 
 impl Node {
     /// Makes a node that is not in the table yet.
-    pub fn new(id: u64, kind: u32, layer: Layer, place: Place, layers: Vec<Layer>) -> Self {
+    pub fn new(
+        id: u64,
+        kind: u32,
+        layer: LayerIndex,
+        place: NodePlace,
+        layers: Vec<LayerIndex>,
+    ) -> Self {
         let folder = (kind == libc::S_IFDIR).then(|| {
-            Box::new(Folder {
+            Box::new(FolderState {
                 layers: RwLock::new(layers),
                 open: Mutex::default(),
                 default_acl: AtomicU8::new(0),
@@ -121,7 +127,7 @@ impl Node {
     }
 
     /// Returns the topmost layer with this file.
-    pub fn layer(&self) -> Layer {
+    pub fn layer(&self) -> LayerIndex {
         self.layer.load(Ordering::Acquire)
     }
 
@@ -172,7 +178,7 @@ impl Node {
     }
 
     /// Returns the layers of a folder, the topmost first; empty for other files.
-    pub fn layers(&self) -> Vec<Layer> {
+    pub fn layers(&self) -> Vec<LayerIndex> {
         self.folder.as_ref().map(|folder| folder.layers.read().clone()).unwrap_or_default()
     }
 
@@ -193,7 +199,7 @@ impl Drop for Node {
     }
 }
 
-impl Place {
+impl NodePlace {
     /// Makes the place `name` in `parent`.
     pub fn of(parent: &Arc<Node>, name: &OsStr) -> Self {
         Self { parent: Some(parent.clone()), name: name.into(), rare: None }
@@ -205,7 +211,7 @@ impl Place {
     }
 
     /// Returns the state that few files have, and makes it where it is missing.
-    pub fn rare(&mut self) -> &mut Rare {
+    pub fn rare(&mut self) -> &mut RareState {
         self.rare.get_or_insert_default()
     }
 }
@@ -214,17 +220,17 @@ const SHARDS: usize = 64;
 
 /// All nodes that the kernel knows.
 pub struct Nodes {
-    shards: Vec<Mutex<HashMap<u64, Arc<Node>, Spread>>>,
+    shards: Vec<Mutex<HashMap<u64, Arc<Node>, NumberHasher>>>,
 }
 
 /// Hasher of node numbers: a multiplication spreads them well enough.
-type Spread = std::hash::BuildHasherDefault<Spreader>;
+type NumberHasher = std::hash::BuildHasherDefault<SpreadingHasher>;
 
 /// Hasher of a single `u64`.
 #[derive(Default)]
-pub struct Spreader(u64);
+pub struct SpreadingHasher(u64);
 
-impl std::hash::Hasher for Spreader {
+impl std::hash::Hasher for SpreadingHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -247,7 +253,7 @@ impl Nodes {
         nodes
     }
 
-    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Arc<Node>, Spread>> {
+    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Arc<Node>, NumberHasher>> {
         &self.shards[(id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % SHARDS]
     }
 

@@ -11,7 +11,7 @@ use super::node::ROOT;
 
 /// Real file: its file system and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Real {
+pub struct RealFile {
     /// st_dev
     pub dev: u64,
     /// st_ino
@@ -23,17 +23,17 @@ const OWN_BITS: u32 = 48;
 
 /// Numbers given to files.
 #[derive(Default)]
-pub struct Numbers {
+pub struct InodeNumbers {
     devices: RwLock<Vec<u64>>,
     /// Numbers of copied-up files, by the real file in the upper layer.
-    copied: RwLock<HashMap<Real, u64>>,
+    copied: RwLock<HashMap<RealFile, u64>>,
     /// Numbers for real numbers that are too large.
-    large: Mutex<HashMap<Real, u64>>,
+    large: Mutex<HashMap<RealFile, u64>>,
 }
 
-impl Numbers {
+impl InodeNumbers {
     /// Returns the number of a real file.
-    pub fn of(&self, real: Real) -> u64 {
+    pub fn of(&self, real: RealFile) -> u64 {
         if let Some(number) = self.copied.read().get(&real) {
             return *number;
         }
@@ -60,12 +60,12 @@ impl Numbers {
     }
 
     /// Gives the copy `upper` the number of its original.
-    pub fn keep(&self, upper: Real, number: u64) {
+    pub fn keep(&self, upper: RealFile, number: u64) {
         self.copied.write().insert(upper, number);
     }
 
     /// Forgets the number of a removed file: its real number may return for another file.
-    pub fn release(&self, upper: Real) {
+    pub fn release(&self, upper: RealFile) {
         if self.copied.read().contains_key(&upper) {
             self.copied.write().remove(&upper);
         }
@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn numbers_are_the_real_ones_on_one_file_system_and_never_clash() {
-        let numbers = Numbers::default();
-        let real = |dev, ino| Real { dev, ino };
+        let numbers = InodeNumbers::default();
+        let real = |dev, ino| RealFile { dev, ino };
         assert_eq!(numbers.of(real(8, 77)), 77);
         assert_ne!(numbers.of(real(9, 77)), 77);
         assert_eq!(numbers.of(real(9, 77)), numbers.of(real(9, 77)));
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_copy_goes_by_the_number_of_its_original_until_it_is_gone() {
-        let numbers = Numbers::default();
-        let (lower, upper) = (Real { dev: 1, ino: 5 }, Real { dev: 1, ino: 6 });
+        let numbers = InodeNumbers::default();
+        let (lower, upper) = (RealFile { dev: 1, ino: 5 }, RealFile { dev: 1, ino: 6 });
         numbers.keep(upper, numbers.of(lower));
         assert_eq!(numbers.of(upper), 5);
         numbers.release(upper);

@@ -2,17 +2,17 @@
 
 use rustix::io::Errno;
 
-use super::Answer;
+use super::FsResult;
 use crate::ids::{self, IdMaps};
 
 /// Maps of IDs on disk (`inside`) to the shown ones (`outside`). Without maps they are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Ids(pub Option<IdMaps>);
+pub struct ShownIds(pub Option<IdMaps>);
 
 /// Shown ID for IDs without a counterpart (/proc/sys/kernel/overflowuid).
 const NOBODY: u32 = 65534;
 
-impl Ids {
+impl ShownIds {
     /// Returns the shown user and group for those on disk.
     pub fn shown(&self, uid: u32, gid: u32) -> (u32, u32) {
         let Some(maps) = &self.0 else { return (uid, gid) };
@@ -21,14 +21,14 @@ impl Ids {
     }
 
     /// Returns the user on disk for a shown one. Errors: EOVERFLOW for a user without a counterpart.
-    pub fn disk_user(&self, uid: u32) -> Answer<u32> {
+    pub fn disk_user(&self, uid: u32) -> FsResult<u32> {
         self.0
             .as_ref()
             .map_or(Ok(uid), |maps| ids::inside_of(&maps.uids, uid).ok_or(Errno::OVERFLOW))
     }
 
     /// Returns the group on disk for a shown one. Errors: EOVERFLOW for a group without a counterpart.
-    pub fn disk_group(&self, gid: u32) -> Answer<u32> {
+    pub fn disk_group(&self, gid: u32) -> FsResult<u32> {
         self.0
             .as_ref()
             .map_or(Ok(gid), |maps| ids::inside_of(&maps.gids, gid).ok_or(Errno::OVERFLOW))

@@ -7,31 +7,31 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::node::{Layer, Node, Place, UPPER};
-use super::number::Real;
-use super::{Answer, Tree, stat_at};
+use super::node::{LayerIndex, Node, NodePlace, UPPER};
+use super::number::RealFile;
+use super::{FsResult, OverlayTree, stat_at};
 use crate::layer::DiskFolder;
 
 /// File under a name before a change.
-pub(super) struct Present {
+pub(super) struct PresentFile {
     /// Attributes of the topmost file, from stat(2).
     pub stat: Stat,
     /// Layer of the topmost file.
-    pub layer: Layer,
+    pub layer: LayerIndex,
     /// True if lower layers have a file of that name: a whiteout must then hide it.
     pub below: bool,
 }
 
-impl Present {
+impl PresentFile {
     /// Returns the bits of S_IFMT.
     pub fn kind(&self) -> u32 {
         self.stat.st_mode & libc::S_IFMT
     }
 }
 
-impl Tree {
+impl OverlayTree {
     /// Removes a file. Errors: EISDIR, ENOENT.
-    pub fn unlink(&self, parent: u64, name: &OsStr) -> Answer<()> {
+    pub fn unlink(&self, parent: u64, name: &OsStr) -> FsResult<()> {
         let parent = self.writable_folder(parent, name)?;
         let _still = self.moves.read();
         let there = self.present(&parent, name)?.ok_or(Errno::NOENT)?;
@@ -58,7 +58,7 @@ impl Tree {
     }
 
     /// Removes an empty folder. Errors: ENOTDIR, ENOENT, ENOTEMPTY.
-    pub fn remove_folder(&self, parent: u64, name: &OsStr) -> Answer<()> {
+    pub fn remove_folder(&self, parent: u64, name: &OsStr) -> FsResult<()> {
         let parent = self.writable_folder(parent, name)?;
         let _still = self.moves.read();
         let there = self.present(&parent, name)?.ok_or(Errno::NOENT)?;
@@ -91,7 +91,11 @@ impl Tree {
     }
 
     /// Finds the file under a name, and whether lower layers have the name too.
-    pub(super) fn present(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<Option<Present>> {
+    pub(super) fn present(
+        &self,
+        parent: &Arc<Node>,
+        name: &OsStr,
+    ) -> FsResult<Option<PresentFile>> {
         let folder = self.layer_folder(parent, UPPER)?;
         let upper = match stat_at(&folder, name) {
             Ok(stat) if self.is_whiteout(parent, UPPER, &folder, name, &stat)? => return Ok(None),
@@ -108,15 +112,17 @@ impl Tree {
         };
         let below = lower.is_some();
         Ok(match (upper, lower) {
-            (Some(stat), _) => Some(Present { stat, layer: UPPER, below }),
-            (None, Some(found)) => Some(Present { stat: found.stat, layer: found.layer, below }),
+            (Some(stat), _) => Some(PresentFile { stat, layer: UPPER, below }),
+            (None, Some(found)) => {
+                Some(PresentFile { stat: found.stat, layer: found.layer, below })
+            }
             (None, None) => None,
         })
     }
 
     /// Returns the node of a found file, if the kernel knows it.
-    pub(super) fn node_of(&self, there: &Present) -> Option<Arc<Node>> {
-        let real = Real { dev: there.stat.st_dev, ino: there.stat.st_ino };
+    pub(super) fn node_of(&self, there: &PresentFile) -> Option<Arc<Node>> {
+        let real = RealFile { dev: there.stat.st_dev, ino: there.stat.st_ino };
         self.nodes.find(self.numbers.of(real)).filter(|node| !node.is_gone())
     }
 
@@ -125,8 +131,8 @@ impl Tree {
         &self,
         folder: &DiskFolder,
         name: &OsStr,
-        there: &Present,
-    ) -> Answer<()> {
+        there: &PresentFile,
+    ) -> FsResult<()> {
         match (there.layer, there.below) {
             (UPPER, false) if there.kind() == libc::S_IFDIR => {
                 match rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {
@@ -148,7 +154,7 @@ impl Tree {
     }
 
     /// True if a folder shows no entries.
-    pub(super) fn is_empty(&self, node: &Arc<Node>) -> Answer<bool> {
+    pub(super) fn is_empty(&self, node: &Arc<Node>) -> FsResult<bool> {
         Ok(self.list(node)?.len() <= 2)
     }
 
@@ -156,12 +162,12 @@ impl Tree {
     pub(super) fn hold_if_last(
         &self,
         node: &Arc<Node>,
-        place: &Place,
+        place: &NodePlace,
         parent: &Arc<Node>,
         folder: &DiskFolder,
         name: &OsStr,
-        there: &Present,
-    ) -> Answer<Option<Arc<OwnedFd>>> {
+        there: &PresentFile,
+    ) -> FsResult<Option<Arc<OwnedFd>>> {
         let rare = place.rare.as_deref();
         let more = rare.is_some_and(|rare| !rare.names.is_empty() || rare.held.is_some());
         if there.layer != UPPER || node.layer() != UPPER || more || !place.is(parent, name) {
@@ -177,7 +183,7 @@ impl Tree {
     pub(super) fn lose_name(
         &self,
         node: &Arc<Node>,
-        place: &mut Place,
+        place: &mut NodePlace,
         parent: &Arc<Node>,
         name: &OsStr,
         held: Option<Arc<OwnedFd>>,
@@ -208,8 +214,8 @@ impl Tree {
     }
 
     /// Forgets a removed file's number, and removes the link that stands for its names, after the last name.
-    pub(super) fn note_removed(&self, there: &Present) {
-        let real = Real { dev: there.stat.st_dev, ino: there.stat.st_ino };
+    pub(super) fn note_removed(&self, there: &PresentFile) {
+        let real = RealFile { dev: there.stat.st_dev, ino: there.stat.st_ino };
         let number = self.numbers.of(real);
         if let Some(link) = self.links.remove(number)
             && let Ok(work) = self.work()
@@ -223,7 +229,7 @@ impl Tree {
 }
 
 /// Runs rmdir(2) for a folder of one layer alone; ENOTEMPTY for others.
-fn rmdir_if(alone: bool, folder: &DiskFolder, name: &OsStr) -> Answer<()> {
+fn rmdir_if(alone: bool, folder: &DiskFolder, name: &OsStr) -> FsResult<()> {
     match alone {
         true => rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR),
         false => Err(Errno::NOTEMPTY),

@@ -8,16 +8,16 @@ use parking_lot::RwLockWriteGuard;
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
-use super::copyup::Content;
-use super::node::{Node, Nodes, Place, UPPER};
-use super::remove::Present;
-use super::work::Form;
-use super::{Answer, Tree, stat_at};
+use super::copyup::CopyContent;
+use super::node::{Node, NodePlace, Nodes, UPPER};
+use super::remove::PresentFile;
+use super::work::WhiteoutForm;
+use super::{FsResult, OverlayTree, stat_at};
 use crate::layer::DiskFolder;
 
 /// Treatment of a file that has the new name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum RenameMode {
     /// Replace the file.
     Replace,
     /// Fail with EEXIST.
@@ -27,27 +27,27 @@ pub enum Manner {
 }
 
 /// Old or new name of a rename, with its file.
-struct End {
+struct RenameEnd {
     parent: Arc<Node>,
     folder: DiskFolder,
     name: Box<OsStr>,
-    there: Option<Present>,
+    there: Option<PresentFile>,
     node: Option<Arc<Node>>,
 }
 
-impl Tree {
+impl OverlayTree {
     /// Renames the file `name` in `parent`.
     pub fn rename(
         &self,
         (parent, name): (u64, &OsStr),
         (new_parent, new_name): (u64, &OsStr),
-        manner: Manner,
-    ) -> Answer<()> {
+        manner: RenameMode,
+    ) -> FsResult<()> {
         let parent = self.writable_folder(parent, name)?;
         let new_parent = self.writable_folder(new_parent, new_name)?;
         let (moved_kind, target_kind) = self.lift(&parent, name, &new_parent, new_name, manner)?;
         let folders = moved_kind == libc::S_IFDIR
-            || (manner == Manner::Exchange && target_kind == Some(libc::S_IFDIR));
+            || (manner == RenameMode::Exchange && target_kind == Some(libc::S_IFDIR));
         // Files below a folder are found through it: no operation may be on the way while the folder moves.
         let (alone, together) = match folders {
             true => (Some(self.moves.write()), None),
@@ -56,8 +56,8 @@ impl Tree {
         let from = self.end(&parent, name)?;
         let to = self.end(&new_parent, new_name)?;
         let answer = match manner {
-            Manner::Exchange => self.exchange(&from, &to),
-            Manner::Keep if to.there.is_some() => Err(Errno::EXIST),
+            RenameMode::Exchange => self.exchange(&from, &to),
+            RenameMode::Keep if to.there.is_some() => Err(Errno::EXIST),
             _ => self.replace(&from, &to),
         };
         drop((alone, together));
@@ -71,8 +71,8 @@ impl Tree {
         name: &OsStr,
         new_parent: &Arc<Node>,
         new_name: &OsStr,
-        manner: Manner,
-    ) -> Answer<(u32, Option<u32>)> {
+        manner: RenameMode,
+    ) -> FsResult<(u32, Option<u32>)> {
         let (node, target) = {
             let _still = self.moves.read();
             (self.node_at(parent, name)?.ok_or(Errno::NOENT)?, self.node_at(new_parent, new_name)?)
@@ -83,19 +83,19 @@ impl Tree {
         };
         movable(&node)?;
         match (manner, &target) {
-            (Manner::Exchange, None) => return Err(Errno::NOENT),
-            (Manner::Exchange, Some(target)) => movable(target)?,
-            (Manner::Keep, Some(_)) => return Err(Errno::EXIST),
+            (RenameMode::Exchange, None) => return Err(Errno::NOENT),
+            (RenameMode::Exchange, Some(target)) => movable(target)?,
+            (RenameMode::Keep, Some(_)) => return Err(Errno::EXIST),
             _ => {}
         }
-        self.copy_up(&node, Content::Whole)?;
-        if let (Manner::Exchange, Some(target)) = (manner, &target) {
-            self.copy_up(target, Content::Whole)?;
+        self.copy_up(&node, CopyContent::Whole)?;
+        if let (RenameMode::Exchange, Some(target)) = (manner, &target) {
+            self.copy_up(target, CopyContent::Whole)?;
         }
         Ok((node.kind, target.map(|target| target.kind)))
     }
 
-    fn node_at(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<Option<Arc<Node>>> {
+    fn node_at(&self, parent: &Arc<Node>, name: &OsStr) -> FsResult<Option<Arc<Node>>> {
         Ok(match self.present(parent, name)? {
             // The kernel has looked the file up before it sends this request.
             Some(there) => Some(self.node_of(&there).ok_or(Errno::STALE)?),
@@ -103,7 +103,7 @@ impl Tree {
         })
     }
 
-    fn end(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<End> {
+    fn end(&self, parent: &Arc<Node>, name: &OsStr) -> FsResult<RenameEnd> {
         let folder = self.layer_folder(parent, UPPER)?;
         let mut there = self.present(parent, name)?;
         let node = there.as_ref().and_then(|there| self.node_of(there));
@@ -116,10 +116,10 @@ impl Tree {
             present.stat = stat_at(&folder, name)?;
             present.layer = UPPER;
         }
-        Ok(End { parent: parent.clone(), folder, name: name.into(), there, node })
+        Ok(RenameEnd { parent: parent.clone(), folder, name: name.into(), there, node })
     }
 
-    fn replace(&self, from: &End, to: &End) -> Answer<()> {
+    fn replace(&self, from: &RenameEnd, to: &RenameEnd) -> FsResult<()> {
         let (Some(moved), Some(node)) = (&from.there, &from.node) else {
             return Err(Errno::NOENT);
         };
@@ -168,7 +168,7 @@ impl Tree {
     }
 
     /// Moves the file. Leaves a whiteout at the old name where a lower layer has that name.
-    fn move_file(&self, from: &End, to: &End, moved: &Present) -> Answer<()> {
+    fn move_file(&self, from: &RenameEnd, to: &RenameEnd, moved: &PresentFile) -> FsResult<()> {
         let work = self.work()?;
         let over = stat_at(&to.folder, &to.name).ok();
         let moves_folder = moved.kind() == libc::S_IFDIR;
@@ -194,7 +194,7 @@ impl Tree {
         if !moved.below {
             return rustix::fs::renameat(&from.folder, &*from.name, &to.folder, &*to.name);
         }
-        if work.form == Form::Name {
+        if work.form == WhiteoutForm::Name {
             self.make_whiteout(&from.folder, &from.name, &from.folder)?;
             return rustix::fs::renameat(&from.folder, &*from.name, &to.folder, &*to.name);
         }
@@ -210,7 +210,7 @@ impl Tree {
         }
     }
 
-    fn exchange(&self, from: &End, to: &End) -> Answer<()> {
+    fn exchange(&self, from: &RenameEnd, to: &RenameEnd) -> FsResult<()> {
         let (Some(one), Some(other)) = (&from.node, &to.node) else { return Err(Errno::NOENT) };
         if Arc::ptr_eq(one, other) {
             return Ok(());
@@ -234,7 +234,7 @@ impl Tree {
     }
 }
 
-type Guard<'a> = RwLockWriteGuard<'a, Place>;
+type Guard<'a> = RwLockWriteGuard<'a, NodePlace>;
 
 /// Locks the places of two nodes, in the order of their numbers.
 fn both<'a>(one: &'a Arc<Node>, other: Option<&'a Arc<Node>>) -> (Guard<'a>, Option<Guard<'a>>) {
@@ -252,7 +252,7 @@ fn both<'a>(one: &'a Arc<Node>, other: Option<&'a Arc<Node>>) -> (Guard<'a>, Opt
 }
 
 /// Notes that a file moved from `from` to `to`; returns the folder that is not kept any longer.
-fn rename_place(place: &mut Place, from: &End, to: &End) -> Option<Arc<Node>> {
+fn rename_place(place: &mut NodePlace, from: &RenameEnd, to: &RenameEnd) -> Option<Arc<Node>> {
     Nodes::keep(&to.parent);
     if place.is(&from.parent, &from.name) || place.parent.is_none() {
         place.name = to.name.clone();

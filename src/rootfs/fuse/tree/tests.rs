@@ -35,21 +35,21 @@ impl Ground {
         fs::write(path, content).expect("a file");
     }
 
-    fn layers(&self) -> Layers {
+    fn layers(&self) -> OverlayLayers {
         let mut lowers = Vec::new();
         while self.path(&lower(lowers.len())).exists() {
             lowers.push(folder(&self.path(&lower(lowers.len()))));
         }
         let upper = Some((folder(&self.path("upper")), folder(&self.path("work"))));
-        Layers { lowers, upper }
+        OverlayLayers { lowers, upper }
     }
 
-    fn tree(&self) -> Tree {
-        self.tree_reading(Reading::default())
+    fn tree(&self) -> OverlayTree {
+        self.tree_reading(OverlayRules::default())
     }
 
-    fn tree_reading(&self, reading: Reading) -> Tree {
-        Tree::new(self.layers(), reading).expect("a tree")
+    fn tree_reading(&self, reading: OverlayRules) -> OverlayTree {
+        OverlayTree::new(self.layers(), reading).expect("a tree")
     }
 }
 
@@ -62,20 +62,20 @@ fn folder(path: &Path) -> OwnedFd {
     rustix::fs::open(path, flags, Mode::empty()).expect("a folder")
 }
 
-fn us() -> Caller {
+fn us() -> FsCaller {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    Caller { uid: uid.as_raw(), gid: gid.as_raw(), umask: 0o022 }
+    FsCaller { uid: uid.as_raw(), gid: gid.as_raw(), umask: 0o022 }
 }
 
 /// Returns the number of the file at a path.
-fn walk(tree: &Tree, path: &str) -> Option<u64> {
+fn walk(tree: &OverlayTree, path: &str) -> Option<u64> {
     path.split('/').filter(|name| !name.is_empty()).try_fold(ROOT, |parent, name| {
         let entry = tree.look_up(parent, OsStr::new(name)).expect("a lookup")?;
         Some(entry.attributes.number)
     })
 }
 
-fn content(tree: &Tree, path: &str) -> String {
+fn content(tree: &OverlayTree, path: &str) -> String {
     let id = walk(tree, path).expect("a file");
     let file = tree.open(id, libc::O_RDONLY, us()).expect("opened");
     let mut room = vec![0; 4096];
@@ -83,11 +83,11 @@ fn content(tree: &Tree, path: &str) -> String {
     String::from_utf8(room[..count].to_vec()).expect("text")
 }
 
-fn names(tree: &Tree, path: &str, detail: Detail) -> Vec<String> {
+fn names(tree: &OverlayTree, path: &str, detail: Detail) -> Vec<String> {
     let mut names = Vec::new();
     tree.read_folder(walk(tree, path).expect("a folder"), 0, detail, &mut |item| {
         names.push(item.name.to_string_lossy().into_owned());
-        Room::Left
+        ReplyRoom::Left
     })
     .expect("read");
     names.retain(|name| !matches!(name.as_str(), "." | ".."));
@@ -137,13 +137,16 @@ fn whiteouts_of_every_form_hide_what_is_below() {
     };
     set("lower0", "user.overlay.opaque", b"x");
     set("lower0/attribute", "user.overlay.whiteout", b"y");
-    let tree = ground.tree_reading(Reading { whiteout_names: true, ..Reading::default() });
+    let tree =
+        ground.tree_reading(OverlayRules { whiteout_names: true, ..OverlayRules::default() });
     for name in ["device", "attribute", "name", "d/in", ".wh.name"] {
         assert_eq!(walk(&tree, name), None, "{name}");
     }
     assert_eq!(names(&tree, "", Detail::Names), ["d"]);
     // Without whiteout names these are ordinary files.
-    let tree = Tree::new(Layers { upper: None, ..ground.layers() }, Reading::default()).unwrap();
+    let tree =
+        OverlayTree::new(OverlayLayers { upper: None, ..ground.layers() }, OverlayRules::default())
+            .unwrap();
     assert_eq!(content(&tree, "name"), "name");
     assert!(walk(&tree, ".wh.name").is_some());
 }
@@ -159,7 +162,7 @@ fn a_write_copies_up_and_the_number_stays() {
     let before = tree.attributes(id).unwrap();
     let file = tree.open(id, libc::O_RDWR, us()).unwrap();
     assert_eq!(tree.attributes(id).unwrap().modified, before.modified);
-    tree.write(&file, 3, b" and new", Privileges::Kept).unwrap();
+    tree.write(&file, 3, b" and new", WritePrivileges::Kept).unwrap();
     assert_eq!(fs::read_to_string(ground.path("lower0/d/file")).unwrap(), "old");
     assert_eq!(fs::read_to_string(ground.path("upper/d/file")).unwrap(), "old and new");
     let after = tree.attributes(id).unwrap();
@@ -168,7 +171,7 @@ fn a_write_copies_up_and_the_number_stays() {
     let mut room = [0; 32];
     let count = tree.read(&reader, 0, &mut room).unwrap();
     assert_eq!(&room[..count], b"old and new", "a descriptor from before sees what it is now");
-    tree.write(&file, 0, b"O", Privileges::DroppedBy(us())).unwrap();
+    tree.write(&file, 0, b"O", WritePrivileges::DroppedBy(us())).unwrap();
     assert_eq!(tree.attributes(id).unwrap().mode & 0o7777, 0o751);
 }
 
@@ -193,7 +196,7 @@ fn what_is_removed_stays_removed_and_what_is_open_stays() {
     assert!(is_whiteout(&ground.path("upper/d")));
     assert_eq!(names(&tree, "", Detail::Entries), Vec::<String>::new());
     // The new folder has no entries of the old one.
-    tree.make(ROOT, "d".as_ref(), What::Folder(0o755), us()).unwrap();
+    tree.make(ROOT, "d".as_ref(), NewFile::Folder(0o755), us()).unwrap();
     assert_eq!(names(&tree, "d", Detail::Entries), Vec::<String>::new());
     drop(tree);
     assert_eq!(names(&ground.tree(), "d", Detail::Entries), Vec::<String>::new());
@@ -209,7 +212,7 @@ fn hard_links_stay_one_file_also_in_the_next_life() {
     let tree = ground.tree();
     let id = walk(&tree, "one").unwrap();
     let file = tree.open(id, libc::O_RDWR, us()).unwrap();
-    tree.write(&file, 0, b"new", Privileges::Kept).unwrap();
+    tree.write(&file, 0, b"new", WritePrivileges::Kept).unwrap();
     assert_eq!(walk(&tree, "d/two"), Some(id));
     assert_eq!(content(&tree, "d/two"), "new");
     assert_eq!(tree.attributes(id).unwrap().links, 2);
@@ -228,13 +231,13 @@ fn a_folder_of_a_lower_layer_is_not_moved_and_one_of_ours_is() {
     ground.write("lower0/d/file", "lower");
     let tree = ground.tree();
     let rename = |from: &str, to: &str| {
-        tree.rename((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)), Manner::Replace)
+        tree.rename((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)), RenameMode::Replace)
     };
     walk(&tree, "d");
     assert_eq!(rename("d", "e").unwrap_err(), Errno::XDEV);
-    tree.make(ROOT, "own".as_ref(), What::Folder(0o755), us()).unwrap();
+    tree.make(ROOT, "own".as_ref(), NewFile::Folder(0o755), us()).unwrap();
     let own = walk(&tree, "own").unwrap();
-    tree.make(own, "in".as_ref(), What::Node(libc::S_IFREG | 0o644, 0), us()).unwrap();
+    tree.make(own, "in".as_ref(), NewFile::Node(libc::S_IFREG | 0o644, 0), us()).unwrap();
     rename("own", "other").unwrap();
     assert_eq!(walk(&tree, "own"), None);
     assert_eq!(walk(&tree, "other"), Some(own));
@@ -270,11 +273,11 @@ fn a_list_stays_as_it_was_while_the_folder_changes() {
         let mut next = offset;
         let mut tell = |item: Item<'_>| {
             if seen.len() > turn {
-                return Room::None;
+                return ReplyRoom::None;
             }
             seen.push(item.name.to_string_lossy().into_owned());
             next = item.next;
-            Room::Left
+            ReplyRoom::Left
         };
         tree.read_folder(ROOT, offset, Detail::Names, &mut tell).unwrap();
         offset = next;
@@ -299,11 +302,11 @@ fn reading_goes_on_in_a_list_made_anew_and_misses_nothing_that_stayed() {
         let (before, mut next) = (seen.len(), offset);
         let mut tell = |item: Item<'_>| {
             if seen.len() == before + 50 {
-                return Room::None;
+                return ReplyRoom::None;
             }
             seen.push(item.name.to_string_lossy().into_owned());
             next = item.next;
-            Room::Left
+            ReplyRoom::Left
         };
         tree.read_folder(ROOT, offset, Detail::Names, &mut tell).unwrap();
         if seen.len() == before {
@@ -342,18 +345,19 @@ fn recorded_owners_are_shown_and_remembered() {
     record("lower0/broken", b"33:44:999");
     ground.write("lower0/null", "");
     record("lower0/null", b"0:0:666:char-1-3");
-    let tree = ground.tree_reading(Reading { records: Records::Everywhere, ..Reading::default() });
+    let tree = ground
+        .tree_reading(OverlayRules { records: Records::Everywhere, ..OverlayRules::default() });
     let id = walk(&tree, "file").unwrap();
     let shown = tree.attributes(id).unwrap();
     assert_eq!((shown.uid, shown.gid, shown.mode), (33, 44, libc::S_IFREG | 0o4755));
-    let change = Change { uid: Some(55), mode: Some(0o600), ..Change::default() };
+    let change = AttributeChange { uid: Some(55), mode: Some(0o600), ..AttributeChange::default() };
     let shown = tree.change(id, change, None, us()).unwrap();
     assert_eq!((shown.uid, shown.gid, shown.mode), (55, 44, libc::S_IFREG | 0o600));
     assert_eq!(tree.look_up(ROOT, "broken".as_ref()).unwrap_err(), Errno::IO);
     let null = tree.attributes(walk(&tree, "null").unwrap()).unwrap();
     assert_eq!((null.mode, null.rdev), (libc::S_IFCHR | 0o666, rustix::fs::makedev(1, 3)));
     assert!(tree.xattrs(id).unwrap().is_empty());
-    let block = What::Node(libc::S_IFBLK | 0o600, rustix::fs::makedev(8, 1));
+    let block = NewFile::Node(libc::S_IFBLK | 0o600, rustix::fs::makedev(8, 1));
     let made = tree.make(ROOT, "disk".as_ref(), block, us()).unwrap();
     assert_eq!(made.attributes.mode, libc::S_IFBLK | 0o600);
     assert_eq!(made.attributes.rdev, rustix::fs::makedev(8, 1));
@@ -372,11 +376,11 @@ fn recorded_owners_of_lower_layers_are_real_above() {
             .expect("an attribute");
     }
     ground.write("lower1/without", "");
-    let mode = |tree: &Tree, name: &str| {
+    let mode = |tree: &OverlayTree, name: &str| {
         let shown = tree.attributes(walk(tree, name).unwrap()).unwrap();
         (shown.uid, shown.gid, shown.mode & 0o7777)
     };
-    let recorded = Reading { records: Records::InLowers, ..Reading::default() };
+    let recorded = OverlayRules { records: Records::InLowers, ..OverlayRules::default() };
     let tree = ground.tree_reading(recorded.clone());
     assert_eq!(mode(&tree, "below"), (uid, gid, 0o1640));
     assert_eq!(mode(&tree, "above"), (uid, gid, 0o1640));
@@ -385,7 +389,7 @@ fn recorded_owners_of_lower_layers_are_real_above() {
     // A copied-up file has the recorded values for real, and no record remains.
     let below = walk(&tree, "below").unwrap();
     assert!(tree.xattrs(below).unwrap().is_empty());
-    let change = Change { modified: Some(NewTime::Now), ..Change::default() };
+    let change = AttributeChange { modified: Some(NewTime::Now), ..AttributeChange::default() };
     assert_eq!(tree.change(below, change, None, us()).unwrap().mode & 0o7777, 0o1640);
     assert_eq!(mode(&tree, "below"), (uid, gid, 0o1640));
     let on_disk = fs::metadata(ground.path("upper/below")).unwrap();
@@ -394,11 +398,11 @@ fn recorded_owners_of_lower_layers_are_real_above() {
     assert!(rustix::fs::lgetxattr_query(copied, "user.containers.override_stat").is_err());
     drop(tree);
     // The topmost lower layer may be a container's own.
-    let tree = ground.tree_reading(Reading { real_lowers: 1, ..recorded.clone() });
+    let tree = ground.tree_reading(OverlayRules { real_lowers: 1, ..recorded.clone() });
     assert_eq!(mode(&tree, "above"), (uid, gid, 0o644));
     drop(tree);
     // A single user owns all files.
-    let tree = ground.tree_reading(Reading { one_id: true, ..recorded });
+    let tree = ground.tree_reading(OverlayRules { one_id: true, ..recorded });
     assert_eq!(mode(&tree, "without"), (uid, gid, 0o644));
     assert_eq!(tree.xattrs(walk(&tree, "above").unwrap()).unwrap().len(), 30);
 }
@@ -426,7 +430,7 @@ fn what_the_kernels_overlay_left_in_other_layers_is_refused_not_misread() {
 fn one_upper_layer_has_one_server() {
     let ground = Ground::new(1);
     let tree = ground.tree();
-    assert!(matches!(Tree::new(ground.layers(), Reading::default()), Err(Errno::BUSY)));
+    assert!(matches!(OverlayTree::new(ground.layers(), OverlayRules::default()), Err(Errno::BUSY)));
     drop(tree);
     drop(ground.tree());
 }

@@ -7,22 +7,22 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use super::node::{Layer, Node, UPPER};
-use super::work::{Form, Work};
-use super::{Answer, Tree};
+use super::node::{LayerIndex, Node, UPPER};
+use super::work::{WhiteoutForm, WorkFolder};
+use super::{FsResult, OverlayTree};
 use crate::layer::whiteout::WhiteoutName;
 use crate::layer::{Below, DiskFolder, FolderMarks, LayerFolder, WhiteoutForms};
 
-impl Tree {
+impl OverlayTree {
     /// True if the file found under `name` is a whiteout.
     pub(super) fn is_whiteout(
         &self,
         parent: &Node,
-        layer: Layer,
+        layer: LayerIndex,
         folder: &DiskFolder,
         name: &OsStr,
         stat: &Stat,
-    ) -> Answer<bool> {
+    ) -> FsResult<bool> {
         // Nearly all files are neither devices nor empty: the forms in their folder need not be known.
         let forms = match stat.st_size == 0 {
             true => self.forms_in(parent, layer, folder)?,
@@ -37,8 +37,9 @@ impl Tree {
     }
 
     /// True if a layer has whiteouts by name.
-    fn has_names(&self, layer: Layer) -> bool {
-        let writes_names = || layer == UPPER && self.work.as_ref().is_some_and(Work::has_names);
+    fn has_names(&self, layer: LayerIndex) -> bool {
+        let writes_names =
+            || layer == UPPER && self.work.as_ref().is_some_and(WorkFolder::has_names);
         self.reading.whiteout_names || writes_names()
     }
 
@@ -46,17 +47,17 @@ impl Tree {
     pub(super) fn is_hidden_by_name(
         &self,
         parent: &Node,
-        layer: Layer,
+        layer: LayerIndex,
         folder: &DiskFolder,
         name: &OsStr,
-    ) -> Answer<bool> {
+    ) -> FsResult<bool> {
         Ok(self.has_names(layer)
             && self.forms_in(parent, layer, folder)?.is_hidden_by_name(folder, name))
     }
 
     /// Returns the visibility of the layers below a folder, by its own marks. Errors: EPERM for a folder that a kernel
     /// overlay with `redirect_dir` moved: its content lies elsewhere, and showing half of it would be wrong.
-    pub(super) fn below_of(&self, layer: Layer, folder: &DiskFolder) -> Answer<Below> {
+    pub(super) fn below_of(&self, layer: LayerIndex, folder: &DiskFolder) -> FsResult<Below> {
         let marks = FolderMarks::read(folder)?;
         if marks.is_redirected {
             log::warn!("a folder was moved by an overlay with redirect_dir: not shown");
@@ -73,13 +74,13 @@ impl Tree {
     pub(super) fn forms_in(
         &self,
         node: &Node,
-        layer: Layer,
+        layer: LayerIndex,
         folder: &DiskFolder,
-    ) -> Answer<WhiteoutForms> {
+    ) -> FsResult<WhiteoutForms> {
         let mut forms = self.first_forms_in(node, layer, folder)?;
         if let (UPPER, Some(work)) = (layer, &self.work) {
             // The server itself may write another whiteout at any time.
-            forms.attributes |= work.form == Form::Attribute;
+            forms.attributes |= work.form == WhiteoutForm::Attribute;
             forms.names |= work.has_names();
         }
         Ok(forms)
@@ -89,9 +90,9 @@ impl Tree {
     fn first_forms_in(
         &self,
         node: &Node,
-        layer: Layer,
+        layer: LayerIndex,
         folder: &DiskFolder,
-    ) -> Answer<WhiteoutForms> {
+    ) -> FsResult<WhiteoutForms> {
         let is_declared = self.layers[usize::from(layer)].has_attribute_whiteouts;
         if !is_declared && !self.reading.whiteout_names {
             return Ok(WhiteoutForms::default());
@@ -110,7 +111,7 @@ impl Tree {
 }
 
 /// True if a name in the folder is a mark: else no name needs to be looked up for its whiteout.
-fn has_whiteout_names(folder: &DiskFolder) -> Answer<bool> {
+fn has_whiteout_names(folder: &DiskFolder) -> FsResult<bool> {
     let mut found = false;
     folder.for_each_entry(|name, _, _| {
         found |= WhiteoutName::parse(OsStr::from_bytes(name.to_bytes())) != WhiteoutName::File;

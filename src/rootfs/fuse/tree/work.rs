@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::acl::DEFAULT_ACL;
-use super::{Answer, Tree};
+use super::{FsResult, OverlayTree};
 use crate::layer::whiteout::{self, OPAQUE, OPAQUE_NAME};
 use crate::layer::{DiskFolder, for_each_entry, path_below, path_of};
 use crate::sys::inode;
@@ -20,7 +20,7 @@ use crate::sys::inode;
 pub const NAMES: &str = "usnea-names";
 
 /// Work folder, and the abilities of the upper file system.
-pub struct Work {
+pub struct WorkFolder {
     /// Folder `work` in the folder of the mount option, as in the kernel's overlay.
     pub fd: OwnedFd,
     /// Folder of links to copied files of several names, while some of these names may still lead to lower files.
@@ -28,7 +28,7 @@ pub struct Work {
     _lock: OwnedFd,
     next: AtomicU64,
     /// Form of new whiteouts.
-    pub form: Form,
+    pub form: WhiteoutForm,
     /// Form of opaque folders.
     pub opacity: Opacity,
     /// 1 if the file system failed to clone a file; 0: unknown.
@@ -39,7 +39,7 @@ pub struct Work {
 
 /// Form of new whiteouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum WhiteoutForm {
     /// Device 0:0.
     Device,
     /// Empty file with an attribute, in a folder and a layer that declare such whiteouts (kernel 6.8).
@@ -57,17 +57,17 @@ pub enum Opacity {
     Name,
 }
 
-impl Work {
+impl WorkFolder {
     /// Opens the work folder for this server alone, and clears leftovers of a killed server. Errors: EBUSY when another
     /// server uses the folder.
-    pub fn open(given: &OwnedFd) -> Answer<Self> {
+    pub fn open(given: &OwnedFd) -> FsResult<Self> {
         let given = super::reopened(given.try_clone().map_err(|_| Errno::MFILE)?)?;
         lock(&given)?;
         let (fd, links) = (part(&given, "work")?, part(&given, "usnea-links")?);
         clear(&fd)?;
         inherit_nothing(&fd)?;
         let (form, opacity) = forms(&fd)?;
-        if form == Form::Name || opacity == Opacity::Name {
+        if form == WhiteoutForm::Name || opacity == Opacity::Name {
             mark(&given, NAMES.as_ref())?;
         }
         Ok(Self {
@@ -99,13 +99,13 @@ impl Work {
 
     /// True if the upper layer has whiteouts or opaque marks by name.
     pub fn has_names(&self) -> bool {
-        self.form == Form::Name || self.opacity == Opacity::Name
+        self.form == WhiteoutForm::Name || self.opacity == Opacity::Name
     }
 }
 
 /// Takes the lock of the work folder. umount(2) returns before the server of that mount has released its lock: waits
 /// for a held lock. Errors: EBUSY when the lock is held longer than a server takes to end.
-fn lock(given: &OwnedFd) -> Answer<()> {
+fn lock(given: &OwnedFd) -> FsResult<()> {
     const LONGEST: Duration = Duration::from_secs(2);
     let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
     let begin = Instant::now();
@@ -123,7 +123,7 @@ fn lock(given: &OwnedFd) -> Answer<()> {
 
 /// Removes the default ACL and setgid that the work folder inherited from its parent. Every new file in it would
 /// inherit them in turn. The kernel's overlay does the same (`ovl_workdir_create`).
-fn inherit_nothing(work: &OwnedFd) -> Answer<()> {
+fn inherit_nothing(work: &OwnedFd) -> FsResult<()> {
     let _ = rustix::fs::fremovexattr(work, DEFAULT_ACL);
     match rustix::fs::fstat(work)?.st_mode & 0o6000 {
         0 => Ok(()),
@@ -132,9 +132,9 @@ fn inherit_nothing(work: &OwnedFd) -> Answer<()> {
 }
 
 /// Tries which forms the file system can hold: only a trial shows that. Errors: EROFS.
-fn forms(work: &OwnedFd) -> Answer<(Form, Opacity)> {
+fn forms(work: &OwnedFd) -> FsResult<(WhiteoutForm, Opacity)> {
     const TRIAL: &str = "#trial";
-    let tried = |answer: Answer<()>| match answer {
+    let tried = |answer: FsResult<()>| match answer {
         Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => false,
         // An error such as a full disk decides nothing here, and shows again at the first write.
         _ => true,
@@ -155,14 +155,14 @@ fn forms(work: &OwnedFd) -> Answer<(Form, Opacity)> {
     let attributes = tried(set) && !is_lost;
     let _ = rustix::fs::removexattr(&path, OPAQUE);
     Ok(match (devices, attributes) {
-        (true, true) => (Form::Device, Opacity::Attribute),
-        (true, false) => (Form::Device, Opacity::Name),
-        (false, true) => (Form::Attribute, Opacity::Attribute),
-        (false, false) => (Form::Name, Opacity::Name),
+        (true, true) => (WhiteoutForm::Device, Opacity::Attribute),
+        (true, false) => (WhiteoutForm::Device, Opacity::Name),
+        (false, true) => (WhiteoutForm::Attribute, Opacity::Attribute),
+        (false, false) => (WhiteoutForm::Name, Opacity::Name),
     })
 }
 
-fn part(given: &OwnedFd, name: &str) -> Answer<OwnedFd> {
+fn part(given: &OwnedFd, name: &str) -> FsResult<OwnedFd> {
     match rustix::fs::mkdirat(given, name, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
@@ -179,14 +179,14 @@ fn part(given: &OwnedFd, name: &str) -> Answer<OwnedFd> {
 }
 
 /// Makes an empty file, whose name is its meaning, unless it exists.
-fn mark(folder: impl AsFd, name: &std::ffi::OsStr) -> Answer<()> {
+fn mark(folder: impl AsFd, name: &std::ffi::OsStr) -> FsResult<()> {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).map(drop)
 }
 
 /// Removes all files in a folder, however deep. Moves the content of each subfolder up into the folder first: depth
 /// then uses neither stack nor descriptors.
-fn clear(folder: &OwnedFd) -> Answer<()> {
+fn clear(folder: &OwnedFd) -> FsResult<()> {
     let mut next = 0u64;
     loop {
         let entries = entries(folder)?;
@@ -206,7 +206,7 @@ fn clear(folder: &OwnedFd) -> Answer<()> {
 }
 
 /// Removes the files of a folder, and moves its subfolders up into `above`, under unused names.
-fn lift(folder: &OwnedFd, above: &OwnedFd, next: &mut u64) -> Answer<()> {
+fn lift(folder: &OwnedFd, above: &OwnedFd, next: &mut u64) -> FsResult<()> {
     for (name, file_type) in entries(folder)? {
         if file_type != FileType::Directory {
             rustix::fs::unlinkat(folder, &name, AtFlags::empty())?;
@@ -224,15 +224,15 @@ fn lift(folder: &OwnedFd, above: &OwnedFd, next: &mut u64) -> Answer<()> {
     Ok(())
 }
 
-fn entries(folder: &OwnedFd) -> Answer<Vec<(CString, FileType)>> {
+fn entries(folder: &OwnedFd) -> FsResult<Vec<(CString, FileType)>> {
     let mut names = Vec::new();
     for_each_entry(folder, |name, _, file_type| names.push((name.to_owned(), file_type)))?;
     Ok(names)
 }
 
-impl Tree {
+impl OverlayTree {
     /// Returns the work folder. Errors: EROFS without an upper layer.
-    pub(super) fn work(&self) -> Answer<&Work> {
+    pub(super) fn work(&self) -> FsResult<&WorkFolder> {
         self.work.as_ref().ok_or(Errno::ROFS)
     }
 
@@ -242,18 +242,18 @@ impl Tree {
         folder: impl AsFd,
         name: &std::ffi::OsStr,
         home: impl AsFd,
-    ) -> Answer<()> {
+    ) -> FsResult<()> {
         match self.work()?.form {
-            Form::Device => {
+            WhiteoutForm::Device => {
                 rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0)
             }
-            Form::Attribute => self.make_attribute_whiteout(&folder, name, home),
-            Form::Name => mark(folder, &whiteout::name_of(name)),
+            WhiteoutForm::Attribute => self.make_attribute_whiteout(&folder, name, home),
+            WhiteoutForm::Name => mark(folder, &whiteout::name_of(name)),
         }
     }
 
     /// Makes a folder of the upper layer opaque: hides the layers below.
-    pub(super) fn set_opaque(&self, folder: impl AsFd, name: &std::ffi::OsStr) -> Answer<()> {
+    pub(super) fn set_opaque(&self, folder: impl AsFd, name: &std::ffi::OsStr) -> FsResult<()> {
         match self.work()?.opacity {
             Opacity::Attribute => {
                 let path = path_below(folder, name);
@@ -273,7 +273,7 @@ impl Tree {
         folder: impl AsFd,
         name: &std::ffi::OsStr,
         home: impl AsFd,
-    ) -> Answer<()> {
+    ) -> FsResult<()> {
         let root = self.node(super::ROOT)?;
         let root = self.layer_folder(&root, super::UPPER)?;
         for folder in [root.as_fd(), home.as_fd()] {
@@ -295,10 +295,10 @@ impl Tree {
         folder: impl AsFd,
         name: &std::ffi::OsStr,
         kind: u32,
-    ) -> Answer<()> {
+    ) -> FsResult<()> {
         let work = self.work()?;
         let made = work.new_name();
-        if work.form == Form::Name {
+        if work.form == WhiteoutForm::Name {
             // A whiteout by name does not hide a file of its own layer: the file is visible until its removal.
             mark(&folder, &whiteout::name_of(name))?;
             if kind != libc::S_IFDIR {

@@ -7,17 +7,17 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::acl::is_acl;
-use super::{Answer, Tree};
+use super::{FsResult, OverlayTree};
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 use crate::layer::{escaped, read_names, read_value, unescaped};
 
 /// Returns the names of all attributes of a file by its path, which is followed.
-pub fn list_of(path: &Path) -> Answer<Vec<u8>> {
+pub fn list_of(path: &Path) -> FsResult<Vec<u8>> {
     read_names(|room| rustix::fs::listxattr(path, room))
 }
 
 /// Returns the value of an attribute of a file by its path, which is followed. Errors: ENODATA for a missing one.
-pub fn value_of(path: &Path, name: &[u8]) -> Answer<Vec<u8>> {
+pub fn value_of(path: &Path, name: &[u8]) -> FsResult<Vec<u8>> {
     read_value(|room| rustix::fs::getxattr(path, name, room))
 }
 
@@ -29,10 +29,10 @@ pub fn goes_along(name: &[u8]) -> bool {
         || is_acl(name)
 }
 
-impl Tree {
+impl OverlayTree {
     /// Returns the value of an attribute. Errors: ENODATA, also for an ACL that a layer cannot hold. The kernel asks
     /// for the ACL before it lets any user but the owner in, and would return every other error to that user.
-    pub fn xattr(&self, id: u64, name: &OsStr) -> Answer<Vec<u8>> {
+    pub fn xattr(&self, id: u64, name: &OsStr) -> FsResult<Vec<u8>> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         if node.is_plain() && name == "security.capability" {
@@ -49,7 +49,7 @@ impl Tree {
     }
 
     /// Returns the names of all attributes, a zero after each.
-    pub fn xattrs(&self, id: u64) -> Answer<Vec<u8>> {
+    pub fn xattrs(&self, id: u64) -> FsResult<Vec<u8>> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         let kept = self.with(&node, |reach| reach.attributes())?;
@@ -77,7 +77,7 @@ impl Tree {
     }
 
     /// Returns the name of an attribute on disk. Errors: ENODATA for a hidden one.
-    pub(super) fn kept_name(&self, name: &OsStr) -> Answer<Vec<u8>> {
+    pub(super) fn kept_name(&self, name: &OsStr) -> FsResult<Vec<u8>> {
         let name = name.as_bytes();
         match self.is_record(name) {
             true => Err(Errno::NODATA),

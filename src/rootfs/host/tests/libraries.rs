@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use super::super::closure::Surroundings;
-use super::super::tree::Node;
+use super::super::tree::HostNode;
 use super::*;
 
 /// Returns the libraries and the loader that `ldd` names, links followed. `None`: `ldd` reports a missing one.
@@ -34,7 +34,7 @@ fn by_us(program: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut closure = Closure::new(Surroundings::default());
     closure.add_program(program, 0)?;
     let real = program.canonicalize().unwrap();
-    let files = closure.tree.nodes().filter(|(_, node)| matches!(node, Node::File { .. }));
+    let files = closure.tree.nodes().filter(|(_, node)| matches!(node, HostNode::File { .. }));
     let files = files.map(|(path, _)| path.to_owned()).filter(|path| *path != real);
     // ldd names the one variant that fits this processor; usnea takes all of them and the ordinary library.
     Ok(files.filter(|path| !path.to_string_lossy().contains("hwcaps")).collect())

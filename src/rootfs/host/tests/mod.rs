@@ -8,9 +8,9 @@ mod store;
 use super::*;
 
 /// Makes a request by names, in a PATH that does not depend on the user who runs the tests.
-fn request(programs: &[&str]) -> Request {
+fn request(programs: &[&str]) -> HostRequest {
     let programs: Vec<String> = programs.iter().map(|name| (*name).to_owned()).collect();
-    let mut request = Request::new(&programs);
+    let mut request = HostRequest::new(&programs);
     request.surroundings.search = Some("/usr/sbin:/usr/bin:/sbin:/bin".into());
     request.surroundings.term = Some("xterm-256color".into());
     request

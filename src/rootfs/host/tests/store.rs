@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
-use super::super::tree::Node;
+use super::super::tree::HostNode;
 use super::roots::says;
 use super::*;
 
@@ -17,10 +17,12 @@ fn the_name_of_a_layer_is_the_listing_of_what_is_in_it() {
         let inside = root.path.join(path.strip_prefix("/").unwrap());
         let metadata = inside.symlink_metadata().unwrap();
         match node {
-            Node::Folder(mode) => assert_eq!(metadata.mode() & 0o7777, *mode, "{}", path.display()),
-            Node::Link(target) => assert_eq!(std::fs::read_link(&inside).unwrap(), *target),
-            Node::Text(text) => assert_eq!(std::fs::read_to_string(&inside).unwrap(), *text),
-            Node::File { mode, .. } => {
+            HostNode::Folder(mode) => {
+                assert_eq!(metadata.mode() & 0o7777, *mode, "{}", path.display())
+            }
+            HostNode::Link(target) => assert_eq!(std::fs::read_link(&inside).unwrap(), *target),
+            HostNode::Text(text) => assert_eq!(std::fs::read_to_string(&inside).unwrap(), *text),
+            HostNode::File { mode, .. } => {
                 assert_eq!(metadata.mode() & 0o7777, *mode, "{}", path.display());
                 assert_eq!(std::fs::read(&inside).unwrap(), std::fs::read(path).unwrap());
                 let host = path.metadata().unwrap();

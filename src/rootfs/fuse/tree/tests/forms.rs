@@ -47,13 +47,13 @@ fn removes_and_makes_again(ground: &Ground) {
     }
     tree.unlink(ROOT, "file".as_ref()).unwrap();
     tree.unlink(d, "in".as_ref()).unwrap();
-    tree.rename((ROOT, "moved".as_ref()), (d, "here".as_ref()), Manner::Replace).unwrap();
+    tree.rename((ROOT, "moved".as_ref()), (d, "here".as_ref()), RenameMode::Replace).unwrap();
     let again = walk(&tree, "again").unwrap();
     tree.unlink(again, "below".as_ref()).unwrap();
     tree.remove_folder(ROOT, "again".as_ref()).unwrap();
     assert_eq!(walk(&tree, "again"), None);
-    tree.make(ROOT, "again".as_ref(), What::Folder(0o755), us()).unwrap();
-    let check = |tree: &Tree| {
+    tree.make(ROOT, "again".as_ref(), NewFile::Folder(0o755), us()).unwrap();
+    let check = |tree: &OverlayTree| {
         for name in ["file", "moved", "d/in", "again/below"] {
             assert_eq!(walk(tree, name), None, "{name}");
         }
@@ -72,7 +72,7 @@ fn removes_and_makes_again(ground: &Ground) {
     tree.create(ROOT, "file".as_ref(), 0o644, libc::O_RDWR, us()).unwrap();
     assert_eq!(content(&tree, "file"), "");
     tree.unlink(ROOT, "file".as_ref()).unwrap();
-    tree.rename((ROOT, "again".as_ref()), (ROOT, "moved".as_ref()), Manner::Replace).unwrap();
+    tree.rename((ROOT, "again".as_ref()), (ROOT, "moved".as_ref()), RenameMode::Replace).unwrap();
     assert_eq!(names(&tree, "", Detail::Entries), ["d", "moved"]);
     drop(tree);
     let tree = ground.tree();
@@ -116,13 +116,13 @@ fn without_both_whiteouts_are_names_which_nobody_else_can_have() {
         for name in [".wh.mine", ".wh."] {
             let made = tree.create(ROOT, name.as_ref(), 0o644, libc::O_RDWR, us());
             assert_eq!(made.map(drop).unwrap_err(), Errno::PERM, "{name}");
-            let folder = tree.make(ROOT, name.as_ref(), What::Folder(0o755), us());
+            let folder = tree.make(ROOT, name.as_ref(), NewFile::Folder(0o755), us());
             assert_eq!(folder.unwrap_err(), Errno::PERM, "{name}");
         }
         let (d, other) = (walk(&tree, "d").unwrap(), walk(&tree, "d/other").unwrap());
         assert_eq!(tree.link(other, ROOT, ".wh.d".as_ref()).unwrap_err(), Errno::PERM);
         let from = (d, OsStr::new("other"));
-        let moved = tree.rename(from, (ROOT, ".wh.d".as_ref()), Manner::Replace);
+        let moved = tree.rename(from, (ROOT, ".wh.d".as_ref()), RenameMode::Replace);
         assert_eq!(moved.unwrap_err(), Errno::PERM);
     });
     assert!(ground.path("upper/.wh.file").exists() && !ground.path("upper/file").exists());
@@ -142,8 +142,8 @@ fn what_was_removed_since_a_folder_was_opened_is_not_shown_with_attributes() {
             let mut first = true;
             let mut seen = Vec::new();
             tree.read_folder(ROOT, 0, Detail::Names, &mut |_| match std::mem::take(&mut first) {
-                true => Room::Left,
-                false => Room::None,
+                true => ReplyRoom::Left,
+                false => ReplyRoom::None,
             })
             .unwrap();
             for name in ["a", "c"] {
@@ -154,7 +154,7 @@ fn what_was_removed_since_a_folder_was_opened_is_not_shown_with_attributes() {
                 if item.entry.is_some() {
                     seen.push(item.name.to_string_lossy().into_owned());
                 }
-                Room::Left
+                ReplyRoom::Left
             })
             .unwrap();
             assert_eq!(seen, ["b"], "{devices} {attributes}");
@@ -169,7 +169,7 @@ fn a_copy_is_on_disk_before_it_is_the_file_unless_the_upper_layer_is_thrown_away
         let ground = Ground::new(1);
         ground.write("lower0/file", "old");
         failing(&[(libc::SYS_fsync, libc::EIO), (libc::SYS_ioctl, libc::EOPNOTSUPP)], || {
-            let tree = ground.tree_reading(Reading { thrown_away, ..Reading::default() });
+            let tree = ground.tree_reading(OverlayRules { thrown_away, ..OverlayRules::default() });
             let id = walk(&tree, "file").unwrap();
             assert_eq!(tree.open(id, libc::O_RDWR, us()).map(drop), wanted);
             assert_eq!(content(&tree, "file"), "old");
@@ -201,15 +201,15 @@ fn a_copy_that_a_quota_stops_leaves_the_old_file_and_nothing_else() {
         let (d, id) = (walk(&tree, "d").unwrap(), walk(&tree, "d/file").unwrap());
         let quota = Errno::DQUOT;
         assert_eq!(tree.open(id, libc::O_RDWR, us()).map(drop), Err(quota));
-        let change = Change { mode: Some(0o600), ..Change::default() };
+        let change = AttributeChange { mode: Some(0o600), ..AttributeChange::default() };
         assert_eq!(tree.change(id, change, None, us()).map(drop), Err(quota));
-        let moved = tree.rename((d, "file".as_ref()), (ROOT, "to".as_ref()), Manner::Replace);
+        let moved = tree.rename((d, "file".as_ref()), (ROOT, "to".as_ref()), RenameMode::Replace);
         assert_eq!(moved, Err(quota));
         assert_eq!(tree.link(id, ROOT, "to".as_ref()).map(drop), Err(quota));
         assert_eq!(content(&tree, "d/file"), "old");
         assert_eq!(names(&tree, "", Detail::Entries), ["d"]);
         let (_, file) = tree.create(d, "new".as_ref(), 0o644, libc::O_RDWR, us()).unwrap();
-        assert_eq!(tree.write(&file, 0, b"x", Privileges::Kept), Err(quota));
+        assert_eq!(tree.write(&file, 0, b"x", WritePrivileges::Kept), Err(quota));
     });
     assert!(!ground.path("upper/d/file").exists());
     assert_eq!(fs::read_dir(ground.path("work/work")).unwrap().count(), 0);
