@@ -13,32 +13,32 @@ pub fn warnings(options: &Options) -> Vec<String> {
     let variable = |name: &str| std::env::var(name).ok();
     let is_for_us = variable("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());
     let notify = variable(NOTIFY).filter(|socket| is_socket(socket));
-    said(options, notify.as_deref(), variable(LISTEN).filter(|_| is_for_us).as_deref())
+    warnings_for(options, notify.as_deref(), variable(LISTEN).filter(|_| is_for_us).as_deref())
 }
 
 fn is_socket(socket: &str) -> bool {
     socket.starts_with('@') || Path::new(socket).exists()
 }
 
-fn said(options: &Options, notify: Option<&str>, listen: Option<&str>) -> Vec<String> {
-    let is_given = |name: &str| options.env.iter().any(|change| names(change, name));
-    let mut said = Vec::new();
+fn warnings_for(options: &Options, notify: Option<&str>, listen: Option<&str>) -> Vec<String> {
+    let is_given = |name: &str| options.env.iter().any(|change| sets(change, name));
+    let mut warnings = Vec::new();
     if notify.is_some() && !is_given(NOTIFY) {
-        said.push(format!(
+        warnings.push(format!(
             "{NOTIFY} is not handed on, so a unit with Type=notify does not become ready; with NotifyAccess=all: \
              -e {NOTIFY}=/run/notify -v ${NOTIFY}:/run/notify"
         ));
     }
     if let Some(count) = listen.filter(|_| !is_given(LISTEN)) {
-        said.push(format!(
+        warnings.push(format!(
             "the {count} sockets of {LISTEN} are not handed on; these flags do: \
              --preserve-fds {count} -e {LISTEN}={count} -e LISTEN_PID=1"
         ));
     }
-    said
+    warnings
 }
 
-fn names(change: &EnvChange, name: &str) -> bool {
+fn sets(change: &EnvChange, name: &str) -> bool {
     match change {
         EnvChange::Set(set, _) | EnvChange::FromHost(set) => set == name,
         EnvChange::AllFromHost(start) => name.starts_with(start.as_str()),
@@ -55,13 +55,13 @@ mod tests {
             let env = env.iter().map(|text| text.parse().unwrap()).collect();
             Options { env, ..Options::default() }
         };
-        let count = |env: &[&str]| said(&with(env), Some("/run/x"), Some("2")).len();
+        let count = |env: &[&str]| warnings_for(&with(env), Some("/run/x"), Some("2")).len();
         assert_eq!(count(&[]), 2);
         assert_eq!(count(&["NOTIFY_SOCKET=/run/notify"]), 1);
         assert_eq!(count(&["NOTIFY_SOCKET", "LISTEN_FDS=2"]), 0);
         assert_eq!(count(&["LISTEN*", "OTHER=1"]), 1);
-        assert!(said(&with(&[]), None, None).is_empty());
-        let both = said(&with(&[]), Some("/run/x"), Some("2"));
+        assert!(warnings_for(&with(&[]), None, None).is_empty());
+        let both = warnings_for(&with(&[]), Some("/run/x"), Some("2"));
         assert!(both[0].contains("-v $NOTIFY_SOCKET:/run/notify"), "{both:?}");
         assert!(both[1].contains("--preserve-fds 2 -e LISTEN_FDS=2 -e LISTEN_PID=1"), "{both:?}");
     }

@@ -1,7 +1,7 @@
 //! `usnea check`: the store's and the containers' faults.
 
-use super::run::print;
-use super::table::escape;
+use super::output::print;
+use super::output::table::escape;
 use crate::container;
 use crate::container::Usnea;
 use crate::container::images::{self, CheckDepth, Repair};
@@ -26,12 +26,12 @@ pub struct Arguments {
     quick: bool,
 
     /// Output format.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Printed::Text)]
-    format: Printed,
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = CheckFormat::Text)]
+    format: CheckFormat,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Printed {
+enum CheckFormat {
     /// A line for each.
     Text,
     /// An array of objects: what, fault, images, outcome (found, mended, left), how.
@@ -45,11 +45,11 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let mut faults = images::check(usnea, repair, depth)?;
     faults.extend(container::check(usnea, repair)?);
     match arguments.format {
-        Printed::Json => {
+        CheckFormat::Json => {
             let text = serde_json::to_string_pretty(&faults).map_err(Error::new)?;
             print(&(text + "\n"))?;
         }
-        Printed::Text => {
+        CheckFormat::Text => {
             let lines: String = faults.iter().map(|fault| line(fault) + "\n").collect();
             print(&lines)?;
             if !arguments.repair && !faults.is_empty() {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Arg, Command, ValueEnum, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 
-use super::run::print;
+use super::output::print;
 use crate::config;
 use crate::container;
 use crate::container::stores::Stores;
@@ -72,7 +72,7 @@ pub fn as_completer() -> Option<ExitCode> {
 fn answer(words: Vec<OsString>, at: usize) -> String {
     let root = root_of(&words);
     let is_flag = words.get(at).is_some_and(|word| word.to_string_lossy().starts_with('-'));
-    let mut command = with_names(super::command(), &Store { root }, Running::NoMatter);
+    let mut command = with_names(super::command(), &NameStore { root }, StateFilter::Any);
     let candidates = complete(&mut command, words, at, None).unwrap_or_default();
     let mut text = String::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_hide_set()) {
@@ -113,40 +113,41 @@ fn root_of(words: &[OsString]) -> Option<PathBuf> {
     None
 }
 
-/// Containers that fit a command.
+/// State of the containers that a command takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Running {
-    NoMatter,
-    Yes,
-    No,
+enum StateFilter {
+    Any,
+    Running,
+    Stopped,
 }
 
+/// Place of the names, as the typed command line has it.
 #[derive(Clone)]
-struct Store {
+struct NameStore {
     root: Option<PathBuf>,
 }
 
 /// Returns the grammar, with candidates for arguments that are names.
-fn with_names(command: Command, store: &Store, running: Running) -> Command {
-    let command = command.mut_args(|arg| with_candidates(arg, store, running));
+fn with_names(command: Command, store: &NameStore, state: StateFilter) -> Command {
+    let command = command.mut_args(|arg| with_candidates(arg, store, state));
     let names: Vec<String> =
         command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
     names.into_iter().fold(command, |command, name| {
-        let running = match name.as_str() {
-            "attach" | "exec" | "kill" | "pause" | "stop" | "top" => Running::Yes,
-            "start" => Running::No,
-            _ => Running::NoMatter,
+        let state = match name.as_str() {
+            "attach" | "exec" | "kill" | "pause" | "stop" | "top" => StateFilter::Running,
+            "start" => StateFilter::Stopped,
+            _ => StateFilter::Any,
         };
-        command.mut_subcommand(name, |below| with_names(below, store, running))
+        command.mut_subcommand(name, |below| with_names(below, store, state))
     })
 }
 
-fn with_candidates(arg: Arg, store: &Store, running: Running) -> Arg {
+fn with_candidates(arg: Arg, store: &NameStore, state: StateFilter) -> Arg {
     let name = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_string());
     let store = store.clone();
     match name.as_deref() {
         Some("CONTAINER") => {
-            arg.add(ArgValueCompleter::new(move |typed: &OsStr| containers(&store, typed, running)))
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| containers(&store, typed, state)))
         }
         Some("IMAGE") => {
             arg.add(ArgValueCompleter::new(move |typed: &OsStr| images(&store, typed)))
@@ -156,7 +157,7 @@ fn with_candidates(arg: Arg, store: &Store, running: Running) -> Arg {
         }
         Some("NAME") if arg.get_id() == "names" => {
             arg.add(ArgValueCompleter::new(move |typed: &OsStr| {
-                let containers = containers(&store, typed, Running::NoMatter);
+                let containers = containers(&store, typed, StateFilter::Any);
                 containers.into_iter().chain(images(&store, typed)).collect()
             }))
         }
@@ -166,7 +167,7 @@ fn with_candidates(arg: Arg, store: &Store, running: Running) -> Arg {
     }
 }
 
-fn place(store: &Store) -> Option<PathBuf> {
+fn store_path(store: &NameStore) -> Option<PathBuf> {
     config::store_path(store.root.as_deref()).ok()
 }
 
@@ -182,23 +183,23 @@ fn is_id(typed: &OsStr) -> bool {
     !typed.is_empty() && typed.to_string_lossy().bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn containers(store: &Store, typed: &OsStr, running: Running) -> Vec<CompletionCandidate> {
-    let Some(place) = place(store) else { return Vec::new() };
-    let wanted = |container: &container::Container| match running {
-        Running::NoMatter => true,
-        Running::Yes => container.status().is_ok_and(|status| status.is_running()),
-        Running::No => container.status().is_ok_and(|status| !status.is_running()),
+fn containers(store: &NameStore, typed: &OsStr, state: StateFilter) -> Vec<CompletionCandidate> {
+    let Some(path) = store_path(store) else { return Vec::new() };
+    let is_offered = |container: &container::Container| match state {
+        StateFilter::Any => true,
+        StateFilter::Running => container.status().is_ok_and(|status| status.is_running()),
+        StateFilter::Stopped => container.status().is_ok_and(|status| !status.is_running()),
     };
-    let all = container::all(&place).unwrap_or_default();
-    let names = all.iter().filter(|container| wanted(container)).flat_map(|container| {
+    let all = container::all(&path).unwrap_or_default();
+    let names = all.iter().filter(|container| is_offered(container)).flat_map(|container| {
         let id = is_id(typed).then(|| container.short_id().to_owned());
         [Some(container.record.name.clone()), id].into_iter().flatten()
     });
     beginning(names, typed)
 }
 
-fn images(store: &Store, typed: &OsStr) -> Vec<CompletionCandidate> {
-    let stores = place(store).and_then(|place| Stores::look(&place).ok());
+fn images(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let stores = store_path(store).and_then(|path| Stores::look(&path).ok());
     let mut names = Vec::new();
     for store in stores.iter().flat_map(Stores::all) {
         for image in store.images().iter().flat_map(|images| images.all()) {
@@ -216,8 +217,8 @@ fn images(store: &Store, typed: &OsStr) -> Vec<CompletionCandidate> {
     beginning(names.into_iter(), typed)
 }
 
-fn volumes(store: &Store, typed: &OsStr) -> Vec<CompletionCandidate> {
-    let folder = place(store).map(|place| place.join("volumes"));
+fn volumes(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let folder = store_path(store).map(|path| path.join("volumes"));
     let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
     let entries = entries.into_iter().flatten().flatten();
     let names = entries.filter(|entry| entry.path().is_dir());

@@ -16,13 +16,13 @@ use crate::host::finding::{self, Finding, Status, Verdict};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Output format: a page to read, or an array of objects with name, status, found, costs and fix
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Table)]
+    pub format: DoctorFormat,
 }
 
 /// `--format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum DoctorFormat {
     /// A page to read
     Table,
     /// An array of objects
@@ -37,10 +37,10 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let findings = checks::all(store);
     let verdict = finding::verdict(&findings);
     let text = match arguments.format {
-        Format::Json => {
+        DoctorFormat::Json => {
             serde_json::to_string_pretty(&findings).expect("strings alone always serialise") + "\n"
         }
-        Format::Table => page(&findings, &verdict),
+        DoctorFormat::Table => page(&findings, &verdict),
     };
     // anstream removes the colours without a terminal, or with NO_COLOR set.
     anstream::stdout().write_all(text.as_bytes()).context(|| "cannot write to standard output")?;

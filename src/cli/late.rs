@@ -16,13 +16,13 @@ impl<T: Args> Args for Late<T> {
         command.defer(|command| {
             // clap takes the summary of any group of arguments that is flattened into `T` for that of the command.
             let about = command.get_about().cloned();
-            let command = grammar::settle(T::augment_args(command));
+            let command = grammar::allow_hyphens(T::augment_args(command));
             about.into_iter().fold(command, Command::about)
         })
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        command.defer(|command| grammar::settle(T::augment_args_for_update(command)))
+        command.defer(|command| grammar::allow_hyphens(T::augment_args_for_update(command)))
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 
-use super::prompt::{self, Answer};
-use super::run::print;
+use super::output::print;
+use super::output::prompt::{self, Echo};
 use crate::container::login::{self, Account, Means, Typing};
 use crate::error::{Error, Result};
 use crate::image::credentials::CredentialStore;
@@ -83,7 +83,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     };
     let has_place =
         arguments.authfile.is_some() || std::env::var_os("REGISTRY_AUTH_FILE").is_some();
-    let asked = RegistryOptions {
+    let options = RegistryOptions {
         tls_verify: arguments.tls_verify,
         cert_dir: arguments.cert_dir,
         credentials: None,
@@ -91,13 +91,13 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     };
     let store = match (arguments.username, password) {
         (Some(username), Some(password)) => {
-            login::login(&account, &asked, Means::Given(Typing { username, password }))
+            login::login(&account, &options, Means::Given(Typing { username, password }))
         }
         (username, password) => {
             let or_kept = username.is_none() && password.is_none();
             let ask =
                 &mut |proposed: Option<&str>| ask(username.clone(), password.clone(), proposed);
-            login::login(&account, &asked, Means::Asking { ask, or_kept })
+            login::login(&account, &options, Means::Asking { ask, or_kept })
         }
     }?;
     if let CredentialStore::File(path) = &store
@@ -127,17 +127,17 @@ fn ask(
     }
     let username = match (username, proposed) {
         (Some(username), _) => username,
-        (None, None) => prompt::ask("Username", Answer::Shown)?,
+        (None, None) => prompt::ask("Username", Echo::On)?,
         (None, Some(proposed)) => {
             // The proposed name comes from a file: its control characters must not reach the terminal.
             let question = format!("Username ({})", proposed.escape_debug());
-            let answer = prompt::ask(&question, Answer::Shown)?;
+            let answer = prompt::ask(&question, Echo::On)?;
             if answer.is_empty() { proposed.to_owned() } else { answer }
         }
     };
     let password = match password {
         Some(password) => password,
-        None => prompt::ask("Password", Answer::Hidden)?,
+        None => prompt::ask("Password", Echo::Off)?,
     };
     Ok(Typing { username, password })
 }

@@ -7,6 +7,7 @@ mod complete;
 mod container;
 mod doctor;
 mod events;
+mod flags;
 pub mod format;
 mod grammar;
 mod help;
@@ -16,11 +17,10 @@ mod login;
 mod logout;
 mod manifest;
 mod mount;
-mod progress;
-mod prompt;
+mod output;
 mod run;
+mod spec;
 mod system;
-pub mod table;
 mod unshare;
 mod version;
 mod volume;
@@ -40,6 +40,7 @@ use crate::sys::signal;
 use container::{ContainerVerb, NameScope};
 use image::ImageVerb;
 use late::Late;
+use output::table;
 
 /// Run containers without root: no daemon, no setuid program, and nothing stays behind.
 #[derive(Parser)]
@@ -99,7 +100,7 @@ enum TopLevelCommand {
     /// Show events of containers, images and volumes.
     Events(Late<events::Arguments>),
     /// Print the OCI runtime config.json of a container that run would start.
-    Spec(Late<Box<run::SpecArguments>>),
+    Spec(Late<Box<spec::Arguments>>),
     /// Manage images.
     Image(Late<image::Arguments>),
     /// List images.
@@ -134,7 +135,7 @@ enum TopLevelCommand {
 
 /// Returns the whole grammar, for man pages and completions.
 pub fn command() -> clap::Command {
-    grammar::part_words(with_help())
+    grammar::split_words(with_help())
 }
 
 fn with_help() -> clap::Command {
@@ -145,7 +146,7 @@ fn with_help() -> clap::Command {
 
 /// Parses a command line as the program does, and runs nothing.
 pub fn parse(words: Vec<OsString>) -> std::result::Result<(), clap::Error> {
-    Arguments::try_parse_from(grammar::plain(words, Arguments::command)).map(drop)
+    Arguments::try_parse_from(grammar::normalize(words, Arguments::command)).map(drop)
 }
 
 /// Runs the program; returns its exit status.
@@ -156,10 +157,10 @@ pub fn main() -> ExitCode {
     if let Some(ended) = complete::as_completer() {
         return ended;
     }
-    let words = grammar::plain(std::env::args_os().collect(), Arguments::command);
+    let words = grammar::normalize(std::env::args_os().collect(), Arguments::command);
     let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return refused(&error, &words),
+        Err(error) => return report_parse_error(&error, &words),
     };
     start_log(arguments.log_level);
     signal::set_default(&[libc::SIGCHLD]);
@@ -194,7 +195,7 @@ fn run_command(command: TopLevelCommand, usnea: &Usnea) -> Result<u8> {
         TopLevelCommand::Container(Late(container)) => container::run(container, usnea),
         TopLevelCommand::Healthcheck(Late(check)) => container::healthcheck::run(&check, usnea),
         TopLevelCommand::Events(Late(events)) => events::run(&events, usnea),
-        TopLevelCommand::Spec(Late(spec)) => run::spec(*spec, usnea),
+        TopLevelCommand::Spec(Late(spec)) => spec::run(*spec, usnea),
         TopLevelCommand::Image(Late(image)) => image::run(image, usnea),
         TopLevelCommand::Images(Late(list)) => image::list::run(list, usnea),
         TopLevelCommand::Manifest(Late(manifest)) => manifest::run(manifest, usnea),
@@ -218,7 +219,7 @@ fn run_command(command: TopLevelCommand, usnea: &Usnea) -> Result<u8> {
 
 /// Reports a clap error: help and version on standard output, with status 0; else a single line, with docker's status
 /// for our own errors.
-fn refused(error: &clap::Error, words: &[OsString]) -> ExitCode {
+fn report_parse_error(error: &clap::Error, words: &[OsString]) -> ExitCode {
     let missing = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if error.kind() == ErrorKind::DisplayVersion {
         let _ = error.print();
@@ -236,22 +237,22 @@ fn refused(error: &clap::Error, words: &[OsString]) -> ExitCode {
     }
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default();
-    let said = first.strip_prefix("error: ").unwrap_or(first);
+    let message = first.strip_prefix("error: ").unwrap_or(first);
     // "the following required arguments were not provided:" is followed by their names.
-    let more: Vec<&str> = match said.ends_with(':') {
+    let more: Vec<&str> = match message.ends_with(':') {
         true => text.lines().skip(1).take_while(|line| !line.is_empty()).map(str::trim).collect(),
         false => Vec::new(),
     };
     // A tip about a similar verb helps. A tip about a similar flag misleads: --gpus is not --cpus.
     let tips = || text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
     let tip = tips().find(|tip| tip.contains("similar subcommand"));
-    let whole = [said, &more.join(" ")].join(" ");
+    let whole = [message, &more.join(" ")].join(" ");
     let error = Error::new(whole.trim());
-    report(&error.hint(tip.map_or_else(|| way_to_help(words), str::to_owned)))
+    report(&error.hint(tip.map_or_else(|| help_hint(words), str::to_owned)))
 }
 
 /// Returns the hint at the verb's help, if the line begins with a verb.
-fn way_to_help(words: &[OsString]) -> String {
+fn help_hint(words: &[OsString]) -> String {
     let grammar = Arguments::command();
     let verb = words.get(1).and_then(|word| word.to_str());
     let verb = verb.filter(|word| grammar.find_subcommand(word).is_some());
@@ -266,8 +267,8 @@ fn report(error: &Error) -> ExitCode {
     // Standard error may be closed; the status still reports the failure.
     let _ = writeln!(stderr, "usnea: {}", table::escape_lines(&error.to_string()));
     // Without a more specific hint, the hint for the error number in this process.
-    let refused = || error.errno().and_then(crate::host::userns::refused_hint);
-    if let Some(hint) = error.way_out().map(str::to_owned).or_else(refused) {
+    let kernel_hint = || error.errno().and_then(crate::host::userns::refused_hint);
+    if let Some(hint) = error.way_out().map(str::to_owned).or_else(kernel_hint) {
         let _ = writeln!(stderr, "hint: {}", table::escape_lines(&hint));
     }
     ExitCode::from(error.status())

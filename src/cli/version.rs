@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::format::{Format, Headings, Layout, render};
-use crate::cli::run::print;
+use crate::cli::output::print;
 use crate::container::{self, Version};
 use crate::error::{Error, Result};
 
@@ -24,14 +24,14 @@ const LAYOUT: Layout = Layout { table: "{{.Client.Version}}\t{{.Client.OsArch}}"
 /// docker's document: podman's is its first half.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Document {
-    client: Client,
-    server: Server,
+struct VersionDocument {
+    client: ClientVersion,
+    server: ServerVersion,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Client {
+struct ClientVersion {
     #[serde(flatten)]
     version: Version,
     #[serde(rename = "DefaultAPIVersion")]
@@ -42,34 +42,34 @@ struct Client {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Server {
+struct ServerVersion {
     #[serde(flatten)]
     version: Version,
     /// Programs of the server.
-    components: [Component; 1],
+    components: [ServerComponent; 1],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Component {
+struct ServerComponent {
     name: &'static str,
     version: String,
     details: Version,
 }
 
-impl Document {
+impl VersionDocument {
     fn new(version: Version) -> Self {
-        let component = Component {
+        let component = ServerComponent {
             name: version.platform.name,
             version: version.version.clone(),
             details: version.clone(),
         };
-        let client = Client {
+        let client = ClientVersion {
             default_api_version: version.api_version.clone(),
             version: version.clone(),
             context: "default",
         };
-        Self { client, server: Server { version, components: [component] } }
+        Self { client, server: ServerVersion { version, components: [component] } }
     }
 }
 
@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
             version.version, version.os_arch
         )),
         Some(format) => {
-            let document = Document::new(version);
+            let document = VersionDocument::new(version);
             match format {
                 // A single object, not a list.
                 Format::Json => {

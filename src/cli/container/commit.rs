@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::cli::run::print;
+use crate::cli::output::print;
 use crate::container::stores::given_name;
 use crate::container::{self, Commit, DuringCommit, Squash, Usnea};
 use crate::error::{Context, Result};
@@ -36,7 +36,7 @@ pub struct Arguments {
 
     /// Format of the image: oci is the only one.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "oci")]
-    format: Format,
+    format: CommitFormat,
 
     /// Write the image's ID to this file.
     #[arg(long, value_name = "FILE")]
@@ -61,7 +61,7 @@ pub struct Arguments {
 
 /// Format of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum CommitFormat {
     Oci,
 }
 

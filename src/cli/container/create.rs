@@ -1,8 +1,9 @@
 //! `usnea create`: makes a container without a start.
 
-use super::flags::Flags;
 use super::selection::say;
-use crate::cli::run::{Common, Pulling};
+use crate::cli::flags::launch::LaunchFlags;
+use crate::cli::flags::lifecycle::LifecycleFlags;
+use crate::cli::flags::pull::PullFlags;
 use crate::container::{self, Lifecycle, Usnea};
 use crate::error::Result;
 use crate::monitor::record::{Input, Stream};
@@ -17,27 +18,27 @@ pub struct Arguments {
     attach: Vec<Stream>,
 
     #[command(flatten)]
-    common: Common,
+    launch: LaunchFlags,
 
     #[command(flatten)]
-    flags: Flags,
+    lifecycle: LifecycleFlags,
 
     #[command(flatten)]
-    pulling: Pulling,
+    pull: PullFlags,
 }
 
 /// Makes the container, and prints its ID.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let Arguments { attach, common, flags, pulling } = arguments;
-    let input = if common.options().interactive { Input::Once } else { Input::Closed };
-    let lifecycle = Lifecycle { attach, ..flags.lifecycle(&common.image(), input)? };
-    let shown = pulling.shown();
-    let wanted = pulling.wanted(&common.image(), &shown)?;
+    let Arguments { attach, launch, lifecycle, pull } = arguments;
+    let input = if launch.options.interactive { Input::Once } else { Input::Closed };
+    let lifecycle = Lifecycle { attach, ..lifecycle.lifecycle(&launch.image(), input)? };
+    let progress = pull.progress();
+    let pull = pull.settings(&launch.image(), &progress)?;
     let created = container::create(
         usnea,
-        &common.request(usnea)?,
+        &launch.request(usnea)?,
         &lifecycle,
-        &wanted,
+        &pull,
         container::AfterCreate::Leave,
     )?;
     say(&created.container.record.id);

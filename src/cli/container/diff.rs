@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use serde_json::json;
 
 use crate::cli::format::{Format, Headings, Layout, render};
-use crate::cli::run::{print, print_bytes};
-use crate::cli::table::escape;
+use crate::cli::output::table::escape;
+use crate::cli::output::{print, print_bytes};
 use crate::container;
 use crate::container::Usnea;
 use crate::error::{Error, Result};

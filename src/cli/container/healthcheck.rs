@@ -11,13 +11,13 @@ use crate::monitor::health::Health;
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: HealthcheckCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum HealthcheckCommand {
     /// Check a container now.
-    Run(RunArguments),
+    Run(CheckArguments),
 }
 
 /// Check a container now
@@ -25,7 +25,7 @@ enum Command {
 /// Does what the monitor does at its time, and notes it. The exit status is 0 if the check passed; else "unhealthy" is
 /// printed and it is 1, however many failures the container is allowed.
 #[derive(clap::Args)]
-struct RunArguments {
+struct CheckArguments {
     /// The container.
     #[arg(value_name = "CONTAINER")]
     container: String,
@@ -33,7 +33,7 @@ struct RunArguments {
 
 /// Runs the check; returns 1 if it fails.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let Command::Run(run) = &arguments.command;
+    let HealthcheckCommand::Run(run) = &arguments.command;
     let container = container::find(usnea.store()?, &run.container)?;
     match container::check_health(&container)? {
         Passed::No => {

@@ -9,7 +9,6 @@ pub mod create;
 pub mod diff;
 pub mod exec;
 pub mod export;
-pub mod flags;
 pub mod healthcheck;
 pub mod inspect;
 pub mod logs;
@@ -55,7 +54,7 @@ enum ContainerCommand {
 #[derive(Subcommand)]
 pub enum ContainerVerb {
     /// Run a command in a new container.
-    Run(Late<Box<run::RunArguments>>),
+    Run(Late<Box<run::Arguments>>),
     /// Create a container without starting it.
     Create(Late<Box<create::Arguments>>),
     /// Start containers.

@@ -1,7 +1,7 @@
 //! `usnea port`: ports of the host that lead into containers.
 
 use super::selection::{self, Missing, Selection};
-use crate::cli::run::print;
+use crate::cli::output::print;
 use crate::container::Container;
 use crate::container::Usnea;
 use crate::error::{Error, Result};

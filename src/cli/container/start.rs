@@ -1,7 +1,7 @@
 //! `usnea start`: starts containers.
 
 use super::selection::{Failures, Missing, Selection, open, say};
-use crate::cli::run::discard_output;
+use crate::cli::output::discard_output;
 use crate::container::{self, Attachment, SignalProxy, Usnea};
 use crate::engine;
 use crate::error::{Context, Error, Result};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::flags::SignalFlag;
 use super::selection::{Missing, Said, Selected, Selection, each, each_together, open};
+use crate::cli::flags::lifecycle::SignalFlag;
 use crate::container::{self, Container, Stopping, Usnea};
 use crate::error::{Context, Result};
 use crate::sys::fd;

@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use self::template::Template;
-use super::table;
+use super::output::table;
 use crate::error::{Error, Result};
 
 /// Field of a row with its labels as a map, for `.Label "NAME"`, where `.Labels` is docker's text. No template can use

@@ -24,7 +24,7 @@ const EMPTY_HAS_MEANING: [&str; 2] = ["entrypoint", "root"];
 const WORDS: &str = "words";
 
 /// Lets every option of `command` take a word that begins with a hyphen.
-pub fn settle(command: Command) -> Command {
+pub fn allow_hyphens(command: Command) -> Command {
     command.mut_args(|arg| match is_option(&arg) && arg.get_num_args().is_none() {
         true => arg.allow_hyphen_values(true),
         false => arg,
@@ -33,11 +33,11 @@ pub fn settle(command: Command) -> Command {
 
 /// Splits the list of words of `run`, `exec` and their like for the help: the first word is a name, the others belong
 /// to a command.
-pub fn part_words(command: Command) -> Command {
+pub fn split_words(command: Command) -> Command {
     let names: Vec<String> =
         command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
     let command =
-        names.into_iter().fold(command, |command, name| command.mut_subcommand(name, part_words));
+        names.into_iter().fold(command, |command, name| command.mut_subcommand(name, split_words));
     let Some(list) = command.get_positionals().find(|arg| arg.get_id() == WORDS) else {
         return command;
     };
@@ -53,9 +53,9 @@ pub fn part_words(command: Command) -> Command {
 
 /// Rewrites the parts of a command line that clap would read otherwise than docker. A line without such parts, the
 /// usual one, returns at once: `grammar` is then not called.
-pub fn plain(words: Vec<OsString>, grammar: impl FnOnce() -> Command) -> Vec<OsString> {
+pub fn normalize(words: Vec<OsString>, grammar: impl FnOnce() -> Command) -> Vec<OsString> {
     match words.iter().skip(1).any(|word| is_special(word)) {
-        true => Line::new(words).read(&mut grammar()),
+        true => CommandLine::new(words).read(&mut grammar()),
         false => words,
     }
 }
@@ -94,12 +94,12 @@ fn may_be_empty(arg: &Arg) -> bool {
 
 /// Name of a flag or option in a word: `--long` or `-s`.
 #[derive(Clone, Copy)]
-enum Name<'a> {
+enum FlagName<'a> {
     Long(&'a [u8]),
     Short(char),
 }
 
-impl Name<'_> {
+impl FlagName<'_> {
     fn is_of(self, arg: &Arg) -> bool {
         match self {
             Self::Long(name) => {
@@ -124,14 +124,14 @@ impl Name<'_> {
 }
 
 /// Command line during its reading: the words before `at` are done.
-struct Line {
+struct CommandLine {
     words: Vec<OsString>,
     at: usize,
     /// Words of the new line, each with its flag or option.
     done: Vec<(Option<Id>, OsString)>,
 }
 
-impl Line {
+impl CommandLine {
     fn new(words: Vec<OsString>) -> Self {
         Self { words, at: 0, done: Vec::new() }
     }
@@ -150,7 +150,7 @@ impl Line {
         let mut command = root;
         while let Some(word) = self.next() {
             let bytes = word.as_bytes();
-            let find = |name: Name| {
+            let find = |name: FlagName| {
                 let all = command.get_arguments().chain(&globals);
                 all.into_iter().find(|arg| name.is_of(arg)).cloned()
             };
@@ -184,20 +184,20 @@ impl Line {
     }
 
     /// Takes `--long` or `--long=VALUE`. False: an unknown flag.
-    fn long(&mut self, text: &[u8], find: &impl Fn(Name) -> Option<Arg>) -> bool {
+    fn long(&mut self, text: &[u8], find: &impl Fn(FlagName) -> Option<Arg>) -> bool {
         let mut parts = text.splitn(2, |byte| *byte == b'=');
-        let name = Name::Long(parts.next().unwrap_or_default());
+        let name = FlagName::Long(parts.next().unwrap_or_default());
         let Some(arg) = find(name) else { return false };
         self.take(&arg, name, parts.next());
         true
     }
 
     /// Takes `-a`, `-abc`, `-oVALUE`, `-o=VALUE`, `-ab=BOOL`. False: a letter is no flag.
-    fn shorts(&mut self, text: &[u8], find: &impl Fn(Name) -> Option<Arg>) -> bool {
+    fn shorts(&mut self, text: &[u8], find: &impl Fn(FlagName) -> Option<Arg>) -> bool {
         let letters = text.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
         let mut found = Vec::new();
         for (at, letter) in text[..letters].iter().enumerate() {
-            let name = Name::Short(char::from(*letter));
+            let name = FlagName::Short(char::from(*letter));
             let Some(arg) = find(name) else { return false };
             let rest = &text[at + 1..];
             let value = match rest.strip_prefix(b"=") {
@@ -217,22 +217,22 @@ impl Line {
         letters > 0
     }
 
-    fn take(&mut self, arg: &Arg, name: Name, value: Option<&[u8]>) {
+    fn take(&mut self, arg: &Arg, name: FlagName, value: Option<&[u8]>) {
         let Some(value) = value else { return self.take_alone(arg, name) };
-        let said = |value: &[u8]| name.with(&[b"=", value].concat());
+        let with_value = |value: &[u8]| name.with(&[b"=", value].concat());
         match switch(value) {
             Some(is_on) if is_switch(arg) => {
-                self.put(arg, said(if is_on { b"true" } else { b"false" }));
+                self.put(arg, with_value(if is_on { b"true" } else { b"false" }));
             }
             Some(true) if !is_option(arg) => self.put(arg, name.with(b"")),
             Some(false) if !is_option(arg) => self.forget(arg),
             _ if value.is_empty() && is_option(arg) && may_be_empty(arg) => self.forget(arg),
-            _ => self.put(arg, said(value)),
+            _ => self.put(arg, with_value(value)),
         }
     }
 
     /// Takes a flag, or an option whose value is the next word.
-    fn take_alone(&mut self, arg: &Arg, name: Name) {
+    fn take_alone(&mut self, arg: &Arg, name: FlagName) {
         let value = match is_option(arg) && needs_value(arg) {
             true => self.next(),
             false => None,

@@ -10,16 +10,16 @@ fn words(words: &[&str]) -> Vec<OsString> {
 }
 
 fn shortened(line: &[&str]) -> Vec<String> {
-    let plain = plain(words(line), Arguments::command);
-    plain.iter().map(|word| word.to_str().unwrap().to_owned()).collect()
+    let normalized = normalize(words(line), Arguments::command);
+    normalized.iter().map(|word| word.to_str().unwrap().to_owned()).collect()
 }
 
 /// Returns the arguments with their values, of the verb and of the levels above it.
 type Values = Vec<(String, Vec<OsString>)>;
 
 fn parse(line: &[&str]) -> Result<Values, clap::Error> {
-    let plain = plain(words(line), Arguments::command);
-    let mut matches = Arguments::command().try_get_matches_from(plain)?;
+    let normalized = normalize(words(line), Arguments::command);
+    let mut matches = Arguments::command().try_get_matches_from(normalized)?;
     let mut values = Values::new();
     loop {
         // Groups of arguments are named after their types.
@@ -263,7 +263,7 @@ fn options_end_at_the_first_word_where_a_command_follows() {
 #[test]
 fn what_clap_reads_as_docker_is_left_alone() {
     let line = ["usnea", "run", "-it", "-e", "A=", "--label=x=1", "img", "--rm", "-x"];
-    assert_eq!(plain(words(&line), || unreachable!()), words(&line));
+    assert_eq!(normalize(words(&line), || unreachable!()), words(&line));
 }
 
 #[test]

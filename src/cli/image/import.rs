@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use crate::cli::run::print;
+use crate::cli::output::print;
 use crate::container::Usnea;
 use crate::container::images::{Import, import};
 use crate::container::stores::given_name;

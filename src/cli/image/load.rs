@@ -4,14 +4,14 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::rows;
-use crate::cli::progress::{Loudness, Shown, Words};
-use crate::cli::run::print;
+use crate::cli::output::print;
+use crate::cli::output::progress::{LayerProgress, LayerWords, Verbosity};
 use crate::container::Usnea;
 use crate::container::images::{Load, LoadedImage, default_platform, load};
 use crate::error::{Error, Result};
 use crate::image::manifest::Platform;
 
-const WORDS: Words = Words { moved: "Loaded", was_there: "Already exists" };
+const WORDS: LayerWords = LayerWords { moved: "Loaded", was_there: "Already exists" };
 
 /// Load images from an archive
 ///
@@ -39,17 +39,17 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         return Err(Error::new("nothing to load: standard input is a terminal")
             .hint("name a file with -i, or redirect standard input"));
     }
-    let platform = arguments.platform.map_or_else(default_platform, |asked| Ok(Some(asked)))?;
-    let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
-    let shown = Shown::new(WORDS, loudness);
-    let images = load(usnea, &Load { input: arguments.input, platform }, &shown)?;
+    let platform =
+        arguments.platform.map_or_else(default_platform, |platform| Ok(Some(platform)))?;
+    let progress = LayerProgress::new(WORDS, Verbosity::of_flag(arguments.quiet));
+    let images = load(usnea, &Load { input: arguments.input, platform }, &progress)?;
     match arguments.quiet {
         true => Ok(0),
-        false => print(&images.iter().map(told).collect::<String>()),
+        false => print(&images.iter().map(names_of).collect::<String>()),
     }
 }
 
-fn told(image: &LoadedImage) -> String {
+fn names_of(image: &LoadedImage) -> String {
     match image.names.is_empty() {
         true => format!("Loaded image ID: {}\n", image.id),
         false => image

@@ -12,7 +12,6 @@ pub mod load;
 pub mod prune;
 pub mod pull;
 pub mod push;
-pub mod registry_flags;
 pub mod remove;
 mod rows;
 pub mod save;

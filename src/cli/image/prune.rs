@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use super::remove::say;
 use crate::amount::size;
-use crate::cli::prompt::{self, Answer};
-use crate::cli::run::print;
+use crate::cli::output::print;
+use crate::cli::output::prompt::{self, Echo};
 use crate::container::Usnea;
 use crate::container::images::{self, Filter};
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ pub fn is_sure(what: &str) -> Result<bool> {
         return Err(Error::new(error).hint("--force removes without asking"));
     }
     let question = format!("This removes {what}. Are you sure? [y/N]");
-    let answer = prompt::ask(&question, Answer::Shown)?;
+    let answer = prompt::ask(&question, Echo::On)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

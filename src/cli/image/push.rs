@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::cli::image::registry_flags::RegistryFlags;
-use crate::cli::progress::{Loudness, Shown, Words};
-use crate::cli::run::print;
+use crate::cli::flags::registry::RegistryFlags;
+use crate::cli::output::print;
+use crate::cli::output::progress::{LayerProgress, LayerWords, Verbosity};
 use crate::container::Usnea;
 use crate::container::images::{Push, names_of_repository, push};
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::files;
 use crate::image::push::ManifestFormat;
 use crate::image::transport::ImageLocation;
 
-const WORDS: Words = Words { moved: "Pushed", was_there: "Layer already exists" };
+const WORDS: LayerWords = LayerWords { moved: "Pushed", was_there: "Layer already exists" };
 
 /// Push an image to a registry, a layout or an archive
 ///
@@ -49,11 +49,11 @@ pub struct Arguments {
 
     /// Format of the manifest. Default: as it is here, or the other one where the registry refuses that.
     #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<FormatName>,
+    format: Option<PushFormat>,
 
     /// Compression format of all layers.
     #[arg(long, value_enum, value_name = "COMPRESSION")]
-    compression_format: Option<CompressionName>,
+    compression_format: Option<LayerCompression>,
 
     /// Push no signatures (podman). No effect: none are pushed.
     #[arg(long)]
@@ -66,7 +66,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum FormatName {
+enum PushFormat {
     /// OCI's image manifest.
     Oci,
     /// Docker's image manifest, version 2, schema 2.
@@ -74,51 +74,54 @@ enum FormatName {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum CompressionName {
+enum LayerCompression {
     /// gzip, which everything reads.
     Gzip,
 }
 
 /// Pushes an image, or all of a repository.
 pub fn run(mut arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let asked = std::mem::take(&mut arguments.registry).asked()?;
+    let asked = std::mem::take(&mut arguments.registry).options()?;
     // Parsed here, not by clap, so that an error keeps its hint.
     let destination =
         arguments.destination.take().map(|text| text.parse::<ImageLocation>()).transpose()?;
     let format = match arguments.format {
         None => ManifestFormat::AsStored,
-        Some(FormatName::Oci) => ManifestFormat::Oci,
-        Some(FormatName::V2s2) => ManifestFormat::Docker,
+        Some(PushFormat::Oci) => ManifestFormat::Oci,
+        Some(PushFormat::V2s2) => ManifestFormat::Docker,
     };
     let gzip = arguments.compression_format.is_some();
     let mut request = Push { source: arguments.source.clone(), destination, asked, format, gzip };
     if !arguments.all_tags {
-        return one(&arguments, usnea, &request);
+        return push_image(&arguments, usnea, &request);
     }
     for name in names_of_repository(usnea, &arguments.source)? {
         request.source = name;
-        one(&arguments, usnea, &request)?;
+        push_image(&arguments, usnea, &request)?;
     }
     Ok(0)
 }
 
-fn one(arguments: &Arguments, usnea: &Usnea, request: &Push) -> Result<u8> {
-    let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
-    let (place, pushed) = push(usnea, request, &Shown::new(WORDS, loudness))?;
+fn push_image(arguments: &Arguments, usnea: &Usnea, request: &Push) -> Result<u8> {
+    let (place, pushed) =
+        push(usnea, request, &LayerProgress::new(WORDS, Verbosity::of_flag(arguments.quiet)))?;
     if let Some(file) = &arguments.digestfile {
         std::fs::write(file, pushed.digest.to_string())
             .map_err(|error| files::cannot_write_output(error, file))?;
     }
     match arguments.quiet {
-        true => print(&format!("{}\n", shown(&place))),
-        false => {
-            print(&format!("{}: digest: {} size: {}\n", shown(&place), pushed.digest, pushed.size))
-        }
+        true => print(&format!("{}\n", typed_name(&place))),
+        false => print(&format!(
+            "{}: digest: {} size: {}\n",
+            typed_name(&place),
+            pushed.digest,
+            pushed.size
+        )),
     }
 }
 
 /// Returns a registry's name without its transport, as typed.
-fn shown(place: &ImageLocation) -> String {
+fn typed_name(place: &ImageLocation) -> String {
     let text = place.to_string();
     text.strip_prefix("docker://").unwrap_or(&text).to_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::cli::table::{escape, escape_lines};
+use crate::cli::output::table::{escape, escape_lines};
 use crate::container::Usnea;
 use crate::container::images::{self, Missing};
 use crate::error::{Error, Result, STATUS_OURS};

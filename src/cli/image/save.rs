@@ -24,8 +24,8 @@ pub struct Arguments {
     output: PathBuf,
 
     /// Format of the archive.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = FormatName::DockerArchive)]
-    format: FormatName,
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ArchiveFormat::DockerArchive)]
+    format: ArchiveFormat,
 
     /// Write the image for this platform, or fail where the image here is for another: OS/ARCH[/VARIANT].
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
@@ -41,7 +41,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum FormatName {
+enum ArchiveFormat {
     /// As docker save writes it: layers without compression.
     DockerArchive,
     /// A tar of an OCI image layout: everything as it was pulled.
@@ -53,9 +53,9 @@ enum FormatName {
 /// Saves the images.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let format = match arguments.format {
-        FormatName::DockerArchive => SaveFormat::DockerArchive,
-        FormatName::OciArchive => SaveFormat::OciArchive,
-        FormatName::OciDir => SaveFormat::OciDir,
+        ArchiveFormat::DockerArchive => SaveFormat::DockerArchive,
+        ArchiveFormat::OciArchive => SaveFormat::OciArchive,
+        ArchiveFormat::OciDir => SaveFormat::OciDir,
     };
     let (_stores, platform) = (usnea.images()?, arguments.platform.as_ref());
     save(usnea, &arguments.images, format, platform, &arguments.output)?;

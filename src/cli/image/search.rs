@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::registry_flags::RegistryFlags;
 use super::rows;
+use crate::cli::flags::registry::RegistryFlags;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container::images::{self, FoundRepository, Search};
@@ -115,8 +115,11 @@ const TAGS: Layout = Layout { table: "{{.Name}}\t{{.Tag}}", headings: &[] };
 
 /// Searches, and prints the repositories or tags.
 pub fn run(arguments: Arguments) -> Result<u8> {
-    let search =
-        Search { term: arguments.term, limit: arguments.limit, asked: arguments.registry.asked()? };
+    let search = Search {
+        term: arguments.term,
+        limit: arguments.limit,
+        asked: arguments.registry.options()?,
+    };
     let format = arguments.format.unwrap_or_default();
     if arguments.list_tags {
         let (repository, tags) = images::tags(&search)?;

@@ -1,7 +1,7 @@
 //! `usnea manifest add` and `usnea manifest annotate`: changes of a list's entries.
 
 use super::{EntryFlags, print_id};
-use crate::cli::image::registry_flags::RegistryFlags;
+use crate::cli::flags::registry::RegistryFlags;
 use crate::container::Usnea;
 use crate::container::images::{Annotated, ListedImages, add_to_list, annotate_list};
 use crate::error::Result;
@@ -62,7 +62,7 @@ pub fn add(arguments: AddArguments, usnea: &Usnea) -> Result<u8> {
         images: arguments.images,
         all: arguments.all,
         platform: is_chosen.then(parts),
-        asked: arguments.registry.asked()?,
+        asked: arguments.registry.options()?,
     };
     print_id(&add_to_list(usnea, &arguments.list, &images, &change)?)
 }

@@ -1,7 +1,7 @@
 //! `usnea manifest create`: makes a list.
 
 use super::{annotation, print_id};
-use crate::cli::image::registry_flags::RegistryFlags;
+use crate::cli::flags::registry::RegistryFlags;
 use crate::container::Usnea;
 use crate::container::images::{Existing, ListedImages, create_list};
 use crate::error::Result;
@@ -41,7 +41,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         images: arguments.images,
         all: arguments.all,
         platform: None,
-        asked: arguments.registry.asked()?,
+        asked: arguments.registry.options()?,
     };
     let existing = if arguments.amend { Existing::Amend } else { Existing::Refuse };
     print_id(&create_list(usnea, &arguments.list, &images, &arguments.annotations, existing)?)

@@ -1,7 +1,7 @@
 //! `usnea manifest inspect`: the document of a list.
 
-use crate::cli::image::registry_flags::RegistryFlags;
-use crate::cli::run::print;
+use crate::cli::flags::registry::RegistryFlags;
+use crate::cli::output::print;
 use crate::container::Usnea;
 use crate::container::images::inspect_list;
 use crate::error::{Error, Result};
@@ -21,6 +21,6 @@ pub struct Arguments {
 
 /// Prints the document.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let document = inspect_list(usnea, &arguments.list, &arguments.registry.asked()?)?;
+    let document = inspect_list(usnea, &arguments.list, &arguments.registry.options()?)?;
     print(&format!("{}\n", serde_json::to_string_pretty(&document).map_err(Error::new)?))
 }

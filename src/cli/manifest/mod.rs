@@ -2,6 +2,7 @@
 
 mod add;
 mod create;
+mod exists;
 mod inspect;
 mod push;
 mod remove;
@@ -9,9 +10,9 @@ mod remove;
 use clap::Subcommand;
 
 use crate::cli::late::Late;
-use crate::cli::run::print;
+use crate::cli::output::print;
 use crate::container::Usnea;
-use crate::container::images::{self, EntryChange};
+use crate::container::images::EntryChange;
 use crate::error::Result;
 
 /// Manage manifest lists: one name for images of several platforms
@@ -21,11 +22,11 @@ use crate::error::Result;
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: ManifestCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum ManifestCommand {
     /// Create a manifest list.
     Create(Late<create::Arguments>),
     /// Add images to a manifest list.
@@ -41,15 +42,7 @@ enum Command {
     /// Remove manifest lists.
     Rm(Late<remove::ListArguments>),
     /// Exit with 0 when the manifest list is here, with 1 when it is not.
-    Exists(Late<ExistsArguments>),
-}
-
-/// Exit with 0 when the manifest list is here, with 1 when it is not
-#[derive(clap::Args)]
-struct ExistsArguments {
-    /// Name or ID of the list.
-    #[arg(value_name = "LIST")]
-    list: String,
+    Exists(Late<exists::Arguments>),
 }
 
 /// Platform and annotations of an entry of a list.
@@ -108,16 +101,14 @@ fn annotation(text: &str) -> Result<(String, String), String> {
 /// Runs the subcommand; returns the exit status.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     match arguments.command {
-        Command::Create(Late(create)) => create::run(create, usnea),
-        Command::Add(Late(add)) => add::add(add, usnea),
-        Command::Annotate(Late(annotate)) => add::annotate(annotate, usnea),
-        Command::Inspect(Late(inspect)) => inspect::run(inspect, usnea),
-        Command::Push(Late(push)) => push::run(push, usnea),
-        Command::Remove(Late(remove)) => remove::entry(&remove, usnea),
-        Command::Rm(Late(remove)) => remove::lists(&remove, usnea),
-        Command::Exists(Late(exists)) => {
-            Ok(if images::has_list(usnea, &exists.list)? { 0 } else { 1 })
-        }
+        ManifestCommand::Create(Late(create)) => create::run(create, usnea),
+        ManifestCommand::Add(Late(add)) => add::add(add, usnea),
+        ManifestCommand::Annotate(Late(annotate)) => add::annotate(annotate, usnea),
+        ManifestCommand::Inspect(Late(inspect)) => inspect::run(inspect, usnea),
+        ManifestCommand::Push(Late(push)) => push::run(push, usnea),
+        ManifestCommand::Remove(Late(remove)) => remove::entry(&remove, usnea),
+        ManifestCommand::Rm(Late(remove)) => remove::lists(&remove, usnea),
+        ManifestCommand::Exists(Late(exists)) => exists::run(&exists, usnea),
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 
-use crate::cli::image::registry_flags::RegistryFlags;
-use crate::cli::run::print;
+use crate::cli::flags::registry::RegistryFlags;
+use crate::cli::output::print;
 use crate::container::Usnea;
 use crate::container::images::{ListFormat, PushList, push_list, remove_list};
 use crate::error::Result;
@@ -34,7 +34,7 @@ pub struct Arguments {
 
     /// Format of the list, and of the images that come from here. Default: docker's where all images have it, else OCI's.
     #[arg(short, long, value_enum, value_name = "FORMAT")]
-    format: Option<FormatName>,
+    format: Option<IndexFormat>,
 
     /// Remove the list here when it is there.
     #[arg(long = "rm", visible_alias = "purge", short = 'p')]
@@ -53,7 +53,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum FormatName {
+enum IndexFormat {
     /// OCI's image index.
     Oci,
     /// Docker's manifest list, version 2, schema 2.
@@ -65,11 +65,11 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let request = PushList {
         list: arguments.list,
         destination: arguments.destination.map(|text| text.parse::<ImageLocation>()).transpose()?,
-        asked: arguments.registry.asked()?,
+        asked: arguments.registry.options()?,
         all: arguments.all,
         format: arguments.format.map(|format| match format {
-            FormatName::Oci => ListFormat::Oci,
-            FormatName::V2s2 => ListFormat::Docker,
+            IndexFormat::Oci => ListFormat::Oci,
+            IndexFormat::V2s2 => ListFormat::Docker,
         }),
     };
     let (_, pushed) = push_list(usnea, &request)?;

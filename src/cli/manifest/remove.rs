@@ -1,7 +1,7 @@
 //! `usnea manifest remove` and `usnea manifest rm`: removes entries of a list, or lists.
 
 use super::print_id;
-use crate::cli::run::print;
+use crate::cli::output::print;
 use crate::container::Usnea;
 use crate::container::images::{remove_from_list, remove_list};
 use crate::error::Result;

@@ -8,17 +8,17 @@ use crate::error::Result;
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    kind: Kind,
+    command: MountCommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Kind {
+enum MountCommand {
     Overlay(overlay::Arguments),
 }
 
 /// Mounts; returns the exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
-    match arguments.kind {
-        Kind::Overlay(overlay) => overlay::run(overlay),
+    match arguments.command {
+        MountCommand::Overlay(overlay) => overlay::run(overlay),
     }
 }

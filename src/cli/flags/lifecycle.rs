@@ -1,4 +1,4 @@
-//! Flags of `create` and `run` for the container's life: restarts, health, log; the spec's flags are elsewhere.
+//! Flags of `create` and `run` for the lifecycle of a container: restarts, health, labels, log.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,10 +25,10 @@ impl std::str::FromStr for SignalFlag {
     }
 }
 
-/// The flags.
+/// Flags for the lifecycle of a container.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(args_override_self = true)]
-pub struct Flags {
+pub struct LifecycleFlags {
     /// Restart policy: no, on-failure[:N], always, unless-stopped.
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
@@ -120,9 +120,9 @@ pub struct Flags {
     no_healthcheck: bool,
 }
 
-impl Flags {
+impl LifecycleFlags {
     /// True if a flag requires a container with a record and a monitor.
-    pub fn need_a_record(&self) -> bool {
+    pub fn require_record(&self) -> bool {
         let Self { label, label_file, log_opt, requires, replace, no_healthcheck: _, .. } = self;
         let has = [
             self.restart.is_some_and(|policy| policy != RestartPolicy::No),
@@ -187,8 +187,8 @@ impl Flags {
             Ok(())
         };
         for file in &self.label_file {
-            let said = || format!("--label-file {}", file.display());
-            let text = std::fs::read_to_string(file).context(said)?;
+            let describe = || format!("--label-file {}", file.display());
+            let text = std::fs::read_to_string(file).context(describe)?;
             let lines = text.lines().map(str::trim_start);
             lines
                 .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -213,14 +213,14 @@ impl Flags {
             }
         };
         let mut settings = LogSettings { driver, ..LogSettings::default() };
-        let mut says_size = false;
+        let mut has_size = false;
         for option in &self.log_opt {
-            let said = || format!("--log-opt {option}");
-            says_size |= option.starts_with("max-size=");
+            let describe = || format!("--log-opt {option}");
+            has_size |= option.starts_with("max-size=");
             match option.split_once('=') {
                 Some(("max-size", "-1")) => settings.max_size = None,
                 Some(("max-size", value)) => {
-                    let size: Size = value.parse().map_err(Error::new).context(said)?;
+                    let size: Size = value.parse().map_err(Error::new).context(describe)?;
                     settings.max_size = Some(size.bytes()).filter(|bytes| *bytes > 0);
                 }
                 Some(("max-file", value)) => match value.parse() {
@@ -234,7 +234,7 @@ impl Flags {
                 }
             }
         }
-        if driver == LogDriver::File && !says_size {
+        if driver == LogDriver::File && !has_size {
             let limits = Settings::load()?.log;
             settings.max_size = limits.max_size;
             settings.max_file.get_or_insert(limits.max_file);

@@ -10,7 +10,7 @@ use crate::image::pull::TransferProgress;
 
 /// Words for finished layers.
 #[derive(Clone, Copy, Debug)]
-pub struct Words {
+pub struct LayerWords {
     /// Word for a copied layer.
     pub moved: &'static str,
     /// Word for a layer that existed already.
@@ -18,10 +18,10 @@ pub struct Words {
 }
 
 /// Progress shown to the user.
-pub struct Shown {
-    words: Words,
-    kind: Kind,
-    layers: Mutex<Vec<Layer>>,
+pub struct LayerProgress {
+    words: LayerWords,
+    form: ProgressForm,
+    layers: Mutex<Vec<LayerLine>>,
     has_waited: AtomicBool,
 }
 
@@ -29,38 +29,45 @@ pub struct Shown {
 const WAITING: &str = "waiting for another command that pulls this";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ProgressForm {
     Quiet,
     Lines,
     Bars,
 }
 
-struct Layer {
+struct LayerLine {
     digest: String,
     bar: Option<ProgressBar>,
 }
 
 /// Setting of `--quiet`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loudness {
+pub enum Verbosity {
     /// No messages.
     Quiet,
     /// Layers are shown.
     Normal,
 }
 
-impl Shown {
+impl Verbosity {
+    /// Returns the setting of the flag `--quiet`.
+    pub fn of_flag(quiet: bool) -> Self {
+        if quiet { Self::Quiet } else { Self::Normal }
+    }
+}
+
+impl LayerProgress {
     /// Makes the progress; draws nothing yet.
-    pub fn new(words: Words, loudness: Loudness) -> Self {
-        let kind = match loudness {
-            Loudness::Quiet => Kind::Quiet,
-            Loudness::Normal if std::io::stderr().is_terminal() => Kind::Bars,
-            Loudness::Normal => Kind::Lines,
+    pub fn new(words: LayerWords, loudness: Verbosity) -> Self {
+        let form = match loudness {
+            Verbosity::Quiet => ProgressForm::Quiet,
+            Verbosity::Normal if std::io::stderr().is_terminal() => ProgressForm::Bars,
+            Verbosity::Normal => ProgressForm::Lines,
         };
-        Self { words, kind, layers: Mutex::default(), has_waited: AtomicBool::new(false) }
+        Self { words, form, layers: Mutex::default(), has_waited: AtomicBool::new(false) }
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<Layer>> {
+    fn all(&self) -> MutexGuard<'_, Vec<LayerLine>> {
         self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,12 +83,12 @@ fn bar(all: &MultiProgress, digest: &str, size: u64) -> ProgressBar {
     bar
 }
 
-impl TransferProgress for Shown {
+impl TransferProgress for LayerProgress {
     fn layers(&self, layers: &[(String, u64)]) {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let layer = |(digest, size): &(String, u64)| Layer {
+        let layer = |(digest, size): &(String, u64)| LayerLine {
             digest: digest.clone(),
-            bar: (self.kind == Kind::Bars).then(|| bar(&all, digest, *size)),
+            bar: (self.form == ProgressForm::Bars).then(|| bar(&all, digest, *size)),
         };
         *self.all() = layers.iter().map(layer).collect();
     }
@@ -89,8 +96,8 @@ impl TransferProgress for Shown {
     fn waits(&self, at: Option<usize>) {
         let layers = self.all();
         let bar = at.and_then(|at| layers.get(at)?.bar.as_ref());
-        match (self.kind, bar) {
-            (Kind::Quiet, _) => {}
+        match (self.form, bar) {
+            (ProgressForm::Quiet, _) => {}
             (_, Some(bar)) => bar.set_message(WAITING),
             // Once, however many layers wait.
             _ if self.has_waited.swap(true, Ordering::Relaxed) => {}
@@ -99,7 +106,7 @@ impl TransferProgress for Shown {
     }
 
     fn came(&self, at: usize, bytes: u64) {
-        if self.kind == Kind::Bars
+        if self.form == ProgressForm::Bars
             && let Some(bar) = self.all().get(at).and_then(|layer| layer.bar.clone())
         {
             bar.set_position(bytes);
@@ -110,13 +117,15 @@ impl TransferProgress for Shown {
     }
 
     fn done(&self, at: usize, was_there: bool) {
-        let said = if was_there { self.words.was_there } else { self.words.moved };
+        let word = if was_there { self.words.was_there } else { self.words.moved };
         let layers = self.all();
         let Some(layer) = layers.get(at) else { return };
-        match (self.kind, &layer.bar) {
-            (_, Some(bar)) => bar.finish_with_message(said),
+        match (self.form, &layer.bar) {
+            (_, Some(bar)) => bar.finish_with_message(word),
             // Standard error may be closed.
-            (Kind::Lines, None) => drop(writeln!(std::io::stderr(), "{}: {said}", layer.digest)),
+            (ProgressForm::Lines, None) => {
+                drop(writeln!(std::io::stderr(), "{}: {word}", layer.digest))
+            }
             _ => {}
         }
     }

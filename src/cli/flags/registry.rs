@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 
-use crate::cli::prompt::{self, Answer};
+use crate::cli::output::prompt::{self, Echo};
 use crate::error::Result;
 use crate::image::endpoint::RegistryCredentials;
 use crate::image::registries_conf::RegistryOptions;
@@ -34,7 +34,7 @@ pub struct RegistryFlags {
 
 impl RegistryFlags {
     /// True if any of these flags is set.
-    pub fn is_asked(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.tls_verify.is_some()
             || self.creds.is_some()
             || self.authfile.is_some()
@@ -42,7 +42,7 @@ impl RegistryFlags {
     }
 
     /// Returns the settings of the flags. Asks for a missing password.
-    pub fn asked(self) -> Result<RegistryOptions> {
+    pub fn options(self) -> Result<RegistryOptions> {
         Ok(RegistryOptions {
             tls_verify: self.tls_verify,
             cert_dir: self.cert_dir,
@@ -56,7 +56,7 @@ fn credentials(text: String) -> Result<RegistryCredentials> {
     let (username, password) = match text.split_once(':') {
         Some((username, password)) => (username.to_owned(), password.to_owned()),
         None => {
-            let password = prompt::ask("Password", Answer::Hidden)?;
+            let password = prompt::ask("Password", Echo::Off)?;
             (text, password)
         }
     };

@@ -15,22 +15,22 @@ use crate::sys::signal::Signals;
 /// Longest answer, in bytes.
 const LONGEST: usize = 16 << 10;
 
-/// Visibility of the typed text.
+/// Echo of the typed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Text is visible.
-    Shown,
-    /// Password is hidden.
-    Hidden,
+pub enum Echo {
+    /// The terminal shows the text.
+    On,
+    /// The text is a password.
+    Off,
 }
 
 /// Terminal with its echo off; restores its settings on drop.
-struct Hidden<'a> {
+struct EchoOff<'a> {
     terminal: &'a File,
     before: Termios,
 }
 
-impl<'a> Hidden<'a> {
+impl<'a> EchoOff<'a> {
     fn set(terminal: &'a File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut hidden = before.clone();
@@ -42,14 +42,14 @@ impl<'a> Hidden<'a> {
     }
 }
 
-impl Drop for Hidden<'_> {
+impl Drop for EchoOff<'_> {
     fn drop(&mut self) {
         let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
     }
 }
 
 /// Asks `question` at the terminal; returns a line, without its end. Errors: no terminal, or no answer.
-pub fn ask(question: &str, answer: Answer) -> Result<String> {
+pub fn ask(question: &str, echo: Echo) -> Result<String> {
     let mut terminal = OpenOptions::new()
         .read(true)
         .write(true)
@@ -59,9 +59,9 @@ pub fn ask(question: &str, answer: Answer) -> Result<String> {
     let signals =
         Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP])
             .context(|| "cannot block signals")?;
-    let hidden = match answer {
-        Answer::Hidden => Some(Hidden::set(&terminal).context(|| "cannot hide what is typed")?),
-        Answer::Shown => None,
+    let hidden = match echo {
+        Echo::Off => Some(EchoOff::set(&terminal).context(|| "cannot hide what is typed")?),
+        Echo::On => None,
     };
     let line = write!(&terminal, "{question}: ")
         .map_err(Error::from)

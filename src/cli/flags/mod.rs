@@ -1,0 +1,6 @@
+//! Groups of flags that several commands share, a file for each group. Each turns itself into what the verbs take.
+
+pub mod launch;
+pub mod lifecycle;
+pub mod pull;
+pub mod registry;

@@ -1,0 +1,25 @@
+//! Standard output: text and bytes, and its end without a reader.
+
+use std::io::Write;
+
+use crate::error::{Context, Error, Result};
+use crate::sys::signal;
+
+/// Prints text; ends quietly without a reader.
+pub fn print(text: &str) -> Result<u8> {
+    print_bytes(text.as_bytes())
+}
+
+/// Prints bytes that need not be text; ends quietly without a reader.
+pub fn print_bytes(bytes: &[u8]) -> Result<u8> {
+    signal::set_default(&[libc::SIGPIPE]);
+    std::io::stdout().write_all(bytes).context(|| "cannot write to standard output")?;
+    Ok(0)
+}
+
+/// Redirects standard output to /dev/null.
+pub fn discard_output() -> Result<()> {
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
+    let null = null.context(|| "cannot open /dev/null")?;
+    rustix::stdio::dup2_stdout(&null).map_err(Error::from).context(|| "cannot discard output")
+}
