@@ -6,7 +6,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::folder::LayerFolder;
-use super::whiteout::{OPAQUE_NAME, WhiteoutName, is_device, name_of};
+use super::whiteout::{OPAQUE_NAME, WhiteoutName, is_device, whiteout_name};
 
 /// Prefixes of overlayfs's own attributes; the second needs real root.
 const PREFIXES: [&[u8]; 2] = [b"user.overlay.", b"trusted.overlay."];
@@ -110,7 +110,7 @@ impl WhiteoutForms {
 
     /// True if a whiteout by name hides `name` in the layers below.
     pub fn is_hidden_by_name(self, folder: &impl LayerFolder, name: &OsStr) -> bool {
-        self.names && exists(folder, &name_of(name))
+        self.names && exists(folder, &whiteout_name(name))
     }
 
     /// True if a folder with these marks hides those below.

@@ -2,7 +2,8 @@
 //! them. A layer's marks are decoded here alone; readers differ only in the marks that they can meet.
 //!
 //! ```text
-//!  whiteout       names and devices: what a name means, which form a file system can hold
+//!  whiteout       names and devices: what a name means
+//!  trial          the form that a file system can hold
 //!  mark           attributes of overlayfs: opaque, whiteout, redirect, metacopy
 //!  override_stat  the attribute with a file's intended owner, mode and type
 //!  folder         trait to read one layer, and its implementation for a folder on disk
@@ -45,6 +46,7 @@ mod folder;
 mod mark;
 mod merged;
 pub mod override_stat;
+mod trial;
 pub mod whiteout;
 
 pub use entry::{Below, Layer, LayerEntry};
@@ -55,3 +57,4 @@ pub use mark::{
     FolderMarks, WhiteoutForms, escaped, has_metacopy, is_overlay_attribute, unescaped,
 };
 pub use merged::Merged;
+pub use trial::find_whiteout_form;

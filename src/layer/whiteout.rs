@@ -1,16 +1,11 @@
-//! Whiteouts as devices and names: what a name means in a layer, and the form that a file system can hold. [`super`]
+//! Whiteouts as devices and names: what a name means in a layer. [`super`]
 //! lists all forms, and where each is read.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rustix::fs::{FileType, Mode, Stat, XattrFlags};
-use rustix::io::Errno;
+use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
-
-use super::folder::{DiskFolder, LayerFolder};
-use super::mark::FolderMarks;
 
 /// Prefix of a whiteout's name, if whiteouts are names.
 const PREFIX: &[u8] = b".wh.";
@@ -67,7 +62,7 @@ impl<'a> WhiteoutName<'a> {
 }
 
 /// Returns the name of the whiteout of `name`.
-pub fn name_of(name: &OsStr) -> OsString {
+pub fn whiteout_name(name: &OsStr) -> OsString {
     OsString::from_vec([PREFIX, name.as_bytes()].concat())
 }
 
@@ -76,44 +71,8 @@ pub fn is_device(stat: &Stat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == 0
 }
 
-/// Finds the form for layers on the file system of `folder`, which is empty and ours. The form is tried, and read back
-/// by other descriptors: some file systems accept more than they store. Errors: the folder is not writable.
-pub fn tried_in(folder: BorrowedFd<'_>) -> Result<Whiteouts, Errno> {
-    const TRIAL: &str = "whiteout-trial";
-    rustix::fs::mkdirat(folder, TRIAL, Mode::RWXU)?;
-    let open = || rustix::fs::openat(folder, TRIAL, DiskFolder::FLAGS, Mode::empty());
-    let write = || -> Result<(), Errno> {
-        let inner = open()?;
-        rustix::fs::mknodat(&inner, "gone", FileType::CharacterDevice, Mode::empty(), 0)?;
-        rustix::fs::fsetxattr(&inner, OPAQUE, b"y", XattrFlags::empty())
-    };
-    let written = write();
-    let is_kept = || -> Result<bool, Errno> {
-        let inner = DiskFolder::from(open()?);
-        let is_whiteout = is_device(&inner.stat("gone".as_ref())?);
-        let mut is_listed = false;
-        inner.for_each_entry(|name, _, _| is_listed |= name == c"gone")?;
-        Ok(is_listed && is_whiteout && FolderMarks::read(&inner)?.is_opaque)
-    };
-    let form = match written.and_then(|()| is_kept()) {
-        Ok(true) => Whiteouts::Overlay,
-        // A full disk is no answer.
-        Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::ROFS)) => {
-            let _ = crate::sys::tree::remove(folder, TRIAL.as_bytes());
-            return Err(errno);
-        }
-        _ => Whiteouts::Names,
-    };
-    // Leftovers are removed with the folder.
-    let _ = crate::sys::tree::remove(folder, TRIAL.as_bytes());
-    Ok(form)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::os::fd::AsFd;
-
     use super::*;
 
     #[test]
@@ -129,13 +88,5 @@ mod tests {
         for name in [".wh..wh.plnk", ".wh..wh.aufs", ".wh..wh..opq2", ".wh..wh."] {
             assert_eq!(parse(name), WhiteoutName::Aufs);
         }
-    }
-
-    #[test]
-    fn a_trial_leaves_nothing_behind() {
-        let top = tempfile::tempdir().unwrap();
-        let folder = File::open(top.path()).unwrap();
-        tried_in(folder.as_fd()).unwrap();
-        assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 0);
     }
 }

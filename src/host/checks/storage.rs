@@ -10,7 +10,7 @@ use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
 use crate::host::scratch::Scratch;
 use crate::host::{filesystem, fuse, idmap, overlay, trial, userns};
-use crate::layer::whiteout::{self, Whiteouts};
+use crate::layer::{self, whiteout::Whiteouts};
 use crate::sys::namespace::Namespaces;
 
 const STORE: &str = "store";
@@ -80,7 +80,7 @@ fn overlay_not_tried() -> Finding {
 fn whiteouts(store: &Path) -> Finding {
     let tried = || -> Result<Whiteouts> {
         let scratch = Scratch::new(store)?;
-        Ok(whiteout::tried_in(fs::File::open(scratch.path())?.as_fd())?)
+        Ok(layer::find_whiteout_form(fs::File::open(scratch.path())?.as_fd())?)
     };
     match tried() {
         Ok(Whiteouts::Overlay) => Finding::ok(WHITEOUTS, "devices 0:0, as in the kernel's overlay"),

@@ -9,6 +9,7 @@ use super::layers::{LayerSource, LayerTree, TreeEntry, TreeFolder};
 use super::node::{FoundNode, LayerNode};
 use crate::error::{Context, Result};
 use crate::image::owners::{FileType, Owners};
+use crate::layer::Below;
 
 /// Kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,7 +90,11 @@ fn changes_of_stack(
     };
     let mut found = Vec::new();
     let (root, lower) = (walk.upper.root()?, walk.lowers.root()?);
-    walk.folder(&root, Some(&lower), form == UpperForm::Whole, &mut found)?;
+    let visibility = match form {
+        UpperForm::Whole => Below::Hidden,
+        UpperForm::Changes => Below::Seen,
+    };
+    walk.folder(&root, Some(&lower), visibility, &mut found)?;
     Ok(found)
 }
 
@@ -100,17 +105,17 @@ struct ChangeWalk {
 }
 
 impl ChangeWalk {
-    /// Compares a folder. `lower`: the folder of the same path below. `is_hidden`: its content is hidden.
+    /// Compares a folder. `lower`: the folder of the same path below. `visibility`: that of its content below.
     fn folder(
         &self,
         upper: &TreeFolder,
         lower: Option<&TreeFolder>,
-        is_hidden: bool,
+        visibility: Below,
         found: &mut Vec<Change>,
     ) -> Result<()> {
         let mut entries: BTreeMap<OsString, Option<TreeEntry>> =
             self.upper.list(upper)?.into_iter().collect();
-        if let (true, Some(lower)) = (is_hidden, lower) {
+        if let (Below::Hidden, Some(lower)) = (visibility, lower) {
             for (name, _) in self.lowers.list(lower)? {
                 entries.entry(name).or_insert(None);
             }
@@ -122,7 +127,7 @@ impl ChangeWalk {
                 (Some(entry), None) if self.upper.is_place(upper, &entry)? => {}
                 (Some(entry), below) => {
                     let below = lower.zip(below.as_ref());
-                    self.entry(upper, &entry, below, is_hidden, found, path)?;
+                    self.entry(upper, &entry, below, visibility, found, path)?;
                 }
                 // A whiteout, or a file hidden by an opaque folder.
                 (None, Some(_)) => found.push(Change { kind: ChangeKind::Deleted, path }),
@@ -138,7 +143,7 @@ impl ChangeWalk {
         upper: &TreeFolder,
         entry: &TreeEntry,
         below: Option<(&TreeFolder, &TreeEntry)>,
-        is_hidden: bool,
+        visibility: Below,
         found: &mut Vec<Change>,
         path: PathBuf,
     ) -> Result<()> {
@@ -160,7 +165,8 @@ impl ChangeWalk {
         };
         let count = found.len();
         let below_folder = below.and_then(|(_, below)| below.folder.as_ref());
-        self.folder(folder, below_folder, is_hidden || node.is_opaque, found)?;
+        let visibility = if node.is_opaque { Below::Hidden } else { visibility };
+        self.folder(folder, below_folder, visibility, found)?;
         if let (Some((lower, below)), Some(_)) = (below, below_folder)
             && count == found.len()
             && let Some(FoundNode::Node(old)) = self.lowers.look(lower, below).context(of)?

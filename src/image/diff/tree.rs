@@ -170,7 +170,7 @@ impl<W: Write> TreeWriter<W> {
         if self.form == TarForm::Whole {
             return Ok(());
         }
-        self.whiteout(&folder.join(whiteout::name_of(name)))
+        self.whiteout(&folder.join(whiteout::whiteout_name(name)))
     }
 
     fn node(&mut self, path: &Path, mut node: LayerNode) -> Result<()> {

@@ -3,12 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::acl;
 use super::entry::{EntryKind, TarEntry};
-use super::folders::both;
 use crate::error::{Context, Result};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
 use crate::sys::inode;
@@ -37,6 +36,15 @@ fn umask() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(line.trim(), 8).ok()
+}
+
+/// Group that a new file gets at its creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NewFileGroup {
+    /// Group of this process.
+    Process,
+    /// Group of the folder, which may be another one (setgid, or a mount option).
+    Folder,
 }
 
 /// Attributes to set on a file of a layer.
@@ -135,9 +143,12 @@ impl<'a> EntryAttributes<'a> {
         attributes
     }
 
-    /// True if new files in a folder with these attributes get the folder's group.
-    pub(super) fn gives_group(&self, us: ProcessOwner) -> bool {
-        self.mode & 0o2000 != 0 || self.owner.is_some_and(|(_, gid)| gid != us.gid)
+    /// Returns the group of new files in a folder with these attributes.
+    pub(super) fn new_group(&self, us: ProcessOwner) -> NewFileGroup {
+        match self.mode & 0o2000 != 0 || self.owner.is_some_and(|(_, gid)| gid != us.gid) {
+            true => NewFileGroup::Folder,
+            false => NewFileGroup::Process,
+        }
     }
 
     /// Mode for creating a file: without setuid and setgid, which a change of owner would clear.
@@ -152,9 +163,11 @@ impl<'a> EntryAttributes<'a> {
     fn other_owner(
         &self,
         us: ProcessOwner,
-        gives_group: bool,
+        new_group: NewFileGroup,
     ) -> Option<(Option<Uid>, Option<Gid>)> {
-        let (uid, gid) = self.owner.filter(|owner| gives_group || *owner != (us.uid, us.gid))?;
+        let (uid, gid) = self
+            .owner
+            .filter(|owner| new_group == NewFileGroup::Folder || *owner != (us.uid, us.gid))?;
         Some((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
     }
 
@@ -165,12 +178,12 @@ impl<'a> EntryAttributes<'a> {
         &self,
         file: BorrowedFd<'_>,
         us: ProcessOwner,
-        gives_group: bool,
+        new_group: NewFileGroup,
     ) -> Result<()> {
-        if let Some((uid, gid)) = self.other_owner(us, gives_group) {
+        if let Some((uid, gid)) = self.other_owner(us, new_group) {
             rustix::fs::fchown(file, uid, gid).context(|| "cannot set its owner")?;
         }
-        if gives_group || !self.is_whole_after_making(us) {
+        if new_group == NewFileGroup::Folder || !self.is_whole_after_making(us) {
             self.set_mode(file)?;
         }
         self.set_xattrs(file)
@@ -178,7 +191,7 @@ impl<'a> EntryAttributes<'a> {
 
     /// Applies the attributes to a folder that already has others.
     pub(super) fn apply_again(&self, folder: BorrowedFd<'_>, us: ProcessOwner) -> Result<()> {
-        if let Some((uid, gid)) = self.other_owner(us, true) {
+        if let Some((uid, gid)) = self.other_owner(us, NewFileGroup::Folder) {
             rustix::fs::fchown(folder, uid, gid).context(|| "cannot set its owner")?;
         }
         self.set_mode(folder)?;
@@ -239,9 +252,9 @@ impl<'a> EntryAttributes<'a> {
         name: &[u8],
         kind: EntryKind,
         us: ProcessOwner,
-        gives_group: bool,
+        new_group: NewFileGroup,
     ) -> Result<()> {
-        let owner = self.other_owner(us, gives_group);
+        let owner = self.other_owner(us, new_group);
         let is_mode_set = kind != EntryKind::Symlink && !self.is_whole_after_making(us);
         if self.record.is_some_and(|record| !self.is_all_of_a_link(&record, kind)) {
             log::debug!("{}: no place for its owner or mode", super::path::shown(name));
@@ -268,6 +281,11 @@ impl<'a> EntryAttributes<'a> {
     fn is_all_of_a_link(&self, record: &OverrideStat, kind: EntryKind) -> bool {
         kind == EntryKind::Symlink && (record.uid, record.gid) == (0, 0)
     }
+}
+
+/// Uses the same time for access and change.
+pub(super) fn both(time: Timespec) -> Timestamps {
+    Timestamps { last_access: time, last_modification: time }
 }
 
 /// Kind of file on disk for an entry that is not replaced by a stand-in.

@@ -8,12 +8,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, XattrFlags,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, XattrFlags};
 use rustix::io::Errno;
 
-use super::attributes::{EntryAttributes, ProcessOwner};
+use super::attributes::{EntryAttributes, NewFileGroup, ProcessOwner, both};
 use super::{UnpackRules, path};
 use crate::error::{Context, Error, Result};
 use crate::layer::whiteout::{self, Whiteouts};
@@ -27,8 +25,8 @@ struct PathLevel {
     /// Time to restore when the path leaves the folder; `None`: no restoring.
     mtime: Option<Timespec>,
     is_changed: bool,
-    /// True if new files get the folder's group (setgid, or a mount option), not ours.
-    gives_group: bool,
+    /// Group of new files.
+    new_group: NewFileGroup,
 }
 
 impl PathLevel {
@@ -38,11 +36,6 @@ impl PathLevel {
             None => Ok(()),
         }
     }
-}
-
-/// Uses the same time for access and change.
-pub(super) fn both(time: Timespec) -> Timestamps {
-    Timestamps { last_access: time, last_modification: time }
 }
 
 /// Opens the folder `name` in `parent`. Errors: ENOTDIR or ELOOP if it is not a folder.
@@ -154,9 +147,9 @@ impl FolderPath {
         self.root.folder.as_fd()
     }
 
-    /// True if new files here get another group than ours.
-    pub(super) fn gives_group(&self) -> bool {
-        self.levels.back().unwrap_or(&self.root).gives_group
+    /// Returns the group of new files here.
+    pub(super) fn new_group(&self) -> NewFileGroup {
+        self.levels.back().unwrap_or(&self.root).new_group
     }
 
     /// True if the current folder has this path.
@@ -235,7 +228,7 @@ impl FolderPath {
     fn make_missing(&mut self, name: &[u8]) -> Result<OwnedFd> {
         self.made += 1;
         let (folder, _) = self.make(name, self.missing.first_mode())?;
-        self.missing.apply(folder.as_fd(), self.us, self.gives_group())?;
+        self.missing.apply(folder.as_fd(), self.us, self.new_group())?;
         Ok(folder)
     }
 
@@ -269,17 +262,14 @@ impl FolderPath {
     /// the next entries mostly belong there.
     pub(super) fn folder(&mut self, name: &[u8], attributes: &EntryAttributes<'_>) -> Result<()> {
         let (folder, was_there) = self.make(name, attributes.first_mode())?;
-        let gives_group = self.gives_group();
+        let new_group = self.new_group();
         if was_there {
             attributes.apply_again(folder.as_fd(), self.us)?;
         } else {
-            attributes.apply(folder.as_fd(), self.us, gives_group)?;
+            attributes.apply(folder.as_fd(), self.us, new_group)?;
         }
-        let gives_group = attributes.gives_group(self.us);
-        self.push(
-            name,
-            PathLevel { folder, mtime: attributes.mtime, is_changed: true, gives_group },
-        )
+        let new_group = attributes.new_group(self.us);
+        self.push(name, PathLevel { folder, mtime: attributes.mtime, is_changed: true, new_group })
     }
 
     /// Sets the entry's attributes on the root.
@@ -288,7 +278,7 @@ impl FolderPath {
         attributes.apply_again(self.root(), self.us)?;
         self.root.mtime = attributes.mtime;
         self.root.is_changed = true;
-        self.root.gives_group = attributes.gives_group(self.us);
+        self.root.new_group = attributes.new_group(self.us);
         Ok(())
     }
 
@@ -444,7 +434,7 @@ fn link(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
 
 /// Returns the name of the whiteout of `name`.
 fn whiteout_of(name: &[u8]) -> OsString {
-    whiteout::name_of(OsStr::from_bytes(name))
+    whiteout::whiteout_name(OsStr::from_bytes(name))
 }
 
 fn mtime(stat: &Stat) -> Timespec {
@@ -453,7 +443,10 @@ fn mtime(stat: &Stat) -> Timespec {
 
 fn level(folder: OwnedFd, us: ProcessOwner) -> Result<PathLevel> {
     let stat = rustix::fs::fstat(&folder)?;
-    let gives_group = stat.st_mode & 0o2000 != 0 || stat.st_gid != us.gid;
+    let new_group = match stat.st_mode & 0o2000 != 0 || stat.st_gid != us.gid {
+        true => NewFileGroup::Folder,
+        false => NewFileGroup::Process,
+    };
     let mtime = mtime(&stat);
-    Ok(PathLevel { folder, mtime: Some(mtime), is_changed: false, gives_group })
+    Ok(PathLevel { folder, mtime: Some(mtime), is_changed: false, new_group })
 }

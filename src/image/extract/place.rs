@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::{EntryAttributes, ProcessOwner};
+use super::attributes::{EntryAttributes, NewFileGroup, ProcessOwner, both};
 use super::entry::{EntryKind, TarEntries, TarEntry};
 use super::{path, unpack};
 use crate::error::{Context, Error, Result};
@@ -164,7 +164,7 @@ impl MemberWriter<'_> {
             let Some(level) = self.way.pop() else { break };
             if let Some((mode, time)) = level.last {
                 rustix::fs::fchmod(&level.folder, mode).context(|| "cannot set its mode")?;
-                let times = super::folders::both(time);
+                let times = both(time);
                 rustix::fs::futimens(&level.folder, &times).context(|| "cannot set its time")?;
             }
         }
@@ -221,7 +221,7 @@ impl MemberWriter<'_> {
         let folder = open(self.here(), name)?;
         let mut last = None;
         if there.is_none() {
-            attributes.apply(folder.as_fd(), self.us, true)?;
+            attributes.apply(folder.as_fd(), self.us, NewFileGroup::Folder)?;
             // Writable for us until its content is complete.
             let (mode, filling) = (attributes.mode, attributes.mode | 0o700);
             rustix::fs::fchmod(&folder, Mode::from_raw_mode(filling))?;
@@ -257,7 +257,7 @@ impl MemberWriter<'_> {
                 let file = rustix::fs::openat(here, name, flags | OFlags::CLOEXEC, mode)
                     .map_err(super::cannot_make)?;
                 unpack::content(file.as_fd(), entry, content)?;
-                attributes.apply(file.as_fd(), self.us, true)?;
+                attributes.apply(file.as_fd(), self.us, NewFileGroup::Folder)?;
                 return attributes.set_time(file.as_fd());
             }
             EntryKind::HardLink => return self.hard_link(name, entry),
@@ -288,7 +288,7 @@ impl MemberWriter<'_> {
                 }
             }
         }
-        attributes.apply_at(here, name, entry.kind, self.us, true)
+        attributes.apply_at(here, name, entry.kind, self.us, NewFileGroup::Folder)
     }
 
     /// Creates a hard link to a file that was put here before.

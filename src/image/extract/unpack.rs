@@ -5,7 +5,7 @@ use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::{AtFlags, OFlags, makedev};
 use rustix::io::Errno;
 
 use super::attributes::{EntryAttributes, ProcessOwner};
@@ -122,16 +122,19 @@ impl Unpack<'_> {
                 self.apply_at(name, entry.kind, &attributes)
             }
             EntryKind::Block(major, minor) => {
-                self.device(name, rustix::fs::FileType::BlockDevice, (major, minor), entry)
+                self.device(name, rustix::fs::FileType::BlockDevice, makedev(major, minor), entry)
             }
             // overlayfs would treat it as a whiteout, and it is useless as a device.
             EntryKind::Character(0, 0) => {
                 log::debug!("{}: left out: a device 0:0", path::shown(&entry.name));
                 Ok(())
             }
-            EntryKind::Character(major, minor) => {
-                self.device(name, rustix::fs::FileType::CharacterDevice, (major, minor), entry)
-            }
+            EntryKind::Character(major, minor) => self.device(
+                name,
+                rustix::fs::FileType::CharacterDevice,
+                makedev(major, minor),
+                entry,
+            ),
         }
     }
 
@@ -180,7 +183,7 @@ impl Unpack<'_> {
     }
 
     fn settle(&self, file: BorrowedFd<'_>, attributes: &EntryAttributes<'_>) -> Result<()> {
-        attributes.apply(file, self.us, self.folders.gives_group())?;
+        attributes.apply(file, self.us, self.folders.new_group())?;
         attributes.set_time(file)
     }
 
@@ -190,8 +193,8 @@ impl Unpack<'_> {
         kind: EntryKind,
         attributes: &EntryAttributes<'_>,
     ) -> Result<()> {
-        let gives_group = self.folders.gives_group();
-        attributes.apply_at(self.folders.here(), name, kind, self.us, gives_group)
+        let new_group = self.folders.new_group();
+        attributes.apply_at(self.folders.here(), name, kind, self.us, new_group)
     }
 
     fn node(
@@ -211,13 +214,13 @@ impl Unpack<'_> {
         &mut self,
         name: &[u8],
         file_type: rustix::fs::FileType,
-        (major, minor): (u32, u32),
+        device: u64,
         entry: &TarEntry,
     ) -> Result<()> {
         let owners = self.how.owners;
         if !owners.are_recorded() {
             let attributes = EntryAttributes::of(entry, owners);
-            let (mode, device) = (attributes.first_mode(), rustix::fs::makedev(major, minor));
+            let mode = attributes.first_mode();
             let make = |here: BorrowedFd<'_>| match rustix::fs::mknodat(
                 here, name, file_type, mode, device,
             ) {

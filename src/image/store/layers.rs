@@ -19,7 +19,7 @@ use crate::files::{self, Birth, Lock};
 use crate::host::boot_id;
 use crate::image::extract::{self, UnpackContent, UnpackRules};
 use crate::image::owners::Owners;
-use crate::layer::whiteout::{self, Whiteouts};
+use crate::layer::{self, whiteout::Whiteouts};
 
 /// Prefix of a layer's folder in tmp/ while it is being unpacked.
 pub const PREFIX: &str = "layer-";
@@ -158,7 +158,7 @@ impl Store {
         if let Some(noted) = noted.filter(|noted| noted.file_system == kind) {
             return Ok(noted.whiteouts);
         }
-        let whiteouts = whiteout::tried_in(folder.as_fd())
+        let whiteouts = layer::find_whiteout_form(folder.as_fd())
             .map_err(|errno| files::cannot_write(errno.into(), born))?;
         let text = serde_json::to_vec(&WhiteoutsFile { whiteouts, file_system: kind })
             .map_err(Error::new)?;

@@ -180,12 +180,18 @@ fn fork_server(begin: Begin) -> Result<Child> {
 
 const READY: &str = "ready";
 
+/// Server that has answered FUSE_INIT.
+struct ReadyServer {
+    session: Session<FuseServer>,
+    tree: Arc<OverlayTree>,
+}
+
 /// Serves until the mount is gone. A thread that is about to read its next request then gets ECONNABORTED, not the
 /// ENODEV that fuser expects.
-fn serve_to_end((session, tree): (Session<FuseServer>, Arc<OverlayTree>)) -> std::io::Result<()> {
-    let ended = session.run();
+fn serve_to_end(server: ReadyServer) -> std::io::Result<()> {
+    let ended = server.session.run();
     // The end of the process frees the whole tree at once, with the lock of the work folder.
-    std::mem::forget(tree);
+    std::mem::forget(server.tree);
     match ended {
         Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
         answer => answer,
@@ -193,10 +199,7 @@ fn serve_to_end((session, tree): (Session<FuseServer>, Arc<OverlayTree>)) -> std
 }
 
 /// Sets up the new process, up to its first thread.
-fn become_server(
-    begin: Begin,
-    answer: &OwnedFd,
-) -> Result<(Session<FuseServer>, Arc<OverlayTree>)> {
+fn become_server(begin: Begin, answer: &OwnedFd) -> Result<ReadyServer> {
     let Begin { device, layers, reading, log, life, home, mover } = begin;
     // While /proc is visible.
     let one_id = reading.records == Records::InLowers && namespace::has_one_id();
@@ -235,7 +238,7 @@ fn become_server(
     let session = Session::from_fd(server, device, SessionACL::All, config)
         .context(|| "the kernel's FUSE does not answer")?;
     notices.connect(session.notifier());
-    Ok((session, tree))
+    Ok(ReadyServer { session, tree })
 }
 
 /// Explains why these layers give no overlay.

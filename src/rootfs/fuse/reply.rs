@@ -141,8 +141,14 @@ pub fn reply_names(
     mut to: ReplyDirectory,
     work: impl FnOnce(&mut dyn FnMut(Item<'_>) -> ReplyRoom) -> FsResult<()>,
 ) {
-    let mut add = |item: Item<'_>| {
-        room(to.add(INodeNo(item.number), item.next, file_type(item.kind), item.name))
+    let mut add = |item: Item<'_>| match to.add(
+        INodeNo(item.number),
+        item.next,
+        file_type(item.kind),
+        item.name,
+    ) {
+        true => ReplyRoom::None,
+        false => ReplyRoom::Left,
     };
     match safely(|| work(&mut add)) {
         Ok(()) => to.ok(),
@@ -161,16 +167,15 @@ pub fn reply_entries(
             // Number 0: the kernel takes the name alone.
             None => (0, EVER, named(item.number, item.kind)),
         };
-        room(to.add(INodeNo(node), item.next, item.name, &valid, &attr, generation))
+        match to.add(INodeNo(node), item.next, item.name, &valid, &attr, generation) {
+            true => ReplyRoom::None,
+            false => ReplyRoom::Left,
+        }
     };
     match safely(|| work(&mut add)) {
         Ok(()) => to.ok(),
         Err(error) => to.error(error),
     }
-}
-
-fn room(full: bool) -> ReplyRoom {
-    if full { ReplyRoom::None } else { ReplyRoom::Left }
 }
 
 fn nothing() -> (FileAttr, Generation) {

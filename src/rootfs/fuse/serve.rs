@@ -22,8 +22,8 @@ use super::handles::Handles;
 use super::notices::Notices;
 use super::reply::{OpenReply, XattrReply, reply, reply_entries, reply_names};
 use super::tree::{
-    AttributeChange, Detail, FsCaller, FsResult, NewFile, NewTime, OpenFile, OverlayTree,
-    RenameMode, Synced, Time, WritePrivileges,
+    AttributeChange, Detail, FilePosition, FsCaller, FsResult, NewFile, NewTime, OpenFile,
+    OverlayTree, RenameMode, Synced, Time, WritePrivileges,
 };
 
 /// Overlay as a file system of fuser.
@@ -314,13 +314,13 @@ impl Filesystem for FuseServer {
         to: ReplyEmpty,
     ) {
         reply(to, || {
-            let manner = match flags {
+            let mode = match flags {
                 RenameFlags::RENAME_NOREPLACE => RenameMode::Keep,
                 RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
                 none if none.is_empty() => RenameMode::Replace,
                 _ => return Err(Errno::INVAL),
             };
-            self.tree.rename((parent.0, name), (new_parent.0, new_name), manner)
+            self.tree.rename(parent.0, name, new_parent.0, new_name, mode)
         });
     }
 
@@ -408,7 +408,7 @@ impl Filesystem for FuseServer {
     ) {
         reply(to, || {
             let file = self.files.find(handle.0)?;
-            self.tree.allocate(&file, mode as u32, (offset, length), caller(by, 0))
+            self.tree.allocate(&file, mode as u32, offset, length, caller(by, 0))
         });
     }
 
@@ -451,7 +451,9 @@ impl Filesystem for FuseServer {
     ) {
         reply(to, || {
             let (from, into) = (self.files.find(from.0)?, self.files.find(into.0)?);
-            self.tree.copy_range((&from, read), (&into, written), length, caller(by, 0))
+            let from = FilePosition { file: &from, offset: read };
+            let into = FilePosition { file: &into, offset: written };
+            self.tree.copy_range(from, into, length, caller(by, 0))
         });
     }
 

@@ -7,7 +7,7 @@ use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
 use crate::engine::plan::step::Step;
 use crate::engine::root::{copyup, layers};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
-use crate::rootfs::give;
+use crate::rootfs::chown;
 use crate::sys::inroot;
 use crate::sys::mount;
 
@@ -65,7 +65,7 @@ impl SetupProcess<'_> {
         let said = |text: String| StepError { what: text, errno: 0 };
         let owner = self.plan.user_in_base();
         let owner = owner.ok_or_else(|| said("the user of the command is not in base".into()))?;
-        give::tree(tree.as_fd(), path, owner).map_err(|error| said(error.to_string()))
+        chown::tree(tree.as_fd(), path, owner.0, owner.1).map_err(|error| said(error.to_string()))
     }
 
     /// Makes a mount, detached.

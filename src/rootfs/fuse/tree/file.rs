@@ -208,7 +208,8 @@ impl OverlayTree {
         &self,
         file: &OpenFile,
         mode: u32,
-        (offset, length): (u64, u64),
+        offset: u64,
+        length: u64,
         caller: FsCaller,
     ) -> FsResult<()> {
         self.settle(file, caller)?;
@@ -230,17 +231,27 @@ impl OverlayTree {
     /// Runs copy_file_range(2). As for fallocate(2), the server drops privileges.
     pub fn copy_range(
         &self,
-        (from, mut read): (&OpenFile, u64),
-        (to, mut written): (&OpenFile, u64),
+        from: FilePosition<'_>,
+        to: FilePosition<'_>,
         length: u64,
         caller: FsCaller,
     ) -> FsResult<usize> {
-        self.settle(to, caller)?;
-        let (from, to) = (self.fd_of(from)?, self.fd_of(to)?);
+        self.settle(to.file, caller)?;
+        let (mut read, mut written) = (from.offset, to.offset);
+        let (from, to) = (self.fd_of(from.file)?, self.fd_of(to.file)?);
         // The kernel's reply has 32 bits for the length.
         let length = length.min(1 << 30) as usize;
         rustix::fs::copy_file_range(&*from, Some(&mut read), &*to, Some(&mut written), length)
     }
+}
+
+/// Position in an open file.
+#[derive(Clone, Copy)]
+pub struct FilePosition<'a> {
+    /// The file.
+    pub file: &'a OpenFile,
+    /// Offset in bytes.
+    pub offset: u64,
 }
 
 /// Effect of a write on the file's setuid, setgid and capabilities.

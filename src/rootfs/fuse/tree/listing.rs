@@ -167,7 +167,9 @@ impl OverlayTree {
         let layers = node.layers();
         let mut seen: HashSet<Box<[u8]>> = HashSet::new();
         for layer in &layers {
-            self.list_layer(node, *layer, layers.len() > 1, &mut seen, &mut list)?;
+            // In a folder of one layer no name can be there twice.
+            let seen = (layers.len() > 1).then_some(&mut seen);
+            self.list_layer(node, *layer, seen, &mut list)?;
         }
         list[2..]
             .sort_unstable_by(|one, other| (one.place, &one.name).cmp(&(other.place, &other.name)));
@@ -194,8 +196,7 @@ impl OverlayTree {
         &self,
         node: &Arc<Node>,
         layer: LayerIndex,
-        merged: bool,
-        seen: &mut HashSet<Box<[u8]>>,
+        mut seen: Option<&mut HashSet<Box<[u8]>>>,
         list: &mut Vec<ListedName>,
     ) -> FsResult<()> {
         let folder = self.layer_folder(node, layer)?;
@@ -210,7 +211,7 @@ impl OverlayTree {
                 WhiteoutName::Whiteout(removed) => return hidden.push(removed.as_bytes().into()),
                 _ => return,
             }
-            if merged && seen.contains(bytes) {
+            if seen.as_ref().is_some_and(|seen| seen.contains(bytes)) {
                 return;
             }
             let suspect = match file_type {
@@ -223,7 +224,7 @@ impl OverlayTree {
             } else {
                 Some(bits(file_type))
             };
-            if merged {
+            if let Some(seen) = &mut seen {
                 seen.insert(bytes.into());
             }
             if let Some(kind) = kind {
@@ -233,7 +234,9 @@ impl OverlayTree {
             }
         })?;
         // A whiteout by name does not hide a file of its own layer.
-        seen.extend(hidden);
+        if let Some(seen) = seen {
+            seen.extend(hidden);
+        }
         Ok(())
     }
 }

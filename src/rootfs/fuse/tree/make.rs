@@ -253,17 +253,17 @@ impl OverlayTree {
         }
         let above = rustix::fs::fstat(parent)?;
         let above = self.meant(above, &FileReach::Held(parent.descriptor().clone()), UPPER)?;
-        let gift = NewOwner::new((uid, gid), &above, what, mask);
+        let owner = NewOwner::new(uid, gid, &above, what, mask);
         if self.records_changes() {
-            return record_new(at, name, what, &gift);
+            return record_new(at, name, what, &owner);
         }
-        if (gift.uid, gift.gid) != self.own || gift.by_setgid {
-            let (user, group) = (Some(Uid::from_raw(gift.uid)), Some(Gid::from_raw(gift.gid)));
+        if (owner.uid, owner.gid) != self.own || owner.by_setgid {
+            let (user, group) = (Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)));
             rustix::fs::chownat(at, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
         }
         match what {
             NewFile::Symlink(_) => Ok(()),
-            _ => gift.restore_bits(at, name),
+            _ => owner.restore_bits(at, name),
         }
     }
 }
@@ -280,7 +280,7 @@ struct NewOwner {
 
 impl NewOwner {
     /// Computes owner and mode for a caller of these IDs, in a folder with the attributes `above`.
-    fn new((uid, gid): (u32, u32), above: &rustix::fs::Stat, what: NewFile<'_>, mask: u32) -> Self {
+    fn new(uid: u32, gid: u32, above: &rustix::fs::Stat, what: NewFile<'_>, mask: u32) -> Self {
         let mode = match what {
             NewFile::Folder(mode) | NewFile::Node(mode, _) => mode & !mask & 0o7777,
             NewFile::Symlink(_) => 0o777,
@@ -334,7 +334,7 @@ fn record_new(
     at: BorrowedFd<'_>,
     name: &OsStr,
     what: NewFile<'_>,
-    gift: &NewOwner,
+    owner: &NewOwner,
 ) -> FsResult<()> {
     let file_type = match what {
         NewFile::Symlink(_) => return Ok(()), // links cannot have user attributes (xattr(7))
@@ -350,7 +350,7 @@ fn record_new(
             }
         }
     };
-    let NewOwner { uid, gid, mode, .. } = *gift;
+    let NewOwner { uid, gid, mode, .. } = *owner;
     let value = OverrideStat { uid, gid, mode, file_type }.to_string();
     rustix::fs::lsetxattr(
         path_below(at, name),

@@ -37,7 +37,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use attributes::{AttributeChange, FileAttributes, FsSpace, NewTime, Time};
-pub use file::{OpenFile, Synced, WritePrivileges};
+pub use file::{FilePosition, OpenFile, Synced, WritePrivileges};
 pub use listing::{Detail, Item, ReplyRoom};
 pub use lookup::NodeEntry;
 pub use make::NewFile;

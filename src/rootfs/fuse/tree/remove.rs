@@ -72,7 +72,11 @@ impl OverlayTree {
         // For a folder of the upper layer alone, rmdir(2) decides. A merged folder may contain whiteouts.
         let alone = there.layer == UPPER && !there.below && !node.is_merged();
         let mut place = node.place.write();
-        match rmdir_if(alone, &folder, name) {
+        let removed = match alone {
+            true => rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR),
+            false => Err(Errno::NOTEMPTY),
+        };
+        match removed {
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
                 drop(place);
                 if !self.is_empty(&node)? {
@@ -225,13 +229,5 @@ impl OverlayTree {
         if there.layer == UPPER && (there.kind() == libc::S_IFDIR || there.stat.st_nlink == 1) {
             self.numbers.release(real);
         }
-    }
-}
-
-/// Runs rmdir(2) for a folder of one layer alone; ENOTEMPTY for others.
-fn rmdir_if(alone: bool, folder: &DiskFolder, name: &OsStr) -> FsResult<()> {
-    match alone {
-        true => rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR),
-        false => Err(Errno::NOTEMPTY),
     }
 }

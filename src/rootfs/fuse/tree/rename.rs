@@ -39,15 +39,17 @@ impl OverlayTree {
     /// Renames the file `name` in `parent`.
     pub fn rename(
         &self,
-        (parent, name): (u64, &OsStr),
-        (new_parent, new_name): (u64, &OsStr),
-        manner: RenameMode,
+        parent: u64,
+        name: &OsStr,
+        new_parent: u64,
+        new_name: &OsStr,
+        mode: RenameMode,
     ) -> FsResult<()> {
         let parent = self.writable_folder(parent, name)?;
         let new_parent = self.writable_folder(new_parent, new_name)?;
-        let (moved_kind, target_kind) = self.lift(&parent, name, &new_parent, new_name, manner)?;
+        let (moved_kind, target_kind) = self.lift(&parent, name, &new_parent, new_name, mode)?;
         let folders = moved_kind == libc::S_IFDIR
-            || (manner == RenameMode::Exchange && target_kind == Some(libc::S_IFDIR));
+            || (mode == RenameMode::Exchange && target_kind == Some(libc::S_IFDIR));
         // Files below a folder are found through it: no operation may be on the way while the folder moves.
         let (alone, together) = match folders {
             true => (Some(self.moves.write()), None),
@@ -55,7 +57,7 @@ impl OverlayTree {
         };
         let from = self.end(&parent, name)?;
         let to = self.end(&new_parent, new_name)?;
-        let answer = match manner {
+        let answer = match mode {
             RenameMode::Exchange => self.exchange(&from, &to),
             RenameMode::Keep if to.there.is_some() => Err(Errno::EXIST),
             _ => self.replace(&from, &to),
@@ -71,7 +73,7 @@ impl OverlayTree {
         name: &OsStr,
         new_parent: &Arc<Node>,
         new_name: &OsStr,
-        manner: RenameMode,
+        mode: RenameMode,
     ) -> FsResult<(u32, Option<u32>)> {
         let (node, target) = {
             let _still = self.moves.read();
@@ -82,14 +84,14 @@ impl OverlayTree {
             false => Ok(()),
         };
         movable(&node)?;
-        match (manner, &target) {
+        match (mode, &target) {
             (RenameMode::Exchange, None) => return Err(Errno::NOENT),
             (RenameMode::Exchange, Some(target)) => movable(target)?,
             (RenameMode::Keep, Some(_)) => return Err(Errno::EXIST),
             _ => {}
         }
         self.copy_up(&node, CopyContent::Whole)?;
-        if let (RenameMode::Exchange, Some(target)) = (manner, &target) {
+        if let (RenameMode::Exchange, Some(target)) = (mode, &target) {
             self.copy_up(target, CopyContent::Whole)?;
         }
         Ok((node.kind, target.map(|target| target.kind)))

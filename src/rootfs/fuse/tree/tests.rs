@@ -231,7 +231,7 @@ fn a_folder_of_a_lower_layer_is_not_moved_and_one_of_ours_is() {
     ground.write("lower0/d/file", "lower");
     let tree = ground.tree();
     let rename = |from: &str, to: &str| {
-        tree.rename((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)), RenameMode::Replace)
+        tree.rename(ROOT, OsStr::new(from), ROOT, OsStr::new(to), RenameMode::Replace)
     };
     walk(&tree, "d");
     assert_eq!(rename("d", "e").unwrap_err(), Errno::XDEV);

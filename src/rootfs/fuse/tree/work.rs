@@ -248,7 +248,7 @@ impl OverlayTree {
                 rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0)
             }
             WhiteoutForm::Attribute => self.make_attribute_whiteout(&folder, name, home),
-            WhiteoutForm::Name => mark(folder, &whiteout::name_of(name)),
+            WhiteoutForm::Name => mark(folder, &whiteout::whiteout_name(name)),
         }
     }
 
@@ -300,7 +300,7 @@ impl OverlayTree {
         let made = work.new_name();
         if work.form == WhiteoutForm::Name {
             // A whiteout by name does not hide a file of its own layer: the file is visible until its removal.
-            mark(&folder, &whiteout::name_of(name))?;
+            mark(&folder, &whiteout::whiteout_name(name))?;
             if kind != libc::S_IFDIR {
                 return rustix::fs::unlinkat(&folder, name, AtFlags::empty());
             }

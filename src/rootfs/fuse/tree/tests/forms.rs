@@ -47,7 +47,7 @@ fn removes_and_makes_again(ground: &Ground) {
     }
     tree.unlink(ROOT, "file".as_ref()).unwrap();
     tree.unlink(d, "in".as_ref()).unwrap();
-    tree.rename((ROOT, "moved".as_ref()), (d, "here".as_ref()), RenameMode::Replace).unwrap();
+    tree.rename(ROOT, "moved".as_ref(), d, "here".as_ref(), RenameMode::Replace).unwrap();
     let again = walk(&tree, "again").unwrap();
     tree.unlink(again, "below".as_ref()).unwrap();
     tree.remove_folder(ROOT, "again".as_ref()).unwrap();
@@ -72,7 +72,7 @@ fn removes_and_makes_again(ground: &Ground) {
     tree.create(ROOT, "file".as_ref(), 0o644, libc::O_RDWR, us()).unwrap();
     assert_eq!(content(&tree, "file"), "");
     tree.unlink(ROOT, "file".as_ref()).unwrap();
-    tree.rename((ROOT, "again".as_ref()), (ROOT, "moved".as_ref()), RenameMode::Replace).unwrap();
+    tree.rename(ROOT, "again".as_ref(), ROOT, "moved".as_ref(), RenameMode::Replace).unwrap();
     assert_eq!(names(&tree, "", Detail::Entries), ["d", "moved"]);
     drop(tree);
     let tree = ground.tree();
@@ -121,8 +121,8 @@ fn without_both_whiteouts_are_names_which_nobody_else_can_have() {
         }
         let (d, other) = (walk(&tree, "d").unwrap(), walk(&tree, "d/other").unwrap());
         assert_eq!(tree.link(other, ROOT, ".wh.d".as_ref()).unwrap_err(), Errno::PERM);
-        let from = (d, OsStr::new("other"));
-        let moved = tree.rename(from, (ROOT, ".wh.d".as_ref()), RenameMode::Replace);
+        let from = OsStr::new("other");
+        let moved = tree.rename(d, from, ROOT, ".wh.d".as_ref(), RenameMode::Replace);
         assert_eq!(moved.unwrap_err(), Errno::PERM);
     });
     assert!(ground.path("upper/.wh.file").exists() && !ground.path("upper/file").exists());
@@ -203,7 +203,7 @@ fn a_copy_that_a_quota_stops_leaves_the_old_file_and_nothing_else() {
         assert_eq!(tree.open(id, libc::O_RDWR, us()).map(drop), Err(quota));
         let change = AttributeChange { mode: Some(0o600), ..AttributeChange::default() };
         assert_eq!(tree.change(id, change, None, us()).map(drop), Err(quota));
-        let moved = tree.rename((d, "file".as_ref()), (ROOT, "to".as_ref()), RenameMode::Replace);
+        let moved = tree.rename(d, "file".as_ref(), ROOT, "to".as_ref(), RenameMode::Replace);
         assert_eq!(moved, Err(quota));
         assert_eq!(tree.link(id, ROOT, "to".as_ref()).map(drop), Err(quota));
         assert_eq!(content(&tree, "d/file"), "old");
