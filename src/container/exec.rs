@@ -10,7 +10,9 @@ use super::id::random_id;
 use super::request::keep_descriptors;
 use super::stop::ended_within;
 use super::{Container, not_running};
-use crate::engine::{self, DetachKeys, ExecPlan, Finish, LaunchOptions, RunningContainer, Stdin};
+use crate::engine::{
+    self, CallerStreams, DetachKeys, ExecPlan, Finish, LaunchOptions, RunningContainer, Stdin,
+};
 use crate::error::{Context, Error, Result};
 use crate::monitor::{Status, events};
 use crate::security::{self, Privileges};
@@ -89,8 +91,9 @@ pub fn exec(container: &Container, entered: Entered) -> Result<u8> {
         keys: entered.keys.or(own_keys).unwrap_or_default(),
         finish: entered.finish,
     };
+    let streams = CallerStreams::of_process();
     if entered.audience == Audience::Nobody {
-        return engine::exec(&entry, &signals).map(Option::unwrap_or_default);
+        return engine::exec(&entry, streams, &signals).map(Option::unwrap_or_default);
     }
     let id = random_id()?;
     let tell = |action: &str, more: &[(&str, String)]| {
@@ -100,7 +103,7 @@ pub fn exec(container: &Container, entered: Entered) -> Result<u8> {
     let words = entered.command.join(" ");
     tell(&format!("exec_create: {words}"), &[]);
     tell(&format!("exec_start: {words}"), &[]);
-    let status = engine::exec(&entry, &signals);
+    let status = engine::exec(&entry, streams, &signals);
     let ended = match &status {
         Ok(status) => *status,
         Err(error) => Some(error.status()),

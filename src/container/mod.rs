@@ -1,6 +1,7 @@
 //! Verbs: composes images, root filesystems, specs and the engine into a user's commands.
 
 mod attach;
+mod caller_streams;
 mod check;
 mod clone;
 mod commit;

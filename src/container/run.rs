@@ -11,7 +11,7 @@ use super::root_source::RootSource;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
 use super::{folder, name, network, ranges, scratch, stored, volumes};
-use crate::engine::{self, Launched, MemoryLayers, Plan, Stdin};
+use crate::engine::{self, CallerStreams, Launched, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::host::filesystem;
 use crate::ids::IdMaps;
@@ -59,12 +59,13 @@ pub(super) fn run(
     workspace.remember_driver(store);
 
     let _name = name.map(|name| name::take(store, name.as_str())).transpose()?;
+    let streams = CallerStreams::of_process();
     let running = |launched: &Launched| running(&workspace, launched);
     if plan.options.layers.is_some() || workspace.layers.is_empty() {
-        return Ok(engine::run(&plan, &signals, running)?.status());
+        return Ok(engine::run(&plan, streams, &signals, running)?.status());
     }
     let folder = folder::Folder::make(&workspace.folder, &workspace.layers)?;
-    let ended = engine::run(&plan, &signals, running);
+    let ended = engine::run(&plan, streams, &signals, running);
     let removed = folder.remove(base);
     folder::sweep(place, base);
     let status = ended?.status();
@@ -117,6 +118,7 @@ fn plan(request: &ContainerRequest, workspace: &Workspace, store: &Path) -> Resu
         preserve_fds: request.options.preserve_fds,
         preserve_fd: request.options.preserve_fd.clone(),
         network: network::connected(&workspace.network, &workspace.spec, store)?,
+        ..engine::LaunchOptions::default()
     };
     workspace.plan(options)
 }

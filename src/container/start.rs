@@ -21,7 +21,7 @@ use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::volumes;
 use super::{Container, Hold, bury};
-use crate::engine::{self, Plan};
+use crate::engine::{self, CallerStreams, Plan};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
@@ -88,7 +88,8 @@ fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
 
 fn launch(container: &Container, job: Job, client: Option<(OwnedFd, &Signals)>) -> Result<()> {
     let (client, blocked) = client.unzip();
-    match monitor::start(Job { client, ..job }, blocked) {
+    let streams = Some(CallerStreams::of_process());
+    match monitor::start(Job { client, streams, ..job }, blocked) {
         Ok(()) => Ok(()),
         Err(error) => {
             never_ran(container, &error);
@@ -257,6 +258,7 @@ fn job_of(container: &Container, lock: OwnedFd, plan: Plan, image: Option<OwnedF
         held: image.into_iter().collect(),
         record: container.record.clone(),
         plan,
+        streams: None,
         client: None,
         listener: None,
         restarts: 0,

@@ -1,9 +1,10 @@
-//! Messages between the processes of a launch: one message type, one way to send, one to wait.
+//! Messages between the processes of a launch: an enum for each direction, one way to send, one to wait.
 //!
 //! The channel is a sequenced-packet socket pair, close-on-exec. A message arrives whole or not at all. When the other
 //! end is gone (exec of the command, or death) the next receive returns `None`.
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -13,33 +14,42 @@ use crate::sys::fd;
 /// Largest message, in bytes: a path and some words.
 const ROOM: usize = 8192;
 
-/// Message of a launch.
+/// Message from the parent to base or to the container's process.
 #[derive(Debug)]
-pub enum Message {
-    /// parent -> base -> container: the IDs are mapped, go on.
+pub enum ParentMessage {
+    /// The IDs are mapped: base, or the container's process, goes on.
     Mapped,
-    /// base -> parent: the container's process, a child of the parent.
+    /// The supervisor answers the listener; or the network is connected.
+    Ready,
+    /// The command of a created container may run.
+    Start,
+}
+
+/// Message from base or the container's process to the parent.
+#[derive(Debug)]
+pub enum ChildMessage {
+    /// Base has made the container's process, a child of the parent.
     Container {
         /// Process ID in the PID namespace of usnea.
         pid: i32,
         /// Descriptor of the process.
         pidfd: OwnedFd,
     },
-    /// container -> parent: the master of the command's terminal.
+    /// Master of the command's terminal.
     Terminal(OwnedFd),
-    /// container -> parent: its user or mount namespace, for the supervisor to enter.
+    /// User or mount namespace of the container, for the supervisor to enter.
     Namespace(OwnedFd),
-    /// container -> parent: a helper may enter its network namespace.
+    /// A helper may enter the network namespace.
     Network,
-    /// container -> parent: the helper must be ready now.
+    /// The helper must be ready now.
     Connect,
-    /// container -> parent: the listener of the command's filter.
+    /// Listener of the command's filter.
     Listener(OwnedFd),
-    /// parent -> container: the supervisor answers the listener; or the network is connected.
-    Heard,
-    /// container -> parent: exec is next; signals are the command's from here on.
+    /// The container is set up, and waits for [`ParentMessage::Start`].
+    Created,
+    /// Exec is next; signals are the command's from here on.
     Running,
-    /// base or container -> parent: this step failed.
+    /// A step failed.
     Failed(StepFailure),
 }
 
@@ -54,90 +64,142 @@ pub struct StepFailure {
     pub errno: i32,
 }
 
-/// End of the socket pair.
+/// Message as bytes and at most one descriptor.
+pub trait WireMessage: Sized {
+    /// Returns the bytes, the first of which names the kind of message, and the descriptor.
+    fn encode(&self) -> (Vec<u8>, Option<BorrowedFd<'_>>);
+
+    /// Reads a message; `None`: not a message of this direction.
+    fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Option<Self>;
+}
+
+impl WireMessage for ParentMessage {
+    fn encode(&self) -> (Vec<u8>, Option<BorrowedFd<'_>>) {
+        let kind = match self {
+            Self::Mapped => b'M',
+            Self::Ready => b'H',
+            Self::Start => b'S',
+        };
+        (vec![kind], None)
+    }
+
+    fn decode(bytes: &[u8], _: Option<OwnedFd>) -> Option<Self> {
+        match bytes {
+            [b'M'] => Some(Self::Mapped),
+            [b'H'] => Some(Self::Ready),
+            [b'S'] => Some(Self::Start),
+            _ => None,
+        }
+    }
+}
+
+impl WireMessage for ChildMessage {
+    fn encode(&self) -> (Vec<u8>, Option<BorrowedFd<'_>>) {
+        match self {
+            Self::Container { pid, pidfd } => {
+                ([b"C", &pid.to_ne_bytes()[..]].concat(), Some(pidfd.as_fd()))
+            }
+            Self::Terminal(master) => (b"T".to_vec(), Some(master.as_fd())),
+            Self::Namespace(namespace) => (b"N".to_vec(), Some(namespace.as_fd())),
+            Self::Network => (b"E".to_vec(), None),
+            Self::Connect => (b"K".to_vec(), None),
+            Self::Listener(listener) => (b"L".to_vec(), Some(listener.as_fd())),
+            Self::Created => (b"c".to_vec(), None),
+            Self::Running => (b"R".to_vec(), None),
+            Self::Failed(StepFailure { step, what, errno }) => {
+                let mut bytes = vec![b'F'];
+                bytes.extend((*step as u32).to_ne_bytes());
+                bytes.extend(errno.to_ne_bytes());
+                bytes.extend(&what.as_bytes()[..what.len().min(ROOM - bytes.len())]);
+                (bytes, None)
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Option<Self> {
+        let number = |at: usize| {
+            bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes)
+        };
+        match (*bytes.first()?, fd) {
+            (b'C', Some(pidfd)) => number(1).map(|pid| Self::Container { pid, pidfd }),
+            (b'T', Some(master)) => Some(Self::Terminal(master)),
+            (b'N', Some(namespace)) => Some(Self::Namespace(namespace)),
+            (b'E', _) => Some(Self::Network),
+            (b'K', _) => Some(Self::Connect),
+            (b'L', Some(listener)) => Some(Self::Listener(listener)),
+            (b'c', _) => Some(Self::Created),
+            (b'R', _) => Some(Self::Running),
+            (b'F', _) => {
+                let (step, errno) = number(1).zip(number(5))?;
+                let what = String::from_utf8_lossy(&bytes[9..]).into_owned();
+                Some(Self::Failed(StepFailure { step: step as usize, what, errno }))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// End of the socket pair, which sends `S` and receives `R`.
 #[derive(Debug)]
-pub struct Channel(OwnedFd);
+pub struct Channel<S, R> {
+    socket: OwnedFd,
+    directions: PhantomData<(S, R)>,
+}
+
+/// Parent's end.
+pub type ParentChannel = Channel<ParentMessage, ChildMessage>;
+/// End of base and of the container's process.
+pub type ChildChannel = Channel<ChildMessage, ParentMessage>;
 
 /// Makes a channel, and returns its two ends.
-pub fn pair() -> io::Result<(Channel, Channel)> {
+pub fn pair() -> io::Result<(ParentChannel, ChildChannel)> {
     let (one, other) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
         SocketFlags::CLOEXEC,
         None,
     )?;
-    Ok((Channel(one), Channel(other)))
+    Ok((Channel::new(one), Channel::new(other)))
 }
 
-impl Channel {
+impl<S: WireMessage, R: WireMessage> Channel<S, R> {
+    fn new(socket: OwnedFd) -> Self {
+        Self { socket, directions: PhantomData }
+    }
+
     /// Sends one message.
-    pub fn send(&self, message: &Message) -> io::Result<()> {
-        match message {
-            Message::Mapped => fd::send(&self.0, b"M", None),
-            Message::Container { pid, pidfd } => {
-                fd::send(&self.0, &[b"C", &pid.to_ne_bytes()[..]].concat(), Some(pidfd.as_fd()))
-            }
-            Message::Terminal(master) => fd::send(&self.0, b"T", Some(master.as_fd())),
-            Message::Namespace(namespace) => fd::send(&self.0, b"N", Some(namespace.as_fd())),
-            Message::Network => fd::send(&self.0, b"E", None),
-            Message::Connect => fd::send(&self.0, b"K", None),
-            Message::Listener(listener) => fd::send(&self.0, b"L", Some(listener.as_fd())),
-            Message::Heard => fd::send(&self.0, b"H", None),
-            Message::Running => fd::send(&self.0, b"R", None),
-            Message::Failed(failure) => {
-                let mut bytes = vec![b'F'];
-                bytes.extend((failure.step as u32).to_ne_bytes());
-                bytes.extend(failure.errno.to_ne_bytes());
-                bytes
-                    .extend(&failure.what.as_bytes()[..failure.what.len().min(ROOM - bytes.len())]);
-                fd::send(&self.0, &bytes, None)
-            }
-        }
+    pub fn send(&self, message: &S) -> io::Result<()> {
+        let (bytes, fd) = message.encode();
+        fd::send(&self.socket, &bytes, fd)
     }
 
     /// Waits for the next message; `None` when the other end is gone.
-    pub fn receive(&self) -> io::Result<Option<Message>> {
+    pub fn receive(&self) -> io::Result<Option<R>> {
         let mut room = [0; ROOM];
-        let (length, fd) = match fd::receive(&self.0, &mut room) {
+        let (length, fd) = match fd::receive(&self.socket, &mut room) {
             // The other end closed with an unread message from this end.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
             answer => answer?,
         };
-        let number = |at: usize| {
-            room.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes)
-        };
-        let message = match (room[..length].first(), fd) {
-            (None, _) => return Ok(None),
-            (Some(b'M'), _) => Some(Message::Mapped),
-            (Some(b'R'), _) => Some(Message::Running),
-            (Some(b'H'), _) => Some(Message::Heard),
-            (Some(b'N'), Some(namespace)) => Some(Message::Namespace(namespace)),
-            (Some(b'E'), _) => Some(Message::Network),
-            (Some(b'K'), _) => Some(Message::Connect),
-            (Some(b'L'), Some(listener)) => Some(Message::Listener(listener)),
-            (Some(b'C'), Some(pidfd)) => number(1).map(|pid| Message::Container { pid, pidfd }),
-            (Some(b'T'), Some(master)) => Some(Message::Terminal(master)),
-            (Some(b'F'), _) if length >= 9 => number(1).zip(number(5)).map(|(step, errno)| {
-                let what = String::from_utf8_lossy(&room[9..length]).into_owned();
-                Message::Failed(StepFailure { step: step as usize, what, errno })
-            }),
-            _ => None,
-        };
+        if length == 0 {
+            return Ok(None);
+        }
+        let message = R::decode(&room[..length], fd);
         message.map(Some).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))
     }
 
     /// True if the other end is gone; does not wait.
     pub fn is_deserted(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
+        let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
     }
 }
 
-impl AsFd for Channel {
+impl<S, R> AsFd for Channel<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -147,31 +209,36 @@ mod tests {
 
     #[test]
     fn a_failure_crosses_unchanged_and_then_the_end_is_seen() {
-        let (one, other) = pair().unwrap();
+        let (parent, child) = pair().unwrap();
         for what in ["bind /nope", "", &"x".repeat(ROOM * 2)] {
-            one.send(&Message::Failed(StepFailure {
-                step: 7,
-                what: what.into(),
-                errno: libc::ENOENT,
-            }))
-            .unwrap();
-            let Some(Message::Failed(got)) = other.receive().unwrap() else { panic!() };
+            let failure = StepFailure { step: 7, what: what.into(), errno: libc::ENOENT };
+            child.send(&ChildMessage::Failed(failure)).unwrap();
+            let Some(ChildMessage::Failed(got)) = parent.receive().unwrap() else { panic!() };
             assert_eq!((got.step, got.errno), (7, libc::ENOENT));
             assert!(what.starts_with(&got.what));
         }
-        assert!(!other.is_deserted());
-        drop(one);
-        assert!(other.is_deserted());
-        assert!(other.receive().unwrap().is_none());
+        assert!(!parent.is_deserted());
+        drop(child);
+        assert!(parent.is_deserted());
+        assert!(parent.receive().unwrap().is_none());
     }
 
     #[test]
     fn a_descriptor_crosses() {
-        let (one, other) = pair().unwrap();
+        let (parent, child) = pair().unwrap();
         let (near, far) = rustix::pipe::pipe().unwrap();
-        one.send(&Message::Terminal(far)).unwrap();
-        let Some(Message::Terminal(far)) = other.receive().unwrap() else { panic!() };
+        child.send(&ChildMessage::Terminal(far)).unwrap();
+        let Some(ChildMessage::Terminal(far)) = parent.receive().unwrap() else { panic!() };
         rustix::io::write(&far, b"x").unwrap();
         assert_eq!(rustix::io::read(&near, &mut [0; 4]).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_message_of_the_other_direction_is_an_error() {
+        let (parent, child) = pair().unwrap();
+        fd::send(parent.as_fd(), b"R", None).unwrap();
+        assert!(child.receive().is_err());
+        parent.send(&ParentMessage::Start).unwrap();
+        assert!(matches!(child.receive(), Ok(Some(ParentMessage::Start))));
     }
 }

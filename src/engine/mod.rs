@@ -45,16 +45,21 @@ mod streams;
 pub use enter::{ExecPlan, Finish, exec};
 pub use explain::explain;
 pub use keeper::SERVER_DIED;
-pub use launch::parent::{HELPER_DIED, KILLED_FOR_MEMORY, Launched, end_children, launch, run};
+pub use launch::processes::end_children;
+pub use launch::run::run;
+pub use launch::stages::{Created, Launched};
+pub use launch::{HELPER_DIED, KILLED_FOR_MEMORY, create, launch};
 pub use plan::from_spec::{plan, plan_exec};
 pub use plan::mount::{MountSource, PlannedMount};
 pub use plan::process::{ExecCommand, Groups, Limit, ProcessCredentials};
 pub use plan::running::RunningContainer;
 pub use plan::step::{AccountEntry, MemoryLayers, Step, Supervised, SupervisorLifetime};
-pub use plan::{LaunchOptions, Plan};
+pub use plan::{Begin, LaunchOptions, Plan};
 pub use root::idmapped::Idmapped;
 pub use root::layers::{has_whiteout_names, is_copied};
 pub use root::mounted::{FilesAccess, MountedRoot, can_be_read_alone, mount_files};
 pub use session::detach_keys::{DetachKeys, DetachWatch};
 pub use session::supervise::{Requests, forwarded};
-pub use streams::{CommandStreams, Reports, Stdin, open_ours_to_all, pipe_for_container};
+pub use streams::{
+    CallerStreams, CommandStreams, LaunchStreams, Reports, Stdin, pipe_for_container,
+};

@@ -12,9 +12,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::stdio::{stderr, stdin, stdout};
 
 use crate::engine::session::stream_relay::{Direction, Flow, StreamRelay};
+use crate::sys::pty;
 
 /// <linux/magic.h>
 const PIPEFS_MAGIC: i64 = 0x5049_5045;
@@ -27,6 +27,43 @@ pub enum Stdin {
     Null,
     /// The standard input of this process (`--interactive`).
     Ours,
+}
+
+/// Standard streams of the caller: of a process of usnea, or of its client.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerStreams<'a> {
+    /// Standard input. A terminal here gives the command's terminal its size, and is in raw mode meanwhile.
+    pub input: BorrowedFd<'a>,
+    /// Standard output.
+    pub output: BorrowedFd<'a>,
+    /// Standard error.
+    pub error: BorrowedFd<'a>,
+}
+
+impl CallerStreams<'_> {
+    /// Gives `terminal` the window size of the caller's terminal. Without one on either stream the size is unchanged.
+    pub fn copy_window_size(&self, terminal: impl AsFd) {
+        let _ = pty::copy_window_size(self.input, &terminal)
+            .or_else(|_| pty::copy_window_size(self.output, &terminal));
+    }
+
+    /// Opens those streams that are pipes to all users of a container, which gets them unchanged.
+    pub fn open_to_all(&self) {
+        for fd in [self.input, self.output, self.error] {
+            if is_pipe(fd) {
+                open_to_all(fd);
+            }
+        }
+    }
+}
+
+/// Streams of a launch.
+#[derive(Debug)]
+pub struct LaunchStreams<'a> {
+    /// Streams of the command. `None`: it has a terminal, or inherits those of this process.
+    pub command: Option<CommandStreams>,
+    /// Streams of the caller. `None`: no caller waits.
+    pub caller: Option<CallerStreams<'a>>,
 }
 
 /// Standard streams of a command without a terminal, where they differ from those of this process.
@@ -51,23 +88,26 @@ pub enum Reports {
     ToOurs,
 }
 
-/// Returns streams for a command that uses usnea's own, and the relay of the streams that stay on usnea's side.
-pub fn of_ours(input: Stdin) -> io::Result<(CommandStreams, StreamRelay)> {
+/// Returns streams for a command that uses the caller's, and the relay of the streams that stay on the caller's side.
+pub fn of_caller(
+    caller: CallerStreams<'_>,
+    input: Stdin,
+) -> io::Result<(CommandStreams, StreamRelay)> {
     let mut flows = Vec::new();
     let input = match input {
         Stdin::Null => None,
-        Stdin::Ours if is_handed_on(stdin())? => Some(stdin().try_clone_to_owned()?),
+        Stdin::Ours if is_handed_on(caller.input)? => Some(caller.input.try_clone_to_owned()?),
         Stdin::Ours => {
             let (far, near) = pipe_for_container()?;
-            flows.push(Flow::new(ours(stdin(), OFlags::RDONLY)?, near, Direction::In)?);
+            flows.push(Flow::new(ours(caller.input, OFlags::RDONLY)?, near, Direction::In)?);
             Some(far)
         }
     };
-    let output = outgoing(stdout(), &mut flows)?;
+    let output = outgoing(caller.output, &mut flows)?;
     // A single pipe for both streams keeps the order of writes.
-    let error = match !flows.is_empty() && is_relayed_together()? {
+    let error = match !flows.is_empty() && is_relayed_together(caller)? {
         true => output.try_clone()?,
-        false => outgoing(stderr(), &mut flows)?,
+        false => outgoing(caller.error, &mut flows)?,
     };
     let streams = CommandStreams { input, output, error, reports: Reports::ToOurs };
     Ok((streams, StreamRelay::new(flows)))
@@ -80,15 +120,6 @@ pub fn pipe_for_container() -> io::Result<(OwnedFd, OwnedFd)> {
     let (far, near) = pipe_with(PipeFlags::CLOEXEC)?;
     open_to_all(far.as_fd());
     Ok((far, near))
-}
-
-/// Opens those of usnea's standard streams that are pipes to all users of a container, which gets them unchanged.
-pub fn open_ours_to_all() {
-    for fd in [stdin(), stdout(), stderr()] {
-        if is_pipe(fd) {
-            open_to_all(fd);
-        }
-    }
 }
 
 /// Changes the mode, not the owner: other users of the pipe can still open it by name. Another user's pipe stays
@@ -127,12 +158,12 @@ fn is_pipe(fd: BorrowedFd<'_>) -> bool {
 }
 
 /// True if standard error and standard output have the same destination.
-fn is_relayed_together() -> io::Result<bool> {
+fn is_relayed_together(caller: CallerStreams<'_>) -> io::Result<bool> {
     let same = |one: &Stat, other: &Stat| {
         (one.st_dev, one.st_ino, one.st_rdev) == (other.st_dev, other.st_ino, other.st_rdev)
     };
-    let (output, error) = (fstat(stdout())?, fstat(stderr())?);
-    if !same(&output, &error) || is_handed_on(stdout())? {
+    let (output, error) = (fstat(caller.output)?, fstat(caller.error)?);
+    if !same(&output, &error) || is_handed_on(caller.output)? {
         return Ok(false);
     }
     // A file that was opened twice has two positions to write at.
@@ -141,7 +172,7 @@ fn is_relayed_together() -> io::Result<bool> {
         Ok((appends, rustix::fs::seek(fd, rustix::fs::SeekFrom::Current(0)).ok()))
     };
     let is_file = FileType::from_raw_mode(output.st_mode).is_file();
-    Ok(!is_file || place(stdout())? == place(stderr())?)
+    Ok(!is_file || place(caller.output)? == place(caller.error)?)
 }
 
 /// Returns usnea's side of a flow. Reopens a terminal: O_NONBLOCK belongs to the open file, and other holders of the

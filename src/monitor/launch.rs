@@ -13,7 +13,7 @@ use super::process_id::{self, ProcessId};
 use super::protocol;
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use crate::cgroup::Group;
-use crate::engine::{self, CommandStreams, Launched, Plan, Reports};
+use crate::engine::{self, CallerStreams, CommandStreams, LaunchStreams, Launched, Plan, Reports};
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signals};
@@ -46,6 +46,8 @@ pub struct Job {
     pub record: Record,
     /// Launch plan for the engine.
     pub plan: Plan,
+    /// Streams of the caller. `None`: the launch is a restart, which no caller waits for.
+    pub streams: Option<CallerStreams<'static>>,
     /// Client attached from the start.
     pub client: Option<OwnedFd>,
     /// Listening socket and its path. `None`: the launch opens one.
@@ -95,7 +97,7 @@ pub fn start_again(job: Job) -> Result<std::convert::Infallible> {
     become_monitor(job, &null)
 }
 
-fn become_monitor(job: Job, told: &OwnedFd) -> Result<std::convert::Infallible> {
+fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallible> {
     title::name_container(&job.record.name);
     // The monitor handles these signals even if its caller ignored them (nohup(1), background jobs of scripts).
     signal::set_default(&SIGNALS);
@@ -105,12 +107,13 @@ fn become_monitor(job: Job, told: &OwnedFd) -> Result<std::convert::Infallible> 
     let run = record::read_if_whole::<State>(&job.folder, STATE)?.map_or(0, |state| state.run);
     let exit = record::read_if_whole::<Exit>(&job.folder, EXIT)?.map_or(0, |exit| exit.run);
     let run = run.max(exit) + 1;
-    let listener = match job.listener {
+    let listener = match job.listener.take() {
         Some(listener) => Some(listener),
         None => Some(protocol::listen(&job.store, &job.record.id)?),
     };
-    let (pipes, streams) = wire(&job.record)?;
-    let launched = engine::launch(&job.plan, &signals, streams)?;
+    let (pipes, command) = wire(&job)?;
+    let streams = LaunchStreams { command, caller: job.streams };
+    let launched = engine::launch(&job.plan, streams, &signals)?;
     drop(job.plan);
     let written = write_state(
         &job.folder,
@@ -141,9 +144,9 @@ fn become_monitor(job: Job, told: &OwnedFd) -> Result<std::convert::Infallible> 
         client: some(job.client)?,
         terminal: some(launched.terminal)?,
         pipes: [some(input)?, some(output)?, some(error)?],
-        ends_all: launched.ends_all,
+        ends_all: launched.owns_pid_namespace,
         waited: job.waited,
-        signals: launched.early,
+        signals: launched.early_signals,
         store: job.store,
         folder: job.folder,
     };
@@ -161,12 +164,15 @@ fn tell(to: &OwnedFd, answer: &Result<()>) {
 /// Pipes to the command's streams. None with a terminal, or with the caller's own streams.
 type Pipes = [Option<OwnedFd>; 3];
 
-fn wire(record: &Record) -> Result<(Pipes, Option<CommandStreams>)> {
+fn wire(job: &Job) -> Result<(Pipes, Option<CommandStreams>)> {
+    let record = &job.record;
     if record.terminal {
         return Ok(([None, None, None], None));
     }
     if record.log.driver == LogDriver::Passthrough {
-        engine::open_ours_to_all();
+        if let Some(caller) = &job.streams {
+            caller.open_to_all();
+        }
         return Ok(([None, None, None], None));
     }
     let pipe = || engine::pipe_for_container().context(|| "cannot make a pipe");

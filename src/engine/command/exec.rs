@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use crate::engine::command::{filter, init, program};
-use crate::engine::messages::{Channel, Message};
+use crate::engine::messages::{ChildChannel, ChildMessage};
 use crate::engine::plan::LaunchOptions;
 use crate::engine::plan::process::ExecCommand;
 use crate::engine::plan::step::Step;
@@ -32,7 +32,7 @@ pub struct LastSteps<'a> {
     /// Options that the runtime got beside the spec.
     pub options: &'a LaunchOptions,
     /// Channel to the process that waits for the command.
-    pub channel: &'a Channel,
+    pub channel: &'a ChildChannel,
     /// Standard streams to install; `None`: those of this process.
     pub streams: Option<&'a CommandStreams>,
     /// The command's terminal, if any.
@@ -60,16 +60,16 @@ impl LastSteps<'_> {
                 }
             })?;
         }
-        self.wire_streams(exec.terminal)?;
+        self.wire_streams(exec)?;
         filter::put_on(self.steps, self.channel, step)?;
-        self.channel.send(&Message::Running)?;
+        self.channel.send(&ChildMessage::Running)?;
         // The user's shell or service manager may have blocked or ignored signals: reset, as docker does.
         signal::reset();
         program::run_program(exec)
     }
 
-    fn wire_streams(&self, terminal: bool) -> StepResult {
-        if terminal {
+    fn wire_streams(&self, exec: &ExecCommand) -> StepResult {
+        if exec.terminal {
             let terminal = self.terminal.ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
             pty::make_controlling(terminal.as_fd())?;
             return (0..=2).try_for_each(|number| Ok(fd::install(terminal.as_fd(), number)?));

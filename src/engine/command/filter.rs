@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::engine::command::credentials;
 use crate::engine::command::credentials::Ahead;
-use crate::engine::messages::{Channel, Message};
+use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage};
 use crate::engine::plan::process::ProcessCredentials;
 use crate::engine::plan::step::Step;
 use crate::engine::step_error::{OnObject, StepResult};
@@ -31,21 +31,21 @@ pub fn ahead(steps: &[Step]) -> Ahead {
 
 /// Hands over the namespaces that a supervisor enters, while the host's /proc is visible. Later the supervisor could
 /// not open them: a process that changes its user, or hides itself, is closed to others (PR_SET_DUMPABLE).
-pub fn show_namespaces(steps: &[Step], channel: &Channel) -> StepResult {
+pub fn show_namespaces(steps: &[Step], channel: &ChildChannel) -> StepResult {
     if !steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
         return Ok(());
     }
     for path in ["/proc/self/ns/user", "/proc/self/ns/mnt"] {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let namespace = rustix::fs::open(path, flags, Mode::empty()).on(|| path)?;
-        channel.send(&Message::Namespace(namespace))?;
+        channel.send(&ChildMessage::Namespace(namespace))?;
     }
     Ok(())
 }
 
 /// Installs the filter of `steps`, if any. Sets `step` to the filter's index meanwhile: failures are reported with it.
 /// Waits for the supervisor: a call handed to an unanswered listener would block for ever.
-pub fn put_on(steps: &[Step], channel: &Channel, step: &mut usize) -> StepResult {
+pub fn put_on(steps: &[Step], channel: &ChildChannel, step: &mut usize) -> StepResult {
     let filter = steps.iter().enumerate().find_map(|(index, step)| match step {
         Step::Seccomp(filter, _) => Some((index, filter)),
         _ => None,
@@ -54,9 +54,9 @@ pub fn put_on(steps: &[Step], channel: &Channel, step: &mut usize) -> StepResult
     let next = std::mem::replace(step, index);
     let listener = install(filter)?;
     if let Some(listener) = listener {
-        channel.send(&Message::Listener(listener))?;
+        channel.send(&ChildMessage::Listener(listener))?;
         match channel.receive()? {
-            Some(Message::Heard) => {}
+            Some(ParentMessage::Ready) => {}
             _ => process::exit_now(125), // the parent gave up or is gone, and reports the reason itself
         }
     }

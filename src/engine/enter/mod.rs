@@ -9,7 +9,7 @@
 //!      |                             x                              | a session of its own, working folder, limits
 //!      |<----- Terminal(fd) ----------------------------------------|
 //!      |<----- Listener(fd) ----------------------------------------| only with root emulation: a supervisor of its own
-//!      |------ Heard ----------------------------------------------->|
+//!      |------ Ready ----------------------------------------------->|
 //!      |<----- Running, end of file --------------------------------| exec
 //! ```
 //!
@@ -32,20 +32,18 @@ use rustix::fs::{Mode, OFlags};
 use crate::engine::command::exec::{LastSteps, ParentsDeath};
 use crate::engine::command::prepare;
 use crate::engine::keeper;
-use crate::engine::launch::parent::hear_until_exec;
-use crate::engine::messages::{Channel, Message, StepFailure};
+use crate::engine::launch::conversation::{Conversation, LaunchPoint, LaunchProgress};
+use crate::engine::messages::{ChildChannel, ChildMessage, StepFailure};
 use crate::engine::plan::LaunchOptions;
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::step::Step;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
-use crate::engine::session::supervise;
-use crate::engine::session::supervise::{CommandSession, LaunchProgress, SessionEnd};
+use crate::engine::session::supervise::{CommandSession, SessionEnd};
 use crate::engine::step_error::{OnObject, StepResult};
-use crate::engine::streams::{CommandStreams, Reports, Stdin};
+use crate::engine::streams::{CallerStreams, CommandStreams, Reports, Stdin};
 use crate::engine::{messages, streams};
 use crate::error::{Context, Error, Result};
-use crate::net::Network;
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::signal::{self, Signals};
@@ -73,73 +71,71 @@ pub enum Finish {
     AtStart,
 }
 
-/// Runs a command and returns its exit status; `None`: the command was left alone. The caller has blocked `signals`.
-/// Errors: the command could not be run.
-pub fn exec(entry: &ExecPlan, signals: &Signals) -> Result<Option<u8>> {
+/// Runs a command and returns its exit status; `None`: the command was left alone. `streams`: those of the caller. The
+/// caller has blocked `signals`. Errors: the command could not be run.
+pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> Result<Option<u8>> {
     let Some(Step::Join(running)) = entry.steps.first() else {
         return Err(Error::new("an entry that enters nothing"));
     };
     let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
-    let (streams, relay) = wired(entry).context(|| "cannot wire the standard streams")?;
-    let mut container =
-        LaunchProgress { namespaces: running.user_and_mounts()?, ..LaunchProgress::default() };
+    let (command, relay) = wired(entry, streams).context(|| "cannot wire the standard streams")?;
+    let mut conversation = Conversation {
+        steps: &entry.steps,
+        channel: ours,
+        network: None,
+        progress: LaunchProgress { namespaces: running.user_and_mounts()?, ..Default::default() },
+    };
     if entry.steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
-        container.supervisors = running.supervisors();
+        conversation.progress.supervisors = running.supervisors();
     }
     let first = match running.fork_beside()? {
         Forked::Child => {
-            drop(ours);
-            live(entry, running, &theirs, &streams)
+            drop(conversation.channel);
+            let process = EntryProcess {
+                entry,
+                running,
+                channel: &theirs,
+                streams: &command,
+                caller: streams,
+            };
+            process.run()
         }
         Forked::Parent(first) => first,
     };
-    drop((theirs, streams));
-    if let Err(error) =
-        hear_until_exec(&entry.steps, &ours, signals, &Network::default(), &mut container)
-    {
-        let others = [container.process.as_ref(), container.supervisor.as_ref()];
+    drop((theirs, command));
+    let heard = conversation.hear_until(LaunchPoint::Exec, signals);
+    let progress = conversation.progress;
+    if let Err(error) = heard {
+        let others = [progress.process.as_ref(), progress.supervisor.as_ref()];
         for child in others.into_iter().flatten().chain([&first]) {
             let _ = child.signal(libc::SIGKILL);
             let _ = child.wait();
         }
         return Err(error);
     }
-    if running.ends_all() {
+    if running.owns_pid_namespace() {
         let _ = first.wait(); // ends once the command is made, or with the command as its keeper
     }
-    match (container.process, entry.finish) {
-        (_, Finish::AtStart) => {
-            container.terminal.map_or(Ok(()), |master| leave(None, &master)).map(|()| None)
-        }
-        (Some(command), Finish::AtEnd) => {
-            stay(entry, &command, (container.terminal, relay), container.signals, signals)
-        }
-        (None, Finish::AtEnd) => Err(Error::not_running("the container has ended")),
-    }
-}
-
-fn stay(
-    entry: &ExecPlan,
-    command: &Child,
-    (terminal, relay): (Option<OwnedFd>, StreamRelay),
-    early: Vec<i32>,
-    signals: &Signals,
-) -> Result<Option<u8>> {
+    let Some(command) = progress.process.as_ref().filter(|_| entry.finish == Finish::AtEnd) else {
+        return match (entry.finish, &progress.terminal) {
+            (Finish::AtStart, Some(master)) => leave(None, master).map(|()| None),
+            (Finish::AtStart, None) => Ok(None),
+            (Finish::AtEnd, _) => Err(Error::not_running("the container has ended")),
+        };
+    };
     let session = CommandSession {
         process: command,
-        terminal,
+        terminal: progress.terminal,
         relay,
+        caller: streams,
         stdin: entry.options.stdin,
         keys: entry.keys.clone(),
-        early,
+        early_signals: progress.signals,
         settled: None,
     };
-    match supervise::until_end(session, signals)? {
+    match session.stay(signals)? {
         SessionEnd::Ended(ended) => Ok(Some(ended.status())),
-        SessionEnd::Left(master) => {
-            leave(Some(command), &master)?;
-            Ok(None)
-        }
+        SessionEnd::Left(master) => leave(Some(command), &master).map(|()| None),
     }
 }
 
@@ -180,7 +176,7 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
 
 /// Returns the command's streams, and the relay of the streams that stay on this side. A command with a terminal does
 /// not install them. The null device is the host's: the container's /dev/null may be any file.
-fn wired(entry: &ExecPlan) -> io::Result<(CommandStreams, StreamRelay)> {
+fn wired(entry: &ExecPlan, caller: CallerStreams<'_>) -> io::Result<(CommandStreams, StreamRelay)> {
     let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal));
     if entry.finish == Finish::AtStart || has_terminal {
@@ -188,117 +184,122 @@ fn wired(entry: &ExecPlan) -> io::Result<(CommandStreams, StreamRelay)> {
         let streams = CommandStreams { input, output, error, reports: Reports::ToOurs };
         return Ok((streams, StreamRelay::default()));
     }
-    let (mut streams, relay) = streams::of_ours(entry.options.stdin)?;
+    let (mut streams, relay) = streams::of_caller(caller, entry.options.stdin)?;
     if entry.options.stdin == Stdin::Null {
         streams.input = Some(null()?);
     }
     Ok((streams, relay))
 }
 
-/// Runs in the new process, which (or whose child) then is the command, or has ended.
-fn live(
-    entry: &ExecPlan,
-    running: &RunningContainer,
-    channel: &Channel,
-    streams: &CommandStreams,
-) -> ! {
-    let mut step = 0;
-    let Err(trouble) = become_command(entry, running, channel, streams, &mut step);
-    let failure = StepFailure { step, what: trouble.what, errno: trouble.errno };
-    // The caller may be dead: the process ends all the same.
-    let _ = channel.send(&Message::Failed(failure));
-    process::exit_now(125)
+/// Process that enters the container, and then (it, or its child) is the command.
+struct EntryProcess<'a> {
+    entry: &'a ExecPlan,
+    running: &'a RunningContainer,
+    channel: &'a ChildChannel,
+    streams: &'a CommandStreams,
+    caller: CallerStreams<'a>,
 }
 
-fn become_command(
-    entry: &ExecPlan,
-    running: &RunningContainer,
-    channel: &Channel,
-    streams: &CommandStreams,
-    index: &mut usize,
-) -> StepResult<Infallible> {
-    process::hide_from_others()?;
-    let mut kept = vec![channel.as_fd(), running.process().as_fd()];
-    kept.extend(streams.input.as_ref().map(OwnedFd::as_fd));
-    kept.extend([streams.output.as_fd(), streams.error.as_fd()]);
-    let preserved = &entry.options.preserve_fd;
-    fd::close_all_but_from(3 + entry.options.preserve_fds as RawFd, &kept, preserved);
-    rustix::process::umask(Mode::from_raw_mode(0o022));
-    let mut terminal = None;
-    for (number, step) in entry.steps.iter().enumerate() {
-        *index = number;
-        match step {
-            Step::Join(running) => enter(running, entry.finish, channel)?,
-            Step::BecomeRoot { uid, gid } => process::become_user(*uid, *gid)?,
-            Step::Terminal => terminal = Some(open_terminal(entry, channel)?),
-            Step::WorkingFolder(path) => prepare::go_to_folder(path)?,
-            Step::Exec(command) => {
-                let is_tied = entry.finish == Finish::AtEnd && terminal.is_none();
-                let last = LastSteps {
-                    steps: &entry.steps,
-                    options: &entry.options,
-                    channel,
-                    streams: Some(streams),
-                    terminal: terminal.as_ref(),
-                    parents_death: if is_tied {
-                        ParentsDeath::IsOurs
-                    } else {
-                        ParentsDeath::IsNothing
-                    },
-                };
-                return last.exec(command, index);
-            }
-            step => prepare::prepare(step, &entry.steps)?,
-        }
-        // A change of credentials makes a process traceable again where fs.suid_dumpable says so.
+impl EntryProcess<'_> {
+    /// Carries out the steps. The process then is the command, or has ended.
+    fn run(&self) -> ! {
+        let mut step = 0;
+        let Err(error) = self.become_command(&mut step);
+        let failure = StepFailure { step, what: error.what, errno: error.errno };
+        // The caller may be dead: the process ends all the same.
+        let _ = self.channel.send(&ChildMessage::Failed(failure));
+        process::exit_now(125)
+    }
+
+    fn become_command(&self, index: &mut usize) -> StepResult<Infallible> {
+        let entry = self.entry;
         process::hide_from_others()?;
+        self.close_other_descriptors();
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        let mut terminal = None;
+        for (number, step) in entry.steps.iter().enumerate() {
+            *index = number;
+            match step {
+                Step::Join(running) => self.enter(running)?,
+                Step::BecomeRoot { uid, gid } => process::become_user(*uid, *gid)?,
+                Step::Terminal => terminal = Some(self.open_terminal()?),
+                Step::WorkingFolder(path) => prepare::go_to_folder(path)?,
+                Step::Exec(command) => {
+                    let is_tied = entry.finish == Finish::AtEnd && terminal.is_none();
+                    let last = LastSteps {
+                        steps: &entry.steps,
+                        options: &entry.options,
+                        channel: self.channel,
+                        streams: Some(self.streams),
+                        terminal: terminal.as_ref(),
+                        parents_death: match is_tied {
+                            true => ParentsDeath::IsOurs,
+                            false => ParentsDeath::IsNothing,
+                        },
+                    };
+                    return last.exec(command, index);
+                }
+                step => prepare::prepare(step, &entry.steps)?,
+            }
+            // A change of credentials makes a process traceable again where fs.suid_dumpable says so.
+            process::hide_from_others()?;
+        }
+        Err(io::Error::from_raw_os_error(libc::ENOEXEC).into())
     }
-    Err(io::Error::from_raw_os_error(libc::ENOEXEC).into())
-}
 
-/// Enters the container, and goes on as a new process in it. The process that entered ends, or stays as the command's
-/// keeper.
-fn enter(running: &RunningContainer, finish: Finish, channel: &Channel) -> StepResult {
-    running.enter()?;
-    // Before the mount namespace: the container's /proc does not show a process outside its pid namespace.
-    let parentage = match finish {
-        Finish::AtEnd => Parentage::OurParents,
-        Finish::AtStart => Parentage::Ours,
-    };
-    if let Forked::Parent(command) = process::clone(Namespaces::default(), parentage)? {
-        let Child { pid, pidfd } = command;
-        let message = Message::Container { pid, pidfd };
-        if finish == Finish::AtEnd {
-            channel.send(&message)?;
-        }
-        let Message::Container { pid, pidfd } = message else { process::exit_now(125) };
-        if !running.ends_all() {
-            keeper::keep(&pidfd, running.process(), &[]);
-        }
-        if finish == Finish::AtStart {
-            let _ = process::reap(pid);
-        }
-        process::exit_now(0)
+    fn close_other_descriptors(&self) {
+        let CommandStreams { input, output, error, .. } = self.streams;
+        let mut needed = vec![self.channel.as_fd(), self.running.process().as_fd()];
+        needed.extend(input.as_ref().map(OwnedFd::as_fd));
+        needed.extend([output.as_fd(), error.as_fd()]);
+        let LaunchOptions { preserve_fds, preserve_fd, .. } = &self.entry.options;
+        fd::close_all_but_from(3 + *preserve_fds as RawFd, &needed, preserve_fd);
     }
-    // A command that is left alone becomes a child of the container's process 1, which reaps orphans.
-    if finish == Finish::AtStart
-        && running.ends_all()
-        && let Forked::Parent(_) = process::fork()?
-    {
-        process::exit_now(0);
-    }
-    running.enter_files().on(|| "its files")?;
-    rustix::process::setsid()?;
-    Ok(())
-}
 
-fn open_terminal(entry: &ExecPlan, channel: &Channel) -> StepResult<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let devpts = rustix::fs::open("/dev/pts", flags, Mode::empty()).on(|| "/dev/pts")?;
-    let (master, terminal) = pty::open_pair(devpts.as_fd()).on(|| "/dev/pts")?;
-    let _ = pty::copy_window_size(rustix::stdio::stdin(), &master)
-        .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &master));
-    prepare::give_terminal(&terminal, &entry.steps)?;
-    channel.send(&Message::Terminal(master))?;
-    Ok(terminal)
+    /// Enters the container, and goes on as a new process in it. The process that entered ends, or stays as the
+    /// command's keeper.
+    fn enter(&self, running: &RunningContainer) -> StepResult {
+        running.enter()?;
+        let finish = self.entry.finish;
+        // Before the mount namespace: the container's /proc does not show a process outside its pid namespace.
+        let parentage = match finish {
+            Finish::AtEnd => Parentage::OurParents,
+            Finish::AtStart => Parentage::Ours,
+        };
+        if let Forked::Parent(command) = process::clone(Namespaces::default(), parentage)? {
+            let Child { pid, pidfd } = command;
+            let message = ChildMessage::Container { pid, pidfd };
+            if finish == Finish::AtEnd {
+                self.channel.send(&message)?;
+            }
+            let ChildMessage::Container { pid, pidfd } = message else { process::exit_now(125) };
+            if !running.owns_pid_namespace() {
+                keeper::keep(&pidfd, running.process(), &[]);
+            }
+            if finish == Finish::AtStart {
+                let _ = process::reap(pid);
+            }
+            process::exit_now(0)
+        }
+        // A command that is left alone becomes a child of the container's process 1, which reaps orphans.
+        if finish == Finish::AtStart
+            && running.owns_pid_namespace()
+            && let Forked::Parent(_) = process::fork()?
+        {
+            process::exit_now(0);
+        }
+        running.enter_files().on(|| "its files")?;
+        rustix::process::setsid()?;
+        Ok(())
+    }
+
+    fn open_terminal(&self) -> StepResult<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let devpts = rustix::fs::open("/dev/pts", flags, Mode::empty()).on(|| "/dev/pts")?;
+        let (master, terminal) = pty::open_pair(devpts.as_fd()).on(|| "/dev/pts")?;
+        self.caller.copy_window_size(&master);
+        prepare::give_terminal(&terminal, &self.entry.steps)?;
+        self.channel.send(&ChildMessage::Terminal(master))?;
+        Ok(terminal)
+    }
 }

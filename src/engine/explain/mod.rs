@@ -138,8 +138,8 @@ impl ShellScript {
             Step::Maps(maps) => {
                 self.maps(maps, &plan.levels.base.writer);
                 let alone = !plan.steps.iter().any(|step| matches!(step, Step::Container(..)));
-                if let (true, Some(namespaces)) = (alone, plan.first_namespaces()) {
-                    self.enter("base", namespaces);
+                if alone {
+                    self.enter("base", plan.first_namespaces());
                 }
             }
             Step::Container(namespaces, None) => self.enter("base", *namespaces),
@@ -217,6 +217,9 @@ impl ShellScript {
             Step::WorkingFolder(path) => {
                 let path = quote(&path.to_string_lossy());
                 self.line(&format!("[ -d {path} ] || mkdir -p {path}; cd {path}"));
+            }
+            Step::Hold => {
+                self.line("# (the container is created: its command waits for the start)")
             }
             Step::Umask(mask) => self.line(&format!("umask {mask:04o}")),
             Step::Credentials(_) | Step::NoNewPrivileges => {

@@ -1,5 +1,40 @@
 //! Launch of a plan: the processes, from the first clone to the command.
+//!
+//! Starts no thread. No process outlives an error: each is ended and reaped before the error is returned.
 
 pub mod child;
-pub mod parent;
-pub mod supervisor;
+pub mod conversation;
+mod failure;
+pub mod processes;
+pub mod run;
+pub mod stages;
+mod supervisor;
+
+use stages::{Created, Launched, Prepared};
+
+use crate::engine::plan::Plan;
+use crate::engine::streams::LaunchStreams;
+use crate::error::Result;
+use crate::sys::signal::Signals;
+
+/// Warning for a container with a process that the kernel killed for want of memory.
+pub const KILLED_FOR_MEMORY: &str =
+    "the kernel killed a process of the container for want of memory";
+/// Warning for a network helper that has died.
+pub const HELPER_DIED: &str =
+    "the helper of the container's network has died: it had no way out from then on";
+
+/// Carries out a plan until the command runs.
+pub fn launch(plan: &Plan, streams: LaunchStreams<'_>, signals: &Signals) -> Result<Launched> {
+    create(plan, streams, signals)?.start(signals)
+}
+
+/// Carries out a plan until the container is set up. The command waits for [`Created::start`] if the plan holds it
+/// ([`Begin::AtStart`](crate::engine::Begin)).
+pub fn create<'a>(
+    plan: &'a Plan,
+    streams: LaunchStreams<'a>,
+    signals: &Signals,
+) -> Result<Created<'a>> {
+    Prepared::new(plan, streams)?.clone_first()?.map_ids()?.set_up(signals)
+}

@@ -11,7 +11,7 @@ use crate::engine::plan::process::has_init;
 use crate::engine::plan::process_steps::{command, last_steps};
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::step::{AccountEntry, Step, SupervisorLifetime};
-use crate::engine::plan::{LaunchOptions, Plan};
+use crate::engine::plan::{Begin, LaunchOptions, Plan};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
@@ -108,6 +108,9 @@ pub fn plan(spec: &Spec, base: Base, options: LaunchOptions) -> Result<Plan> {
     }
     if !network.helpers.is_empty() {
         steps.push(Step::Connect);
+    }
+    if options.begin == Begin::AtStart {
+        steps.push(Step::Hold);
     }
     last_steps(spec, process, setgroups_denied, SupervisorLifetime::ParentsDeath, &mut steps)?;
     steps.push(Step::Exec(command(process, has_init(spec))?));

@@ -39,6 +39,18 @@ pub struct LaunchOptions {
     pub preserve_fd: Vec<u32>,
     /// Network helpers, and files such as `/etc/resolv.conf`.
     pub network: Network,
+    /// Moment at which the command may run.
+    pub begin: Begin,
+}
+
+/// Moment at which a command may run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Begin {
+    /// As soon as the container is set up.
+    #[default]
+    AtOnce,
+    /// When the caller starts the created container.
+    AtStart,
 }
 
 impl Plan {
@@ -51,11 +63,27 @@ impl Plan {
     }
 
     /// Returns the namespaces of the first process.
-    pub(super) fn first_namespaces(&self) -> Option<Namespaces> {
-        self.steps.iter().find_map(|step| match step {
+    pub(super) fn first_namespaces(&self) -> Namespaces {
+        let namespaces = self.steps.iter().find_map(|step| match step {
             Step::Namespaces(namespaces) => Some(*namespaces),
             _ => None,
+        });
+        namespaces.unwrap_or_default()
+    }
+
+    /// True if the command has its own PID namespace: its end kills the rest.
+    pub(super) fn owns_pid_namespace(&self) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::Namespaces(namespaces) | Step::Container(namespaces, _) => {
+                namespaces.contains(Namespaces::PID)
+            }
+            _ => false,
         })
+    }
+
+    /// True if the command waits for the caller once the container is set up.
+    pub(super) fn is_held(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Hold))
     }
 
     /// True if the command has a terminal of its own.

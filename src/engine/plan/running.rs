@@ -84,7 +84,7 @@ impl RunningContainer {
     }
 
     /// True if the container has its own PID namespace: its end kills all processes in it.
-    pub fn ends_all(&self) -> bool {
+    pub fn owns_pid_namespace(&self) -> bool {
         self.namespaces.contains(Namespaces::PID)
     }
 

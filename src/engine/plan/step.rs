@@ -89,6 +89,8 @@ pub enum Step {
     Limit(Limit),
     /// Enter the working folder, and make it where it is missing.
     WorkingFolder(PathBuf),
+    /// Wait until the caller starts the command of the created container.
+    Hold,
     /// Set the mask of the modes of new files; without this step the mask is 022.
     Umask(u32),
     /// Reduce the capabilities and become the user of the command.
@@ -179,6 +181,7 @@ impl Step {
             Self::Personality(_) => "set the personality".into(),
             Self::Limit(limit) => format!("set the limit {}", limit.name),
             Self::WorkingFolder(path) => format!("enter the working directory {}", path.display()),
+            Self::Hold => "wait for the start".into(),
             Self::Umask(mask) => format!("umask {mask:04o}"),
             Self::Credentials(who) => {
                 format!("become user {}:{} with reduced capabilities", who.uid, who.gid)

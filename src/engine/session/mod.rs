@@ -3,3 +3,4 @@
 pub mod detach_keys;
 pub mod stream_relay;
 pub mod supervise;
+pub mod terminal_relay;

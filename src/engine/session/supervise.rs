@@ -1,21 +1,18 @@
 //! Parent's life while the command runs: forwards signals, relays the terminal and reports the end. One thread, one
 //! loop.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::cgroup::Supervisors;
-use crate::engine::session::detach_keys::{DetachKeys, DetachWatch};
-use crate::engine::session::stream_relay::StreamRelay;
-use crate::engine::streams::Stdin;
+use super::detach_keys::DetachKeys;
+use super::stream_relay::StreamRelay;
+use super::terminal_relay::{TerminalReady, TerminalRelay};
+use crate::engine::streams::{CallerStreams, Stdin};
 use crate::error::{Context, Result};
-use crate::net::Starting;
 use crate::sys::process::{self, Child, Ended};
-use crate::sys::pty;
 use crate::sys::signal::Signals;
 
 /// Returns the signals that are forwarded to the command. Leaves out signals that cannot be caught, that report a fault
@@ -52,31 +49,6 @@ const WHILE_DESERTED: Duration = Duration::from_millis(100);
 /// Time that a command may go on when the user's terminal is gone (docker's stop time-out).
 const AFTER_HANGUP: Duration = Duration::from_secs(10);
 
-/// Results of a launch, as its messages reported them.
-#[derive(Debug, Default)]
-pub struct LaunchProgress {
-    /// The container's process; `None`: base's process.
-    pub process: Option<Child>,
-    /// Master of the command's terminal.
-    pub terminal: Option<OwnedFd>,
-    /// User and mount namespace of the container, for the supervisor to enter.
-    pub namespaces: Vec<OwnedFd>,
-    /// Supervisor that answers the calls which the filter hands over.
-    pub supervisor: Option<Child>,
-    /// Cgroup of the supervisor.
-    pub supervisors: Option<Supervisors>,
-    /// Number of the first process, which is in the base user namespace.
-    pub base: Option<i32>,
-    /// Network helper that is getting ready.
-    pub connecting: Option<Starting>,
-    /// Network helper that is ready.
-    pub helper: Option<Child>,
-    /// True if the next step is, or was, exec.
-    pub runs: bool,
-    /// Signals for the command that came during the launch.
-    pub signals: Vec<i32>,
-}
-
 /// Command, and the state of usnea beside it.
 pub struct CommandSession<'a> {
     /// The command's process, a child of this process.
@@ -85,12 +57,14 @@ pub struct CommandSession<'a> {
     pub terminal: Option<OwnedFd>,
     /// Standard streams that stay on usnea's side, of a command without a terminal.
     pub relay: StreamRelay,
+    /// Streams of the caller: the terminal is relayed to them.
+    pub caller: CallerStreams<'a>,
     /// Source of the command's standard input.
     pub stdin: Stdin,
     /// Keys that leave the terminal.
     pub keys: DetachKeys,
     /// Signals that came before the session.
-    pub early: Vec<i32>,
+    pub early_signals: Vec<i32>,
     /// Callback for work that a command of a few milliseconds need not wait for: called once, [`SETTLED`] after the
     /// session's start.
     pub settled: Option<Box<dyn FnOnce() + 'a>>,
@@ -107,28 +81,65 @@ pub enum SessionEnd {
     Left(OwnedFd),
 }
 
-/// Stays until the command has ended or was left.
-pub fn until_end(session: CommandSession<'_>, signals: &Signals) -> Result<SessionEnd> {
-    let CommandSession { process, terminal, relay: mut streams, stdin, keys, early, settled } =
-        session;
-    let mut settled = settled.map(|call| (Instant::now() + SETTLED, call));
-    let start = |master| TerminalRelay::start(master, stdin, keys);
-    let mut relay = terminal.map(start).transpose().context(|| "cannot relay the terminal")?;
-    let had_terminal = rustix::termios::isatty(rustix::stdio::stdin());
-    let mut requests = Requests::default();
-    let mut deadline = None;
-    for signal in early {
-        let _ = process.signal(requests.heard(signal));
-    }
-    loop {
-        let wake = settled.as_ref().map(|(due, _)| *due).into_iter().chain(deadline).min();
-        let ready = wait(process, signals, (relay.as_ref(), &streams), wake)?;
-        if let Some((_, call)) = settled.take_if(|(due, _)| !ready.ended && Instant::now() >= *due)
-        {
-            call();
+impl CommandSession<'_> {
+    /// Stays until the command has ended or was left.
+    pub fn stay(self, signals: &Signals) -> Result<SessionEnd> {
+        let Self { process, terminal, relay, caller, stdin, keys, early_signals, settled } = self;
+        let start = |master| TerminalRelay::start(master, caller, stdin, keys);
+        let mut supervision = Supervision {
+            process,
+            caller,
+            had_terminal: false,
+            terminal: None,
+            streams: relay,
+            requests: Requests::default(),
+            deadline: None,
+            settled: settled.map(|call| (Instant::now() + SETTLED, call)),
+        };
+        supervision.terminal =
+            terminal.map(start).transpose().context(|| "cannot relay the terminal")?;
+        supervision.had_terminal = rustix::termios::isatty(caller.input);
+        for signal in early_signals {
+            supervision.forward(signal);
         }
+        loop {
+            let ready = supervision.wait(signals)?;
+            supervision.call_if_settled(&ready);
+            supervision.forward_all(signals)?;
+            if let Some(left) = supervision.terminal.take_if(|relay| relay.turn(&ready.terminal)) {
+                return Ok(SessionEnd::Left(left.into_master()));
+            }
+            supervision.streams.turn(ready.streams.iter().copied());
+            if ready.ended {
+                return supervision.finish(signals).map(SessionEnd::Ended);
+            }
+        }
+    }
+}
+
+/// Session that goes on.
+struct Supervision<'a> {
+    process: &'a Child,
+    caller: CallerStreams<'a>,
+    /// True if the caller's standard input was a terminal at the start.
+    had_terminal: bool,
+    terminal: Option<TerminalRelay<'a>>,
+    streams: StreamRelay,
+    requests: Requests,
+    /// Moment at which the command is killed: the user's terminal is gone.
+    deadline: Option<Instant>,
+    settled: Option<(Instant, Box<dyn FnOnce() + 'a>)>,
+}
+
+impl Supervision<'_> {
+    fn forward(&mut self, signal: i32) {
+        // ESRCH: the process has just ended, which the next round notices.
+        let _ = self.process.signal(self.requests.heard(signal));
+    }
+
+    fn forward_all(&mut self, signals: &Signals) -> Result<()> {
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
-            match (signal, &relay) {
+            match (signal, &self.terminal) {
                 (libc::SIGWINCH, Some(relay)) => {
                     relay.follow_window_size();
                     continue;
@@ -136,39 +147,79 @@ pub fn until_end(session: CommandSession<'_>, signals: &Signals) -> Result<Sessi
                 // usnea was stopped, and a shell has changed the terminal's settings.
                 (libc::SIGCONT, Some(relay)) => relay.resume(),
                 (libc::SIGHUP, _)
-                    if had_terminal && !rustix::termios::isatty(rustix::stdio::stdin()) =>
+                    if self.had_terminal && !rustix::termios::isatty(self.caller.input) =>
                 {
-                    deadline = Some(Instant::now() + AFTER_HANGUP);
+                    self.deadline = Some(Instant::now() + AFTER_HANGUP);
                 }
                 _ => {}
             }
-            // ESRCH: the process has just ended, which the next round notices.
-            let _ = process.signal(requests.heard(signal));
+            self.forward(signal);
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            let _ = process.signal(libc::SIGKILL);
-            deadline = None;
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let _ = self.process.signal(libc::SIGKILL);
+            self.deadline = None;
         }
-        if let Some(left) = relay.take_if(|relay| relay.turn(&ready)) {
-            return Ok(SessionEnd::Left(left.master));
+        Ok(())
+    }
+
+    fn call_if_settled(&mut self, ready: &Ready) {
+        let is_due = |due: Instant| !ready.ended && Instant::now() >= due;
+        if let Some((_, call)) = self.settled.take_if(|(due, _)| is_due(*due)) {
+            call();
         }
-        streams.turn(ready.streams.into_iter());
-        if ready.ended {
-            if let Some(mut relay) = relay.take() {
-                relay.finish();
+    }
+
+    fn wait(&self, signals: &Signals) -> Result<Ready> {
+        let due = self.settled.as_ref().map(|(due, _)| *due);
+        let wake = due.into_iter().chain(self.deadline).min();
+        let mut fds = vec![
+            PollFd::new(&self.process.pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        fds.extend(self.terminal.iter().flat_map(TerminalRelay::wishes));
+        let first_of_streams = fds.len();
+        fds.extend(self.streams.wishes());
+        let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
+        let deserted = self.terminal.as_ref().is_some_and(TerminalRelay::is_deserted);
+        let left =
+            if deserted { Some(left.unwrap_or(WHILE_DESERTED).min(WHILE_DESERTED)) } else { left };
+        let timeout = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Err(Errno::INTR) => return Ok(Ready::default()),
+            answer => answer.context(|| "cannot wait for the container")?,
+        };
+        let revents: Vec<_> = fds.iter().map(PollFd::revents).collect();
+        let (own, streams) = revents.split_at(first_of_streams);
+        Ok(Ready {
+            ended: own[0].contains(PollFlags::IN),
+            terminal: self
+                .terminal
+                .as_ref()
+                .map(|relay| relay.ready(&own[2..]))
+                .unwrap_or_default(),
+            streams: streams.to_vec(),
+        })
+    }
+
+    /// Carries the last output of a command that has ended, and returns its end.
+    fn finish(self, signals: &Signals) -> Result<Ended> {
+        if let Some(mut relay) = self.terminal {
+            relay.finish();
+        }
+        let written = self.streams.finish(signals);
+        let ended = process::wait(self.process.pidfd.as_fd());
+        let ended = ended.context(|| "cannot wait for the container")?;
+        match written {
+            // Success requires that all output was written.
+            Err(error) if ended.status() == 0 => Err(error),
+            Err(error) => {
+                log::warn!("{error}");
+                Ok(ended)
             }
-            let written = streams.finish(signals);
-            let ended = process::wait(process.pidfd.as_fd());
-            let ended = ended.context(|| "cannot wait for the container")?;
-            return match written {
-                // Success requires that all output was written.
-                Err(error) if ended.status() == 0 => Err(error),
-                Err(error) => {
-                    log::warn!("{error}");
-                    Ok(SessionEnd::Ended(ended))
-                }
-                Ok(()) => Ok(SessionEnd::Ended(ended)),
-            };
+            Ok(()) => Ok(ended),
         }
     }
 }
@@ -198,183 +249,7 @@ impl Requests {
 #[derive(Default)]
 struct Ready {
     ended: bool,
-    output: bool,
-    input: bool,
-    room: bool,
+    terminal: TerminalReady,
     /// Poll results for the wishes of the streams, in their order.
     streams: Vec<PollFlags>,
-}
-
-fn wait(
-    process: &Child,
-    signals: &Signals,
-    (relay, streams): (Option<&TerminalRelay>, &StreamRelay),
-    wake: Option<Instant>,
-) -> Result<Ready> {
-    let mut fds = vec![
-        PollFd::new(&process.pidfd, PollFlags::IN),
-        PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-    ];
-    let deserted = relay.is_some_and(|relay| relay.deserted);
-    if let Some(relay) = relay.filter(|relay| !relay.deserted) {
-        let writes = if relay.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
-        fds.push(PollFd::new(&relay.master, PollFlags::IN | writes));
-        if relay.reads_input() {
-            fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
-        }
-    }
-    let first_of_streams = fds.len();
-    fds.extend(streams.wishes());
-    let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
-    let left =
-        if deserted { Some(left.unwrap_or(WHILE_DESERTED).min(WHILE_DESERTED)) } else { left };
-    let timeout = left.map(|left| Timespec {
-        tv_sec: left.as_secs() as i64,
-        tv_nsec: left.subsec_nanos().into(),
-    });
-    match poll(&mut fds, timeout.as_ref()) {
-        Err(Errno::INTR) => return Ok(Ready::default()),
-        answer => answer.context(|| "cannot wait for the container")?,
-    };
-    let of_streams = fds.split_off(first_of_streams);
-    let came = |index: usize, flags: PollFlags| {
-        fds.get(index).is_some_and(|fd| fd.revents().intersects(flags))
-    };
-    let hangs = PollFlags::HUP | PollFlags::ERR;
-    Ok(Ready {
-        ended: came(0, PollFlags::IN),
-        output: deserted || came(2, PollFlags::IN | hangs),
-        room: came(2, PollFlags::OUT),
-        input: came(3, PollFlags::IN | hangs),
-        streams: of_streams.iter().map(PollFd::revents).collect(),
-    })
-}
-
-/// Relay between usnea's standard streams and the master of the command's terminal.
-struct TerminalRelay {
-    master: OwnedFd,
-    /// Raw mode of usnea's own terminal, until dropped.
-    raw: Option<pty::Raw>,
-    /// True if no process inside has the terminal open, which poll(2) would report for ever.
-    deserted: bool,
-    input: TerminalInput,
-    watch: DetachWatch,
-    /// Bytes from usnea's input that the terminal has not taken yet. The terminal's buffer is small: waiting for room
-    /// while the command waits for usnea to read would never end.
-    pending: Vec<u8>,
-}
-
-#[derive(PartialEq, Eq)]
-enum TerminalInput {
-    Open,
-    Closed,
-}
-
-impl TerminalRelay {
-    fn start(master: OwnedFd, stdin: Stdin, keys: DetachKeys) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&master, true)?;
-        let raw = match stdin {
-            Stdin::Ours if rustix::termios::isatty(rustix::stdio::stdin()) => {
-                Some(pty::Raw::set(rustix::stdio::stdin())?)
-            }
-            _ => None,
-        };
-        let input = if stdin == Stdin::Ours { TerminalInput::Open } else { TerminalInput::Closed };
-        let watch = DetachWatch::new(keys);
-        let relay = Self { master, raw, deserted: false, input, watch, pending: Vec::new() };
-        relay.follow_window_size();
-        Ok(relay)
-    }
-
-    fn follow_window_size(&self) {
-        // Without a terminal on either stream the size stays unchanged.
-        let _ = pty::copy_window_size(rustix::stdio::stdin(), &self.master)
-            .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &self.master));
-    }
-
-    fn resume(&self) {
-        if let Some(raw) = &self.raw {
-            raw.renew();
-        }
-        self.follow_window_size();
-    }
-
-    fn reads_input(&self) -> bool {
-        self.input == TerminalInput::Open && self.pending.is_empty()
-    }
-
-    /// True if the detach keys were typed.
-    fn turn(&mut self, ready: &Ready) -> bool {
-        if ready.output {
-            self.carry_output();
-        }
-        let leaves = ready.input && self.reads_input() && self.carry_input();
-        if ready.room {
-            self.write_pending();
-        }
-        leaves
-    }
-
-    /// Copies at most one buffer of output a turn, to handle signals soon. True if more output may follow.
-    fn carry_output(&mut self) -> bool {
-        let mut room = [0; 16384];
-        match rustix::io::read(&self.master, &mut room) {
-            Ok(length) if length > 0 => {
-                self.deserted = false;
-                write_all(rustix::stdio::stdout(), &room[..length]).is_ok()
-            }
-            answer => {
-                self.deserted = matches!(answer, Ok(_) | Err(Errno::IO));
-                false
-            }
-        }
-    }
-
-    fn carry_input(&mut self) -> bool {
-        const END_OF_TRANSMISSION: u8 = 4;
-        let mut room = [0; 1024];
-        let mut leaves = false;
-        match rustix::io::read(rustix::stdio::stdin(), &mut room) {
-            Ok(length) if length > 0 && self.raw.is_some() => {
-                let (typed, were_keys) = self.watch.typed(&room[..length]);
-                self.pending.extend(typed);
-                leaves = were_keys;
-            }
-            Ok(length) if length > 0 => self.pending.extend(&room[..length]),
-            Err(Errno::AGAIN | Errno::INTR) => return false,
-            _ => {
-                self.input = TerminalInput::Closed;
-                self.pending.push(END_OF_TRANSMISSION);
-            }
-        }
-        self.write_pending();
-        leaves
-    }
-
-    fn write_pending(&mut self) {
-        match rustix::io::write(&self.master, &self.pending) {
-            Ok(written) => drop(self.pending.drain(..written)),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.pending.clear(),
-        }
-    }
-
-    /// Writes the command's last output.
-    fn finish(&mut self) {
-        while self.carry_output() {}
-    }
-}
-
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(to, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None)?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }

@@ -19,13 +19,13 @@ use crate::cgroup::Group;
 use crate::engine::command::exec::{LastSteps, ParentsDeath};
 use crate::engine::command::{filter, prepare};
 use crate::engine::keeper;
-use crate::engine::messages::{Channel, Message, StepFailure};
+use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage, StepFailure};
 use crate::engine::plan::Plan;
 use crate::engine::plan::step::Step;
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{accounts, files, layers};
 use crate::engine::step_error::{OnObject, StepResult};
-use crate::engine::streams::{CommandStreams, Reports};
+use crate::engine::streams::{CommandStreams, LaunchStreams, Reports};
 use crate::ids::{self, IdMaps};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::{self, Namespaces};
@@ -33,51 +33,51 @@ use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::{fd, network};
 use crate::userns::{self, Writer};
 
-/// Carries out the child's steps. The process then is the command, or has ended.
-pub fn live(
-    plan: &Plan,
-    channel: Channel,
-    watched: OwnedFd,
-    streams: Option<&CommandStreams>,
-    (cgroup, idmapped): (Option<Group>, Idmapped),
-    started: Instant,
-) -> ! {
-    let mut child = SetupProcess {
-        plan,
-        channel,
-        watched,
-        streams,
-        cgroup,
-        idmapped,
-        started,
-        step: 0,
-        trees: plan.steps.iter().map(|_| None).collect(),
-        hands: OpenFds::default(),
-        servers: Vec::new(),
-        announced: None,
-    };
-    let Err(trouble) = child.become_command();
-    let failure = StepFailure { step: child.step, what: trouble.what, errno: trouble.errno };
-    // The parent may be dead: the process ends all the same.
-    let _ = child.channel.send(&Message::Failed(failure));
-    process::exit_now(125)
+/// Input of the process that [`super::stages::Prepared::clone_first`] clones.
+pub struct ChildInput<'a> {
+    /// Plan to carry out.
+    pub plan: &'a Plan,
+    /// Channel to the parent.
+    pub channel: ChildChannel,
+    /// Socket whose other end the parent holds: a hang-up means that the parent is dead.
+    pub watched: OwnedFd,
+    /// Streams of the command and of the caller.
+    pub streams: LaunchStreams<'a>,
+    /// The container's cgroup.
+    pub cgroup: Option<Group>,
+    /// ID-mapped mounts, detached.
+    pub idmapped: Idmapped,
+    /// Start of the launch.
+    pub started: Instant,
 }
 
+impl ChildInput<'_> {
+    /// Carries out the child's steps. The process then is the command, or has ended.
+    pub fn run(self) -> ! {
+        let mut child = SetupProcess {
+            trees: self.plan.steps.iter().map(|_| None).collect(),
+            input: self,
+            step: 0,
+            fds: OpenFds::default(),
+            servers: Vec::new(),
+            announced: None,
+        };
+        let Err(error) = child.become_command();
+        let failure = StepFailure { step: child.step, what: error.what, errno: error.errno };
+        // The parent may be dead: the process ends all the same.
+        let _ = child.input.channel.send(&ChildMessage::Failed(failure));
+        process::exit_now(125)
+    }
+}
+
+/// Process that sets the container up.
 struct SetupProcess<'a> {
-    plan: &'a Plan,
-    channel: Channel,
-    /// Socket whose other end the parent holds: a hang-up means that the parent is dead.
-    watched: OwnedFd,
-    streams: Option<&'a CommandStreams>,
-    /// The container's cgroup.
-    cgroup: Option<Group>,
-    idmapped: Idmapped,
-    started: Instant,
+    input: ChildInput<'a>,
     /// Index of the current step: failures are reported with it.
     step: usize,
     /// Detached mounts made early, by index of their step.
     trees: Vec<Option<OwnedFd>>,
-    hands: OpenFds,
+    fds: OpenFds,
     /// Servers of file systems, children of this process: base waits for them.
     servers: Vec<process::Child>,
     /// Read end of a pipe whose write end closes when the keeper has announced this process to the parent.
@@ -105,7 +105,7 @@ impl OpenFds {
 
 impl SetupProcess<'_> {
     fn become_command(&mut self) -> StepResult<Infallible> {
-        let plan = self.plan;
+        let plan = self.input.plan;
         process::set_parent_death_signal(libc::SIGKILL)?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         for (index, step) in plan.steps.iter().enumerate() {
@@ -136,9 +136,9 @@ impl SetupProcess<'_> {
                     let last = LastSteps {
                         steps: &plan.steps,
                         options: &plan.options,
-                        channel: &self.channel,
-                        streams: self.streams,
-                        terminal: self.hands.terminal.as_ref(),
+                        channel: &self.input.channel,
+                        streams: self.input.streams.command.as_ref(),
+                        terminal: self.fds.terminal.as_ref(),
                         parents_death: ParentsDeath::IsOurs,
                     };
                     return last.exec(command, &mut self.step);
@@ -151,12 +151,16 @@ impl SetupProcess<'_> {
     }
 
     fn log(&self, step: &Step) {
-        log::debug!("{:8.3} ms  {}", self.started.elapsed().as_secs_f64() * 1e3, step.doing());
+        log::debug!(
+            "{:8.3} ms  {}",
+            self.input.started.elapsed().as_secs_f64() * 1e3,
+            step.doing()
+        );
     }
 
     /// Waits for newuidmap, which takes longer than most mounts: mounts that need no mapped ID are made meanwhile.
     fn get_mapped(&mut self, maps: &IdMaps) -> StepResult {
-        if self.plan.levels.base.writer == Writer::Itself {
+        if self.input.plan.levels.base.writer == Writer::Itself {
             userns::write_own_maps(maps)?;
             self.mount_early();
             return Ok(());
@@ -166,8 +170,8 @@ impl SetupProcess<'_> {
     }
 
     fn wait_until_mapped(&self) -> StepResult {
-        match self.channel.receive()? {
-            Some(Message::Mapped) => Ok(()),
+        match self.input.channel.receive()? {
+            Some(ParentMessage::Mapped) => Ok(()),
             _ => process::exit_now(125), // the parent gave up or is gone, and reports why
         }
     }
@@ -181,13 +185,13 @@ impl SetupProcess<'_> {
             rustix::io::retry_on_intr(|| rustix::io::read(&announced, &mut [0]))?;
         }
         process::show_to_others()?;
-        Ok(self.channel.send(&Message::Network)?)
+        Ok(self.input.channel.send(&ChildMessage::Network)?)
     }
 
     fn wait_until_connected(&self) -> StepResult {
-        self.channel.send(&Message::Connect)?;
-        match self.channel.receive()? {
-            Some(Message::Heard) => Ok(process::hide_from_others()?),
+        self.input.channel.send(&ChildMessage::Connect)?;
+        match self.input.channel.receive()? {
+            Some(ParentMessage::Ready) => Ok(process::hide_from_others()?),
             _ => process::exit_now(125), // the parent gave up, and reports why
         }
     }
@@ -196,7 +200,7 @@ impl SetupProcess<'_> {
     /// parent's death no longer kills a command that changes its user (gosu, su; prctl(2), PR_SET_PDEATHSIG), and base
     /// has the power to kill it.
     fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> StepResult {
-        let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
+        let cgroup = self.input.cgroup.as_ref().map(AsFd::as_fd);
         let (announced, announcing) = pipe_with(PipeFlags::CLOEXEC)?;
         match process::clone_into(cgroup, namespaces, Parentage::OurParents)? {
             Forked::Parent(container) => {
@@ -204,13 +208,13 @@ impl SetupProcess<'_> {
                     write_maps(container.pid, maps)?;
                 }
                 let process::Child { pid, pidfd } = container;
-                let message = Message::Container { pid, pidfd };
-                self.channel.send(&message)?;
+                let message = ChildMessage::Container { pid, pidfd };
+                self.input.channel.send(&message)?;
                 drop(announcing);
                 self.wire_keeper()?;
                 match message {
-                    Message::Container { pidfd, .. } => {
-                        keeper::keep(&pidfd, &self.watched, &self.servers)
+                    ChildMessage::Container { pidfd, .. } => {
+                        keeper::keep(&pidfd, &self.input.watched, &self.servers)
                     }
                     _ => process::exit_now(125),
                 }
@@ -224,7 +228,7 @@ impl SetupProcess<'_> {
     }
 
     fn make_later_namespaces(&self) -> StepResult {
-        let later = self.plan.steps.iter().find_map(|step| match step {
+        let later = self.input.plan.steps.iter().find_map(|step| match step {
             Step::Cgroup(_, namespaces) => Some(*namespaces),
             _ => None,
         });
@@ -235,7 +239,7 @@ impl SetupProcess<'_> {
         match step {
             Step::Layers(layers) => layers::in_memory(layers)?,
             Step::BecomeRoot { uid, gid } => {
-                if self.plan.levels.container.is_none() {
+                if self.input.plan.levels.container.is_none() {
                     let step = self.step;
                     self.mount_in_base()?;
                     self.step = step;
@@ -252,12 +256,13 @@ impl SetupProcess<'_> {
             Step::Link { target, name } => self.link(target, name)?,
             Step::Network => self.show_network()?,
             Step::Connect => self.wait_until_connected()?,
-            Step::Files(files) => files::mount(files, self.hands.root()?, self.hands.dev.as_ref())?,
+            Step::Hold => self.wait_for_start()?,
+            Step::Files(files) => files::mount(files, self.fds.root()?, self.fds.dev.as_ref())?,
             Step::Accounts(entries) => {
-                let root = self.hands.root()?;
+                let root = self.fds.root()?;
                 let copies = accounts::add(entries, root)?;
                 if !copies.is_empty() {
-                    files::mount(&copies, root, self.hands.dev.as_ref())?;
+                    files::mount(&copies, root, self.fds.dev.as_ref())?;
                 }
             }
             Step::Loopback => network::loopback_up()?,
@@ -266,31 +271,40 @@ impl SetupProcess<'_> {
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal => self.open_terminal()?,
             Step::PivotRoot => {
-                filter::show_namespaces(&self.plan.steps, &self.channel)?;
+                filter::show_namespaces(&self.input.plan.steps, &self.input.channel)?;
                 mount::pivot_root_here()?
             }
             Step::ReadOnlyRoot => {
-                mount::set_attributes(self.hands.root()?, Attributes::READ_ONLY, Reach::Alone)?;
+                mount::set_attributes(self.fds.root()?, Attributes::READ_ONLY, Reach::Alone)?;
             }
             Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
             Step::WorkingFolder(path) => prepare::enter_folder(path)?,
-            step => prepare::prepare(step, &self.plan.steps)?,
+            step => prepare::prepare(step, &self.input.plan.steps)?,
         }
         Ok(())
+    }
+
+    /// Waits until the parent starts the command of a created container.
+    fn wait_for_start(&self) -> StepResult {
+        self.input.channel.send(&ChildMessage::Created)?;
+        match self.input.channel.receive()? {
+            Some(ParentMessage::Start) => Ok(()),
+            _ => process::exit_now(125), // the parent has given the container up, or is gone
+        }
     }
 
     /// Installs the standard error on which the keeper reports that a file server has died: the command's. Uses
     /// /dev/null for a container with its own terminal whose caller's stderr is no terminal: a reader may wait for its
     /// end, which the command does not hold open (`usnea run -dt ... 2>&1 | cat`).
     fn wire_keeper(&self) -> StepResult {
-        match self.streams {
+        let LaunchStreams { command, caller } = &self.input.streams;
+        let is_terminal = || caller.is_some_and(|caller| rustix::termios::isatty(caller.error));
+        match command {
             Some(CommandStreams { error, reports: Reports::ToCommands, .. }) => {
                 fd::install(error.as_fd(), 2)?;
             }
-            None if self.plan.has_terminal()
-                && !rustix::termios::isatty(rustix::stdio::stderr()) =>
-            {
+            None if self.input.plan.has_terminal() && !is_terminal() => {
                 let null =
                     rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
                         .on(|| "/dev/null")?;

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::engine::command::prepare;
 use crate::engine::launch::child::SetupProcess;
-use crate::engine::messages::Message;
+use crate::engine::messages::ChildMessage;
 use crate::engine::plan::mount::{MountSource, PlannedMount};
 use crate::engine::root::mount_target;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
@@ -29,7 +29,7 @@ impl SetupProcess<'_> {
             mount::set_attributes(&tree, mount.attributes, Reach::Recursive)?;
         }
         rustix::process::fchdir(&tree)?;
-        self.hands.root = Some(tree);
+        self.fds.root = Some(tree);
         Ok(())
     }
 
@@ -50,11 +50,11 @@ impl SetupProcess<'_> {
             mount::set_propagation(&tree, propagation, reach).on(|| "set the propagation")?;
         }
         match mount.target.to_str() {
-            Some("/proc") => self.hands.proc = Some(tree),
-            Some("/sys") => self.hands.sys = Some(tree),
-            Some("/dev") => self.hands.dev = Some(tree),
-            Some("/dev/null") => self.hands.null = Some(tree),
-            Some("/dev/pts") => self.hands.devpts = Some(tree),
+            Some("/proc") => self.fds.proc = Some(tree),
+            Some("/sys") => self.fds.sys = Some(tree),
+            Some("/dev") => self.fds.dev = Some(tree),
+            Some("/dev/null") => self.fds.null = Some(tree),
+            Some("/dev/pts") => self.fds.devpts = Some(tree),
             _ => {}
         }
         Ok(())
@@ -64,7 +64,7 @@ impl SetupProcess<'_> {
     /// from the root.
     fn target_of(&self, mount: &PlannedMount) -> StepResult<OwnedFd> {
         if let (Some(dev), Some(parent), Some(name)) =
-            (&self.hands.dev, mount.target.parent(), mount.target.file_name())
+            (&self.fds.dev, mount.target.parent(), mount.target.file_name())
             && parent == Path::new("/dev")
         {
             let made = match mount.kind {
@@ -75,11 +75,11 @@ impl SetupProcess<'_> {
                 return Ok(made);
             }
         }
-        let root = self.hands.root()?;
+        let root = self.fds.root()?;
         let place = inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks)
             .map_err(|error| explain_target(error, mount))?;
         if mount.symlinks == Symlinks::Follow {
-            mount_target::check(&place, &mount.target, root, self.hands.dev.as_ref())?;
+            mount_target::check(&place, &mount.target, root, self.fds.dev.as_ref())?;
         }
         Ok(place)
     }
@@ -89,14 +89,14 @@ impl SetupProcess<'_> {
     fn kernels_file(&self, path: &Path) -> StepResult<Option<OwnedFd>> {
         let below =
             |mount: &str| path.strip_prefix(mount).ok().filter(|rest| *rest != Path::new(""));
-        let opened = match (below("/proc"), below("/sys"), &self.hands.proc, &self.hands.sys) {
+        let opened = match (below("/proc"), below("/sys"), &self.fds.proc, &self.fds.sys) {
             (Some(rest), _, Some(proc), _) => {
                 inroot::open(proc, rest, OFlags::PATH, Symlinks::Refuse)
             }
             (_, Some(rest), _, Some(sys)) => {
                 inroot::open(sys, rest, OFlags::PATH, Symlinks::Refuse)
             }
-            _ => inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse),
+            _ => inroot::open(self.fds.root()?, path, OFlags::PATH, Symlinks::Refuse),
         };
         match opened {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
@@ -107,14 +107,14 @@ impl SetupProcess<'_> {
     }
 
     pub(super) fn link(&self, target: &str, name: &str) -> StepResult {
-        let dev = self.hands.dev.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
+        let dev = self.fds.dev.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
         Ok(rustix::fs::symlinkat(target, dev, name)?)
     }
 
     /// Writes a kernel parameter through the procfs that this process mounted, after a check that it is a procfs
     /// (CVE-2025-52881).
     pub(super) fn write_parameter(&self, path: &Path, value: &str) -> StepResult {
-        let proc = self.hands.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
+        let proc = self.fds.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
         let path = Path::new("sys").join(path);
         let file = inroot::open(proc, &path, OFlags::WRONLY, Symlinks::Refuse).on(|| "open")?;
         if rustix::fs::fstatfs(&file)?.f_type != PROC_SUPER_MAGIC {
@@ -133,7 +133,7 @@ impl SetupProcess<'_> {
             return Ok(mount::attach(mount::copy(null, Path::new(""), Reach::Alone)?, target)?);
         }
         // A single empty folder serves all masks: the first mask attaches it, the others attach copies of it.
-        match &self.hands.empty {
+        match &self.fds.empty {
             Some(empty) => mount::attach(mount::copy(empty, Path::new(""), Reach::Alone)?, target)?,
             None => {
                 let attributes = Attributes::READ_ONLY
@@ -147,7 +147,7 @@ impl SetupProcess<'_> {
                     attributes,
                 )?;
                 mount::attach(&empty, target)?;
-                self.hands.empty = Some(empty);
+                self.fds.empty = Some(empty);
             }
         }
         Ok(())
@@ -156,10 +156,10 @@ impl SetupProcess<'_> {
     /// Returns the container's /dev/null after a check of its device number: no other file may hide a path
     /// (CVE-2025-31133).
     fn null_device(&mut self) -> StepResult<&OwnedFd> {
-        let null = match self.hands.null.take() {
+        let null = match self.fds.null.take() {
             Some(null) => null,
             None => inroot::open(
-                self.hands.root()?,
+                self.fds.root()?,
                 Path::new("/dev/null"),
                 OFlags::PATH,
                 Symlinks::Refuse,
@@ -170,7 +170,7 @@ impl SetupProcess<'_> {
             return Err(io::Error::from_raw_os_error(libc::ENODEV))
                 .on(|| "/dev/null is not the null device");
         }
-        Ok(self.hands.null.insert(null))
+        Ok(self.fds.null.insert(null))
     }
 
     pub(super) fn make_read_only(&self, path: &Path) -> StepResult {
@@ -181,13 +181,14 @@ impl SetupProcess<'_> {
     }
 
     pub(super) fn open_terminal(&mut self) -> StepResult {
-        let devpts = self.hands.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
+        let devpts = self.fds.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
         let (master, terminal) = pty::open_pair(devpts.as_fd())?;
         // Before the command can read the size. Without a terminal on either stream the size stays unset.
-        let _ = pty::copy_window_size(rustix::stdio::stdin(), &master)
-            .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &master));
+        if let Some(caller) = &self.input.streams.caller {
+            caller.copy_window_size(&master);
+        }
         let console = inroot::mount_point(
-            self.hands.root()?.as_fd(),
+            self.fds.root()?.as_fd(),
             Path::new("/dev/console"),
             Kind::File,
             Symlinks::Refuse,
@@ -195,9 +196,9 @@ impl SetupProcess<'_> {
         .on(|| "/dev/console")?;
         mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console)
             .on(|| "/dev/console")?;
-        prepare::give_terminal(&terminal, &self.plan.steps)?;
-        self.channel.send(&Message::Terminal(master))?;
-        self.hands.terminal = Some(terminal);
+        prepare::give_terminal(&terminal, &self.input.plan.steps)?;
+        self.input.channel.send(&ChildMessage::Terminal(master))?;
+        self.fds.terminal = Some(terminal);
         Ok(())
     }
 }

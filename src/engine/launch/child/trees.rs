@@ -15,20 +15,20 @@ impl SetupProcess<'_> {
     /// Makes mounts that do not need base's mapped IDs, before the layers are mounted where a volume could show them.
     /// Ignores failures: each mount's own step tries again.
     pub(super) fn mount_early(&mut self) {
-        for (index, step) in self.plan.steps.iter().enumerate() {
+        for (index, step) in self.input.plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
-                && (mount.is_made_in_base() || self.plan.levels.container.is_none())
+                && (mount.is_made_in_base() || self.input.plan.levels.container.is_none())
                 && !matches!(mount.source, MountSource::Overlay { .. })
             {
                 self.trees[index] =
-                    self.idmapped.take_volume(index).or_else(|| self.make_tree(mount).ok());
+                    self.input.idmapped.take_volume(index).or_else(|| self.make_tree(mount).ok());
             }
         }
     }
 
     /// Makes the mounts that need base's IDs, or the user's own rights to the host's files.
     pub(super) fn mount_in_base(&mut self) -> StepResult {
-        let plan = self.plan;
+        let plan = self.input.plan;
         let mut root = None;
         for (index, step) in plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
@@ -41,7 +41,7 @@ impl SetupProcess<'_> {
                 let tree = match (step, self.trees[index].take()) {
                     (_, Some(early)) => early,
                     (Step::Root(_), None) => {
-                        self.idmapped.cover_layers()?;
+                        self.input.idmapped.cover_layers()?;
                         layers::make_root(mount, |mount| self.make_tree(mount))?
                     }
                     (_, None) => self.make_tree(mount)?,
@@ -63,7 +63,7 @@ impl SetupProcess<'_> {
     fn give(&self, tree: &OwnedFd, mount: &PlannedMount) -> StepResult {
         let MountSource::Bind(path, _) = &mount.source else { return Ok(()) };
         let said = |text: String| StepError { what: text, errno: 0 };
-        let owner = self.plan.user_in_base();
+        let owner = self.input.plan.user_in_base();
         let owner = owner.ok_or_else(|| said("the user of the command is not in base".into()))?;
         chown::tree(tree.as_fd(), path, owner.0, owner.1).map_err(|error| said(error.to_string()))
     }
@@ -74,7 +74,9 @@ impl SetupProcess<'_> {
             MountSource::Bind(path, reach) => {
                 mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
             }
-            MountSource::Overlay { .. } => layers::stacked(self.plan, mount, &mut self.servers),
+            MountSource::Overlay { .. } => {
+                layers::stacked(self.input.plan, mount, &mut self.servers)
+            }
             MountSource::New { fs, source, options } => {
                 mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
             }
@@ -84,12 +86,12 @@ impl SetupProcess<'_> {
     /// Makes mount points directly in the root, as base's root: the container's root may have no right to its folders.
     /// Leaves failures to the mount's own step, which reports them.
     fn make_mount_points(&self, root: &OwnedFd) {
-        let mounts = || {
-            self.plan
-                .steps
-                .iter()
-                .filter_map(|step| if let Step::Mount(mount) = step { Some(mount) } else { None })
-        };
+        let mounts =
+            || {
+                self.input.plan.steps.iter().filter_map(|step| {
+                    if let Step::Mount(mount) = step { Some(mount) } else { None }
+                })
+            };
         for (index, mount) in mounts().enumerate() {
             if !mounts().take(index).any(|outer| mount.target.starts_with(&outer.target)) {
                 let _ =

@@ -1,0 +1,172 @@
+//! Parent's part of a launch's conversation: hears the messages, and starts what they ask for.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::failure::explain_failure;
+use super::supervisor;
+use crate::cgroup::Supervisors;
+use crate::engine::messages::{ChildMessage, ParentChannel, ParentMessage};
+use crate::engine::plan::step::{Step, Supervised};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::net::{self, Network, Starting};
+use crate::sys::process::Child;
+use crate::sys::signal::Signals;
+
+/// Results of a launch, as its messages reported them.
+#[derive(Debug, Default)]
+pub struct LaunchProgress {
+    /// The container's process; `None`: base's process.
+    pub process: Option<Child>,
+    /// Master of the command's terminal.
+    pub terminal: Option<OwnedFd>,
+    /// User and mount namespace of the container, for the supervisor to enter.
+    pub namespaces: Vec<OwnedFd>,
+    /// Supervisor that answers the calls which the filter hands over.
+    pub supervisor: Option<Child>,
+    /// Cgroup of the supervisor.
+    pub supervisors: Option<Supervisors>,
+    /// Number of the first process, which is in the base user namespace.
+    pub base: Option<i32>,
+    /// Network helper that is getting ready.
+    pub connecting: Option<Starting>,
+    /// Network helper that is ready.
+    pub helper: Option<Child>,
+    /// True if the next step is, or was, exec.
+    pub runs: bool,
+    /// Signals for the command that came during the launch.
+    pub signals: Vec<i32>,
+}
+
+/// Point of a launch at which the parent stops listening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchPoint {
+    /// The container is set up, and waits.
+    Created,
+    /// The command runs: the channel was closed by exec.
+    Exec,
+}
+
+/// Conversation with the processes of one launch.
+#[derive(Debug)]
+pub struct Conversation<'a> {
+    /// Steps that the processes carry out.
+    pub steps: &'a [Step],
+    /// Parent's end of the channel.
+    pub channel: ParentChannel,
+    /// Network to connect.
+    pub network: Option<&'a Network>,
+    /// Results so far.
+    pub progress: LaunchProgress,
+}
+
+impl Conversation<'_> {
+    /// Hears messages until the launch has come to `point`. Errors: a step failed; a signal ended the launch.
+    pub fn hear_until(&mut self, point: LaunchPoint, signals: &Signals) -> Result<()> {
+        loop {
+            self.wait_for_message(signals)?;
+            let message = self.channel.receive();
+            match message.context(|| "cannot hear the container's process")? {
+                Some(ChildMessage::Created) if point == LaunchPoint::Created => return Ok(()),
+                Some(message) => self.answer(message)?,
+                None if point == LaunchPoint::Exec => return Ok(()),
+                None => fail!("the container's process is gone"),
+            }
+        }
+    }
+
+    fn answer(&mut self, message: ChildMessage) -> Result<()> {
+        let progress = &mut self.progress;
+        match message {
+            ChildMessage::Container { pid, pidfd } => {
+                progress.process = Some(Child { pid, pidfd });
+                if self.steps.iter().any(|step| matches!(step, Step::Container(_, Some(_)))) {
+                    self.send_mapped()?;
+                }
+            }
+            ChildMessage::Terminal(master) => progress.terminal = Some(master),
+            ChildMessage::Namespace(namespace) => progress.namespaces.push(namespace),
+            ChildMessage::Network => {
+                let (Some(base), Some(network)) = (progress.base, self.network) else {
+                    fail!("a network before a process")
+                };
+                let pid = progress.process.as_ref().map_or(base, |process| process.pid);
+                progress.connecting = network.start(net::Namespaces::of(base, pid)?)?;
+            }
+            ChildMessage::Connect => {
+                let connecting = progress.connecting.take();
+                let helper = connecting.map(Starting::wait).transpose();
+                progress.helper = helper.context(|| "cannot connect the network")?;
+                self.send(&ParentMessage::Ready)?;
+            }
+            ChildMessage::Listener(listener) => {
+                let start = |supervised| {
+                    let LaunchProgress { namespaces, supervisors, .. } = &*progress;
+                    supervisor::start(supervised, listener, namespaces, supervisors.as_ref())
+                };
+                progress.supervisor = supervised(self.steps).map(start).transpose()?;
+                self.send(&ParentMessage::Ready)?;
+            }
+            ChildMessage::Failed(failure) => return Err(explain_failure(self.steps, failure)),
+            ChildMessage::Running => progress.runs = true,
+            ChildMessage::Created => {}
+        }
+        Ok(())
+    }
+
+    /// Sends a message. Errors: the other side is gone.
+    pub fn send(&self, message: &ParentMessage) -> Result<()> {
+        self.channel.send(message).context(|| "the container's process is gone")
+    }
+
+    /// Reports that the IDs are mapped. Errors: the other side is gone; returns its last failure, if any.
+    pub fn send_mapped(&self) -> Result<()> {
+        self.channel
+            .send(&ParentMessage::Mapped)
+            .map_err(|error| match self.channel.receive() {
+                Ok(Some(ChildMessage::Failed(failure))) => explain_failure(self.steps, failure),
+                _ => error.into(),
+            })
+            .context(|| "the container's process is gone")
+    }
+
+    /// Waits for a message. A signal that ends programs ends the launch, unless the command runs already; that is certain
+    /// only after all waiting messages. Keeps all other signals for the command.
+    fn wait_for_message(&mut self, signals: &Signals) -> Result<()> {
+        const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+        loop {
+            let ending =
+                self.progress.signals.iter().find(|signal| ENDING.contains(signal)).copied();
+            let ending = ending.filter(|_| !self.progress.runs);
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let mut fds = [
+                PollFd::new(&self.channel, PollFlags::IN),
+                PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut fds, ending.is_some().then_some(&now)) {
+                Err(rustix::io::Errno::INTR) => continue,
+                answer => answer.context(|| "cannot wait for the container's process")?,
+            };
+            if !fds[0].revents().is_empty() {
+                return Ok(());
+            }
+            if let Some(signal) = ending {
+                let error = Error::new(format!("ended by signal {signal} before the command ran"));
+                return Err(error.exit_status(128 + signal as u8));
+            }
+            while let Some(signal) = signals.next().context(|| "cannot read signals")? {
+                self.progress.signals.push(signal);
+            }
+        }
+    }
+}
+
+/// Returns the filter's part for a supervisor. `None`: the filter hands no calls over.
+pub fn supervised(steps: &[Step]) -> Option<&Supervised> {
+    steps.iter().find_map(|step| match step {
+        Step::Seccomp(_, supervised) => supervised.as_ref(),
+        _ => None,
+    })
+}

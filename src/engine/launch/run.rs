@@ -1,0 +1,77 @@
+//! Launch of a command, and the caller's life until the command has ended.
+
+use super::processes::end_all;
+use super::stages::Launched;
+use super::{HELPER_DIED, KILLED_FOR_MEMORY, launch};
+use crate::cgroup;
+use crate::engine::plan::Plan;
+use crate::engine::session::detach_keys::DetachKeys;
+use crate::engine::session::stream_relay::StreamRelay;
+use crate::engine::session::supervise::{CommandSession, SessionEnd};
+use crate::engine::streams::{self, CallerStreams, LaunchStreams};
+use crate::error::{Context, Error, Result};
+use crate::sys::process::Ended;
+use crate::sys::signal::Signals;
+
+/// Carries out a plan, and stays until the command has ended. `streams`: those of the caller, which the command gets,
+/// or which its terminal is relayed to. Calls `running` when the command has run for a while
+/// ([`CommandSession::settled`]); never for a command that ends before. The caller has blocked `signals` before it made
+/// anything that needs cleaning up.
+pub fn run(
+    plan: &Plan,
+    streams: CallerStreams<'_>,
+    signals: &Signals,
+    running: impl FnOnce(&Launched),
+) -> Result<Ended> {
+    let (command, relay) = match plan.has_terminal() {
+        true => (None, StreamRelay::default()),
+        false => streams::of_caller(streams, plan.options.stdin)
+            .map(|(streams, relay)| (Some(streams), relay))
+            .context(|| "cannot wire the standard streams")?,
+    };
+    let mut launched = launch(plan, LaunchStreams { command, caller: Some(streams) }, signals)?;
+    let terminal = launched.terminal.take();
+    let early_signals = std::mem::take(&mut launched.early_signals);
+    let session = CommandSession {
+        process: &launched.command,
+        terminal,
+        relay,
+        caller: streams,
+        stdin: plan.options.stdin,
+        keys: DetachKeys::none(),
+        early_signals,
+        settled: Some(Box::new(|| running(&launched))),
+    };
+    let ended = match session.stay(signals) {
+        Ok(SessionEnd::Ended(ended)) => Ok(ended),
+        Ok(SessionEnd::Left(_)) => Err(Error::new("no keys leave a run")),
+        Err(error) => Err(error),
+    };
+    end_rest(launched, ended.as_ref().ok());
+    ended
+}
+
+/// Ends the processes beside a command, and those that the command left running. `ended`: the command's end, if known.
+fn end_rest(launched: Launched, ended: Option<&Ended>) {
+    if let Some(supervisor) = &launched.supervisor {
+        let _ = supervisor.signal(libc::SIGKILL);
+    }
+    if let Some(helper) = &launched.helper {
+        // Waited for: a run that has ended leaves no port in use.
+        let _ = helper.signal(libc::SIGKILL);
+        if helper.wait().is_ok_and(|ended| ended != Ended::Killed(libc::SIGKILL)) {
+            log::warn!("{HELPER_DIED}");
+        }
+    }
+    if ended.is_none() || !launched.owns_pid_namespace {
+        let all = [Some(&launched.command), launched.base.as_ref()];
+        end_all(&all, &launched.preexisting_children);
+    }
+    if let Some(cgroup) = launched.cgroup {
+        if cgroup::oom_kills(cgroup.folder()) > 0 {
+            log::warn!("{KILLED_FOR_MEMORY}");
+        }
+        cgroup.remove();
+    }
+    // A keeper has noticed the end too and ends by itself: waiting for the keeper would take longer than its end.
+}

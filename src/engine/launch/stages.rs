@@ -1,0 +1,259 @@
+//! Stages of a launch: each is a value whose method leads to the next, so that no other order compiles.
+//!
+//! ```text
+//! Prepared    sockets, ID-mapped mounts, cgroup
+//!   clone_first
+//! Cloned      the first process waits for its maps
+//!   map_ids
+//! Mapped      it sets the container up
+//!   set_up
+//! Created     the command waits, if the plan has Step::Hold; else it is on its way already
+//!   start
+//! Launched    the command runs
+//! ```
+//!
+//! No process outlives a stage that is dropped: each is ended and reaped.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::child::ChildInput;
+use super::conversation::{Conversation, LaunchPoint, LaunchProgress, supervised};
+use super::processes::end_all;
+use crate::cgroup::Group;
+use crate::engine::messages::{self, ChildChannel, ParentChannel, ParentMessage};
+use crate::engine::plan::Plan;
+use crate::engine::root::idmapped::Idmapped;
+use crate::engine::streams::LaunchStreams;
+use crate::error::{Context, Error, Result};
+use crate::sys::process::{self, Child, Forked, Parentage};
+use crate::sys::signal::Signals;
+use crate::userns::{self, Writer};
+
+/// Running command, and all that must live as long as it does.
+#[derive(Debug)]
+pub struct Launched {
+    /// The container's first process.
+    pub command: Child,
+    /// Master of the command's terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Signals for the command that came during the launch.
+    pub early_signals: Vec<i32>,
+    /// Socket that keeps the container alive while any process has it open: the keeper (see `child`) waits for its end.
+    /// The keeper sends a byte when a server of the container's files has died.
+    pub alive: OwnedFd,
+    /// True if the command is PID 1 of its own PID namespace: its end kills the rest.
+    pub owns_pid_namespace: bool,
+    /// Supervisor for root emulation. Ends by itself when the kernel reports that no caller is left.
+    pub supervisor: Option<Child>,
+    /// Helper that connects the container's network. Dies with this process, and must be ended with the container.
+    pub helper: Option<Child>,
+    /// The container's cgroup.
+    pub cgroup: Option<Group>,
+    pub(super) base: Option<Child>,
+    pub(super) preexisting_children: Vec<i32>,
+}
+
+/// Preparations before the first process.
+pub struct Prepared<'a> {
+    plan: &'a Plan,
+    streams: LaunchStreams<'a>,
+    started: Instant,
+    ours: ParentChannel,
+    theirs: ChildChannel,
+    /// Socket for the keeper, whose other end is `alive`.
+    watched: OwnedFd,
+    /// Socket that closes when this process dies by any cause: then the keeper ends the container.
+    alive: OwnedFd,
+    preexisting_children: Vec<i32>,
+    idmapped: Idmapped,
+    cgroup: Option<Group>,
+}
+
+/// First process, in a user namespace without maps.
+pub struct Cloned<'a>(Launch<'a>);
+
+/// First process with its IDs, which sets the container up.
+pub struct Mapped<'a>(Launch<'a>);
+
+/// Container that is set up. If its plan holds it, the command waits for [`Created::start`]. Dropping it ends and reaps
+/// all its processes.
+#[derive(Debug)]
+pub struct Created<'a>(Launch<'a>);
+
+impl<'a> Prepared<'a> {
+    /// Prepares the launch of `plan`. Errors: the caller may not map the IDs of files; no cgroup can be made.
+    pub fn new(plan: &'a Plan, streams: LaunchStreams<'a>) -> Result<Self> {
+        let started = Instant::now();
+        let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
+        let (watched, alive) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .context(|| "cannot make a socket pair")?;
+        let preexisting_children = process::children().unwrap_or_default(); // jobs of a shell that became usnea by exec
+        let idmapped = Idmapped::make(plan).context(|| "cannot map the IDs of files")?;
+        let cgroup = plan.cgroup().map(Group::make).transpose()?.flatten();
+        Ok(Self {
+            plan,
+            streams,
+            started,
+            ours,
+            theirs,
+            watched,
+            alive,
+            preexisting_children,
+            idmapped,
+            cgroup,
+        })
+    }
+
+    /// Clones the first process, which carries out the child's steps and never returns from here.
+    pub fn clone_first(self) -> Result<Cloned<'a>> {
+        let Self { plan, streams, started, ours, theirs, watched, alive, idmapped, .. } = self;
+        let (cgroup, preexisting_children) = (self.cgroup, self.preexisting_children);
+        // The container's keeper must not be stopped or limited with the container: only a container without one is
+        // cloned here.
+        let into = cgroup.as_ref().filter(|_| !plan.has_keeper()).map(AsFd::as_fd);
+        let made = process::clone_into(into, plan.first_namespaces(), Parentage::Ours);
+        let base = match made.map_err(userns::forbidden) {
+            Ok(Forked::Child) => {
+                drop((ours, alive));
+                let channel = theirs;
+                ChildInput { plan, channel, watched, streams, cgroup, idmapped, started }.run()
+            }
+            Ok(Forked::Parent(base)) => base,
+            Err(error) => {
+                cgroup.into_iter().for_each(Group::remove);
+                return Err(error);
+            }
+        };
+        log_moment(started, &format!("process {} in its namespaces", base.pid));
+        let conversation = Conversation {
+            steps: &plan.steps,
+            channel: ours,
+            network: Some(&plan.options.network),
+            progress: LaunchProgress { base: Some(base.pid), ..LaunchProgress::default() },
+        };
+        let launch = Launch {
+            plan,
+            started,
+            base: Some(base),
+            conversation,
+            alive: Some(alive),
+            cgroup,
+            preexisting_children,
+        };
+        if !plan.owns_pid_namespace() {
+            // Processes that the command leaves running become children of this process, and end with it.
+            process::adopt_orphans().context(|| "cannot adopt orphans")?;
+        }
+        Ok(Cloned(launch))
+    }
+}
+
+impl<'a> Cloned<'a> {
+    /// Maps the IDs of base. Errors: newuidmap or newgidmap refuses, or the kernel.
+    pub fn map_ids(mut self) -> Result<Mapped<'a>> {
+        let Launch { plan, base, conversation, cgroup, .. } = &mut self.0;
+        let base = base.as_ref().ok_or_else(|| Error::new("no first process"))?;
+        userns::write_maps(&plan.levels.base, base.pid)?;
+        if plan.levels.base.writer != Writer::Itself {
+            conversation.send_mapped()?;
+        }
+        if let (Some(group), Some(wanted), Some(_)) =
+            (cgroup, plan.cgroup(), supervised(&plan.steps))
+        {
+            conversation.progress.supervisors = group.supervisors(&wanted.limits)?;
+        }
+        Ok(Mapped(self.0))
+    }
+}
+
+impl<'a> Mapped<'a> {
+    /// Waits until the container is set up, if the plan holds it there. Errors: a step failed.
+    pub fn set_up(mut self, signals: &Signals) -> Result<Created<'a>> {
+        if self.0.plan.is_held() {
+            self.0.conversation.hear_until(LaunchPoint::Created, signals)?;
+        }
+        Ok(Created(self.0))
+    }
+}
+
+impl Created<'_> {
+    /// Number of the container's process.
+    pub fn pid(&self) -> Option<i32> {
+        let process = self.0.conversation.progress.process.as_ref().or(self.0.base.as_ref());
+        process.map(|process| process.pid)
+    }
+
+    /// Lets the command run, and waits until it does. Errors: a step failed.
+    pub fn start(mut self, signals: &Signals) -> Result<Launched> {
+        if self.0.plan.is_held() {
+            self.0.conversation.send(&ParentMessage::Start)?;
+        }
+        self.0.conversation.hear_until(LaunchPoint::Exec, signals)?;
+        log_moment(self.0.started, "the command runs");
+        self.0.finish()
+    }
+}
+
+/// State of a launch whose processes exist. Dropping it ends them.
+#[derive(Debug)]
+struct Launch<'a> {
+    plan: &'a Plan,
+    started: Instant,
+    /// First process; `None`: the launch is over.
+    base: Option<Child>,
+    conversation: Conversation<'a>,
+    alive: Option<OwnedFd>,
+    cgroup: Option<Group>,
+    preexisting_children: Vec<i32>,
+}
+
+impl Launch<'_> {
+    fn finish(mut self) -> Result<Launched> {
+        let progress = std::mem::take(&mut self.conversation.progress);
+        let (Some(base), Some(alive)) = (self.base.take(), self.alive.take()) else {
+            return Err(Error::new("a launch that is over"));
+        };
+        let (command, base) = match progress.process {
+            Some(command) => (command, Some(base)),
+            None => (base, None),
+        };
+        Ok(Launched {
+            command,
+            terminal: progress.terminal,
+            early_signals: progress.signals,
+            alive,
+            owns_pid_namespace: self.plan.owns_pid_namespace(),
+            supervisor: progress.supervisor,
+            helper: progress.helper,
+            cgroup: self.cgroup.take(),
+            base,
+            preexisting_children: std::mem::take(&mut self.preexisting_children),
+        })
+    }
+}
+
+impl Drop for Launch<'_> {
+    fn drop(&mut self) {
+        if let Some(base) = self.base.take() {
+            let progress = &mut self.conversation.progress;
+            drop(progress.connecting.take());
+            let container = progress.process.as_ref();
+            let beside = [progress.supervisor.as_ref(), progress.helper.as_ref()];
+            let all = [Some(&base), container].into_iter().chain(beside);
+            end_all(&all.collect::<Vec<_>>(), &self.preexisting_children);
+        }
+        self.cgroup.take().into_iter().for_each(Group::remove);
+    }
+}
+
+fn log_moment(started: Instant, text: &str) {
+    log::debug!("{:8.3} ms  {text}", started.elapsed().as_secs_f64() * 1e3);
+}
