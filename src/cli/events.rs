@@ -2,11 +2,10 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
-
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::config;
 use crate::container::{self, EventFilter, EventQuery, Usnea, time};
+use crate::documents::event::EventFields;
 use crate::error::{Error, Result};
 use crate::monitor::events::Event;
 use crate::sys::signal;
@@ -41,58 +40,6 @@ pub struct Arguments {
     stream: bool,
 }
 
-/// Event, as templates see it.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Row<'a> {
-    /// docker's document, whose fields `{{json .}}` shows: some begin with a small letter.
-    #[serde(flatten)]
-    event: &'a Event,
-    time: i64,
-    time_nano: i64,
-    status: &'a str,
-    #[serde(rename = "ID")]
-    id: &'a str,
-    name: &'a str,
-    image: &'a str,
-    from: &'a str,
-    scope: &'a str,
-    attributes: &'a std::collections::BTreeMap<String, String>,
-    /// Exit status of `die` and `exec_die`, else empty; podman's field, as all that follow.
-    container_exit_code: &'a str,
-    /// Health in an event `health_status`, else empty.
-    health_status: &'a str,
-    network: &'a str,
-    #[serde(rename = "PodID")]
-    pod_id: &'a str,
-    details: &'a std::collections::BTreeMap<String, String>,
-    error: &'a str,
-}
-
-impl<'a> Row<'a> {
-    fn of(event: &'a Event) -> Self {
-        let attribute = |name: &str| event.actor.attributes.get(name).map_or("", String::as_str);
-        Self {
-            event,
-            time: event.time,
-            time_nano: event.time_nano,
-            status: &event.action,
-            id: &event.actor.id,
-            name: attribute("name"),
-            image: attribute("image"),
-            from: event.from.as_deref().unwrap_or_default(),
-            scope: &event.scope,
-            attributes: &event.actor.attributes,
-            container_exit_code: attribute("exitCode"),
-            health_status: event.action.strip_prefix("health_status: ").unwrap_or_default(),
-            network: "",
-            pod_id: "",
-            details: &event.actor.attributes,
-            error: attribute("error"),
-        }
-    }
-}
-
 const LAYOUT: Layout = Layout { table: "{{.ID}}", headings: &[] };
 
 /// Prints the events.
@@ -121,7 +68,8 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
 fn text(format: Option<&Format>, event: &Event) -> io::Result<String> {
     match format {
         Some(format @ Format::Template(_)) => {
-            render(format, &LAYOUT, Headings::Hidden, &[Row::of(event)]).map_err(io::Error::other)
+            render(format, &LAYOUT, Headings::Hidden, &[EventFields::from(event)])
+                .map_err(io::Error::other)
         }
         _ => Ok(serde_json::to_string(event)? + "\n"),
     }

@@ -1,10 +1,9 @@
 //! `usnea version`: versions of this program.
 
-use serde::Serialize;
-
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
-use crate::container::{self, Version};
+use crate::container;
+use crate::documents::version::VersionDocument;
 use crate::error::{Error, Result};
 
 /// Show the version
@@ -21,58 +20,6 @@ pub struct Arguments {
 
 const LAYOUT: Layout = Layout { table: "{{.Client.Version}}\t{{.Client.OsArch}}", headings: &[] };
 
-/// docker's document: podman's is its first half.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct VersionDocument {
-    client: ClientVersion,
-    server: ServerVersion,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ClientVersion {
-    #[serde(flatten)]
-    version: Version,
-    #[serde(rename = "DefaultAPIVersion")]
-    default_api_version: String,
-    /// docker's context without settings, which never changes here.
-    context: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ServerVersion {
-    #[serde(flatten)]
-    version: Version,
-    /// Programs of the server.
-    components: [ServerComponent; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ServerComponent {
-    name: &'static str,
-    version: String,
-    details: Version,
-}
-
-impl VersionDocument {
-    fn new(version: Version) -> Self {
-        let component = ServerComponent {
-            name: version.platform.name,
-            version: version.version.clone(),
-            details: version.clone(),
-        };
-        let client = ClientVersion {
-            default_api_version: version.api_version.clone(),
-            version: version.clone(),
-            context: "default",
-        };
-        Self { client, server: ServerVersion { version, components: [component] } }
-    }
-}
-
 /// Prints the version.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let version = container::version();
@@ -82,7 +29,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
             version.version, version.os_arch
         )),
         Some(format) => {
-            let document = VersionDocument::new(version);
+            let document = VersionDocument::from(version);
             match format {
                 // A single object, not a list.
                 Format::Json => {

@@ -2,93 +2,50 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
-
 use super::driver;
 use super::stores::Stores;
 use crate::config::{self, Settings};
 use crate::container;
 use crate::container::Usnea;
+use crate::documents::go::GoSet;
+use crate::documents::info::{
+    ContainerCounts, DistributionInfo, GraphStatus, HelperInfo, HostInfo, IdMapInfo,
+    IdMappingsInfo, ImageCounts, InfoDocument, LogInfo, PluginsInfo, RegistriesInfo, RuntimeInfo,
+    SecurityInfo, SocketInfo, StoreInfo,
+};
+use crate::documents::version::{PlatformName, ProgramVersion};
 use crate::error::Result;
 use crate::host::{account, boot_id, cgroup, distribution, filesystem, kernel, machine, program};
 use crate::ids::IdMap;
 use crate::image::manifest::Platform;
 use crate::image::registries_conf::Registries;
 
-/// Returns the whole document, under the names of podman's JSON.
-pub fn info(usnea: &Usnea) -> Result<Value> {
+/// Returns facts about this machine, its stores, and the defaults for containers.
+pub fn info(usnea: &Usnea) -> Result<InfoDocument> {
     let (place, stores) = (usnea.store()?, usnea.existing_images()?);
     let registries = Registries::load()?;
     let log = Settings::load()?.log;
-    Ok(json!({
-        "host": host(usnea)?,
-        "store": store(&place, &stores)?,
-        "log": { "driver": "file", "maxSize": log.max_size, "maxFile": log.max_file },
-        "plugins": {
-            "authorization": [],
-            "log": ["file", "journald", "none", "passthrough"],
-            "network": ["none", "host", "private", "pasta", "slirp4netns"],
-            "volume": ["local"],
+    Ok(InfoDocument {
+        host: host(usnea)?,
+        store: store(place, stores)?,
+        log: LogInfo { driver: "file", max_size: log.max_size, max_file: log.max_file },
+        plugins: PluginsInfo {
+            authorization: [],
+            log: ["file", "journald", "none", "passthrough"],
+            network: ["none", "host", "private", "pasta", "slirp4netns"],
+            volume: ["local"],
         },
-        "registries": { "search": registries.searched() },
-        "version": version(),
-    }))
-}
-
-/// Version of this program, under docker's and podman's names for it.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Version {
-    /// Name of this program, as docker's platform.
-    pub platform: Maker,
-    /// Version of this program.
-    pub version: String,
-    /// API version: by podman's rule, the program's own version.
-    #[serde(rename = "APIVersion")]
-    pub api_version: String,
-    /// API version in docker's spelling.
-    #[serde(rename = "ApiVersion")]
-    pub api_version_of_docker: String,
-    /// Oldest API version that is understood.
-    #[serde(rename = "MinAPIVersion")]
-    pub min_api_version: String,
-    /// Always empty: a release is known by its version.
-    pub git_commit: String,
-    /// Always empty: usnea is not written in Go.
-    pub go_version: String,
-    /// Always empty: two builds of one source are alike.
-    pub build_time: String,
-    /// Time of the build in podman's spelling; always empty.
-    pub built_time: String,
-    /// Time of the build in seconds since 1970; always 0, because two builds of one source are alike.
-    pub built: i64,
-    /// Operating system: `linux`.
-    pub os: String,
-    /// Processor architecture, in Go's words.
-    pub arch: String,
-    /// Operating system and architecture: `linux/amd64`.
-    pub os_arch: String,
-    /// Release of the kernel.
-    pub kernel_version: String,
-    /// True if this version is a preview; always false.
-    pub experimental: bool,
-}
-
-/// docker's `Platform` of a program.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Maker {
-    /// Name of the program.
-    pub name: &'static str,
+        registries: RegistriesInfo { search: registries.searched() },
+        version: version(),
+    })
 }
 
 /// Version of this program.
-pub fn version() -> Version {
+pub fn version() -> ProgramVersion {
     let platform = Platform::host();
     let version = || env!("CARGO_PKG_VERSION").to_owned();
-    Version {
-        platform: Maker { name: "usnea" },
+    ProgramVersion {
+        platform: PlatformName { name: "usnea" },
         version: version(),
         api_version: version(),
         api_version_of_docker: version(),
@@ -106,59 +63,74 @@ pub fn version() -> Version {
     }
 }
 
-fn host(usnea: &Usnea) -> Result<Value> {
+fn host(usnea: &Usnea) -> Result<HostInfo> {
     let (memory, names) = (machine::memory(), distribution::names());
-    let uname = rustix::system::uname();
     let base = usnea.base()?;
     let platform = Platform::host();
-    let helper = |name: &str| {
-        let found = program::find(name, Path::is_file);
-        json!({ "executable": found.map(|path| path.display().to_string()).unwrap_or_default() })
-    };
     let (manager, delegation) = cgroup::manager();
-    Ok(json!({
-        "arch": platform.architecture,
-        "cgroupControllers": delegation.map(|delegation| delegation.controllers).unwrap_or_default(),
-        "cgroupManager": manager,
-        "cgroupVersion": match cgroup::version() {
+    Ok(HostInfo {
+        arch: platform.architecture,
+        cgroup_controllers: delegation.map(|delegation| delegation.controllers).unwrap_or_default(),
+        cgroup_manager: manager,
+        cgroup_version: match cgroup::version() {
             cgroup::Version::V2 => "v2",
             cgroup::Version::V1 | cgroup::Version::Hybrid => "v1",
             cgroup::Version::None => "",
         },
-        "cpus": machine::processors(),
-        "distribution": { "distribution": names.id, "variant": names.variant, "version": names.version },
-        "eventLogger": "file",
-        "hostname": uname.nodename().to_string_lossy(),
-        "idMappings": { "gidmap": lines(&base.maps.gids), "uidmap": lines(&base.maps.uids) },
-        "kernel": kernel::release(),
-        "logDriver": "file",
-        "memFree": memory.free,
-        "memTotal": memory.total,
-        "networkBackend": "usnea",
-        "ociRuntime": {
-            "name": "usnea",
-            "path": std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
-            "version": env!("CARGO_PKG_VERSION"),
+        cpus: machine::processors(),
+        distribution: DistributionInfo {
+            distribution: names.id,
+            variant: names.variant,
+            version: names.version,
         },
-        "os": platform.os,
-        "pasta": helper("pasta"),
+        event_logger: "file",
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        id_mappings: IdMappingsInfo {
+            gidmap: lines(&base.maps.gids),
+            uidmap: lines(&base.maps.uids),
+        },
+        kernel: kernel::release(),
+        log_driver: "file",
+        mem_free: memory.free,
+        mem_total: memory.total,
+        network_backend: "usnea",
+        oci_runtime: RuntimeInfo {
+            name: "usnea",
+            path: shown(std::env::current_exe().ok()),
+            version: env!("CARGO_PKG_VERSION"),
+        },
+        os: platform.os,
+        pasta: helper("pasta"),
         // No socket listens for remote clients.
-        "remoteSocket": { "exists": false, "path": "" },
-        "security": {
-            "apparmorEnabled": machine::has_apparmor(),
-            "capabilities": crate::security::default_capabilities().join(","),
-            "rootless": !rustix::process::geteuid().is_root(),
-            "seccompEnabled": true,
-            "seccompProfilePath": "",
-            "selinuxEnabled": machine::has_selinux(),
-        },
-        "serviceIsRemote": false,
-        "slirp4netns": helper("slirp4netns"),
-        "swapFree": memory.swap_free,
-        "swapTotal": memory.swap_total,
-        "uptime": span(machine::uptime().as_secs()),
-        "user": account::own_name(),
-    }))
+        remote_socket: SocketInfo { exists: false, path: "" },
+        security: security(),
+        service_is_remote: false,
+        slirp4netns: helper("slirp4netns"),
+        swap_free: memory.swap_free,
+        swap_total: memory.swap_total,
+        uptime: span(machine::uptime().as_secs()),
+        user: account::own_name(),
+    })
+}
+
+/// Returns the path as text; empty where there is none.
+fn shown(path: Option<PathBuf>) -> String {
+    path.map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+fn helper(name: &str) -> HelperInfo {
+    HelperInfo { executable: shown(program::find(name, Path::is_file)) }
+}
+
+fn security() -> SecurityInfo {
+    SecurityInfo {
+        apparmor_enabled: machine::has_apparmor(),
+        capabilities: crate::security::default_capabilities().join(","),
+        rootless: !rustix::process::geteuid().is_root(),
+        seccomp_enabled: true,
+        seccomp_profile_path: "",
+        selinux_enabled: machine::has_selinux(),
+    }
 }
 
 /// Returns the folder where monitors of containers listen, whether or not it exists.
@@ -167,8 +139,12 @@ fn run_root(place: &Path) -> PathBuf {
     runtime.map_or_else(|| place.join("run").join(boot_id()), |(folder, _)| folder.join("usnea"))
 }
 
-fn lines(map: &[IdMap]) -> Vec<Value> {
-    let line = |line: &IdMap| json!({ "container_id": line.inside, "host_id": line.outside, "size": line.count });
+fn lines(map: &[IdMap]) -> Vec<IdMapInfo> {
+    let line = |line: &IdMap| IdMapInfo {
+        container_id: line.inside,
+        host_id: line.outside,
+        size: line.count,
+    };
     map.iter().map(line).collect()
 }
 
@@ -180,15 +156,7 @@ fn span(seconds: u64) -> String {
     }
 }
 
-fn store(place: &Path, stores: &Stores) -> Result<Value> {
-    let (mut running, mut paused, mut stopped) = (0, 0, 0);
-    for container in container::all(place)? {
-        match container.status()?.word() {
-            "running" => running += 1,
-            "paused" => paused += 1,
-            _ => stopped += 1,
-        }
-    }
+fn store(place: &Path, stores: &Stores) -> Result<StoreInfo> {
     let mut images = 0;
     for store in stores.all() {
         images += store.images()?.all().len();
@@ -200,23 +168,37 @@ fn store(place: &Path, stores: &Stores) -> Result<Value> {
     });
     let (allocated, used) = space.unwrap_or_default();
     let (driver, why) = driver::first(place);
-    let others: Vec<_> =
-        stores.all().skip(1).map(|store| store.root().display().to_string()).collect();
-    Ok(json!({
-        "configFile": config::user_folder().map(|folder| folder.join("usnea/usnea.toml").display().to_string()),
-        "containerStore": {
-            "number": running + paused + stopped, "paused": paused, "running": running, "stopped": stopped,
+    let others = stores.all().skip(1).map(|store| store.root().display().to_string());
+    let config_file = config::user_folder().map(|folder| folder.join("usnea/usnea.toml"));
+    Ok(StoreInfo {
+        config_file: config_file.map(|path| path.display().to_string()),
+        container_store: container_counts(place)?,
+        graph_driver_name: driver.name(),
+        graph_options: GoSet::new(),
+        graph_root: place.display().to_string(),
+        graph_root_allocated: allocated,
+        graph_root_used: used,
+        image_copy_tmp_dir: place.join("tmp").display().to_string(),
+        graph_status: GraphStatus {
+            backing_filesystem: filesystem::kind(place).name.to_string(),
+            reason: why.to_string(),
         },
-        "graphDriverName": driver.name(),
-        "graphOptions": Map::new(),
-        "graphRoot": place.display().to_string(),
-        "graphRootAllocated": allocated,
-        "graphRootUsed": used,
-        "imageCopyTmpDir": place.join("tmp").display().to_string(),
-        "graphStatus": { "Backing Filesystem": filesystem::kind(place).name, "Reason": why },
-        "imageStore": { "number": images },
-        "imageStores": others,
-        "runRoot": run_root(place).display().to_string(),
-        "volumePath": place.join("volumes").display().to_string(),
-    }))
+        image_store: ImageCounts { number: images },
+        image_stores: others.collect(),
+        run_root: run_root(place).display().to_string(),
+        volume_path: place.join("volumes").display().to_string(),
+    })
+}
+
+fn container_counts(store: &Path) -> Result<ContainerCounts> {
+    let mut counts = ContainerCounts::default();
+    for container in container::all(store)? {
+        counts.number += 1;
+        match container.status()?.word() {
+            "running" => counts.running += 1,
+            "paused" => counts.paused += 1,
+            _ => counts.stopped += 1,
+        }
+    }
+    Ok(counts)
 }

@@ -67,7 +67,7 @@ pub use exec::{Audience, Entered, exec};
 pub use filter::Filter;
 pub use foreground::run_disposable;
 pub use health::{Passed, check_health, health};
-pub use info::{Maker, Version, info, version};
+pub use info::{info, version};
 pub use inspect::{MountedHere, Sizes, inspect, mounted};
 pub use logs::{Logs, logs};
 pub use names::Names;

@@ -3,15 +3,14 @@
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 
-use serde_json::json;
-
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::output::table::escape;
 use crate::cli::output::{print, print_bytes};
 use crate::container;
 use crate::container::Usnea;
+use crate::documents::changes::{ChangeRow, ChangesDocument};
 use crate::error::{Error, Result};
-use crate::image::diff::{Change, ChangeKind};
+use crate::image::diff::Change;
 
 /// Inspect changes to files of a container
 ///
@@ -66,27 +65,12 @@ pub fn print_changes(changes: &[Change], format: Option<&Format>) -> Result<u8> 
             print_bytes(&lines)
         }
         Some(Format::Json) => {
-            let of = |kind: ChangeKind| {
-                let paths = changes.iter().filter(|change| change.kind == kind);
-                paths.map(|change| change.path.to_string_lossy()).collect::<Vec<_>>()
-            };
-            let mut document = serde_json::Map::new();
-            for (name, kind) in [
-                ("added", ChangeKind::Added),
-                ("changed", ChangeKind::Changed),
-                ("deleted", ChangeKind::Deleted),
-            ] {
-                let paths = of(kind);
-                if !paths.is_empty() {
-                    document.insert(name.to_owned(), json!(paths));
-                }
-            }
+            let document = ChangesDocument::from(changes);
             let text = serde_json::to_string_pretty(&document).map_err(Error::new)?;
             print(&format!("{text}\n"))
         }
         Some(format) => {
-            let row = |change: &Change| json!({"Kind": change.kind.to_string(), "Path": change.path.to_string_lossy()});
-            let rows: Vec<_> = changes.iter().map(row).collect();
+            let rows: Vec<ChangeRow> = changes.iter().map(ChangeRow::from).collect();
             print(&render(format, &LAYOUT, Headings::Hidden, &rows)?)
         }
     }

@@ -89,20 +89,22 @@ fn document(
     };
     match kind {
         Some(Kind::Container) => of_container(container::find(store, name)?),
-        Some(Kind::Image) => images::inspect(usnea, name),
+        Some(Kind::Image) => of_image(usnea, name),
         Some(Kind::Volume) => of_volume(store, name),
         Some(Kind::All) | None => match container::find_id(store, name) {
             Ok(_) => of_container(container::find(store, name)?),
-            Err(_) => {
-                images::inspect(usnea, name).or_else(|_| of_volume(store, name)).map_err(|_| {
-                    Error::new(format!(
-                        "neither a container nor an image nor a volume is called '{}'",
-                        name.escape_debug()
-                    ))
-                })
-            }
+            Err(_) => of_image(usnea, name).or_else(|_| of_volume(store, name)).map_err(|_| {
+                Error::new(format!(
+                    "neither a container nor an image nor a volume is called '{}'",
+                    name.escape_debug()
+                ))
+            }),
         },
     }
+}
+
+fn of_image(usnea: &Usnea, name: &str) -> Result<Value> {
+    serde_json::to_value(images::inspect(usnea, name)?).map_err(Error::new)
 }
 
 fn of_volume(store: &Path, name: &str) -> Result<Value> {

@@ -8,7 +8,8 @@ use jiff::{Timestamp, ZonedDateTime as Zoned};
 use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
 use serde_json::Value as Json;
 
-use super::{LABELS, times};
+use super::times;
+use crate::documents::text::LABELS;
 
 type Answer = Result<Value, TemplateError>;
 type Function = fn(&[Value]) -> Answer;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::LABELS;
 use super::actions::pieces;
+use crate::documents::text::LABELS;
 
 /// Fields of the same meaning under two names: that of the JSON, and that of the Go struct. Templates of docker and
 /// podman may use both.

@@ -25,11 +25,8 @@ use serde_json::Value;
 
 pub use self::template::Template;
 use super::output::table;
+use crate::documents::text::LABELS;
 use crate::error::{Error, Result};
-
-/// Field of a row with its labels as a map, for `.Label "NAME"`, where `.Labels` is docker's text. No template can use
-/// this name, and the field is never printed.
-pub const LABELS: &str = " Labels";
 
 /// Value of `--format`.
 #[derive(Clone, Debug)]

@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let mut failures: Vec<Error> = Vec::new();
     for image in &arguments.images {
         match inspect(usnea, image) {
-            Ok(document) => found.push(document),
+            Ok(document) => found.push(serde_json::to_value(document).map_err(Error::new)?),
             Err(error) => failures.push(error),
         }
     }

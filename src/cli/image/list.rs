@@ -1,18 +1,13 @@
 //! `usnea images`, `usnea image ls`: lists images.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-
 use clap::ValueEnum;
-use serde::Serialize;
 
-use super::rows;
-use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
-use crate::container;
 use crate::container::Usnea;
-use crate::container::images::{Filter, Listed, Sort, labels, list};
+use crate::container::images::{Filter, ImageOrder, ListImages, list};
+use crate::documents::image::ImageRow;
+use crate::documents::text::Truncation;
 use crate::error::Result;
 
 /// List images
@@ -52,8 +47,8 @@ pub struct Arguments {
     filters: Vec<String>,
 
     /// Sort order.
-    #[arg(long, value_enum, value_name = "KEY", default_value_t = SortKey::Created)]
-    sort: SortKey,
+    #[arg(long, value_enum, value_name = "KEY", default_value_t = ImageSortKey::Created)]
+    sort: ImageSortKey,
 
     /// json, table [TEMPLATE], or a Go template. Fields: .Repository .Tag .ID .Id .Digest .Created .CreatedSince .CreatedAt
     /// .CreatedTime .Size .VirtualSize .SharedSize .UniqueSize .ReadOnly .Names .RepoTags .RepoDigests .Containers .Dangling
@@ -63,7 +58,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum SortKey {
+enum ImageSortKey {
     /// The newest first.
     Created,
     Id,
@@ -71,41 +66,6 @@ enum SortKey {
     /// The largest first.
     Size,
     Tag,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Row {
-    repository: String,
-    tag: String,
-    #[serde(rename = "ID")]
-    id: String,
-    /// ID in podman's spelling: always whole.
-    #[serde(rename = "Id")]
-    whole_id: String,
-    digest: String,
-    /// Age under podman's name.
-    created: String,
-    created_since: String,
-    created_at: String,
-    created_time: String,
-    size: String,
-    virtual_size: String,
-    /// Shared size, which depends on all images together: docker's word for a size that was not computed.
-    shared_size: &'static str,
-    unique_size: &'static str,
-    read_only: bool,
-    dangling: bool,
-    names: Vec<String>,
-    repo_tags: Vec<String>,
-    repo_digests: Vec<String>,
-    containers: usize,
-    labels: BTreeMap<String, String>,
-    /// Labels as a map, for `.Label "NAME"` (`format::LABELS`).
-    #[serde(rename = " Labels")]
-    label_map: BTreeMap<String, String>,
-    parent_id: &'static str,
-    manifest: bool,
 }
 
 const LAYOUT: Layout = Layout {
@@ -123,31 +83,23 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
     filters.extend(arguments.name.map(Filter::Reference));
-    let sort = match arguments.sort {
-        SortKey::Created => Sort::Created,
-        SortKey::Id => Sort::Id,
-        SortKey::Repository => Sort::Repository,
-        SortKey::Size => Sort::Size,
-        SortKey::Tag => Sort::Tag,
-    };
-    let stores = usnea.images()?;
-    let images = list(usnea, &filters, sort)?;
-    let now = jiff::Timestamp::now();
-    let mut rows: Vec<Row> =
-        images.iter().map(|image| row(image, now, arguments.no_trunc)).collect();
     let format = arguments.format.unwrap_or_default();
-    if format.may_show(&["Containers"]) {
-        let used = used(stores.own().root())?;
-        for (row, image) in rows.iter_mut().zip(&images) {
-            row.containers = used.get(&image.image.config.to_string()).copied().unwrap_or(0);
-        }
-    }
-    if format.may_show(&["Label"]) {
-        for (row, image) in rows.iter_mut().zip(&images) {
-            row.labels = labels(&stores, &image.image);
-            row.label_map = row.labels.clone();
-        }
-    }
+    let request = ListImages {
+        filters,
+        order: match arguments.sort {
+            ImageSortKey::Created => ImageOrder::Created,
+            ImageSortKey::Id => ImageOrder::Id,
+            ImageSortKey::Repository => ImageOrder::Repository,
+            ImageSortKey::Size => ImageOrder::Size,
+            ImageSortKey::Tag => ImageOrder::Tag,
+        },
+        containers: format.may_show(&["Containers"]),
+        labels: format.may_show(&["Label"]),
+    };
+    let images = list(usnea, &request)?;
+    let now = jiff::Timestamp::now();
+    let truncation = if arguments.no_trunc { Truncation::Off } else { Truncation::On };
+    let rows: Vec<ImageRow> = images.iter().map(|image| image.row(now, truncation)).collect();
     if arguments.quiet {
         return print_ids(&rows);
     }
@@ -156,51 +108,8 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     print(&render(&format, &layout, headings, &rows)?)
 }
 
-/// Returns the number of containers made from each image, by its ID.
-fn used(store: &Path) -> Result<HashMap<String, usize>> {
-    let mut used = HashMap::new();
-    for id in container::all(store)?.into_iter().filter_map(|container| container.record.image_id) {
-        *used.entry(id).or_default() += 1;
-    }
-    Ok(used)
-}
-
-fn print_ids(rows: &[Row]) -> Result<u8> {
+fn print_ids(rows: &[ImageRow]) -> Result<u8> {
     let mut seen = std::collections::HashSet::new();
     let ids = rows.iter().map(|row| row.id.as_str()).filter(|id| seen.insert(*id));
     print(&ids.map(|id| format!("{id}\n")).collect::<String>())
-}
-
-fn row(listed: &Listed, now: jiff::Timestamp, whole: bool) -> Row {
-    let none = || "<none>".to_owned();
-    let image = &listed.image;
-    let made = image.created.unwrap_or(image.added);
-    Row {
-        repository: listed
-            .name
-            .as_ref()
-            .map_or_else(none, |name| rows::repository(name, listed.is_hidden)),
-        tag: listed.name.as_ref().and_then(|name| name.tag.clone()).unwrap_or_else(none),
-        id: rows::id(&image.config, whole),
-        whole_id: rows::id(&image.config, true),
-        digest: listed.digest.as_ref().map_or_else(none, ToString::to_string),
-        created: amount::ago(made, now),
-        created_since: amount::ago(made, now),
-        created_at: rows::time(made),
-        created_time: made.to_string(),
-        size: amount::size(image.size()),
-        virtual_size: amount::size(image.size()),
-        shared_size: "N/A",
-        unique_size: "N/A",
-        read_only: listed.read_only,
-        dangling: image.names.is_empty(),
-        names: image.names.iter().map(ToString::to_string).collect(),
-        repo_tags: image.names.iter().map(|name| name.familiar()).collect(),
-        repo_digests: image.digests.iter().map(|name| name.familiar()).collect(),
-        containers: 0,
-        labels: BTreeMap::new(),
-        label_map: BTreeMap::new(),
-        parent_id: "",
-        manifest: false,
-    }
 }

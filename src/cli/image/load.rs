@@ -3,11 +3,11 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use super::rows;
 use crate::cli::output::print;
 use crate::cli::output::progress::{LayerProgress, LayerWords, Verbosity};
 use crate::container::Usnea;
 use crate::container::images::{Load, LoadedImage, default_platform, load};
+use crate::documents::text::NameForm;
 use crate::error::{Error, Result};
 use crate::image::manifest::Platform;
 
@@ -55,8 +55,11 @@ fn names_of(image: &LoadedImage) -> String {
         false => image
             .names
             .iter()
-            .map(|name| rows::shown(name, image.hidden.contains(name)))
-            .map(|name| format!("Loaded image: {name}\n"))
+            .map(|name| {
+                let is_hidden = image.hidden.contains(name);
+                let form = if is_hidden { NameForm::Whole } else { NameForm::Short };
+                format!("Loaded image: {}\n", form.name(name))
+            })
             .collect(),
     }
 }

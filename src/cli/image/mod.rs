@@ -13,7 +13,6 @@ pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod remove;
-mod rows;
 pub mod save;
 pub mod search;
 pub mod tag;

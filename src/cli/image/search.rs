@@ -1,14 +1,11 @@
 //! `usnea search`: repositories of registries.
 
-use std::str::FromStr;
-
-use serde::Serialize;
-
-use super::rows;
 use crate::cli::flags::registry::RegistryFlags;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
-use crate::container::images::{self, FoundRepository, Search};
+use crate::container::images::{self, Search, SearchFilter};
+use crate::documents::image::{SearchRow, TagRow};
+use crate::documents::text::Truncation;
 use crate::error::Result;
 
 /// Search registries for images
@@ -23,7 +20,7 @@ pub struct Arguments {
 
     /// Filter by stars=NUMBER (the minimum), is-official=BOOL or is-automated=BOOL. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
-    filters: Vec<Filter>,
+    filters: Vec<SearchFilter>,
 
     /// Most results of each registry.
     #[arg(long, value_name = "NUMBER", default_value_t = 25,
@@ -47,66 +44,6 @@ pub struct Arguments {
     registry: RegistryFlags,
 }
 
-/// Condition on a repository.
-#[derive(Clone, Debug)]
-enum Filter {
-    Stars(u64),
-    Official(bool),
-    Automated(bool),
-}
-
-impl FromStr for Filter {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').unwrap_or((text, "true"));
-        let truth = || match value {
-            "true" | "1" => Ok(true),
-            "false" | "0" => Ok(false),
-            _ => Err(format!("{key}: neither true nor false: '{}'", value.escape_debug())),
-        };
-        match key {
-            "stars" => value.parse().map(Self::Stars).map_err(|_| "stars: not a number".into()),
-            "is-official" => truth().map(Self::Official),
-            "is-automated" => truth().map(Self::Automated),
-            _ => Err("one of stars=NUMBER, is-official=BOOL, is-automated=BOOL is needed".into()),
-        }
-    }
-}
-
-impl Filter {
-    fn takes(&self, repository: &FoundRepository) -> bool {
-        match self {
-            Self::Stars(least) => repository.star_count >= *least,
-            Self::Official(wanted) => repository.is_official == *wanted,
-            Self::Automated(wanted) => repository.is_automated == *wanted,
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Row {
-    index: String,
-    name: String,
-    description: String,
-    star_count: u64,
-    /// Stars under podman's name: a copy of `StarCount`.
-    stars: u64,
-    /// `[OK]` for an official repository, else empty, as in docker.
-    is_official: String,
-    official: String,
-    is_automated: String,
-    automated: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct TagRow {
-    name: String,
-    tag: String,
-}
-
 const LAYOUT: Layout = Layout {
     table: "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}",
     headings: &[("StarCount", "STARS"), ("IsOfficial", "OFFICIAL")],
@@ -118,38 +55,16 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let search = Search {
         term: arguments.term,
         limit: arguments.limit,
+        filters: arguments.filters,
         asked: arguments.registry.options()?,
     };
     let format = arguments.format.unwrap_or_default();
     if arguments.list_tags {
-        let (repository, tags) = images::tags(&search)?;
-        let row = |tag| TagRow { name: repository.name(), tag };
-        let rows: Vec<TagRow> = tags.into_iter().map(row).collect();
+        let rows: Vec<TagRow> = images::tags(&search)?.into();
         return print(&render(&format, &TAGS, Headings::Shown, &rows)?);
     }
+    let truncation = if arguments.no_trunc { Truncation::Off } else { Truncation::On };
     let found = images::search(&search)?;
-    let fits = |found: &&images::Found| {
-        arguments.filters.iter().all(|filter| filter.takes(&found.repository))
-    };
-    let mark = |is_so: bool| if is_so { "[OK]".to_owned() } else { String::new() };
-    let row = |found: &images::Found| {
-        let repository = &found.repository;
-        let description = repository.description.replace(['\n', '\t'], " ");
-        Row {
-            index: found.registry.clone(),
-            name: found.name(),
-            description: match arguments.no_trunc {
-                true => description,
-                false => rows::shortened(&description),
-            },
-            star_count: repository.star_count,
-            stars: repository.star_count,
-            is_official: mark(repository.is_official),
-            official: mark(repository.is_official),
-            is_automated: mark(repository.is_automated),
-            automated: mark(repository.is_automated),
-        }
-    };
-    let rows: Vec<Row> = found.iter().filter(fits).map(row).collect();
+    let rows: Vec<SearchRow> = found.iter().map(|result| result.row(truncation)).collect();
     print(&render(&format, &LAYOUT, Headings::Shown, &rows)?)
 }

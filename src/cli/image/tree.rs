@@ -1,14 +1,13 @@
 //! `usnea image tree`: the layers of images, and their sharers.
 
-use serde::Serialize;
-
-use super::rows;
 use crate::amount::size;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::output::table;
 use crate::cli::run::print;
 use crate::container::Usnea;
-use crate::container::images::{Shares, Totals, label, sharing};
+use crate::container::images::{ImageShares, ShareTotals, label, sharing};
+use crate::documents::image::ImageTreeRow;
+use crate::documents::text::Truncation;
 use crate::error::Result;
 
 /// Show the layers of images, their sizes, and the images that share them
@@ -28,30 +27,6 @@ pub struct Arguments {
     format: Option<Format>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Row {
-    #[serde(rename = "ID")]
-    id: String,
-    names: Vec<String>,
-    size: u64,
-    packed: u64,
-    unique: u64,
-    shared: u64,
-    layers: Vec<LayerRow>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct LayerRow {
-    #[serde(rename = "DiffID")]
-    diff_id: String,
-    blob: String,
-    size: u64,
-    packed: u64,
-    shared_with: Vec<String>,
-}
-
 const LAYOUT: Layout = Layout {
     table: "{{.ID}}\t{{join .Names \", \"}}\t{{.Size}}\t{{.Unique}}\t{{.Shared}}",
     headings: &[],
@@ -59,63 +34,38 @@ const LAYOUT: Layout = Layout {
 
 /// Prints the trees.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let (all, totals) = sharing(usnea, &arguments.images)?;
+    let sharing = sharing(usnea, &arguments.images)?;
+    let truncation = if arguments.no_trunc { Truncation::Off } else { Truncation::On };
     if let Some(format) = &arguments.format {
-        let rows: Vec<Row> = all.iter().map(|shares| row(shares, arguments.no_trunc)).collect();
+        let rows: Vec<ImageTreeRow> =
+            sharing.images.iter().map(|shares| shares.row(truncation)).collect();
         return print(&render(format, &LAYOUT, Headings::Shown, &rows)?);
     }
-    let trees: String = all.iter().map(|shares| tree(shares, arguments.no_trunc)).collect();
-    print(&(trees + &total(all.len(), &totals)))
-}
-
-fn row(shares: &Shares, whole: bool) -> Row {
-    let image = &shares.image;
-    Row {
-        id: rows::id(&image.config, whole),
-        names: image.names.iter().map(|name| name.familiar()).collect(),
-        size: image.size(),
-        packed: packed(shares),
-        unique: shares.unique(),
-        shared: shares.shared(),
-        layers: shares
-            .layers
-            .iter()
-            .map(|one| LayerRow {
-                diff_id: rows::id(&one.layer.diff_id, whole),
-                blob: rows::id(&one.layer.blob, whole),
-                size: one.layer.size,
-                packed: one.layer.packed,
-                shared_with: one.with.clone(),
-            })
-            .collect(),
-    }
-}
-
-fn packed(shares: &Shares) -> u64 {
-    shares.layers.iter().fold(0, |sum, one| sum.saturating_add(one.layer.packed))
+    let trees: String = sharing.images.iter().map(|shares| tree(shares, truncation)).collect();
+    print(&(trees + &total(sharing.images.len(), &sharing.totals)))
 }
 
 /// Formats an image, then its layers, the bottom layer first.
-fn tree(shares: &Shares, whole: bool) -> String {
+fn tree(shares: &ImageShares, truncation: Truncation) -> String {
     let image = &shares.image;
     let names: Vec<String> = image.names.iter().map(|name| name.familiar()).collect();
     let names = if names.is_empty() { label(image) } else { names.join(", ") };
     let mut lines = format!(
         "{names}  {}  {}  {} ({} packed)\n",
-        rows::id(&image.config, whole),
+        truncation.digest(&image.config),
         table::escape(&image.platform.to_string()),
         size(image.size()),
-        size(packed(shares))
+        size(shares.packed())
     );
     let mut layers = String::new();
-    for (at, one) in shares.layers.iter().enumerate() {
+    for (at, shared) in shares.layers.iter().enumerate() {
         let branch = if at + 1 == shares.layers.len() { "└─" } else { "├─" };
-        let with = shared_with(&one.with);
+        let with = shared_with(&shared.with);
         layers += &format!(
             "{branch} {}\t{}\t{} packed\t{with}\n",
-            rows::id(&one.layer.diff_id, whole),
-            size(one.layer.size),
-            size(one.layer.packed)
+            truncation.digest(&shared.layer.diff_id),
+            size(shared.layer.size),
+            size(shared.layer.packed)
         );
     }
     lines += &table::align(&layers);
@@ -138,7 +88,7 @@ fn shared_with(names: &[String]) -> String {
     }
 }
 
-fn total(images: usize, totals: &Totals) -> String {
+fn total(images: usize, totals: &ShareTotals) -> String {
     let saved = totals.apart.saturating_sub(totals.once);
     format!(
         "images {images}, layers {}: {} unpacked, {} packed; sharing saves {}\n",

@@ -1,13 +1,14 @@
 //! `usnea info`, also `usnea system info`: facts about the machine and the store.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container;
 use crate::container::Usnea;
-use crate::error::Result;
+use crate::documents::info::{DockerInfo, InfoDocument};
+use crate::error::{Error, Result};
 
 /// Show information on this machine and on the store
 #[derive(clap::Args)]
@@ -33,114 +34,24 @@ const GO_NAMES: [(&str, &str); 8] = [
     ("selinuxEnabled", "SELinuxEnabled"),
 ];
 
-/// docker's names, and the place of their values in podman's document.
-const DOCKERS: [(&str, &str); 15] = [
-    ("CgroupDriver", "/host/cgroupManager"),
-    ("LoggingDriver", "/host/logDriver"),
-    ("Architecture", "/host/arch"),
-    ("Containers", "/store/containerStore/number"),
-    ("ContainersPaused", "/store/containerStore/paused"),
-    ("ContainersRunning", "/store/containerStore/running"),
-    ("ContainersStopped", "/store/containerStore/stopped"),
-    ("DockerRootDir", "/store/graphRoot"),
-    ("Driver", "/store/graphDriverName"),
-    ("Images", "/store/imageStore/number"),
-    ("KernelVersion", "/host/kernel"),
-    ("MemTotal", "/host/memTotal"),
-    ("NCPU", "/host/cpus"),
-    ("OSType", "/host/os"),
-    ("Name", "/host/hostname"),
-];
-
 /// Prints the facts.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let info = container::info(usnea)?;
+    let document = || serde_json::to_value(&info).map_err(Error::new);
     match &arguments.format {
-        None => print(&page(&info)),
-        Some(Format::Json) => print(&format!("{info:#}\n")),
-        Some(format) => print(&render(format, &LAYOUT, Headings::Shown, &[fields(&info)])?),
+        None => print(&page(&document()?)),
+        Some(Format::Json) => print(&format!("{:#}\n", document()?)),
+        Some(format) => print(&render(format, &LAYOUT, Headings::Shown, &[fields(&info)?])?),
     }
 }
 
-/// Returns the fields for templates.
-fn fields(info: &Value) -> Value {
-    let mut fields = go_named(info);
-    if let Value::Object(map) = &mut fields {
-        let of = |path| info.pointer(path).cloned().unwrap_or_default();
-        map.extend(DOCKERS.map(|(name, path)| (name.to_owned(), of(path))));
-        map.insert("ServerVersion".to_owned(), of("/version/Version"));
-        if let Value::Object(more) = dockers(info) {
-            map.extend(more);
-        }
-    }
-    fields
-}
-
-/// Returns docker's fields in another form than podman's, and those with a constant value.
-fn dockers(info: &Value) -> Value {
-    let text = |path: &str| info.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    let is = |path: &str| info.pointer(path).and_then(Value::as_bool).unwrap_or(false);
-    let controllers = info.pointer("/host/cgroupControllers").and_then(Value::as_array);
-    let has = |name: &str| controllers.is_some_and(|all| all.iter().any(|one| one == name));
-    let options = [
-        ("name=apparmor", is("/host/security/apparmorEnabled")),
-        ("name=selinux", is("/host/security/selinuxEnabled")),
-        ("name=rootless", is("/host/security/rootless")),
-        ("name=cgroupns", true),
-    ];
-    let options: Vec<&str> = options.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
-    json!({
-        "CgroupVersion": text("/host/cgroupVersion").trim_start_matches('v'),
-        "ClientInfo": client(info),
-        "CpuCfsPeriod": has("cpu"),
-        "CpuCfsQuota": has("cpu"),
-        "CPUShares": has("cpu"),
-        "CPUSet": has("cpuset"),
-        "Debug": false,
-        "DefaultRuntime": "usnea",
-        "DriverStatus": [["Backing Filesystem", text("/store/graphStatus/Backing Filesystem")]],
-        "ExperimentalBuild": false,
-        "HttpProxy": "",
-        "HttpsProxy": "",
-        "ID": "",
-        "IndexServerAddress": "https://index.docker.io/v1/",
-        "InitBinary": "usnea",
-        "Isolation": "",
-        "IPv4Forwarding": true,
-        "Labels": [],
-        "LiveRestoreEnabled": true,
-        "MemoryLimit": has("memory"),
-        "NoProxy": "",
-        "OSVersion": text("/host/distribution/version"),
-        "OomKillDisable": false,
-        "OperatingSystem": format!(
-            "{} {}", text("/host/distribution/distribution"), text("/host/distribution/version")
-        ),
-        "PidsLimit": has("pids"),
-        "Runtimes": { "usnea": { "path": text("/host/ociRuntime/path") } },
-        "SecurityOptions": options,
-        "SwapLimit": has("memory"),
-        "Swarm": { "LocalNodeState": "inactive", "ControlAvailable": false, "NodeID": "", "NodeAddr": "", "Error": "" },
-        "SystemTime": Timestamp::now().to_string(),
-        "Warnings": [],
-    })
-}
-
-/// Returns docker's `ClientInfo`: this program.
-fn client(info: &Value) -> Value {
-    let version = container::version();
-    json!({
-        "Arch": version.arch,
-        "BuildTime": version.build_time,
-        "Context": "default",
-        "Debug": log::log_enabled!(log::Level::Debug),
-        "GitCommit": version.git_commit,
-        "GoVersion": version.go_version,
-        "Os": version.os,
-        "Plugins": [],
-        "Version": info.pointer("/version/Version"),
-        "Warnings": [],
-    })
+/// Returns the fields for templates: podman's under Go's names, and docker's.
+fn fields(info: &InfoDocument) -> Result<Value> {
+    let podmans = go_named(&serde_json::to_value(info).map_err(Error::new)?);
+    let dockers = serde_json::to_value(DockerInfo::new(info, Timestamp::now()));
+    let mut fields = podmans.as_object().cloned().unwrap_or_default();
+    fields.extend(dockers.map_err(Error::new)?.as_object().cloned().unwrap_or_default());
+    Ok(Value::Object(fields))
 }
 
 fn go_named(value: &Value) -> Value {
@@ -217,6 +128,8 @@ fn scalar(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -228,8 +141,11 @@ mod tests {
 
     #[test]
     fn templates_have_go_s_names_and_docker_s() {
-        let info = json!({ "host": { "cpus": 2, "security": { "rootless": true } }, "version": { "Version": "1" } });
-        let fields = fields(&info);
+        let mut info = InfoDocument::default();
+        info.host.cpus = 2;
+        info.host.security.rootless = true;
+        info.version.version = "1".to_owned();
+        let fields = fields(&info).unwrap();
         assert_eq!(fields["Host"]["CPUs"], 2);
         assert_eq!(fields["Host"]["Security"]["Rootless"], true);
         assert_eq!((&fields["NCPU"], &fields["ServerVersion"]), (&json!(2), &json!("1")));

@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let _stores = usnea.images()?;
     let (failures, mut bytes) = prune_ended(usnea, &of_containers)?;
     if arguments.volumes {
-        let pruned = volumes::prune(usnea, &[volumes::Filter::Anonymous(true)])?;
+        let pruned = volumes::prune(usnea, &[volumes::VolumeFilter::Anonymous(true)])?;
         pruned.names.iter().for_each(|name| say(&format!("Deleted: volume {name}")));
         bytes += pruned.bytes;
     }

@@ -8,7 +8,7 @@ use crate::cli::container::selection::Failures;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::image::inspect::in_docker_style;
 use crate::cli::run::print;
-use crate::container::volumes::{self, Volume};
+use crate::container::volumes::{self, StoredVolume};
 use crate::error::{Error, Result};
 
 /// Show detailed information on volumes
@@ -51,6 +51,6 @@ pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
     failures.end()
 }
 
-fn document(volume: &Volume, store: &Path) -> Result<Value> {
+fn document(volume: &StoredVolume, store: &Path) -> Result<Value> {
     serde_json::to_value(volume.inspect(store)).map_err(Error::new)
 }

@@ -4,7 +4,7 @@ use crate::amount;
 use crate::cli::container::selection::{Failures, say};
 use crate::cli::image::prune::is_sure;
 use crate::container::Usnea;
-use crate::container::volumes::{self, Filter};
+use crate::container::volumes::{self, VolumeFilter};
 use crate::error::{Error, Result};
 
 /// Remove volumes
@@ -74,10 +74,13 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
 /// Removes the volumes that no container mounts.
 pub fn prune(arguments: &PruneArguments, usnea: &Usnea) -> Result<u8> {
     let _store = usnea.store()?;
-    let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
+    let filters = arguments.filters.iter().map(|text| text.parse::<VolumeFilter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
     if let Some(number) = filters.iter().position(|filter| {
-        !matches!(filter, Filter::Label(_) | Filter::NoLabel(_) | Filter::Until(_))
+        !matches!(
+            filter,
+            VolumeFilter::Label(_) | VolumeFilter::NoLabel(_) | VolumeFilter::Until(_)
+        )
     }) {
         let text = arguments.filters.get(number).map(String::as_str).unwrap_or_default();
         return Err(Error::new(format!("--filter {}: not for prune", text.escape_debug()))
@@ -91,7 +94,7 @@ pub fn prune(arguments: &PruneArguments, usnea: &Usnea) -> Result<u8> {
         return Ok(0);
     }
     if !arguments.all {
-        filters.push(Filter::Anonymous(true));
+        filters.push(VolumeFilter::Anonymous(true));
     }
     let pruned = volumes::prune(usnea, &filters)?;
     if !pruned.names.is_empty() {

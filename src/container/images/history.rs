@@ -2,14 +2,17 @@
 
 use jiff::Timestamp;
 
+use crate::amount::{self, ago};
 use crate::container::Usnea;
+use crate::documents::image::HistoryRow;
+use crate::documents::text::{Truncation, WIDEST};
 use crate::error::Result;
 use crate::image::manifest::{ImageConfig, parse_config};
 use crate::image::store::{ImageLayer, ImageRecord};
 
-/// Step in the making of an image.
+/// HistoryStep in the making of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct HistoryStep {
     /// Layer that the step made, if any.
     pub layer: Option<ImageLayer>,
     /// Time of the step.
@@ -20,30 +23,77 @@ pub struct Step {
     pub comment: String,
 }
 
-/// Returns the image that `text` names, and its steps, the newest first.
-pub fn history(usnea: &Usnea, text: &str) -> Result<(ImageRecord, Vec<Step>)> {
+/// Image, and the steps of its making.
+#[derive(Clone, Debug)]
+pub struct ImageHistory {
+    /// Image itself.
+    pub image: ImageRecord,
+    /// Steps, the newest first.
+    pub steps: Vec<HistoryStep>,
+}
+
+/// Form of the sizes in rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeForm {
+    /// Sizes with a unit: `117MB`.
+    Human,
+    /// Bytes.
+    Bytes,
+}
+
+/// Returns the history of the image that `text` names.
+pub fn history(usnea: &Usnea, text: &str) -> Result<ImageHistory> {
     let stores = usnea.images()?;
     let (store, image) = super::known(stores, text)?;
     let bytes = store.read_blob(&image.config)?;
     let (config, _) = parse_config(&bytes, image.layers.len())?;
     let steps = steps(&config, &image.layers);
-    Ok((image, steps))
+    Ok(ImageHistory { image, steps })
+}
+
+impl ImageHistory {
+    /// Returns the rows of a table, at the time `now`.
+    pub fn rows(&self, now: Timestamp, truncation: Truncation, sizes: SizeForm) -> Vec<HistoryRow> {
+        let row = |(at, step): (usize, &HistoryStep)| {
+            let size = step.layer.as_ref().map_or(0, |layer| layer.size);
+            let since = step.created.map_or_else(|| "N/A".into(), |time| ago(time, now));
+            let tags = self.image.names.iter().filter(|_| at == 0).map(ToString::to_string);
+            HistoryRow {
+                // The steps below the image's own have no image here.
+                id: match at {
+                    0 => truncation.digest(&self.image.config),
+                    _ => "<missing>".into(),
+                },
+                created: since.clone(),
+                created_since: since,
+                created_at: step.created.map(|time| time.to_string()).unwrap_or_default(),
+                created_by: truncation.text(&step.created_by.replace('\t', " "), WIDEST),
+                size: match sizes {
+                    SizeForm::Human => amount::size(size),
+                    SizeForm::Bytes => size.to_string(),
+                },
+                comment: step.comment.clone(),
+                tags: tags.collect(),
+            }
+        };
+        self.steps.iter().enumerate().map(row).collect()
+    }
 }
 
 /// Matches history and layers from the bottom: a step that is not empty made the next layer. Layers without a step are
 /// the topmost (a tool that adds layers and no history).
-fn steps(config: &ImageConfig, layers: &[ImageLayer]) -> Vec<Step> {
+fn steps(config: &ImageConfig, layers: &[ImageLayer]) -> Vec<HistoryStep> {
     let mut layers = layers.iter().cloned();
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<HistoryStep> = Vec::new();
     for entry in &config.history {
-        steps.push(Step {
+        steps.push(HistoryStep {
             layer: if entry.empty_layer { None } else { layers.next() },
             created: entry.created.as_ref().and_then(|text| text.parse().ok()),
             created_by: entry.created_by.clone(),
             comment: entry.comment.clone(),
         });
     }
-    steps.extend(layers.map(|layer| Step {
+    steps.extend(layers.map(|layer| HistoryStep {
         layer: Some(layer),
         created: None,
         created_by: String::new(),

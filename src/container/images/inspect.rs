@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::container::Usnea;
 use crate::container::stores::{self, Stores};
-use crate::digest::Digest;
+use crate::documents::graph_driver::GraphDriver;
+use crate::documents::image::{EmptyImageConfig, ImageDocument, ImageMetadata, RootFsDocument};
 use crate::error::{Context, Error, Result};
 use crate::image::Reference;
 use crate::image::manifest::{ManifestDocument as OfManifest, media};
@@ -15,38 +15,10 @@ use crate::image::store::{ImageRecord, Store};
 use crate::spec::StorageDriver;
 use crate::userns::Base;
 
-/// Returns docker's config without settings: templates find every field.
-fn empty_config() -> Value {
-    json!({
-        "User": "",
-        "ExposedPorts": {},
-        "Env": [],
-        "Entrypoint": [],
-        "Cmd": [],
-        "Volumes": {},
-        "WorkingDir": "",
-        "Labels": {},
-        "OnBuild": [],
-        "StopSignal": "",
-        "Healthcheck": null,
-        "Hostname": "",
-        "Domainname": "",
-        "AttachStdin": false,
-        "AttachStdout": false,
-        "AttachStderr": false,
-        "Tty": false,
-        "OpenStdin": false,
-        "StdinOnce": false,
-        "Image": "",
-    })
-}
-
 /// Returns the document of the image that `text` names.
-pub fn inspect(usnea: &Usnea, text: &str) -> Result<Value> {
-    let stores = usnea.images()?;
-    let (store, image) = super::known(stores, text)?;
-    let document = document(usnea.base()?, &store, &image).context(|| format!("image {text}"))?;
-    serde_json::to_value(document).map_err(Error::new)
+pub fn inspect(usnea: &Usnea, text: &str) -> Result<ImageDocument> {
+    let (store, image) = super::known(usnea.images()?, text)?;
+    document(usnea.base()?, &store, &image).context(|| format!("image {text}"))
 }
 
 /// Returns references in their short form, each once.
@@ -60,65 +32,7 @@ fn familiar<'a>(references: impl Iterator<Item = &'a Reference>) -> Vec<String> 
     texts
 }
 
-/// Document of an image: docker's shape, with the fields that podman adds.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Document {
-    /// Digest of the config.
-    id: Digest,
-    /// Digest of the manifest.
-    digest: Digest,
-    repo_tags: Vec<String>,
-    repo_digests: Vec<String>,
-    parent: String,
-    comment: String,
-    created: String,
-    /// Version of docker under podman's name: a copy of `docker_version`.
-    version: String,
-    docker_version: String,
-    author: String,
-    config: Value,
-    architecture: String,
-    variant: String,
-    os: String,
-    os_version: String,
-    size: u64,
-    virtual_size: u64,
-    graph_driver: GraphDriver,
-    #[serde(rename = "RootFS")]
-    root_fs: RootFs,
-    metadata: Metadata,
-    labels: Value,
-    user: Value,
-    healthcheck: Value,
-    manifest_type: String,
-    annotations: Value,
-    names_history: Vec<String>,
-    history: Value,
-}
-
-/// Folders of the unpacked layers: `UpperDir` is the topmost.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GraphDriver {
-    name: &'static str,
-    data: BTreeMap<&'static str, String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct RootFs {
-    r#type: &'static str,
-    layers: Vec<Digest>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Metadata {
-    last_tag_time: String,
-}
-
-fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<Document> {
+fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<ImageDocument> {
     let config = store.read_blob(&image.config)?;
     let config: Value = serde_json::from_slice(&config).map_err(Error::new)?;
     let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -128,8 +42,8 @@ fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<Document>
     let mut records: Vec<&ImageRecord> = images.of_config(&image.config).collect();
     records.sort_by_key(|record| record.manifest != image.manifest);
     let (manifest_type, annotations) = manifest_facts(store, image)?;
-    let run_config = run_config(&config);
-    Ok(Document {
+    let run_config = run_config(&config)?;
+    Ok(ImageDocument {
         id: image.config.clone(),
         digest: image.manifest.clone(),
         repo_tags: familiar(records.iter().flat_map(|record| &record.names)),
@@ -151,11 +65,11 @@ fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<Document>
         size: image.size(),
         virtual_size: image.size(),
         graph_driver: graph_driver(base, store, image)?,
-        root_fs: RootFs {
+        root_fs: RootFsDocument {
             r#type: "layers",
             layers: image.layers.iter().map(|layer| layer.diff_id.clone()).collect(),
         },
-        metadata: Metadata { last_tag_time: image.added.to_string() },
+        metadata: ImageMetadata { last_tag_time: image.added.to_string() },
         manifest_type,
         annotations,
         names_history: image.names.iter().map(ToString::to_string).collect(),
@@ -163,7 +77,7 @@ fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<Document>
             .get("history")
             .cloned()
             .filter(|steps| !steps.is_null())
-            .unwrap_or_else(|| json!([])),
+            .unwrap_or_else(|| Value::Array(Vec::new())),
     })
 }
 
@@ -193,39 +107,45 @@ fn graph_driver(base: &Base, store: &Store, image: &ImageRecord) -> Result<Graph
     Ok(GraphDriver { name: StorageDriver::Overlay.name(), data })
 }
 
-fn manifest_facts(store: &Store, image: &ImageRecord) -> Result<(String, Value)> {
+fn manifest_facts(
+    store: &Store,
+    image: &ImageRecord,
+) -> Result<(String, BTreeMap<String, String>)> {
     let bytes = store.read_blob(&image.manifest)?;
     match OfManifest::parse(&bytes, None)? {
         OfManifest::Manifest(manifest) => {
             let media_type = manifest.media_type.unwrap_or_else(|| media::OCI_MANIFEST.to_owned());
-            Ok((media_type, json!(manifest.annotations)))
+            Ok((media_type, manifest.annotations))
         }
         OfManifest::Index(_) => Err(Error::new(format!("{} is an index", image.manifest))),
     }
 }
 
-fn run_config(config: &Value) -> Value {
-    let said = config.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut fields = empty_config();
-    if let Some(fields) = fields.as_object_mut() {
-        fields.extend(said.into_iter().filter(|(_, value)| !value.is_null()));
-    }
-    fields
+/// Returns the image's settings for containers, over docker's config without settings. A null setting is none.
+fn run_config(config: &Value) -> Result<Map<String, Value>> {
+    let empty = serde_json::to_value(EmptyImageConfig::default()).map_err(Error::new)?;
+    let settings = config.get("config").and_then(Value::as_object).into_iter().flatten();
+    let settings = settings.filter(|(_, value)| !value.is_null());
+    let mut fields = empty.as_object().cloned().unwrap_or_default();
+    fields.extend(settings.map(|(key, value)| (key.clone(), value.clone())));
+    Ok(fields)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn what_a_config_leaves_out_is_empty_and_what_it_says_stays() {
         let config =
             json!({"config": {"User": "5", "Cmd": null, "Healthcheck": {"Test": ["NONE"]}}});
-        let fields = run_config(&config);
+        let fields = run_config(&config).unwrap();
         assert_eq!(fields["User"], "5");
         assert_eq!(fields["Cmd"], json!([]));
         assert_eq!(fields["Labels"], json!({}));
         assert_eq!(fields["Healthcheck"]["Test"], json!(["NONE"]));
-        assert_eq!(run_config(&json!({}))["WorkingDir"], "");
+        assert_eq!(run_config(&json!({})).unwrap()["WorkingDir"], "");
     }
 }

@@ -1,15 +1,38 @@
 //! `usnea images`: the images of all stores, from images.json alone; milliseconds for a thousand images.
 
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use jiff::Timestamp;
+
 use super::filter::{Filter, Filters, Place, made};
+use super::inspect::labels;
+use crate::amount::{self, ago};
+use crate::container;
 use crate::container::Usnea;
 use crate::digest::Digest;
+use crate::documents::image::ImageRow;
+use crate::documents::text::{self, NameForm, Truncation};
 use crate::error::Result;
 use crate::image::Reference;
 use crate::image::store::{ImageList, ImageRecord};
 
+/// Selection, order and content of a list of images.
+#[derive(Clone, Debug, Default)]
+pub struct ListImages {
+    /// Filters that each image must pass.
+    pub filters: Vec<Filter>,
+    /// Order of the list.
+    pub order: ImageOrder,
+    /// True if the containers of each image are counted, which reads all their records.
+    pub containers: bool,
+    /// True if the labels of each image are read from its config.
+    pub labels: bool,
+}
+
 /// Row of the list: an image under one of its names.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct ListedImage {
     /// Image of the row.
     pub image: ImageRecord,
     /// Name of the row, if any: with a tag, or with the digest by which the source repository knows the image.
@@ -18,13 +41,17 @@ pub struct Listed {
     pub digest: Option<Digest>,
     /// True if the image is in a store of others.
     pub read_only: bool,
-    /// True if the short form of the name means another image, which was named here.
-    pub is_hidden: bool,
+    /// Form of the name: whole where the short one means another image, which was named here.
+    pub form: NameForm,
+    /// Number of containers made from the image; 0 where they were not counted.
+    pub containers: usize,
+    /// Labels of the image; empty where they were not read.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Order of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sort {
+pub enum ImageOrder {
     /// The newest first.
     #[default]
     Created,
@@ -39,19 +66,21 @@ pub enum Sort {
 }
 
 /// Lists the images that pass all filters, a row for each name. An image in several stores counts for the first.
-pub fn list(usnea: &Usnea, filters: &[Filter], sort: Sort) -> Result<Vec<Listed>> {
+pub fn list(usnea: &Usnea, request: &ListImages) -> Result<Vec<ListedImage>> {
     let stores = usnea.images()?;
-    let filters = Filters::new(filters, stores)?;
+    let filters = Filters::new(&request.filters, stores)?;
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::new();
     for (at, store) in stores.all().enumerate() {
         let images = store.images()?;
-        let place = if at == 0 { Place::Own } else { Place::ReadOnly };
+        let read_only = at > 0;
+        let place = if read_only { Place::ReadOnly } else { Place::Own };
         for image in images.all() {
             if !filters.pass(store, image, place)? || is_shown_by_another(&images, image) {
                 continue;
             }
-            for row in rows_of(image, at > 0) {
+            for mut row in rows_of(image) {
+                row.read_only = read_only;
                 let is_named = row.name.as_ref().is_none_or(|name| filters.names(name));
                 let key = (row.image.config.clone(), row.name.clone());
                 if is_named && seen.insert(key) {
@@ -63,10 +92,65 @@ pub fn list(usnea: &Usnea, filters: &[Filter], sort: Sort) -> Result<Vec<Listed>
     let given: Vec<Reference> = rows.iter().filter_map(|row| row.name.clone()).collect();
     let hidden = stores.hidden(&given)?;
     for row in &mut rows {
-        row.is_hidden = row.name.as_ref().is_some_and(|name| hidden.contains(name));
+        if row.name.as_ref().is_some_and(|name| hidden.contains(name)) {
+            row.form = NameForm::Whole;
+        }
     }
-    order(&mut rows, sort);
+    order(&mut rows, request.order);
+    if request.containers {
+        let used = containers_by_image(stores.own().root())?;
+        for row in &mut rows {
+            row.containers = used.get(&row.image.config.to_string()).copied().unwrap_or(0);
+        }
+    }
+    if request.labels {
+        rows.iter_mut().for_each(|row| row.labels = labels(stores, &row.image));
+    }
     Ok(rows)
+}
+
+/// Returns the number of containers made from each image, by its ID.
+fn containers_by_image(store: &Path) -> Result<HashMap<String, usize>> {
+    let mut used = HashMap::new();
+    for id in container::all(store)?.into_iter().filter_map(|container| container.record.image_id) {
+        *used.entry(id).or_default() += 1;
+    }
+    Ok(used)
+}
+
+impl ListedImage {
+    /// Returns the row of a table, at the time `now`.
+    pub fn row(&self, now: Timestamp, truncation: Truncation) -> ImageRow {
+        let none = || "<none>".to_owned();
+        let image = &self.image;
+        let made = made(image);
+        let (name, age, size) = (self.name.as_ref(), ago(made, now), amount::size(image.size()));
+        ImageRow {
+            repository: name.map_or_else(none, |name| self.form.repository(name)),
+            tag: name.and_then(|name| name.tag.clone()).unwrap_or_else(none),
+            id: truncation.digest(&image.config),
+            whole_id: image.config.to_string(),
+            digest: self.digest.as_ref().map_or_else(none, ToString::to_string),
+            created: age.clone(),
+            created_since: age,
+            created_at: text::time(made),
+            created_time: made.to_string(),
+            size: size.clone(),
+            virtual_size: size,
+            shared_size: "N/A",
+            unique_size: "N/A",
+            read_only: self.read_only,
+            dangling: image.names.is_empty(),
+            names: image.names.iter().map(ToString::to_string).collect(),
+            repo_tags: image.names.iter().map(Reference::familiar).collect(),
+            repo_digests: image.digests.iter().map(Reference::familiar).collect(),
+            containers: self.containers,
+            labels: self.labels.clone(),
+            label_map: self.labels.clone(),
+            parent_id: "",
+            manifest: false,
+        }
+    }
 }
 
 /// True for a record without a name whose image has a name in another record: the same image, packed otherwise.
@@ -74,17 +158,19 @@ fn is_shown_by_another(images: &ImageList, image: &ImageRecord) -> bool {
     image.names.is_empty() && images.of_config(&image.config).any(|one| !one.names.is_empty())
 }
 
-fn rows_of(image: &ImageRecord, read_only: bool) -> Vec<Listed> {
+fn rows_of(image: &ImageRecord) -> Vec<ListedImage> {
     let digest_in = |name: &Reference| {
         let there = image.digests.iter().find(|digest| digest.name() == name.name());
         there.and_then(|digest| digest.digest.clone())
     };
-    let row = |name: Option<Reference>| Listed {
+    let row = |name: Option<Reference>| ListedImage {
         digest: name.as_ref().and_then(digest_in),
         name,
         image: image.clone(),
-        read_only,
-        is_hidden: false,
+        read_only: false,
+        form: NameForm::Short,
+        containers: 0,
+        labels: BTreeMap::new(),
     };
     if !image.names.is_empty() {
         return image.names.iter().map(|name| row(Some(name.clone()))).collect();
@@ -102,16 +188,16 @@ fn rows_of(image: &ImageRecord, read_only: bool) -> Vec<Listed> {
     }
 }
 
-fn order(rows: &mut [Listed], sort: Sort) {
-    let repository = |row: &Listed| row.name.as_ref().map(Reference::name);
-    let tag = |row: &Listed| row.name.as_ref().and_then(|name| name.tag.clone());
+fn order(rows: &mut [ListedImage], sort: ImageOrder) {
+    let repository = |row: &ListedImage| row.name.as_ref().map(Reference::name);
+    let tag = |row: &ListedImage| row.name.as_ref().and_then(|name| name.tag.clone());
     // Names first, so that equal keys of the next sort have an order too.
     rows.sort_by_cached_key(|row| (repository(row), tag(row)));
     match sort {
-        Sort::Created => rows.sort_by_key(|row| std::cmp::Reverse(made(&row.image))),
-        Sort::Id => rows.sort_by(|a, b| a.image.config.hex().cmp(b.image.config.hex())),
-        Sort::Repository => {}
-        Sort::Size => rows.sort_by_cached_key(|row| std::cmp::Reverse(row.image.size())),
-        Sort::Tag => rows.sort_by_cached_key(tag),
+        ImageOrder::Created => rows.sort_by_key(|row| std::cmp::Reverse(made(&row.image))),
+        ImageOrder::Id => rows.sort_by(|a, b| a.image.config.hex().cmp(b.image.config.hex())),
+        ImageOrder::Repository => {}
+        ImageOrder::Size => rows.sort_by_cached_key(|row| std::cmp::Reverse(row.image.size())),
+        ImageOrder::Tag => rows.sort_by_cached_key(tag),
     }
 }

@@ -43,10 +43,10 @@ pub use crate::image::store::{CheckDepth, Repair};
 pub use diff::diff;
 pub use export::export;
 pub use filter::Filter;
-pub use history::{Step, history};
+pub use history::{HistoryStep, ImageHistory, SizeForm, history};
 pub use import::{Import, import};
-pub use inspect::{inspect, labels};
-pub use listing::{Listed, Sort, list};
+pub use inspect::inspect;
+pub use listing::{ImageOrder, ListImages, ListedImage, list};
 pub use lists::{
     Annotated, Existing, ListedImages, PushList, add_to_list, annotate_list, create_list, has_list,
     inspect_list, push_list, remove_from_list, remove_list,
@@ -56,8 +56,8 @@ pub use pull::{Pull, all_tags, default_platform, prepare, pull, registry_digest}
 pub use push::{Push, names_of_repository, push};
 pub use remove::{Missing, check, ids, prune, remove, tag, untag, usage};
 pub use save::{SaveFormat, save};
-pub use search::{Found, Search, search, tags};
-pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
+pub use search::{RepositoryTags, Search, SearchFilter, SearchResult, search, tags};
+pub use sharing::{ImageShares, ShareTotals, SharedLayer, Sharing, label, sharing};
 
 /// Returns the image that `text` names, and its store. Errors: no such image, with the searched stores.
 pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store, ImageRecord)> {

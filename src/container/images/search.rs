@@ -1,5 +1,9 @@
 //! `usnea search`: repositories of registries, and their tags.
 
+use std::str::FromStr;
+
+use crate::documents::image::{SearchRow, TagRow};
+use crate::documents::text::{Truncation, WIDEST};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
@@ -12,20 +16,98 @@ pub struct Search {
     pub term: String,
     /// Largest number of results of one registry.
     pub limit: usize,
+    /// Conditions that each repository must meet.
+    pub filters: Vec<SearchFilter>,
     /// Settings of registries from the command line.
     pub asked: RegistryOptions,
 }
 
 /// Repository, and the registry that has it.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct SearchResult {
     /// Name of the registry.
     pub registry: String,
     /// Repository, and its description by the registry.
     pub repository: FoundRepository,
 }
 
-impl Found {
+/// Condition on a repository.
+#[derive(Clone, Debug)]
+pub enum SearchFilter {
+    /// Least number of stars.
+    Stars(u64),
+    /// True: official images of docker's; false: the others.
+    Official(bool),
+    /// True: repositories that docker's hub builds; false: the others.
+    Automated(bool),
+}
+
+impl FromStr for SearchFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (key, value) = text.split_once('=').unwrap_or((text, "true"));
+        let truth = || match value {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(format!("{key}: neither true nor false: '{}'", value.escape_debug())),
+        };
+        match key {
+            "stars" => value.parse().map(Self::Stars).map_err(|_| "stars: not a number".into()),
+            "is-official" => truth().map(Self::Official),
+            "is-automated" => truth().map(Self::Automated),
+            _ => Err("one of stars=NUMBER, is-official=BOOL, is-automated=BOOL is needed".into()),
+        }
+    }
+}
+
+impl SearchFilter {
+    fn takes(&self, repository: &FoundRepository) -> bool {
+        match self {
+            Self::Stars(least) => repository.star_count >= *least,
+            Self::Official(wanted) => repository.is_official == *wanted,
+            Self::Automated(wanted) => repository.is_automated == *wanted,
+        }
+    }
+}
+
+/// Repository, and its tags.
+#[derive(Clone, Debug)]
+pub struct RepositoryTags {
+    /// Name of the repository.
+    pub repository: Reference,
+    /// Tags, as the registry sorts them.
+    pub tags: Vec<String>,
+}
+
+impl From<RepositoryTags> for Vec<TagRow> {
+    fn from(tags: RepositoryTags) -> Self {
+        let name = tags.repository.name();
+        tags.tags.into_iter().map(|tag| TagRow { name: name.clone(), tag }).collect()
+    }
+}
+
+impl SearchResult {
+    /// Returns the row of a table.
+    pub fn row(&self, truncation: Truncation) -> SearchRow {
+        let repository = &self.repository;
+        // docker's mark.
+        let mark = |is_so| if is_so { "[OK]" } else { "" };
+        let (official, automated) = (mark(repository.is_official), mark(repository.is_automated));
+        SearchRow {
+            index: self.registry.clone(),
+            name: self.name(),
+            description: truncation
+                .text(&repository.description.replace(['\n', '\t'], " "), WIDEST),
+            star_count: repository.star_count,
+            stars: repository.star_count,
+            is_official: official,
+            official,
+            is_automated: automated,
+            automated,
+        }
+    }
+
     /// Returns the whole name: `docker.io/library/debian`.
     pub fn name(&self) -> String {
         let (registry, name) = (&self.registry, &self.repository.name);
@@ -35,7 +117,7 @@ impl Found {
 }
 
 /// Searches the registries. Warns of a registry that fails where another answers. Errors: no registry answers.
-pub fn search(search: &Search) -> Result<Vec<Found>> {
+pub fn search(search: &Search) -> Result<Vec<SearchResult>> {
     let registries = Registries::load()?;
     let (places, term) = match search.term.split_once('/') {
         Some((registry, term)) if is_registry(registry) => (vec![registry.to_owned()], term),
@@ -55,7 +137,8 @@ pub fn search(search: &Search) -> Result<Vec<Found>> {
         };
         match look() {
             Ok(all) => found.extend(
-                all.into_iter().map(|repository| Found { registry: registry.clone(), repository }),
+                all.into_iter()
+                    .map(|repository| SearchResult { registry: registry.clone(), repository }),
             ),
             Err(error) => failures.push(error),
         }
@@ -68,6 +151,7 @@ pub fn search(search: &Search) -> Result<Vec<Found>> {
     for error in failures {
         log::warn!("{error}");
     }
+    found.retain(|one| search.filters.iter().all(|filter| filter.takes(&one.repository)));
     Ok(found)
 }
 
@@ -78,7 +162,7 @@ fn is_registry(text: &str) -> bool {
 }
 
 /// Returns the repository that `search` names, and its tags up to the limit.
-pub fn tags(search: &Search) -> Result<(Reference, Vec<String>)> {
+pub fn tags(search: &Search) -> Result<RepositoryTags> {
     let typed: TypedReference = search.term.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {
         let error = format!("'{}' names one image, not a repository", search.term.escape_debug());
@@ -92,7 +176,7 @@ pub fn tags(search: &Search) -> Result<(Reference, Vec<String>)> {
             match registry.tags() {
                 Ok(mut tags) => {
                     tags.truncate(search.limit);
-                    return Ok((reference, tags));
+                    return Ok(RepositoryTags { repository: reference, tags });
                 }
                 Err(error) => failure = error,
             }

@@ -4,13 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::container::Usnea;
 use crate::digest::Digest;
+use crate::documents::image::{ImageTreeRow, LayerRow};
+use crate::documents::text::Truncation;
 use crate::error::Result;
 use crate::image::Reference;
 use crate::image::store::{ImageLayer, ImageRecord};
 
 /// Image, and the layers that it shares.
 #[derive(Clone, Debug)]
-pub struct Shares {
+pub struct ImageShares {
     /// Image itself.
     pub image: ImageRecord,
     /// Layers of the image, the bottom layer first.
@@ -28,7 +30,7 @@ pub struct SharedLayer {
 
 /// Disk space of images, in bytes; unpacked where not noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct ShareTotals {
     /// Number of different layers.
     pub layers: usize,
     /// Size of the layers, each once: the real disk space.
@@ -39,7 +41,41 @@ pub struct Totals {
     pub packed: u64,
 }
 
-impl Shares {
+/// Images with the layers that they share, and their total disk space.
+#[derive(Clone, Debug)]
+pub struct Sharing {
+    /// Images, in the order asked for.
+    pub images: Vec<ImageShares>,
+    /// Disk space of these images together.
+    pub totals: ShareTotals,
+}
+
+impl ImageShares {
+    /// Returns the row of a table.
+    pub fn row(&self, truncation: Truncation) -> ImageTreeRow {
+        let layer = |shared: &SharedLayer| LayerRow {
+            diff_id: truncation.digest(&shared.layer.diff_id),
+            blob: truncation.digest(&shared.layer.blob),
+            size: shared.layer.size,
+            packed: shared.layer.packed,
+            shared_with: shared.with.clone(),
+        };
+        ImageTreeRow {
+            id: truncation.digest(&self.image.config),
+            names: self.image.names.iter().map(Reference::familiar).collect(),
+            size: self.image.size(),
+            packed: self.packed(),
+            unique: self.unique(),
+            shared: self.shared(),
+            layers: self.layers.iter().map(layer).collect(),
+        }
+    }
+
+    /// Returns the bytes of the blobs, packed.
+    pub fn packed(&self) -> u64 {
+        self.layers.iter().fold(0, |sum, shared| sum.saturating_add(shared.layer.packed))
+    }
+
     /// Returns the bytes, unpacked, of the layers that no other image has.
     pub fn unique(&self) -> u64 {
         self.sum(|layer| layer.with.is_empty())
@@ -68,7 +104,7 @@ pub fn label(image: &ImageRecord) -> String {
 
 /// Returns the images that `texts` name (none: all), and their total disk space. Counts images outside `texts` as
 /// sharers too.
-pub fn sharing(usnea: &Usnea, texts: &[String]) -> Result<(Vec<Shares>, Totals)> {
+pub fn sharing(usnea: &Usnea, texts: &[String]) -> Result<Sharing> {
     let stores = usnea.images()?;
     let mut all: Vec<ImageRecord> = Vec::new();
     for store in stores.all() {
@@ -91,12 +127,10 @@ pub fn sharing(usnea: &Usnea, texts: &[String]) -> Result<(Vec<Shares>, Totals)>
             .map(|text| Ok(super::known(stores, text)?.1))
             .collect::<Result<Vec<ImageRecord>>>()?,
     };
-    let shares = shares(&asked, &all);
-    let totals = totals(&asked);
-    Ok((shares, totals))
+    Ok(Sharing { images: shares(&asked, &all), totals: totals(&asked) })
 }
 
-fn shares(asked: &[ImageRecord], all: &[ImageRecord]) -> Vec<Shares> {
+fn shares(asked: &[ImageRecord], all: &[ImageRecord]) -> Vec<ImageShares> {
     let labels: Vec<String> = all.iter().map(label).collect();
     let mut by_label: Vec<(&String, &ImageRecord)> = labels.iter().zip(all).collect();
     by_label.sort_by_key(|(label, _)| *label);
@@ -116,15 +150,15 @@ fn shares(asked: &[ImageRecord], all: &[ImageRecord]) -> Vec<Shares> {
         let with = others.map(|(label, _)| (*label).clone()).collect();
         SharedLayer { layer: layer.clone(), with }
     };
-    let shares = |image: &ImageRecord| Shares {
+    let shares = |image: &ImageRecord| ImageShares {
         layers: image.layers.iter().map(|one| layer(image, one)).collect(),
         image: image.clone(),
     };
     asked.iter().map(shares).collect()
 }
 
-fn totals(images: &[ImageRecord]) -> Totals {
-    let mut totals = Totals::default();
+fn totals(images: &[ImageRecord]) -> ShareTotals {
+    let mut totals = ShareTotals::default();
     let (mut seen, mut blobs) = (BTreeSet::new(), BTreeSet::new());
     for layer in images.iter().flat_map(|image| &image.layers) {
         totals.apart = totals.apart.saturating_add(layer.size);
@@ -175,6 +209,6 @@ mod tests {
         assert_eq!(seen[0].layers[0].with, ["b:latest"]);
         assert!(seen[0].layers[1].with.is_empty());
         assert_eq!((seen[0].unique(), seen[0].shared()), (10, 100));
-        assert_eq!(totals(&all), Totals { layers: 4, once: 135, apart: 235, packed: 67 });
+        assert_eq!(totals(&all), ShareTotals { layers: 4, once: 135, apart: 235, packed: 67 });
     }
 }

@@ -10,7 +10,7 @@ use oci_spec::runtime::{
 
 use super::mounts::of_user;
 use super::network;
-use crate::container::volumes::Used;
+use crate::container::volumes::MountedVolume;
 use crate::documents::host_config::{
     CapabilityChanges, CgroupSettings, DeviceDocument, DeviceRate, HostConfig, IdMappings,
     LogConfig, NamespaceModes, ResourceLimits, RestartPolicyDocument, UlimitDocument,
@@ -20,7 +20,7 @@ use crate::monitor::record::{LogDriver, Record};
 use crate::security;
 use crate::spec::RUN_INIT;
 
-pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> HostConfig {
+pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> HostConfig {
     let process = spec.process().as_ref();
     let linux = spec.linux().as_ref();
     let resolver = record.network.resolver.clone().unwrap_or_default();
@@ -236,7 +236,7 @@ fn log_options(record: &Record) -> BTreeMap<String, String> {
     options
 }
 
-fn binds(spec: &Spec, volumes: &[Used]) -> Vec<String> {
+fn binds(spec: &Spec, volumes: &[MountedVolume]) -> Vec<String> {
     let bind = |mount: &Mount| {
         let options = mount.options().clone().unwrap_or_default();
         let source = mount

@@ -13,7 +13,7 @@ use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Spec};
 use super::Container;
 use super::layers::Layers;
 use crate::container::Usnea;
-use crate::container::volumes::{self, Used};
+use crate::container::volumes::{self, MountedVolume};
 use crate::documents::container::{
     ConfigDocument, ContainerDocument, HealthDocument, StateDocument,
 };
@@ -201,7 +201,7 @@ fn health(container: &Container, status: &Status) -> Option<HealthReport> {
     }
 }
 
-fn config(record: &Record, spec: &Spec, volumes: &[Used]) -> ConfigDocument {
+fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocument {
     let process = spec.process().as_ref();
     let user = process.map(|process| format!("{}:{}", process.user().uid(), process.user().gid()));
     let (entrypoint, cmd) = record.entrypoint_and_cmd();

@@ -6,7 +6,7 @@ use std::path::Path;
 use oci_spec::runtime::{Mount, Spec};
 
 use crate::container::Container;
-use crate::container::volumes::{self, Used};
+use crate::container::volumes::{self, MountedVolume};
 use crate::documents::container::MountDocument;
 use crate::error::Result;
 use crate::monitor::Status;
@@ -47,7 +47,7 @@ pub fn mounted(container: &Container) -> Result<Vec<MountedHere>> {
     Ok(of_user(spec.mounts().as_ref()).map(mounted).collect())
 }
 
-pub(super) fn mounts(spec: &Spec, volumes: &[Used]) -> Vec<MountDocument> {
+pub(super) fn mounts(spec: &Spec, volumes: &[MountedVolume]) -> Vec<MountDocument> {
     let mount = |mount: &Mount| {
         let options = mount.options().clone().unwrap_or_default();
         let kind = match mount.typ().as_deref() {

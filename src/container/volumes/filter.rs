@@ -5,14 +5,14 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::{Volume, usage};
+use super::{StoredVolume, usage};
 use crate::container::time;
 use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
 
 /// Filter of volumes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Filter {
+pub enum VolumeFilter {
     /// Regular expression that the name must match.
     Name(Expression),
     /// Label of the volume: KEY, or KEY=VALUE.
@@ -33,7 +33,7 @@ pub enum Filter {
     Scope(String),
 }
 
-impl FromStr for Filter {
+impl FromStr for VolumeFilter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -68,9 +68,9 @@ impl FromStr for Filter {
     }
 }
 
-impl Filter {
+impl VolumeFilter {
     /// True if a volume fits all `filters`.
-    pub fn fit(filters: &[Self], volume: &Volume, store: &Path) -> Result<bool> {
+    pub fn fit(filters: &[Self], volume: &StoredVolume, store: &Path) -> Result<bool> {
         let mut names = filters.iter().filter(|filter| matches!(filter, Self::Name(_))).peekable();
         if names.peek().is_some() && !names.any(|name| name.fits_record(volume)) {
             return Ok(false);
@@ -89,7 +89,7 @@ impl Filter {
         Ok(true)
     }
 
-    fn fits_record(&self, volume: &Volume) -> bool {
+    fn fits_record(&self, volume: &StoredVolume) -> bool {
         let has = |label: &str| match label.split_once('=') {
             Some((key, value)) => volume.labels.get(key).is_some_and(|there| there == value),
             None => volume.labels.contains_key(label),
@@ -112,14 +112,14 @@ mod tests {
     use super::*;
 
     fn fits(filters: &[&str]) -> bool {
-        let volume = Volume {
+        let volume = StoredVolume {
             name: "data".parse().unwrap(),
             created_at: Timestamp::UNIX_EPOCH,
             labels: [("a".to_owned(), "1".to_owned())].into(),
             anonymous: false,
         };
-        let filters: Vec<Filter> = filters.iter().map(|text| text.parse().unwrap()).collect();
-        Filter::fit(&filters, &volume, Path::new("/nowhere")).unwrap()
+        let filters: Vec<VolumeFilter> = filters.iter().map(|text| text.parse().unwrap()).collect();
+        VolumeFilter::fit(&filters, &volume, Path::new("/nowhere")).unwrap()
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_malformed_filter_is_refused() {
         for text in ["name", "name=(", "size=1", "dangling=perhaps", "until=soon"] {
-            assert!(text.parse::<Filter>().is_err(), "{text}");
+            assert!(text.parse::<VolumeFilter>().is_err(), "{text}");
         }
     }
 }

@@ -30,24 +30,25 @@ use serde::{Deserialize, Serialize};
 use super::folder::PREFIX;
 use crate::config;
 use crate::container::Usnea;
+use crate::documents::volume::{VolumeDocument, VolumeRow};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Birth, Lock};
 use crate::monitor::events;
 use crate::spec::{DATA, NEW, VolumeName};
 
 pub use archive::{export, import};
-pub use filter::Filter;
+pub use filter::VolumeFilter;
 pub use inherit::inherit;
-pub use remove::{Pruned, prune, remove, remove_anonymous};
+pub use remove::{PrunedVolumes, prune, remove, remove_anonymous};
 pub use size::usage;
-pub use usage::{Used, is_used, used_by};
+pub use usage::{MountedVolume, is_used, used_by};
 
 const RECORD: &str = "volume.json";
 
 /// Record of a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Volume {
+pub struct StoredVolume {
     /// Name of the volume.
     pub name: VolumeName,
     /// Time when the volume was made.
@@ -58,39 +59,6 @@ pub struct Volume {
     /// True if the volume was made with a container, with a random name.
     #[serde(default)]
     pub anonymous: bool,
-}
-
-/// Document of a volume: docker's shape, with the fields that podman adds.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Document {
-    /// Time when the volume was made.
-    pub created_at: Timestamp,
-    /// Driver of the volume: always `local`.
-    pub driver: &'static str,
-    /// Labels of the volume.
-    pub labels: BTreeMap<String, String>,
-    /// Folder of the volume's files.
-    pub mountpoint: PathBuf,
-    /// Name of the volume.
-    pub name: String,
-    /// Options of the driver: always empty.
-    pub options: BTreeMap<String, String>,
-    /// Scope of the volume: always `local`.
-    pub scope: &'static str,
-    /// Status from the driver: always empty.
-    pub status: BTreeMap<String, String>,
-    /// True if the volume was made with a container, with a random name.
-    pub anonymous: bool,
-    /// Number of mounts of the volume itself: always 0, as a folder needs none.
-    pub mount_count: u64,
-    /// True if the first container copies its image's files into the volume.
-    pub needs_copy_up: bool,
-    /// True if that container sets the volume's owner too.
-    pub needs_chown: bool,
-    /// ID of storage of volumes that are made from an image: always empty.
-    #[serde(rename = "StorageID")]
-    pub storage_id: &'static str,
 }
 
 /// Origin of a volume's name.
@@ -107,16 +75,16 @@ pub fn folder(store: &Path) -> PathBuf {
     store.join("volumes")
 }
 
-impl Volume {
+impl StoredVolume {
     /// Returns the folder of the volume's files.
     pub fn data(&self, store: &Path) -> PathBuf {
         folder(store).join(self.name.as_str()).join(DATA)
     }
 
-    /// Returns docker's document of the volume, with the fields that podman adds.
-    pub fn inspect(&self, store: &Path) -> Document {
+    /// Returns the document of the volume.
+    pub fn inspect(&self, store: &Path) -> VolumeDocument {
         let is_new = folder(store).join(self.name.as_str()).join(NEW).exists();
-        Document {
+        VolumeDocument {
             created_at: self.created_at,
             driver: "local",
             labels: self.labels.clone(),
@@ -132,10 +100,34 @@ impl Volume {
             storage_id: "",
         }
     }
+
+    /// Returns the row of a table.
+    pub fn row(&self, store: &Path) -> VolumeRow {
+        let labels = self.labels.iter().map(|(key, value)| format!("{key}={value}"));
+        VolumeRow {
+            driver: "local",
+            name: self.name.to_string(),
+            labels: labels.collect::<Vec<_>>().join(","),
+            label_map: self.labels.clone(),
+            mountpoint: self.data(store).display().to_string(),
+            scope: "local",
+            created_at: self.created_at.to_string(),
+            anonymous: self.anonymous,
+            options: BTreeMap::new(),
+            status: BTreeMap::new(),
+            availability: "N/A",
+            group: "N/A",
+            links: "N/A",
+            size: "N/A",
+            mount_count: 0,
+            needs_copy_up: false,
+            needs_chown: false,
+        }
+    }
 }
 
 /// Returns the volume of this name. Errors: a damaged record.
-pub fn find(store: &Path, name: &VolumeName) -> Result<Option<Volume>> {
+pub fn find(store: &Path, name: &VolumeName) -> Result<Option<StoredVolume>> {
     let path = folder(store).join(name.as_str()).join(RECORD);
     let said = || format!("volume {name}: {}", path.display());
     match std::fs::read(&path) {
@@ -145,7 +137,7 @@ pub fn find(store: &Path, name: &VolumeName) -> Result<Option<Volume>> {
 }
 
 /// Returns the volume that `text` names. Errors: no such volume.
-pub fn named(store: &Path, text: &str) -> Result<(VolumeName, Volume)> {
+pub fn named(store: &Path, text: &str) -> Result<(VolumeName, StoredVolume)> {
     let none = || Error::not_found(format!("no volume is called '{}'", text.escape_debug()));
     let name = text.parse::<VolumeName>().map_err(|_| none())?;
     let volume = find(store, &name)?.ok_or_else(none);
@@ -153,7 +145,7 @@ pub fn named(store: &Path, text: &str) -> Result<(VolumeName, Volume)> {
 }
 
 /// Returns all volumes, by name. Leaves out a volume with a damaged record, with a warning.
-pub fn all(store: &Path) -> Result<Vec<Volume>> {
+pub fn all(store: &Path) -> Result<Vec<StoredVolume>> {
     let folder = folder(store);
     let said = || format!("cannot list {}", folder.display());
     let entries = match std::fs::read_dir(&folder) {
@@ -173,6 +165,17 @@ pub fn all(store: &Path) -> Result<Vec<Volume>> {
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
+}
+
+/// Returns the volumes that fit all filters, by name.
+pub fn list(store: &Path, filters: &[VolumeFilter]) -> Result<Vec<StoredVolume>> {
+    let mut fitting = Vec::new();
+    for volume in all(store)? {
+        if VolumeFilter::fit(filters, &volume, store)? {
+            fitting.push(volume);
+        }
+    }
+    Ok(fitting)
 }
 
 /// Returns a random name for an anonymous volume: 64 hexadecimal digits.
@@ -195,7 +198,7 @@ pub fn make(
         if let Some(held) = held.context(|| format!("cannot lock {}", place.display()))? {
             return Ok(held);
         }
-        let volume = Volume {
+        let volume = StoredVolume {
             name: name.clone(),
             created_at: Timestamp::now(),
             labels: labels.clone(),
@@ -212,7 +215,7 @@ pub fn make(
     }
 }
 
-fn fill(folder: &Path, volume: &Volume) -> io::Result<()> {
+fn fill(folder: &Path, volume: &StoredVolume) -> io::Result<()> {
     let record = serde_json::to_vec(volume).map_err(io::Error::from)?;
     files::write_synced(&folder.join(RECORD), &record)?;
     DirBuilder::new().mode(0o755).create(folder.join(DATA))?;

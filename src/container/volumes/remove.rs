@@ -1,6 +1,6 @@
 //! `usnea volume rm` and `prune`, and the removal of a container's own volumes.
 
-use super::{Filter, all, find, folder as volumes, size, usage};
+use super::{VolumeFilter, all, find, folder as volumes, size, usage};
 use crate::container::Usnea;
 use crate::container::folder::{self, Folder};
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::spec::VolumeName;
 
 /// Result of a prune.
 #[derive(Clone, Debug, Default)]
-pub struct Pruned {
+pub struct PrunedVolumes {
     /// Names of the removed volumes.
     pub names: Vec<VolumeName>,
     /// Freed disk space, in bytes.
@@ -63,12 +63,12 @@ pub fn remove_anonymous(usnea: &Usnea, names: &[VolumeName]) {
 }
 
 /// Removes the volumes that fit and that no container mounts.
-pub fn prune(usnea: &Usnea, filters: &[Filter]) -> Result<Pruned> {
+pub fn prune(usnea: &Usnea, filters: &[VolumeFilter]) -> Result<PrunedVolumes> {
     let store = usnea.store()?;
-    let mut pruned = Pruned::default();
+    let mut pruned = PrunedVolumes::default();
     folder::sweep(store, usnea.base()?);
     for volume in all(store)? {
-        if !Filter::fit(filters, &volume, store)? || usage::is_used(store, &volume.name)? {
+        if !VolumeFilter::fit(filters, &volume, store)? || usage::is_used(store, &volume.name)? {
             continue;
         }
         let bytes = size::of(usnea, store, std::slice::from_ref(&volume))?;

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Volume, all, usage as users};
+use super::{StoredVolume, all, usage as users};
 use crate::container::Usnea;
 use crate::error::Result;
 use crate::image::store::UsageTotals;
-use crate::userns::{self};
+use crate::userns;
 
 /// Returns the disk space in bytes of each volume. In the base namespace, where all folders are readable.
-pub(super) fn of(usnea: &Usnea, store: &Path, volumes: &[Volume]) -> Result<Vec<u64>> {
+pub(super) fn of(usnea: &Usnea, store: &Path, volumes: &[StoredVolume]) -> Result<Vec<u64>> {
     let folders: Vec<PathBuf> = volumes.iter().map(|volume| volume.data(store)).collect();
     userns::in_base(usnea.base()?, || Ok(folders.iter().map(|folder| size(folder)).collect()))
 }

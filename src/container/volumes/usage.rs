@@ -12,7 +12,7 @@ use crate::spec::{DATA, VolumeName};
 
 /// Volume that a container mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Used {
+pub struct MountedVolume {
     /// Name of the volume.
     pub name: VolumeName,
     /// Mount point in the container.
@@ -20,11 +20,11 @@ pub struct Used {
 }
 
 /// Returns the volumes that a container mounts.
-pub fn used_by(container: &Container) -> Result<Vec<Used>> {
+pub fn used_by(container: &Container) -> Result<Vec<MountedVolume>> {
     let spec = container.spec_if_any()?.unwrap_or_default();
     let own = canonical(&folder(&container.store));
     let used = |mount: &Mount| {
-        Some(Used { name: name(mount, &own)?, destination: mount.destination().clone() })
+        Some(MountedVolume { name: name(mount, &own)?, destination: mount.destination().clone() })
     };
     Ok(spec.mounts().iter().flatten().filter_map(used).collect())
 }
