@@ -144,7 +144,9 @@ fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result
 /// Returns the container's image. `None`: the container is made from none. Layers of another store are copied to ours
 /// with the new image: no image here may need that store later.
 fn origin(container: &Container, squash: Squash) -> Result<Option<Origin>> {
-    let Some(manifest) = Store::look(&container.store).used_manifest(&container.folder)? else {
+    let Some(manifest) =
+        Store::open_read_only(&container.store).used_manifest(&container.folder)?
+    else {
         return Ok(None);
     };
     let (from, digest) = place(&manifest)
@@ -167,7 +169,7 @@ fn place(blob: &Path) -> Option<(Store, Digest)> {
     let (hex, folder) = (blob.file_name()?.to_str()?, blob.parent()?);
     let algorithm = folder.file_name()?.to_str()?;
     let digest = format!("{algorithm}:{hex}").parse().ok()?;
-    Some((Store::look(folder.parent()?.parent()?), digest))
+    Some((Store::open_read_only(folder.parent()?.parent()?), digest))
 }
 
 fn without_layers(config: &[u8]) -> Result<Vec<u8>> {
@@ -194,7 +196,11 @@ fn parent(
                 "os": host.os, "architecture": host.architecture, "variant": host.variant,
                 "rootfs": {"type": "layers", "diff_ids": []}, "config": {},
             });
-            (Store::look(&container.store), empty_manifest()?, config.to_string().into_bytes())
+            (
+                Store::open_read_only(&container.store),
+                empty_manifest()?,
+                config.to_string().into_bytes(),
+            )
         }
     };
     let mut document: Value = serde_json::from_slice(&config).map_err(Error::new)?;

@@ -186,7 +186,7 @@ fn fill(store: &Path, born: &Folder, workspace: &Workspace) -> Result<()> {
     match &workspace.root.stored {
         Some(image) => {
             let link = born.path().join(crate::image::store::USED);
-            let target = Store::look(store).link_to_manifest(&image.manifest);
+            let target = Store::open_read_only(store).link_to_manifest(&image.manifest);
             std::os::unix::fs::symlink(target, link)
                 .map_err(|error| files::cannot_write(error, born.path()))
         }

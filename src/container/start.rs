@@ -277,7 +277,8 @@ fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>>
             Ok(Some(root.lock().try_clone().context(|| "cannot hold the image")?.into()))
         }
         RootSource::Image(text) => {
-            let manifest = Store::look(&container.store).used_manifest(&container.folder)?;
+            let manifest =
+                Store::open_read_only(&container.store).used_manifest(&container.folder)?;
             let held = manifest.map_or(Ok(None), |manifest| {
                 files::hold(&manifest, Lock::Shared).context(|| manifest.display().to_string())
             })?;

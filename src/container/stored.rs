@@ -133,7 +133,7 @@ fn newer(
     usnea: &Usnea,
     wanted: &PullSettings<'_>,
 ) -> Result<(Store, ImageRecord)> {
-    let is_same = |digest: &Digest| here.1.is_called(digest);
+    let is_same = |digest: &Digest| here.1.is_known_as(digest);
     match images::registry_digest(usnea, &wanted.pull) {
         Ok(digest) if is_same(&digest) => return Ok(here),
         Ok(_) => pulled(usnea, wanted),

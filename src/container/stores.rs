@@ -23,14 +23,14 @@ impl Stores {
     pub fn open(root: &Path) -> Result<Self> {
         let own = Store::open(root)?;
         let others = Settings::load()?.image_stores;
-        Ok(Self { own, others: others.iter().map(|root| Store::look(root)).collect() })
+        Ok(Self { own, others: others.iter().map(|root| Store::open_read_only(root)).collect() })
     }
 
     /// Opens all stores for reading alone: makes nothing, not even our own store.
     pub fn look(root: &Path) -> Result<Self> {
         let others = Settings::load()?.image_stores;
-        let others = others.iter().map(|root| Store::look(root)).collect();
-        Ok(Self { own: Store::look(root), others })
+        let others = others.iter().map(|root| Store::open_read_only(root)).collect();
+        Ok(Self { own: Store::open_read_only(root), others })
     }
 
     /// Our own store.

@@ -245,6 +245,15 @@ impl Manifest {
         }
     }
 
+    /// Adds the sizes that the manifest does not have, as `size` returns them.
+    pub fn add_sizes(&mut self, size: impl Fn(&Descriptor) -> Result<u64>) -> Result<()> {
+        let missing = std::iter::once(&mut self.config).chain(&mut self.layers);
+        for descriptor in missing.filter(|descriptor| !descriptor.is_size_known()) {
+            descriptor.size = size(descriptor)?;
+        }
+        Ok(())
+    }
+
     /// Checks that the manifest describes an image. Errors of [`ErrorKind::Artifact`] otherwise.
     pub fn check_is_image(&self) -> Result<()> {
         let bare = |kind: &str| kind.split(';').next().unwrap_or_default().trim().to_owned();

@@ -20,7 +20,7 @@ use super::compose::{LayerWriter, NewLayer};
 use super::compression::{Compression, sniff_section};
 use super::file_range::FileRange;
 use super::manifest::{Descriptor, Manifest, ManifestDocument, media};
-use super::pull::TransferProgress;
+use super::pull::{TransferOutcome, TransferProgress};
 use super::source::ImageTarget;
 use super::store::{HeldBlob, ImageRecord, Store};
 use crate::digest::Digest;
@@ -88,13 +88,13 @@ struct StoredManifest {
 
 enum LayerContent {
     Stored,
-    Made(FileRange),
+    Recompressed(FileRange),
 }
 
 impl ImagePush<'_> {
     /// Pushes the image. The caller calls [`ImageTarget::finish`], perhaps after more images for the same archive.
     pub fn run(&self, target: &dyn ImageTarget) -> Result<PushedManifest> {
-        let StoredManifest { mut bytes, manifest, _held } = self.parcel()?;
+        let StoredManifest { mut bytes, manifest, _held } = self.stored_manifest()?;
         let mut seen = HashSet::new();
         let layers: Vec<&Descriptor> =
             manifest.layers.iter().filter(|layer| seen.insert(&layer.digest)).collect();
@@ -161,7 +161,7 @@ impl ImagePush<'_> {
         convert(bytes, format, &compression)
     }
 
-    fn parcel(&self) -> Result<StoredManifest> {
+    fn stored_manifest(&self) -> Result<StoredManifest> {
         let digest = &self.image.manifest;
         let Some(held) = self.store.blob(digest)? else {
             return Err(Error::new(format!("its manifest {digest} is missing"))).hint(
@@ -171,24 +171,16 @@ impl ImagePush<'_> {
         let bytes = self.store.read_blob(digest)?;
         match ManifestDocument::parse(&bytes, None)? {
             ManifestDocument::Manifest(mut manifest) => {
-                self.add_sizes(&mut manifest)?;
+                let size = |blob: &Descriptor| {
+                    Ok(self.open(blob, &LayerContent::Stored)?.metadata()?.len())
+                };
+                manifest.add_sizes(size)?;
                 Ok(StoredManifest { bytes, manifest, _held: held })
             }
             ManifestDocument::Index(_) => {
                 fail!("{digest} of the store is an index, not a manifest")
             }
         }
-    }
-
-    /// Reads from the blobs the sizes that the manifest does not have.
-    fn add_sizes(&self, manifest: &mut Manifest) -> Result<()> {
-        let Manifest { config, layers, .. } = manifest;
-        for descriptor in std::iter::once(config).chain(layers) {
-            if !descriptor.is_size_known() {
-                descriptor.size = self.open(descriptor, &LayerContent::Stored)?.metadata()?.len();
-            }
-        }
-        Ok(())
     }
 
     /// Returns the layer in the form to send. A layer whose media type says plain may still be compressed: it is then
@@ -228,12 +220,12 @@ impl ImagePush<'_> {
             size: descriptor.size,
             ..layer.clone()
         };
-        Ok((descriptor, LayerContent::Made(content)))
+        Ok((descriptor, LayerContent::Recompressed(content)))
     }
 
     fn open(&self, blob: &Descriptor, content: &LayerContent) -> Result<File> {
         match content {
-            LayerContent::Made(section) => Ok(section.file()?),
+            LayerContent::Recompressed(section) => Ok(section.file()?),
             LayerContent::Stored => {
                 let path = self.store.blob_path(&blob.digest);
                 File::open(&path).context(|| format!("cannot open {}", path.display())).hint(
@@ -285,14 +277,16 @@ impl ImagePush<'_> {
         layer: &Descriptor,
     ) -> Result<Option<Descriptor>> {
         let (form, content) = self.packed(layer).context(|| format!("layer {}", layer.digest))?;
-        let was_there = target.has_blob(&form)?;
-        if !was_there {
+        let mut outcome = TransferOutcome::AlreadyPresent;
+        if !target.has_blob(&form)? {
             // Progress is scaled to the layer's stored size.
-            let told = |bytes| self.progress.came(at, scaled(bytes, form.size, layer.size));
-            target.put_blob(&form, &|| self.open(&form, &content), &told)?;
+            let on_progress =
+                |bytes| self.progress.transferred(at, scaled(bytes, form.size, layer.size));
+            target.put_blob(&form, &|| self.open(&form, &content), &on_progress)?;
+            outcome = TransferOutcome::Transferred;
         }
-        self.progress.done(at, was_there);
-        Ok(matches!(content, LayerContent::Made(_)).then_some(form))
+        self.progress.done(at, outcome);
+        Ok(matches!(content, LayerContent::Recompressed(_)).then_some(form))
     }
 }
 

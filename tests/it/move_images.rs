@@ -11,7 +11,7 @@ use usnea::image::diff::{self, ChangeKind};
 use usnea::image::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
 use usnea::image::manifest::{ManifestDocument, Platform};
 use usnea::image::owners::Owners;
-use usnea::image::pull::{ImagePull, TransferProgress};
+use usnea::image::pull::{ImagePull, TransferOutcome, TransferProgress};
 use usnea::image::registry_client::{Registry, RegistryAccess};
 use usnea::image::store::Store;
 
@@ -402,9 +402,9 @@ struct Silent;
 
 impl TransferProgress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
-    fn waits(&self, _: Option<usize>) {}
-    fn came(&self, _: usize, _: u64) {}
-    fn done(&self, _: usize, _: bool) {}
+    fn waiting(&self, _: Option<usize>) {}
+    fn transferred(&self, _: usize, _: u64) {}
+    fn done(&self, _: usize, _: TransferOutcome) {}
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::image::pull::TransferProgress;
+use crate::image::pull::{TransferOutcome, TransferProgress};
 
 /// Words for finished layers.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,7 @@ impl TransferProgress for LayerProgress {
         *self.all() = layers.iter().map(layer).collect();
     }
 
-    fn waits(&self, at: Option<usize>) {
+    fn waiting(&self, at: Option<usize>) {
         let layers = self.all();
         let bar = at.and_then(|at| layers.get(at)?.bar.as_ref());
         match (self.form, bar) {
@@ -105,7 +105,7 @@ impl TransferProgress for LayerProgress {
         }
     }
 
-    fn came(&self, at: usize, bytes: u64) {
+    fn transferred(&self, at: usize, bytes: u64) {
         if self.form == ProgressForm::Bars
             && let Some(bar) = self.all().get(at).and_then(|layer| layer.bar.clone())
         {
@@ -116,8 +116,11 @@ impl TransferProgress for LayerProgress {
         }
     }
 
-    fn done(&self, at: usize, was_there: bool) {
-        let word = if was_there { self.words.was_there } else { self.words.moved };
+    fn done(&self, at: usize, outcome: TransferOutcome) {
+        let word = match outcome {
+            TransferOutcome::AlreadyPresent => self.words.was_there,
+            TransferOutcome::Transferred => self.words.moved,
+        };
         let layers = self.all();
         let Some(layer) = layers.get(at) else { return };
         match (self.form, &layer.bar) {

@@ -10,7 +10,7 @@ use crate::image::archive::output::ArchiveOutput;
 use crate::image::diff::{LayerSource, merged_tar};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
-use crate::image::store::{HeldLayer, ImageRecord, LayerClaim, Store};
+use crate::image::store::{HeldLayer, ImageRecord, LayerClaim, LayerTrust, Store};
 use crate::userns::{self};
 
 /// Writes the tar of the image that `text` names to `output` (`-`: standard output).
@@ -33,18 +33,19 @@ pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
 
 /// Returns a layer's folder, for a tar.
 pub(super) fn folder(layer: &HeldLayer) -> LayerSource {
-    LayerSource { whiteouts: layer.story.whiteouts, ..LayerSource::from(layer.fs.clone()) }
+    LayerSource { whiteouts: layer.facts.whiteouts, ..LayerSource::from(layer.fs.clone()) }
 }
 
 /// Holds the visible layers, the topmost first.
 pub(super) fn hold(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<Vec<HeldLayer>> {
     let mut layers = Vec::new();
     for layer in image.layers.iter().rev() {
-        let LayerClaim::There(held) = store.want_layer(&layer.diff_id, owners, true, &|| ())?
+        let LayerClaim::Present(held) =
+            store.claim_layer(&layer.diff_id, owners, LayerTrust::Recorded, &|| ())?
         else {
             fail!(NotFound: "layer {} was removed meanwhile", layer.diff_id);
         };
-        let hides_the_rest = held.story.opaque_root;
+        let hides_the_rest = held.facts.opaque_root;
         layers.push(held);
         if hides_the_rest {
             break;

@@ -31,7 +31,7 @@ mod sharing;
 use crate::container::Usnea;
 use crate::container::stores::{Stores, meanings};
 use crate::error::{Error, Result};
-use crate::image::pull::TransferProgress;
+use crate::image::pull::{TransferOutcome, TransferProgress};
 use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::Registries;
 use crate::image::store::{ImageRecord, Store};
@@ -95,7 +95,7 @@ pub(super) struct Silent;
 
 impl TransferProgress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
-    fn waits(&self, _: Option<usize>) {}
-    fn came(&self, _: usize, _: u64) {}
-    fn done(&self, _: usize, _: bool) {}
+    fn waiting(&self, _: Option<usize>) {}
+    fn transferred(&self, _: usize, _: u64) {}
+    fn done(&self, _: usize, _: TransferOutcome) {}
 }

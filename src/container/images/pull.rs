@@ -290,7 +290,7 @@ pub fn prepare(
     progress: &dyn TransferProgress,
 ) -> Result<()> {
     let owners = stores::owners(base, store);
-    let waits = || progress.waits(None);
-    userns::in_base(base, || pull::unpack_missing(store, image, &owners, &waits))
+    let on_wait = || progress.waiting(None);
+    userns::in_base(base, || pull::unpack_missing(store, image, &owners, &on_wait))
         .context(|| format!("image {}", image.config.short()))
 }

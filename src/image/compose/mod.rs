@@ -108,7 +108,7 @@ fn make(
     }
     instruction::apply(&mut document, &details.changes).context(|| "the image's config")?;
     complete_history(&mut document, diff_ids.len() - usize::from(layer.is_some()))?;
-    describe(&mut document, &diff_ids, layer.is_none(), details)?;
+    describe(&mut document, &diff_ids, layer.as_ref(), details)?;
 
     let config = document.to_string().into_bytes();
     if config.len() as u64 > LARGEST {
@@ -158,7 +158,7 @@ fn complete_history(document: &mut Value, layers: usize) -> Result<()> {
 fn describe(
     document: &mut Value,
     diff_ids: &[Digest],
-    no_layer: bool,
+    layer: Option<&NewLayer>,
     details: &ImageDetails,
 ) -> Result<()> {
     let fields = document.as_object_mut();
@@ -181,7 +181,7 @@ fn describe(
     ] {
         step.extend(value.iter().map(|value| (name.to_owned(), json!(value))));
     }
-    if no_layer {
+    if layer.is_none() {
         step.insert("empty_layer".to_owned(), json!(true));
     }
     let history = fields.entry("history").or_insert(Value::Null);

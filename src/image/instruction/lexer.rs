@@ -70,8 +70,8 @@ impl Lexer<'_> {
             }
             let word = word.get_or_insert_default();
             match c {
-                '\'' => self.single(word)?,
-                '"' => self.double(word)?,
+                '\'' => self.single_quoted(word)?,
+                '"' => self.double_quoted(word)?,
                 '\\' => word.extend(self.next()),
                 '$' => self.variable(word)?,
                 c => word.push(c),
@@ -81,7 +81,7 @@ impl Lexer<'_> {
         Ok(words)
     }
 
-    fn single(&mut self, word: &mut String) -> Result<()> {
+    fn single_quoted(&mut self, word: &mut String) -> Result<()> {
         loop {
             match self.next() {
                 Some('\'') => return Ok(()),
@@ -91,7 +91,7 @@ impl Lexer<'_> {
         }
     }
 
-    fn double(&mut self, word: &mut String) -> Result<()> {
+    fn double_quoted(&mut self, word: &mut String) -> Result<()> {
         loop {
             match self.next() {
                 Some('"') => return Ok(()),
@@ -107,17 +107,22 @@ impl Lexer<'_> {
         }
     }
 
-    /// `$NAME`, `${NAME}`, `${NAME:-WORD}`, `${NAME:+WORD}`, and the two without the colon.
+    /// Expands a variable after its `$`: `NAME`, or a form in braces.
     fn variable(&mut self, word: &mut String) -> Result<()> {
-        if self.peek() != Some('{') {
-            let name = self.name();
-            match name.as_str() {
-                "" => word.push('$'),
-                name => word.push_str(self.value(name).unwrap_or_default()),
-            }
-            return Ok(());
+        if self.peek() == Some('{') {
+            self.at += 1;
+            return self.braced_variable(word);
         }
-        self.at += 1;
+        let name = self.name();
+        match name.as_str() {
+            "" => word.push('$'),
+            name => word.push_str(self.value(name).unwrap_or_default()),
+        }
+        Ok(())
+    }
+
+    /// Expands `${NAME}`, `${NAME:-WORD}`, `${NAME:+WORD}`, and the two without the colon, after the brace.
+    fn braced_variable(&mut self, word: &mut String) -> Result<()> {
         let name = self.name();
         if name.is_empty() {
             fail!(Invalid: "${{ is not followed by the name of a variable");

@@ -85,61 +85,46 @@ pub fn apply(document: &mut Value, changes: &[ConfigChange]) -> Result<()> {
         *config = json!({});
     }
     let config = object(config, "config")?;
-    let mut has_cmd = false;
-    for change in changes {
-        let rest = change.rest.as_str();
-        if rest.is_empty() {
-            fail!(Invalid: "it needs an argument");
-        }
-        match change.instruction {
-            DockerfileInstruction::Cmd => {
-                let command = command(rest, config)?;
-                config.insert("Cmd".to_owned(), command);
-                has_cmd = true;
-            }
-            DockerfileInstruction::Entrypoint => {
-                let command = command(rest, config)?;
-                config.insert("Entrypoint".to_owned(), command);
-                // The old command was made for the old entrypoint.
-                if !has_cmd {
-                    config.remove("Cmd");
-                }
-            }
-            DockerfileInstruction::Env => set_env(rest, config)?,
-            DockerfileInstruction::Expose => expose(rest, config)?,
-            DockerfileInstruction::Healthcheck => {
-                let check = health::parse(rest, |text| command_of(text, config))?;
-                config.insert("Healthcheck".to_owned(), check);
-            }
-            DockerfileInstruction::Label => {
-                let labels = pairs(rest, &env(config))?;
-                let all = entry(config, "Labels", json!({}));
-                let all = object(all, "Labels")?;
-                all.extend(labels.into_iter().map(|(name, value)| (name, json!(value))));
-            }
-            DockerfileInstruction::Onbuild => add_trigger(rest, config)?,
-            DockerfileInstruction::Stopsignal => {
-                let signal = one_word(rest, config)?;
-                if !signal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-".contains(&byte))
-                {
-                    fail!(Invalid: "'{}' is not a signal", signal.escape_debug());
-                }
-                config.insert("StopSignal".to_owned(), json!(signal));
-            }
-            DockerfileInstruction::User => {
-                let user = one_word(rest, config)?;
-                config.insert("User".to_owned(), json!(user));
-            }
-            DockerfileInstruction::Volume => add_volumes(rest, config)?,
-            DockerfileInstruction::Workdir => {
-                let folder = expand(rest, &env(config))?;
-                let from = config.get("WorkingDir").and_then(Value::as_str).unwrap_or_default();
-                let folder = working_dir(from, &folder);
-                config.insert("WorkingDir".to_owned(), json!(folder));
-            }
+    let sets_cmd = |change: &ConfigChange| change.instruction == DockerfileInstruction::Cmd;
+    for (at, change) in changes.iter().enumerate() {
+        change.apply(config)?;
+        let is_entrypoint = change.instruction == DockerfileInstruction::Entrypoint;
+        // The old command was made for the old entrypoint.
+        if is_entrypoint && !changes.iter().take(at).any(sets_cmd) {
+            config.remove("Cmd");
         }
     }
     Ok(())
+}
+
+impl ConfigChange {
+    fn apply(&self, config: &mut Map<String, Value>) -> Result<()> {
+        let rest = self.rest.as_str();
+        if rest.is_empty() {
+            fail!(Invalid: "it needs an argument");
+        }
+        let (field, value) = match self.instruction {
+            DockerfileInstruction::Env => return set_env(rest, config),
+            DockerfileInstruction::Expose => return expose(rest, config),
+            DockerfileInstruction::Label => return add_labels(rest, config),
+            DockerfileInstruction::Onbuild => return add_trigger(rest, config),
+            DockerfileInstruction::Volume => return add_volumes(rest, config),
+            DockerfileInstruction::Cmd => ("Cmd", command(rest, config)?),
+            DockerfileInstruction::Entrypoint => ("Entrypoint", command(rest, config)?),
+            DockerfileInstruction::Healthcheck => {
+                ("Healthcheck", health::parse(rest, |text| command_of(text, config))?)
+            }
+            DockerfileInstruction::Stopsignal => ("StopSignal", json!(stop_signal(rest, config)?)),
+            DockerfileInstruction::User => ("User", json!(single_word(rest, config)?)),
+            DockerfileInstruction::Workdir => {
+                let folder = expand(rest, &env(config))?;
+                let from = config.get("WorkingDir").and_then(Value::as_str).unwrap_or_default();
+                ("WorkingDir", json!(working_dir(from, &folder)))
+            }
+        };
+        config.insert(field.to_owned(), value);
+        Ok(())
+    }
 }
 
 fn object<'a>(value: &'a mut Value, name: &str) -> Result<&'a mut Map<String, Value>> {
@@ -189,7 +174,22 @@ fn json_words(rest: &str) -> Option<Vec<String>> {
     rest.starts_with('[').then(|| serde_json::from_str(rest).ok()).flatten()
 }
 
-fn one_word(rest: &str, config: &Map<String, Value>) -> Result<String> {
+fn stop_signal(rest: &str, config: &Map<String, Value>) -> Result<String> {
+    let signal = single_word(rest, config)?;
+    if !signal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-".contains(&byte)) {
+        fail!(Invalid: "'{}' is not a signal", signal.escape_debug());
+    }
+    Ok(signal)
+}
+
+fn add_labels(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
+    let labels = pairs(rest, &env(config))?;
+    let all = object(entry(config, "Labels", json!({})), "Labels")?;
+    all.extend(labels.into_iter().map(|(name, value)| (name, json!(value))));
+    Ok(())
+}
+
+fn single_word(rest: &str, config: &Map<String, Value>) -> Result<String> {
     let word = expand(rest, &env(config))?;
     if word.is_empty() || word.contains(char::is_whitespace) {
         fail!(Invalid: "it takes one word");

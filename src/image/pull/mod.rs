@@ -25,6 +25,7 @@ use crate::fail;
 use crate::files;
 
 pub use layers::unpack_missing;
+use layers::{LayerLocks, PulledLayer};
 
 /// Deepest nesting of indexes.
 const DEEPEST: usize = 4;
@@ -34,11 +35,20 @@ pub trait TransferProgress: Sync {
     /// Announces the image's layers: short digest and packed size in bytes.
     fn layers(&self, layers: &[(String, u64)]);
     /// Reports a wait: another command fetches or unpacks layer `at` (`None`: the config).
-    fn waits(&self, at: Option<usize>);
-    /// Reports the bytes of layer `at` that have arrived so far.
-    fn came(&self, at: usize, bytes: u64);
-    /// Reports that layer `at` is unpacked; `was_there`: before this pull.
-    fn done(&self, at: usize, was_there: bool);
+    fn waiting(&self, at: Option<usize>);
+    /// Reports the bytes of layer `at` that were transferred so far.
+    fn transferred(&self, at: usize, bytes: u64);
+    /// Reports that layer `at` is at its destination.
+    fn done(&self, at: usize, outcome: TransferOutcome);
+}
+
+/// Reason why a layer is at its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferOutcome {
+    /// It was there before.
+    AlreadyPresent,
+    /// It was transferred now.
+    Transferred,
 }
 
 /// A pull: settings, destination and callbacks.
@@ -77,7 +87,7 @@ pub struct ChosenManifest {
 }
 
 /// Computes the digest of `fetched`, with the algorithm of `wanted` if given. Errors: it differs from `wanted`.
-fn verified(fetched: &FetchedManifest, wanted: Option<&Digest>) -> Result<Digest> {
+fn verify_digest(fetched: &FetchedManifest, wanted: Option<&Digest>) -> Result<Digest> {
     let mut hasher = Hasher::new(wanted.map_or(Algorithm::Sha256, Digest::algorithm));
     hasher.update(&fetched.bytes);
     let digest = hasher.finish();
@@ -96,7 +106,7 @@ pub fn choose(
     wanted: Option<&Digest>,
 ) -> Result<ChosenManifest> {
     let mut fetched = source.manifest(wanted)?;
-    let mut digest = verified(&fetched, wanted)?;
+    let mut digest = verify_digest(&fetched, wanted)?;
     let mut index = None;
     for _ in 0..DEEPEST {
         match ManifestDocument::parse(&fetched.bytes, fetched.media_type.as_deref())? {
@@ -109,7 +119,7 @@ pub fn choose(
                 if entry.is_size_known() && next.bytes.len() as u64 != entry.size {
                     fail!("manifest {}: not as long as its index says", entry.digest);
                 }
-                let next_digest = verified(&next, Some(&entry.digest))?;
+                let next_digest = verify_digest(&next, Some(&entry.digest))?;
                 // The reference stands for the outermost index.
                 index.get_or_insert((digest, fetched.bytes));
                 (fetched, digest) = (next, next_digest);
@@ -117,17 +127,6 @@ pub fn choose(
         }
     }
     fail!("more than {DEEPEST} indexes, one in the other")
-}
-
-/// Queries the source for the sizes that the manifest does not have.
-fn add_sizes(source: &dyn ImageSource, manifest: &mut Manifest) -> Result<()> {
-    let Manifest { config, layers, .. } = manifest;
-    for descriptor in std::iter::once(config).chain(layers) {
-        if !descriptor.is_size_known() {
-            descriptor.size = source.size(&descriptor.digest)?;
-        }
-    }
-    Ok(())
 }
 
 impl ImagePull<'_> {
@@ -140,14 +139,14 @@ impl ImagePull<'_> {
         let wanted = self.names.iter().find_map(|name| name.digest.as_ref());
         let mut chosen = choose(source, self.platform, wanted)?;
         chosen.manifest.check_is_image()?;
-        add_sizes(source, &mut chosen.manifest)?;
+        chosen.manifest.add_sizes(|descriptor| source.size(&descriptor.digest))?;
         (self.approve)(&chosen.digest)?;
         let mut held = vec![self.store.add_blob(&chosen.digest, &chosen.bytes)?];
         if let Some((digest, bytes)) = &chosen.index {
             held.push(self.store.add_blob(digest, bytes)?);
         }
         let descriptor = &chosen.manifest.config;
-        held.push(self.fetch_small(source, descriptor)?);
+        held.push(self.fetch_config(source, descriptor)?);
         let bytes = self.store.read_blob(&descriptor.digest)?;
         let descriptors = &chosen.manifest.layers;
         let (config, diff_ids) = parse_config(&bytes, descriptors.len())?;
@@ -155,27 +154,31 @@ impl ImagePull<'_> {
             self.names.iter().filter(|name| name.digest.is_none()).cloned().collect();
         let published = chosen.index.as_ref().map_or(&chosen.digest, |(digest, _)| digest);
         let digests = match source.has_published_manifest() {
-            true => self.digests(published),
+            true => self.references_by_digest(published),
             false => Vec::new(),
         };
         if digests.is_empty()
-            && let Some((known, _held)) = self.known(&descriptor.digest)?
+            && let Some((known, _held)) = self.find_whole(&descriptor.digest)?
         {
             return self.record(ImageRecord { names, digests, ..known });
         }
-        let pairs: Vec<(&Descriptor, &Digest)> = descriptors.iter().zip(&diff_ids).collect();
-        let (sizes, _held_layers) = layers::fetch(self, source, &pairs)?;
-        let layer = |((descriptor, diff_id), size): (&(&Descriptor, &Digest), u64)| ImageLayer {
-            blob: descriptor.digest.clone(),
-            packed: descriptor.size,
-            diff_id: (*diff_id).clone(),
-            size,
+        let layers: Vec<PulledLayer> = descriptors
+            .iter()
+            .zip(&diff_ids)
+            .map(|(blob, diff_id)| PulledLayer { blob, diff_id })
+            .collect();
+        let locks = layers::fetch_layers(self, source, &layers)?;
+        let record = |(layer, lock): (&PulledLayer, &LayerLocks)| ImageLayer {
+            blob: layer.blob.digest.clone(),
+            packed: layer.blob.size,
+            diff_id: layer.diff_id.clone(),
+            size: lock.unpacked_size(),
         };
         let image = ImageRecord {
             manifest: chosen.digest,
             index: chosen.index.map(|(digest, _)| digest),
             config: descriptor.digest.clone(),
-            layers: pairs.iter().zip(sizes).map(layer).collect(),
+            layers: layers.iter().zip(&locks).map(record).collect(),
             platform: config.platform(),
             names,
             digests,
@@ -185,16 +188,16 @@ impl ImagePull<'_> {
         self.record(image)
     }
 
-    fn fetch_small(&self, source: &dyn ImageSource, descriptor: &Descriptor) -> Result<HeldBlob> {
+    fn fetch_config(&self, source: &dyn ImageSource, descriptor: &Descriptor) -> Result<HeldBlob> {
         if descriptor.size > LARGEST {
             fail!("the image's config is larger than {LARGEST} bytes");
         }
-        let waits = || self.progress.waits(None);
-        layers::blob(self.store, source, descriptor, &|_| (), &waits)
+        let on_wait = || self.progress.waiting(None);
+        layers::fetch_blob(self.store, source, descriptor, &|_| (), &on_wait)
     }
 
     /// The names as references with this digest and no tag.
-    fn digests(&self, digest: &Digest) -> Vec<Reference> {
+    fn references_by_digest(&self, digest: &Digest) -> Vec<Reference> {
         let of = |name: &Reference| Reference {
             tag: None,
             digest: Some(digest.clone()),
@@ -206,7 +209,7 @@ impl ImagePull<'_> {
     }
 
     /// The image with this ID if the store has it whole, by whatever manifest, and a lock on its manifest.
-    fn known(&self, config: &Digest) -> Result<Option<(ImageRecord, HeldBlob)>> {
+    fn find_whole(&self, config: &Digest) -> Result<Option<(ImageRecord, HeldBlob)>> {
         let images = self.store.images()?;
         let is_whole = |image: &&ImageRecord| self.store.is_whole(image, self.owners);
         let Some(known) = images.of_config(config).find(is_whole) else { return Ok(None) };

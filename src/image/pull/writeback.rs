@@ -28,7 +28,7 @@ impl Writeback {
     }
 
     /// Adds `bytes` fetched.
-    pub fn came(&self, bytes: u64) {
+    pub fn received(&self, bytes: u64) {
         let mut state = self.state();
         state.waiting += bytes;
         if state.waiting >= STRIDE {

@@ -215,15 +215,15 @@ fn read_table(table: &RegistryTable, file: &Path) -> Result<RegistryEntry> {
         ("", None) => fail!("a [[registry]] with neither location nor prefix"),
         (prefix, _) => entry::prefix(prefix)?,
     };
-    let said = || format!("[[registry]] '{}'", prefix.escape_debug());
+    let name = || format!("[[registry]] '{}'", prefix.escape_debug());
     if location.is_none() && !prefix.starts_with("*.") {
-        return Err(Error::new("it has no location")).context(said);
+        return Err(Error::new("it has no location")).context(name);
     }
     if !table.pull_from_mirror.is_empty() {
-        return Err(Error::new("pull-from-mirror belongs to a [[registry.mirror]]")).context(said);
+        return Err(Error::new("pull-from-mirror belongs to a [[registry.mirror]]")).context(name);
     }
-    let read = |mirror| read_mirror(mirror, table.mirror_by_digest_only);
-    let mirrors = table.mirror.iter().map(read).collect::<Result<_>>().context(said)?;
+    let read = |mirror| read_mirror(table, mirror);
+    let mirrors = table.mirror.iter().map(read).collect::<Result<_>>().context(name)?;
     Ok(RegistryEntry {
         location,
         insecure: table.insecure,
@@ -234,7 +234,8 @@ fn read_table(table: &RegistryTable, file: &Path) -> Result<RegistryEntry> {
     })
 }
 
-fn read_mirror(mirror: &MirrorTable, digests_alone: bool) -> Result<Mirror> {
+fn read_mirror(table: &RegistryTable, mirror: &MirrorTable) -> Result<Mirror> {
+    let digests_alone = table.mirror_by_digest_only;
     let location = entry::location(&mirror.location).context(|| "a [[registry.mirror]]")?;
     let serves = match mirror.pull_from_mirror.as_str() {
         "" if digests_alone => MirrorScope::Digests,

@@ -32,6 +32,26 @@ pub enum RequestSubject<'a> {
     Token(&'a str),
 }
 
+impl RequestSubject<'_> {
+    /// Describes the object, in this repository.
+    fn describe(&self, repository: &str) -> String {
+        match self {
+            Self::Api => "its API".to_owned(),
+            Self::Catalog => "its list of repositories".to_owned(),
+            Self::Manifest(which) | Self::NewManifest(which) if which.contains(':') => {
+                format!("'{repository}@{which}'")
+            }
+            Self::Manifest(which) | Self::NewManifest(which) => {
+                format!("'{repository}:{which}'")
+            }
+            Self::Tags => format!("'{repository}'"),
+            Self::Blob(digest) => format!("blob {digest} of '{repository}'"),
+            Self::Upload => format!("an upload to '{repository}'"),
+            Self::Token(host) => format!("a token of {}", shown(host)),
+        }
+    }
+}
+
 /// Longest untrusted text that is shown, in characters.
 const LONGEST: usize = 200;
 
@@ -109,22 +129,7 @@ pub fn explain(
     let has_login = endpoint.credentials.is_some();
     let login = format!("usnea login {}", login_name(&endpoint.host));
     let repository = &endpoint.repository;
-    let what = match subject {
-        RequestSubject::Api => "its API".to_owned(),
-        RequestSubject::Catalog => "its list of repositories".to_owned(),
-        RequestSubject::Manifest(which) | RequestSubject::NewManifest(which)
-            if which.contains(':') =>
-        {
-            format!("'{repository}@{which}'")
-        }
-        RequestSubject::Manifest(which) | RequestSubject::NewManifest(which) => {
-            format!("'{repository}:{which}'")
-        }
-        RequestSubject::Tags => format!("'{repository}'"),
-        RequestSubject::Blob(digest) => format!("blob {digest} of '{repository}'"),
-        RequestSubject::Upload => format!("an upload to '{repository}'"),
-        RequestSubject::Token(host) => format!("a token of {}", shown(host)),
-    };
+    let what = subject.describe(repository);
     let (is_home, is_basic) = (answer.is_home, is_basic(&answer));
     let words = own_words(answer).map(|words| format!(" ({words})")).unwrap_or_default();
     let (text, hint) = match (status, subject) {

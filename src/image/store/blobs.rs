@@ -24,7 +24,7 @@ pub struct HeldBlob {
 /// Result of a request for a blob.
 pub enum BlobClaim {
     /// The blob exists.
-    There(HeldBlob),
+    Present(HeldBlob),
     /// The blob is missing and this command fetches it: others wait.
     Ours(PartialBlob),
 }
@@ -47,12 +47,12 @@ impl Store {
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
         let path = self.blob_path(digest);
         let bytes = self
-            .read_there(&path, LARGEST)
+            .read_object(&path, LARGEST)
             .context(|| format!("cannot read {}", path.display()))
-            .hint(|| MENDING)?;
+            .hint(|| REPAIR_HINT)?;
         if digest_of(&bytes, digest.algorithm()) != *digest {
             let error = format!("{} is damaged: it is not what its name says", path.display());
-            return Err(Error::new(error).hint(MENDING));
+            return Err(Error::new(error).hint(REPAIR_HINT));
         }
         Ok(bytes)
     }
@@ -92,13 +92,13 @@ impl Store {
         if let Some(held) = self.blob(&digest)? {
             return Ok((held, digest, length));
         }
-        let held = self.give_name(&spool.file, &spool.path, &digest)?;
+        let held = self.name_blob(&spool.file, &spool.path, &digest)?;
         Ok((held, digest, length))
     }
 
     /// Renames a verified file to its place among the blobs. The file must be locked exclusively; the lock becomes a
     /// shared one.
-    fn give_name(&self, file: &File, path: &Path, digest: &Digest) -> Result<HeldBlob> {
+    fn name_blob(&self, file: &File, path: &Path, digest: &Digest) -> Result<HeldBlob> {
         self.publish(path)?;
         let place = self.blob_path(digest);
         // A command that removes objects holds this lock. So no removal comes between the rename and the change of the
@@ -122,22 +122,22 @@ impl Store {
         Ok(Spool { path, file })
     }
 
-    /// Returns the blob, or the right to fetch it. Waits while another command fetches it, and calls `waits` if that
+    /// Returns the blob, or the right to fetch it. Waits while another command fetches it, and calls `on_wait` if that
     /// takes long.
-    pub fn download(&self, digest: &Digest, waits: &dyn Fn()) -> Result<BlobClaim> {
+    pub fn claim_blob(&self, digest: &Digest, on_wait: &dyn Fn()) -> Result<BlobClaim> {
         let path = self.download_path(digest);
         loop {
             if let Some(held) = self.blob(digest)? {
-                return Ok(BlobClaim::There(held));
+                return Ok(BlobClaim::Present(held));
             }
-            let file = files::lock_file_or_tell(&path, waits)?;
+            let file = files::lock_file_or_tell(&path, on_wait)?;
             // During the wait the download may have been finished (renamed) or pruned.
             if !files::leads_to(&path, &file) {
                 continue;
             }
             if let Some(held) = self.blob(digest)? {
                 let _ = std::fs::remove_file(&path);
-                return Ok(BlobClaim::There(held));
+                return Ok(BlobClaim::Present(held));
             }
             let have = file.metadata().context(|| format!("cannot look at {}", path.display()))?;
             let progress = DownloadProgress { written: have.len(), end: None };
@@ -146,14 +146,14 @@ impl Store {
                 path,
                 digest: digest.clone(),
                 progress: Mutex::new(progress),
-                news: Condvar::new(),
+                changed: Condvar::new(),
             }));
         }
     }
 }
 
 /// Hint for a missing or damaged file of the store.
-const MENDING: &str = "'usnea check --repair' mends the store, or pull the image again";
+const REPAIR_HINT: &str = "'usnea check --repair' mends the store, or pull the image again";
 
 /// Computes the digest of `bytes` with this algorithm.
 pub(super) fn digest_of(bytes: &[u8], algorithm: Algorithm) -> Digest {
@@ -203,7 +203,7 @@ pub struct PartialBlob {
     path: PathBuf,
     digest: Digest,
     progress: Mutex<DownloadProgress>,
-    news: Condvar,
+    changed: Condvar,
 }
 
 struct DownloadProgress {
@@ -218,7 +218,7 @@ const PIECE: usize = 256 * 1024;
 impl PartialBlob {
     fn set(&self, change: impl FnOnce(&mut DownloadProgress)) {
         change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
-        self.news.notify_all();
+        self.changed.notify_all();
     }
 
     fn written(&self) -> u64 {
@@ -226,16 +226,16 @@ impl PartialBlob {
     }
 
     /// Fetches the missing part of `size` bytes, verifies the whole, and gives the blob its name. `open` starts at an
-    /// offset; `told` receives the number of bytes present. Errors: those of the source; too few bytes; a digest that
+    /// offset; `on_progress` receives the number of bytes present. Errors: those of the source; too few bytes; a digest that
     /// does not match, and then the fetched bytes are discarded.
     pub fn finish(
         &self,
         store: &Store,
         size: u64,
         open: &dyn Fn(u64) -> Result<BlobReader>,
-        told: &dyn Fn(u64),
+        on_progress: &dyn Fn(u64),
     ) -> Result<HeldBlob> {
-        let outcome = self.fetch_and_name(store, size, open, told);
+        let outcome = self.fetch_and_name(store, size, open, on_progress);
         self.set(|progress| progress.end = Some(outcome.is_ok()));
         outcome
     }
@@ -245,21 +245,21 @@ impl PartialBlob {
         store: &Store,
         size: u64,
         open: &dyn Fn(u64) -> Result<BlobReader>,
-        told: &dyn Fn(u64),
+        on_progress: &dyn Fn(u64),
     ) -> Result<HeldBlob> {
-        let came = self.fetch(size, open, told)?;
+        let came = self.fetch(size, open, on_progress)?;
         if came != self.digest {
             self.file.set_len(0).map_err(|error| files::cannot_write(error, &self.path))?;
             fail!("blob {}: what came is {came}", self.digest);
         }
-        store.give_name(&self.file, &self.path, &self.digest)
+        store.name_blob(&self.file, &self.path, &self.digest)
     }
 
     fn fetch(
         &self,
         size: u64,
         open: &dyn Fn(u64) -> Result<BlobReader>,
-        told: &dyn Fn(u64),
+        on_progress: &dyn Fn(u64),
     ) -> Result<Digest> {
         let unwritable = |error| files::cannot_write(error, &self.path);
         if self.written() > size {
@@ -270,7 +270,7 @@ impl PartialBlob {
         let mut hasher = Hasher::new(self.digest.algorithm());
         let mut at = hash_beginning(&self.file, self.written(), &mut room, &mut hasher)
             .context(|| format!("cannot read {}", self.path.display()))?;
-        told(at);
+        on_progress(at);
         if at == size {
             return Ok(hasher.finish());
         }
@@ -287,7 +287,7 @@ impl PartialBlob {
             hasher.update(&room[..length]);
             at += length as u64;
             self.set(|progress| progress.written = at);
-            told(at);
+            on_progress(at);
         }
         // Content longer than its descriptor says is not that blob: one more read reveals it.
         if source.read(&mut room[..1]).context(|| format!("blob {}", self.digest))? != 0 {
@@ -338,7 +338,8 @@ impl Read for DownloadReader<'_> {
                 (_, Some(true)) => return Ok(0),
                 (_, Some(false)) => return Err(io::Error::other(DownloadFailed)),
                 (_, None) => {
-                    progress = partial.news.wait(progress).unwrap_or_else(PoisonError::into_inner);
+                    progress =
+                        partial.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
                 }
             }
         };
@@ -385,9 +386,9 @@ mod tests {
     }
 
     fn ours(store: &Store, digest: &Digest) -> PartialBlob {
-        match store.download(digest, &|| ()).unwrap() {
+        match store.claim_blob(digest, &|| ()).unwrap() {
             BlobClaim::Ours(partial) => partial,
-            BlobClaim::There(_) => panic!("it is there already"),
+            BlobClaim::Present(_) => panic!("it is there already"),
         }
     }
 
@@ -408,7 +409,7 @@ mod tests {
             partial.finish(&store, 7, &from(b"content"), &|_| ()).unwrap();
             assert_eq!(follower.join().unwrap().unwrap(), b"content");
         });
-        assert!(matches!(store.download(&digest, &|| ()).unwrap(), BlobClaim::There(_)));
+        assert!(matches!(store.claim_blob(&digest, &|| ()).unwrap(), BlobClaim::Present(_)));
         assert_eq!(store.read_blob(&digest).unwrap(), b"content");
     }
 

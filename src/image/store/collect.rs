@@ -106,7 +106,7 @@ impl RemovedObjects {
         freed
     }
 
-    /// Number of buried objects.
+    /// Number of objects.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -122,7 +122,7 @@ impl Store {
             RemovalTarget::Name(name) => images.named(name),
             RemovalTarget::Image(manifest) => images.of_manifest(manifest),
         };
-        let Some(image) = image.cloned() else { return Err(none_such(target)) };
+        let Some(image) = image.cloned() else { return Err(no_such_image(target)) };
         if let RemovalTarget::Name(name) = target
             && is_one_of_several(&image, name)
         {
@@ -130,34 +130,34 @@ impl Store {
             self.write_images(&images)?;
             return Ok(ImageRemoval { untagged: vec![name.clone()], ..ImageRemoval::default() });
         }
-        let (mut removal, mut graves) = (ImageRemoval::default(), RemovedObjects::default());
-        for image in going(&images, target, &image, force)? {
-            let (one, buried) = self.take_out(&mut images, &image, force)?;
+        let (mut removal, mut removed) = (ImageRemoval::default(), RemovedObjects::default());
+        for image in records_to_remove(&images, target, &image, force)? {
+            let (one, objects) = self.take_out_image(&mut images, &image, force)?;
             removal.untagged.extend(one.untagged);
             removal.deleted = one.deleted;
-            graves.0.extend(buried.0);
+            removed.0.extend(objects.0);
         }
         drop(lock);
-        let bytes = graves.empty();
+        let bytes = removed.empty();
         self.renew_copy();
         Ok(ImageRemoval { bytes, ..removal })
     }
 
-    /// Removes the image from images.json and buries the objects that only it needed. The caller holds the lock.
+    /// Removes the image from images.json and moves the objects that only it needed into tmp/. The caller holds the lock.
     /// Errors: a container runs on the image; without force, a stopped container needs it. With force, the blobs and
     /// layers that the stopped container needs stay (as in docker).
-    pub(super) fn take_out(
+    pub(super) fn take_out_image(
         &self,
         images: &mut ImageList,
         image: &ImageRecord,
         force: ForceRemoval,
     ) -> Result<(ImageRemoval, RemovedObjects)> {
-        // Held until all is buried: no other command can begin to use the image.
+        // Held until all is moved: no other command can begin to use the image.
         let manifest_lock = match grip(&self.blob_path(&image.manifest))? {
             Grip::Held => {
                 return Err(Error::conflict(format!(
                     "image {} is in use by a running container or another command",
-                    image.shown()
+                    image.display_name()
                 ))
                 .hint("stop its containers first"));
             }
@@ -165,9 +165,9 @@ impl Store {
             Grip::Gone => None,
         };
         // After the lock: a container that is being made holds the blob until its folder is in place.
-        let users = self.kept_containers(&image.manifest)?;
+        let users = self.containers_of_image(&image.manifest)?;
         if let (Some(user), ForceRemoval::No) = (users.first(), force) {
-            let error = format!("image {} is in use by container {user}", image.shown());
+            let error = format!("image {} is in use by container {user}", image.display_name());
             return Err(Error::conflict(error).hint("remove its containers first, or use --force"));
         }
         images.remove(&image.manifest);
@@ -180,39 +180,46 @@ impl Store {
             ));
         }
         let manifest_path = self.blob_path(&image.manifest);
-        let mut graves = RemovedObjects::default();
+        let mut removed = RemovedObjects::default();
         let still = NeededObjects::by(images.all());
         let of_image = NeededObjects::by([image]);
         for blob in of_image.blobs.difference(&still.blobs) {
             let path = self.blob_path(blob);
             match &manifest_lock {
                 // Its lock is ours already, by another open file: a second one would be refused.
-                Some(lock) if path == manifest_path => self.bury_held(&path, lock, &mut graves)?,
-                _ => self.bury_into(&path, &mut graves)?,
+                Some(lock) if path == manifest_path => {
+                    self.take_out_locked(&path, lock, &mut removed)?
+                }
+                _ => self.take_out_object(&path, &mut removed)?,
             }
         }
         for diff_id in of_image.layers.difference(&still.layers) {
             for folder in self.layer_folders(diff_id)? {
-                self.bury_into(&folder, &mut graves)?;
+                self.take_out_object(&folder, &mut removed)?;
             }
         }
         let untagged = image.names.iter().chain(&image.digests).cloned().collect();
         let is_gone = images.of_config(&image.config).next().is_none();
         let deleted = is_gone.then(|| image.config.clone());
-        Ok((ImageRemoval { untagged, deleted, bytes: 0 }, graves))
+        Ok((ImageRemoval { untagged, deleted, bytes: 0 }, removed))
     }
 
-    /// Buries the object at `path`, unless it is in use.
-    pub(super) fn bury_into(&self, path: &Path, graves: &mut RemovedObjects) -> Result<()> {
-        graves.0.extend(self.bury(path)?);
+    /// Moves the object at `path`, unless it is in use.
+    pub(super) fn take_out_object(&self, path: &Path, removed: &mut RemovedObjects) -> Result<()> {
+        removed.0.extend(self.set_aside(path)?);
         Ok(())
     }
 
-    fn bury_held(&self, path: &Path, lock: &File, graves: &mut RemovedObjects) -> Result<()> {
-        let grave = self.tmp().join(files::random_name(super::GRAVE));
-        std::fs::rename(path, &grave).context(|| format!("cannot remove {}", path.display()))?;
+    fn take_out_locked(
+        &self,
+        path: &Path,
+        lock: &File,
+        removed: &mut RemovedObjects,
+    ) -> Result<()> {
+        let aside = self.tmp().join(files::random_name(super::REMOVED));
+        std::fs::rename(path, &aside).context(|| format!("cannot remove {}", path.display()))?;
         let lock = lock.try_clone().context(|| format!("cannot remove {}", path.display()))?;
-        graves.0.push((grave, lock));
+        removed.0.push((aside, lock));
         Ok(())
     }
 
@@ -243,11 +250,11 @@ impl Store {
     /// that runs meanwhile would take our lock for a user's.
     pub(super) fn is_held(&self, image: &ImageRecord) -> Result<bool> {
         Ok(matches!(grip(&self.blob_path(&image.manifest))?, Grip::Held)
-            || !self.kept_containers(&image.manifest)?.is_empty())
+            || !self.containers_of_image(&image.manifest)?.is_empty())
     }
 
     /// Short IDs of this store's containers, running or not, whose image has this manifest.
-    fn kept_containers(&self, manifest: &Digest) -> Result<Vec<String>> {
+    fn containers_of_image(&self, manifest: &Digest) -> Result<Vec<String>> {
         let of_it = |(_, of): &(String, Digest)| of == manifest;
         Ok(self
             .used_manifests()?
@@ -319,7 +326,7 @@ impl Store {
     pub fn tag(&self, manifest: &Digest, names: &[Reference]) -> Result<()> {
         self.change_images(|images| {
             if images.of_manifest(manifest).is_none() {
-                return Err(none_such(&RemovalTarget::Image(manifest.clone())));
+                return Err(no_such_image(&RemovalTarget::Image(manifest.clone())));
             }
             for name in names {
                 if name.tag.is_none() || name.digest.is_some() {
@@ -336,7 +343,7 @@ impl Store {
     pub fn untag(&self, manifest: &Digest, names: &[Reference]) -> Result<Vec<Reference>> {
         self.change_images(|images| {
             let Some(image) = images.of_manifest(manifest) else {
-                return Err(none_such(&RemovalTarget::Image(manifest.clone())));
+                return Err(no_such_image(&RemovalTarget::Image(manifest.clone())));
             };
             let gone = if names.is_empty() { image.names.clone() } else { names.to_vec() };
             if let Some(name) = gone.iter().find(|name| !image.names.contains(name)) {
@@ -363,14 +370,14 @@ impl ImageList {
 
 impl ImageRecord {
     /// Name for messages: the image's first name, else its short ID.
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn display_name(&self) -> String {
         self.names.first().map_or_else(|| self.config.short().to_owned(), Reference::familiar)
     }
 }
 
 /// The records to remove with `image`, which loses its last name or is removed as a whole. By ID: all records of the
 /// image. By name: also those that no name reaches any more. Errors: several names, without force.
-fn going(
+fn records_to_remove(
     images: &ImageList,
     target: &RemovalTarget,
     image: &ImageRecord,
@@ -401,7 +408,7 @@ fn is_one_of_several(image: &ImageRecord, name: &Reference) -> bool {
     }
 }
 
-fn none_such(target: &RemovalTarget) -> Error {
+fn no_such_image(target: &RemovalTarget) -> Error {
     match target {
         RemovalTarget::Name(name) => Error::not_found(format!("no image {} here", name.familiar())),
         RemovalTarget::Image(digest) => {

@@ -23,20 +23,20 @@ pub(super) enum ObjectKind {
 
 impl Store {
     /// Owner of the store at `root`, if another user.
-    pub(super) fn stranger(root: &Path) -> Option<u32> {
+    pub(super) fn foreign_owner(root: &Path) -> Option<u32> {
         let owner = root.metadata().ok()?.uid();
         (owner != rustix::process::geteuid().as_raw()).then_some(owner)
     }
 
     /// True if the store belongs to another user.
     pub fn is_foreign(&self) -> bool {
-        self.stranger.is_some()
+        self.foreign_owner.is_some()
     }
 
     /// Opens `path`, which is below the store's root. In another user's store no symbolic link is followed below the
     /// root, and the opened object must belong to that user. Errors: EINVAL for an object of another kind; EACCES for
     /// another owner.
-    pub(super) fn open_there(&self, path: &Path, form: ObjectKind) -> io::Result<OwnedFd> {
+    pub(super) fn open_object(&self, path: &Path, form: ObjectKind) -> io::Result<OwnedFd> {
         let (flags, kind) = match form {
             // NONBLOCK: the file may be a pipe.
             ObjectKind::File => {
@@ -45,7 +45,7 @@ impl Store {
             ObjectKind::Folder => (OFlags::PATH | OFlags::DIRECTORY, FileType::Directory),
         };
         let flags = flags | OFlags::CLOEXEC;
-        let opened = match self.stranger {
+        let opened = match self.foreign_owner {
             Some(_) => self.open_below(path, flags)?,
             None => rustix::fs::openat(CWD, path, flags, Mode::empty())?,
         };
@@ -53,7 +53,7 @@ impl Store {
         if FileType::from_raw_mode(stat.st_mode) != kind {
             return Err(Errno::INVAL.into());
         }
-        match self.stranger {
+        match self.foreign_owner {
             Some(owner) if stat.st_uid != owner => Err(Errno::ACCESS.into()),
             _ => Ok(opened),
         }
@@ -74,9 +74,9 @@ impl Store {
     }
 
     /// Reads the file at `path`. Errors: EFBIG for a file of more than `limit` bytes, and those of
-    /// [`Store::open_there`].
-    pub(super) fn read_there(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let file: File = self.open_there(path, ObjectKind::File)?.into();
+    /// [`Store::open_object`].
+    pub(super) fn read_object(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let file: File = self.open_object(path, ObjectKind::File)?.into();
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > limit {
@@ -96,8 +96,8 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let root = top.path().join("store");
         std::fs::create_dir_all(root.join("layers")).unwrap();
-        let stranger = Some(rustix::process::geteuid().as_raw());
-        let store = Store { stranger, ..Store::look(&root) };
+        let foreign_owner = Some(rustix::process::geteuid().as_raw());
+        let store = Store { foreign_owner, ..Store::open_read_only(&root) };
         (top, store)
     }
 
@@ -107,7 +107,7 @@ mod tests {
         let path = store.root().join("images.json");
         let refused = |make: &dyn Fn(), errno: Errno| {
             make();
-            let answer = store.read_there(&path, 1000).map_err(|error| error.raw_os_error());
+            let answer = store.read_object(&path, 1000).map_err(|error| error.raw_os_error());
             assert_eq!(answer, Err(Some(errno.raw_os_error())));
             store.images().unwrap_err();
             std::fs::remove_file(&path).unwrap();
@@ -141,11 +141,11 @@ mod tests {
         symlink(&own, layer).unwrap();
         assert!(!store.has_layer(&digest, &owners));
         // Our own store may lie where we put it.
-        assert!(Store::look(store.root()).has_layer(&digest, &owners));
+        assert!(Store::open_read_only(store.root()).has_layer(&digest, &owners));
         // A file with another owner does not belong to the store.
         std::fs::remove_file(layer).unwrap();
         make(layer);
-        let other = Store { stranger: Some(4321), ..store };
+        let other = Store { foreign_owner: Some(4321), ..store };
         assert!(!other.has_layer(&digest, &owners));
     }
 }

@@ -47,7 +47,7 @@ impl ImageList {
         };
         let from_there = |one: &Reference| one.name() == reference.name();
         let has = |image: &&ImageRecord| {
-            image.is_called(digest) && image.names.iter().chain(&image.digests).any(from_there)
+            image.is_known_as(digest) && image.names.iter().chain(&image.digests).any(from_there)
         };
         self.images.iter().rev().find(has)
     }
@@ -157,7 +157,7 @@ impl Store {
     /// Reads the images. Errors: images.json is unreadable or malformed.
     pub fn images(&self) -> Result<ImageList> {
         let path = self.images_path();
-        let bytes = match self.read_there(&path, LONGEST) {
+        let bytes = match self.read_object(&path, LONGEST) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if self.copy_path().exists() {
                     return Err(Error::new(format!("{} is missing", path.display()))

@@ -25,7 +25,7 @@ use crate::layer::{self, whiteout::Whiteouts};
 pub const PREFIX: &str = "layer-";
 
 /// File with facts about a layer, in its folder.
-const STORY: &str = "layer.json";
+const FACTS_FILE: &str = "layer.json";
 
 /// An unpacked layer that no command removes while this value lives.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct HeldLayer {
     /// Folder with the layer's files.
     pub fs: PathBuf,
     /// Facts from the layer's `layer.json`.
-    pub story: LayerFacts,
+    pub facts: LayerFacts,
     _lock: File,
 }
 
@@ -78,9 +78,24 @@ pub struct Unpacking<'a> {
 /// Result of a request for a layer.
 pub enum LayerClaim<'a> {
     /// The layer exists.
-    There(HeldLayer),
+    Present(HeldLayer),
     /// The layer is missing, and this command unpacks it.
     Ours(Unpacking<'a>),
+}
+
+/// Unpacked layers that are certainly whole on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerTrust {
+    /// All: a recorded image needs the layer, and is recorded only after a flush of the file system.
+    Recorded,
+    /// Those made in this boot: the content of others may be lost since a power cut.
+    OfThisBoot,
+}
+
+impl LayerTrust {
+    fn includes(self, facts: &LayerFacts) -> bool {
+        self == Self::Recorded || facts.boot == boot_id()
+    }
 }
 
 /// Returns the name of the layer's folder.
@@ -108,12 +123,12 @@ impl Store {
     /// disk.
     pub fn has_layer(&self, diff_id: &Digest, owners: &Owners) -> bool {
         let fs = self.layer_path(diff_id, owners);
-        let story = fs.with_file_name(STORY);
+        let facts = fs.with_file_name(FACTS_FILE);
         match self.is_foreign() {
-            false => fs.is_dir() && story.is_file(),
+            false => fs.is_dir() && facts.is_file(),
             true => {
-                self.open_there(&fs, ObjectKind::Folder).is_ok()
-                    && self.open_there(&story, ObjectKind::File).is_ok()
+                self.open_object(&fs, ObjectKind::Folder).is_ok()
+                    && self.open_object(&facts, ObjectKind::File).is_ok()
             }
         }
     }
@@ -129,12 +144,12 @@ impl Store {
         let mut whiteouts = Whiteouts::Overlay;
         for layer in layers.iter().rev() {
             let fs = self.layer_path(&layer.diff_id, owners);
-            let story = self.story(&self.layers_folder().join(name(&layer.diff_id, owners)));
+            let facts = self.layer_facts(&self.layers_folder().join(name(&layer.diff_id, owners)));
             folders.push(fs);
-            if story.as_ref().is_some_and(|story| story.whiteouts == Whiteouts::Names) {
+            if facts.as_ref().is_some_and(|facts| facts.whiteouts == Whiteouts::Names) {
                 whiteouts = Whiteouts::Names;
             }
-            if story.is_some_and(|story| story.opaque_root) {
+            if facts.is_some_and(|facts| facts.opaque_root) {
                 break;
             }
         }
@@ -185,38 +200,37 @@ impl Store {
     }
 
     /// Reads the facts about a layer. `None`: the layer is missing, or not whole.
-    pub(super) fn story(&self, folder: &Path) -> Option<LayerFacts> {
-        let bytes = self.read_there(&folder.join(STORY), 1 << 20).ok()?;
+    pub(super) fn layer_facts(&self, folder: &Path) -> Option<LayerFacts> {
+        let bytes = self.read_object(&folder.join(FACTS_FILE), 1 << 20).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Returns the layer, or the right to unpack it. Waits while another command unpacks it, and calls `waits` if that
-    /// takes long. An existing layer is trusted if `is_recorded` (a recorded image needs it) or if it was made in this
-    /// boot.
-    pub fn want_layer<'a>(
+    /// Returns the layer, or the right to unpack it. Waits while another command unpacks it, and calls `on_wait` if that
+    /// takes long. An unpacked layer that `trust` excludes is unpacked anew.
+    pub fn claim_layer<'a>(
         &'a self,
         diff_id: &Digest,
         owners: &'a Owners,
-        is_recorded: bool,
-        waits: &dyn Fn(),
+        trust: LayerTrust,
+        on_wait: &dyn Fn(),
     ) -> Result<LayerClaim<'a>> {
         let folder = self.layers_folder().join(name(diff_id, owners));
         let lock_path =
             self.root.join("downloads").join(format!("layer-{}", name(diff_id, owners)));
         loop {
-            if let Some(held) = self.hold_layer(&folder)?
-                && (is_recorded || held.story.boot == boot_id())
+            if let Some(held) = self.lock_layer(&folder)?
+                && trust.includes(&held.facts)
             {
-                return Ok(LayerClaim::There(held));
+                return Ok(LayerClaim::Present(held));
             }
-            let lock = files::lock_file_or_tell(&lock_path, waits)?;
+            let lock = files::lock_file_or_tell(&lock_path, on_wait)?;
             if !files::leads_to(&lock_path, &lock) {
                 continue;
             }
-            match self.hold_layer(&folder)? {
-                Some(held) if is_recorded || held.story.boot == boot_id() => {
+            match self.lock_layer(&folder)? {
+                Some(held) if trust.includes(&held.facts) => {
                     let _ = std::fs::remove_file(&lock_path);
-                    return Ok(LayerClaim::There(held));
+                    return Ok(LayerClaim::Present(held));
                 }
                 _ => {}
             }
@@ -231,12 +245,12 @@ impl Store {
         }
     }
 
-    fn hold_layer(&self, folder: &Path) -> Result<Option<HeldLayer>> {
+    fn lock_layer(&self, folder: &Path) -> Result<Option<HeldLayer>> {
         let held = files::hold(folder, Lock::Shared)
             .context(|| format!("cannot open {}", folder.display()))?;
-        Ok(held.zip(self.story(folder)).map(|(lock, story)| HeldLayer {
+        Ok(held.zip(self.layer_facts(folder)).map(|(lock, facts)| HeldLayer {
             fs: folder.join("fs"),
-            story,
+            facts,
             _lock: lock,
         }))
     }
@@ -263,7 +277,7 @@ impl Unpacking<'_> {
                 unpacked.diff_id
             );
         }
-        let story = LayerFacts {
+        let facts = LayerFacts {
             diff_id: unpacked.diff_id,
             size: unpacked.bytes,
             entries: unpacked.entries,
@@ -272,13 +286,13 @@ impl Unpacking<'_> {
             census: census(&fs)?,
             boot: boot_id(),
         };
-        let path = birth.path.join(STORY);
-        let json = serde_json::to_vec_pretty(&story).map_err(Error::new)?;
+        let path = birth.path.join(FACTS_FILE);
+        let json = serde_json::to_vec_pretty(&facts).map_err(Error::new)?;
         std::fs::write(&path, json).map_err(|error| files::cannot_write(error, &path))?;
-        self.put(birth, story)
+        self.put(birth, facts)
     }
 
-    fn put(&self, birth: Birth, story: LayerFacts) -> Result<HeldLayer> {
+    fn put(&self, birth: Birth, facts: LayerFacts) -> Result<HeldLayer> {
         // A layer that others may read holds no program with powers of ours and no file of other IDs. Any other layer
         // is closed to others.
         let mode = if *self.owners == Owners::Shared { 0o755 } else { 0o700 };
@@ -287,13 +301,13 @@ impl Unpacking<'_> {
         let folder = self.store.layers_folder().join(name(&self.diff_id, self.owners));
         // An untrusted layer may be in the way.
         if folder.symlink_metadata().is_ok() {
-            match self.store.bury(&folder)? {
-                Some((grave, lock)) => drop(files::remove_held(&grave, lock)),
+            match self.store.set_aside(&folder)? {
+                Some((aside, lock)) => drop(files::remove_held(&aside, lock)),
                 None => fail!("{} is damaged, and in use", folder.display()),
             }
         }
         match birth.put(&folder)? {
-            Some(lock) => Ok(HeldLayer { fs: folder.join("fs"), story, _lock: lock }),
+            Some(lock) => Ok(HeldLayer { fs: folder.join("fs"), facts, _lock: lock }),
             None => fail!("{} was removed at once by another command", folder.display()),
         }
     }

@@ -27,7 +27,7 @@ impl Store {
     /// Reads the manifest lists, the newest last. Errors: the file is unreadable or malformed.
     pub fn lists(&self) -> Result<Vec<ManifestList>> {
         let path = self.lists_path();
-        let bytes = match self.read_there(&path, LONGEST) {
+        let bytes = match self.read_object(&path, LONGEST) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             answer => answer.context(|| format!("cannot read {}", path.display()))?,
         };

@@ -48,7 +48,7 @@ pub use census::Census;
 pub use check::{CheckDepth, CheckSettings, FaultOutcome, Repair, StoreFault};
 pub use collect::{ForceRemoval, ImageRemoval, RemovalTarget};
 pub use images::ImageList;
-pub use layers::{HeldLayer, LayerClaim, LayerFacts, Unpacking};
+pub use layers::{HeldLayer, LayerClaim, LayerFacts, LayerTrust, Unpacking};
 pub use prune::{PruneResult, PruneScope};
 pub use record::{ImageLayer, ImageRecord};
 pub use usage::{ImageUsage, StoreUsage, UsageTotals};
@@ -63,7 +63,7 @@ pub struct Store {
     root: PathBuf,
     is_shared: bool,
     /// Owner of the store, if another user.
-    stranger: Option<u32>,
+    foreign_owner: Option<u32>,
 }
 
 impl Store {
@@ -75,16 +75,16 @@ impl Store {
             let folder = root.join(folder);
             files::make_folders(&folder)?;
         }
-        Ok(Self::look(&root))
+        Ok(Self::open_read_only(&root))
     }
 
     /// Opens a store for reading: creates nothing.
-    pub fn look(root: &Path) -> Self {
+    pub fn open_read_only(root: &Path) -> Self {
         let mode = root
             .metadata()
             .map_or(0, |metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()));
-        let stranger = Self::stranger(root);
-        Self { root: root.to_owned(), is_shared: mode & 0o001 != 0, stranger }
+        let foreign_owner = Self::foreign_owner(root);
+        Self { root: root.to_owned(), is_shared: mode & 0o001 != 0, foreign_owner }
     }
 
     /// Root folder of the store.
@@ -105,7 +105,7 @@ impl Store {
 
     /// Removes the remains of killed commands in tmp/. Runs in the base namespace: layers have files of other IDs.
     pub fn sweep(&self) {
-        files::sweep(&self.tmp(), &[layers::PREFIX, GRAVE, SPOOL, files::FILE_PREFIX]);
+        files::sweep(&self.tmp(), &[layers::PREFIX, REMOVED, SPOOL, files::FILE_PREFIX]);
     }
 
     /// Takes the exclusive lock of images.json, to change it or to remove objects that no image needs.
@@ -114,7 +114,7 @@ impl Store {
     }
 
     /// Takes the same lock for a reader. `None` where the store is not writable for us: the reader goes without a lock.
-    fn lock_images_to_look(&self) -> Result<Option<File>> {
+    fn lock_images_for_reading(&self) -> Result<Option<File>> {
         match rustix::fs::access(&self.root, rustix::fs::Access::WRITE_OK) {
             Err(rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS) => Ok(None),
             _ => self.lock_images().map(Some),
@@ -132,17 +132,17 @@ impl Store {
 
     /// Moves `path` into tmp/ for its removal. `None`: in use. The object stays locked until the returned file is
     /// dropped.
-    fn bury(&self, path: &Path) -> Result<Option<(PathBuf, File)>> {
+    fn set_aside(&self, path: &Path) -> Result<Option<(PathBuf, File)>> {
         let Some(lock) = files::try_exclusive(path) else { return Ok(None) };
-        let grave = self.tmp().join(files::random_name(GRAVE));
-        std::fs::rename(path, &grave).context(|| format!("cannot remove {}", path.display()))?;
-        Ok(Some((grave, lock)))
+        let aside = self.tmp().join(files::random_name(REMOVED));
+        std::fs::rename(path, &aside).context(|| format!("cannot remove {}", path.display()))?;
+        Ok(Some((aside, lock)))
     }
 }
 
 /// Name of the link in a container's folder to the blob of its image's manifest.
 pub const USED: &str = "image";
 /// Prefix in tmp/ for objects to be removed.
-const GRAVE: &str = "removed-";
+const REMOVED: &str = "removed-";
 /// Prefix in tmp/ for incoming content that has no digest yet.
 pub const SPOOL: &str = "spool-";

@@ -44,7 +44,7 @@ impl Store {
         let lock = self.lock_images()?;
         let mut images = self.images()?;
         let mut freed = PruneResult::default();
-        let mut graves = Vec::new();
+        let mut removed = Vec::new();
         for image in images.clone().all() {
             let goes = match which {
                 PruneScope::None => false,
@@ -54,38 +54,42 @@ impl Store {
             if !goes || self.is_held(image)? || !fits(image)? {
                 continue;
             }
-            let (removal, buried) = self.take_out(&mut images, image, ForceRemoval::No)?;
+            let (removal, objects) = self.take_out_image(&mut images, image, ForceRemoval::No)?;
             freed.images.push(removal);
-            graves.push(buried);
+            removed.push(objects);
         }
         let mut unneeded = RemovedObjects::default();
-        self.bury_unneeded(NeededObjects::by(images.all()), &mut unneeded)?;
+        self.take_out_unneeded(NeededObjects::by(images.all()), &mut unneeded)?;
         if which == PruneScope::Unused {
-            self.bury_host_roots(&mut unneeded)?;
+            self.take_out_host_roots(&mut unneeded)?;
         }
         let (downloads, bytes) = self.remove_downloads()?;
         drop(lock);
         freed.objects = unneeded.len() as u64 + downloads;
         freed.bytes = bytes + unneeded.empty();
-        for (removal, graves) in freed.images.iter_mut().zip(graves) {
-            removal.bytes = graves.empty();
+        for (removal, removed) in freed.images.iter_mut().zip(removed) {
+            removal.bytes = removed.empty();
             freed.bytes += removal.bytes;
         }
         self.renew_copy();
         Ok(freed)
     }
 
-    /// Buries roots made of the host's own programs: the next start that wants such a root makes it anew.
-    fn bury_host_roots(&self, graves: &mut RemovedObjects) -> Result<()> {
+    /// Moves roots made of the host's own programs into tmp/: the next start that wants such a root makes it anew.
+    fn take_out_host_roots(&self, removed: &mut RemovedObjects) -> Result<()> {
         for (folder, name) in list(&self.layers_folder())? {
             if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                self.bury_into(&folder, graves)?;
+                self.take_out_object(&folder, removed)?;
             }
         }
         Ok(())
     }
 
-    fn bury_unneeded(&self, mut needed: NeededObjects, graves: &mut RemovedObjects) -> Result<()> {
+    fn take_out_unneeded(
+        &self,
+        mut needed: NeededObjects,
+        removed: &mut RemovedObjects,
+    ) -> Result<()> {
         let mut blobs = self.blobs()?;
         blobs.retain(|blob| !needed.blobs.contains(blob));
         // A stopped container needs its image too, recorded or not.
@@ -104,11 +108,11 @@ impl Store {
             }
         }
         for blob in &blobs {
-            self.bury_into(&self.blob_path(blob), graves)?;
+            self.take_out_object(&self.blob_path(blob), removed)?;
         }
         for (folder, diff_id) in self.layers_by_id()? {
             if diff_id.is_some_and(|diff_id| !needed.layers.contains(&diff_id)) {
-                self.bury_into(&folder, graves)?;
+                self.take_out_object(&folder, removed)?;
             }
         }
         Ok(())
@@ -116,26 +120,26 @@ impl Store {
 
     /// Removes those of `layers` (packed blob, diff ID) that no image needs and no command uses, with their partial
     /// downloads. Returns the freed bytes.
-    pub fn give_back(&self, layers: &[(&Digest, &Digest)]) -> Result<u64> {
+    pub fn discard_layers(&self, layers: &[(&Digest, &Digest)]) -> Result<u64> {
         let lock = self.lock_images()?;
         let mut needed = NeededObjects::by(self.images()?.all());
         for (_, manifest) in self.used_manifests()? {
             needed.layers.extend(self.diff_ids_of(&manifest).unwrap_or_default());
         }
-        let mut graves = RemovedObjects::default();
+        let mut removed = RemovedObjects::default();
         for (blob, diff_id) in layers {
             if !needed.blobs.contains(blob) {
-                self.bury_into(&self.blob_path(blob), &mut graves)?;
-                self.bury_into(&self.download_path(blob), &mut graves)?;
+                self.take_out_object(&self.blob_path(blob), &mut removed)?;
+                self.take_out_object(&self.download_path(blob), &mut removed)?;
             }
             if !needed.layers.contains(diff_id) {
                 for folder in self.layer_folders(diff_id)? {
-                    self.bury_into(&folder, &mut graves)?;
+                    self.take_out_object(&folder, &mut removed)?;
                 }
             }
         }
         drop(lock);
-        Ok(graves.empty())
+        Ok(removed.empty())
     }
 
     /// Removes downloads that no command holds; returns their number and bytes. A command that waits for a download's

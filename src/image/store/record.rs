@@ -58,7 +58,7 @@ impl ImageRecord {
     }
 
     /// True if `digest` is that of the manifest, of the index, or of a reference by which a registry knows the image.
-    pub fn is_called(&self, digest: &Digest) -> bool {
+    pub fn is_known_as(&self, digest: &Digest) -> bool {
         let is_it = |one: &Reference| one.digest.as_ref() == Some(digest);
         self.manifest == *digest
             || self.index.as_ref() == Some(digest)

@@ -98,7 +98,7 @@ impl Store {
     }
 
     fn images_and_held(&self) -> Result<(Vec<ImageRecord>, HashSet<Digest>)> {
-        let _lock = self.lock_images_to_look()?;
+        let _lock = self.lock_images_for_reading()?;
         let images = self.images()?.all().to_vec();
         let mut held = HashSet::new();
         for image in &images {

@@ -27,7 +27,8 @@ use crate::sys::inroot::{self, Symlinks};
 pub(super) fn difference(
     store: &Store,
     folder: &Path,
-    (story, layer): (&LayerFacts, &ImageLayer),
+    facts: &LayerFacts,
+    layer: &ImageLayer,
     by: CheckSettings<'_>,
 ) -> Result<Option<String>> {
     let Some(blob) = store.blob(&layer.blob)? else { return Ok(None) };
@@ -39,11 +40,11 @@ pub(super) fn difference(
     let how = UnpackRules {
         owners: by.owners,
         limits: by.limits,
-        whiteouts: story.whiteouts,
+        whiteouts: facts.whiteouts,
         content: UnpackContent::Digests,
     };
     let unpacked = match extract::layer(&blob.file, layer.packed, sketch.as_fd(), &how) {
-        Ok(unpacked) if unpacked.diff_id == story.diff_id => unpacked,
+        Ok(unpacked) if unpacked.diff_id == facts.diff_id => unpacked,
         Ok(_) => return Ok(None),
         Err(error) if error.kind() == crate::error::ErrorKind::Full => return Err(error),
         Err(error) => {
@@ -70,7 +71,7 @@ impl LayerTrees {
     fn difference(&self) -> Result<Option<String>> {
         let mut links = HashMap::new();
         let root = (rustix::fs::fstat(&self.expected)?, rustix::fs::fstat(&self.found)?);
-        let mut difference = stat_difference(&root.0, &root.1).map(|what| said("", what));
+        let mut difference = stat_difference(&root.0, &root.1).map(|what| changed("", what));
         // Each folder is opened anew by its path: few descriptors are open, however deep the tree.
         let mut folders = vec![PathBuf::new()];
         while let (None, Some(path)) = (&difference, folders.pop()) {
@@ -107,11 +108,11 @@ impl LayerTrees {
             let what = match stat_difference(&expected_stat, &found_stat) {
                 Some(what) => Some(what),
                 None if !kind.is_dir() && !is_same_link(links) => Some("hard links"),
-                None => self.inner_difference((&expected, &found), &name, &expected_stat)?,
+                None => self.inner_difference(&expected, &found, &name, &expected_stat)?,
             };
             let path = path.join(&name);
             if let Some(what) = what {
-                return Ok(Some(said(&path.display().to_string(), what)));
+                return Ok(Some(changed(&path.display().to_string(), what)));
             }
             if kind.is_dir() {
                 folders.push(path);
@@ -123,7 +124,8 @@ impl LayerTrees {
     /// Describes a difference that stat(2) does not show.
     fn inner_difference(
         &self,
-        (expected, found): (&OwnedFd, &OwnedFd),
+        expected: &OwnedFd,
+        found: &OwnedFd,
         name: &OsStr,
         stat: &Stat,
     ) -> Result<Option<&'static str>> {
@@ -149,7 +151,7 @@ impl LayerTrees {
     }
 }
 
-fn said(path: &str, what: &str) -> String {
+fn changed(path: &str, what: &str) -> String {
     format!("the {what} of /{path} changed since it was unpacked")
 }
 

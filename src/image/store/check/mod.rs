@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::blobs::has_digest;
 use super::census::census;
 use super::collect::{RemovedObjects, grip};
-use super::{ImageLayer, ImageList, ImageRecord, LayerClaim, LayerFacts, Store};
+use super::{ImageLayer, ImageList, ImageRecord, LayerClaim, LayerFacts, LayerTrust, Store};
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Result};
@@ -107,78 +107,79 @@ struct ExpectedLayers<'a> {
     /// The packed layers of all images, by diff ID.
     layers: HashMap<Digest, ImageLayer>,
     /// True once the user has been told why layers are not compared.
-    is_told: Cell<bool>,
+    is_warned: Cell<bool>,
 }
 
 /// The second pass, with the lock held.
 struct RepairPass<'a> {
     store: &'a Store,
-    mending: Option<CheckSettings<'a>>,
-    reading: &'a ExpectedLayers<'a>,
+    settings: Option<CheckSettings<'a>>,
+    expected: &'a ExpectedLayers<'a>,
     images: ImageList,
     faults: Vec<StoreFault>,
-    graves: RemovedObjects,
+    removed: RemovedObjects,
 }
 
 impl Store {
-    /// Checks everything, and repairs it where `mending` says so. Without `mending`, unpacked layers are only counted.
+    /// Checks everything, and repairs it where `settings` says so. Without `settings`, unpacked layers are only counted.
     /// Returns the faults in a stable order. Errors: the check itself cannot go on.
-    pub fn check(&self, mending: Option<CheckSettings<'_>>) -> Result<Vec<StoreFault>> {
+    pub fn check(&self, settings: Option<CheckSettings<'_>>) -> Result<Vec<StoreFault>> {
         self.sweep();
-        let reading = self.reading(mending);
-        let mending = mending.filter(|mending| mending.repair == Repair::Yes);
-        let suspects = self.suspects(&reading)?;
-        let lock = match mending {
+        let expected = self.expected_layers(settings);
+        let settings = settings.filter(|settings| settings.repair == Repair::Yes);
+        let repair = settings.map_or(Repair::No, |settings| settings.repair);
+        let suspects = self.suspects(&expected)?;
+        let lock = match settings {
             Some(_) => Some(self.lock_images()?),
-            None => self.lock_images_to_look()?,
+            None => self.lock_images_for_reading()?,
         };
-        let mut faults = self.check_modes(mending.is_some())?;
-        let Some(images) = self.readable_images(mending.is_some(), &mut faults)? else {
+        let mut faults = self.check_modes(repair)?;
+        let Some(images) = self.readable_images(repair, &mut faults)? else {
             // Without images.json nothing is known of the images that need a blob.
             for blob in suspects.blobs {
                 faults.push(StoreFault::found(self.name_of_blob(&blob), DAMAGED, Vec::new()));
             }
             return Ok(faults);
         };
-        let graves = RemovedObjects::default();
+        let removed = RemovedObjects::default();
         let mut check =
-            RepairPass { store: self, mending, reading: &reading, images, faults, graves };
+            RepairPass { store: self, settings, expected: &expected, images, faults, removed };
         check.blobs(&suspects.blobs)?;
         check.layers(&suspects.layers)?;
         let missing = check.images()?;
-        let RepairPass { faults: mut all, graves, .. } = check;
+        let RepairPass { faults: mut all, removed, .. } = check;
         drop(lock);
-        graves.empty();
+        removed.empty();
         for fault in missing {
-            all.push(self.unpack_anew(fault, mending));
+            all.push(self.unpack_anew(fault, settings));
         }
         Ok(all)
     }
 
     fn name_of_blob(&self, digest: &Digest) -> String {
-        self.inside(&self.blob_path(digest))
+        self.relative_name(&self.blob_path(digest))
     }
 
-    fn inside(&self, path: &Path) -> String {
+    fn relative_name(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
-    fn reading<'a>(&self, by: Option<CheckSettings<'a>>) -> ExpectedLayers<'a> {
+    fn expected_layers<'a>(&self, by: Option<CheckSettings<'a>>) -> ExpectedLayers<'a> {
         let images = self.images().unwrap_or_else(|_| ImageList::new());
         let layers = images.all().iter().flat_map(|image| &image.layers);
         ExpectedLayers {
             by: by.filter(|by| by.depth == CheckDepth::Whole),
             depth: by.map_or(CheckDepth::Whole, |by| by.depth),
             layers: layers.map(|layer| (layer.diff_id.clone(), layer.clone())).collect(),
-            is_told: Cell::new(false),
+            is_warned: Cell::new(false),
         }
     }
 
-    fn suspects(&self, reading: &ExpectedLayers<'_>) -> Result<Suspects> {
-        let lengths: HashMap<&Digest, u64> = match reading.depth {
+    fn suspects(&self, expected: &ExpectedLayers<'_>) -> Result<Suspects> {
+        let lengths: HashMap<&Digest, u64> = match expected.depth {
             CheckDepth::Whole => HashMap::new(),
             CheckDepth::Quick => {
-                let layers = reading.layers.values();
+                let layers = expected.layers.values();
                 layers.map(|layer| (&layer.blob, layer.packed)).collect()
             }
         };
@@ -201,31 +202,31 @@ impl Store {
         Ok(Suspects {
             blobs: self.blobs()?.into_iter().filter(is_damaged).collect(),
             layers: layers
-                .filter(|folder| self.fault_of_layer(folder, reading).is_some())
+                .filter(|folder| self.fault_of_layer(folder, expected).is_some())
                 .collect(),
         })
     }
 
     /// Describes the fault of an unpacked layer; `None`: no fault, or no such layer.
-    fn fault_of_layer(&self, folder: &Path, reading: &ExpectedLayers<'_>) -> Option<String> {
+    fn fault_of_layer(&self, folder: &Path, expected: &ExpectedLayers<'_>) -> Option<String> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         if folder.symlink_metadata().is_err() {
             return None;
         }
-        let Some(story) = self.story(folder) else {
+        let Some(facts) = self.layer_facts(folder) else {
             return Some("its layer.json is missing or damaged".to_owned());
         };
-        if super::layers::diff_id_of(&name).as_ref() != Some(&story.diff_id) {
-            return Some(format!("its layer.json is that of layer {}", story.diff_id.short()));
+        if super::layers::diff_id_of(&name).as_ref() != Some(&facts.diff_id) {
+            return Some(format!("its layer.json is that of layer {}", facts.diff_id.short()));
         }
         match census(&folder.join("fs")) {
-            Ok(found) if found == story.census => self.changed_file(folder, &story, reading),
-            Ok(found) if found.nodes != story.census.nodes => Some(format!(
+            Ok(found) if found == facts.census => self.changed_file(folder, &facts, expected),
+            Ok(found) if found.nodes != facts.census.nodes => Some(format!(
                 "{} files and folders are there, not {}",
-                found.nodes, story.census.nodes
+                found.nodes, facts.census.nodes
             )),
             Ok(found) => {
-                Some(format!("its files hold {} bytes, not {}", found.bytes, story.census.bytes))
+                Some(format!("its files hold {} bytes, not {}", found.bytes, facts.census.bytes))
             }
             Err(error) => Some(error.to_string()),
         }
@@ -235,21 +236,21 @@ impl Store {
     fn changed_file(
         &self,
         folder: &Path,
-        story: &LayerFacts,
-        reading: &ExpectedLayers<'_>,
+        facts: &LayerFacts,
+        expected: &ExpectedLayers<'_>,
     ) -> Option<String> {
-        let layer = reading.layers.get(&story.diff_id)?;
+        let layer = expected.layers.get(&facts.diff_id)?;
         // We cannot make layers in another form, for other subordinate IDs.
         let is_ours = |by: &CheckSettings<'_>| {
-            folder.file_name() == Some(super::layers::name(&story.diff_id, by.owners).as_ref())
+            folder.file_name() == Some(super::layers::name(&facts.diff_id, by.owners).as_ref())
         };
-        let by = reading.by.filter(is_ours)?;
-        match compare::difference(self, folder, (story, layer), by) {
+        let by = expected.by.filter(is_ours)?;
+        match compare::difference(self, folder, facts, layer, by) {
             Ok(difference) => difference,
             // Another command may have removed the layer.
             Err(_) if folder.symlink_metadata().is_err() => None,
             Err(error) => {
-                if !reading.is_told.replace(true) {
+                if !expected.is_warned.replace(true) {
                     log::warn!(
                         "unpacked layers are counted, and not compared with their blobs: {error}"
                     );
@@ -260,7 +261,7 @@ impl Store {
     }
 
     /// Checks that the store's own folders and images.json belong to us, and that no other user can write to them.
-    fn check_modes(&self, mend: bool) -> Result<Vec<StoreFault>> {
+    fn check_modes(&self, repair: Repair) -> Result<Vec<StoreFault>> {
         let me = rustix::process::geteuid().as_raw();
         let mut faults = Vec::new();
         let names = [
@@ -286,7 +287,7 @@ impl Store {
                 });
             } else if !metadata.is_symlink() && metadata.mode() & 0o022 != 0 {
                 let mut fault = StoreFault::found(shown, "other users can write to it", Vec::new());
-                if mend {
+                if repair == Repair::Yes {
                     let mode = fs::Permissions::from_mode(metadata.mode() & 0o755);
                     fs::set_permissions(&path, mode)
                         .context(|| format!("cannot change {}", path.display()))?;
@@ -315,33 +316,35 @@ impl Store {
     /// True if the layer exists in any form, with its layer.json.
     fn is_unpacked(&self, diff_id: &Digest) -> bool {
         let folders = self.layer_folders(diff_id).unwrap_or_default();
-        folders.iter().any(|folder| self.story(folder).is_some() && folder.join("fs").is_dir())
+        folders
+            .iter()
+            .any(|folder| self.layer_facts(folder).is_some() && folder.join("fs").is_dir())
     }
 
     fn unpack_anew(
         &self,
-        mut lacking: MissingLayer,
-        mending: Option<CheckSettings<'_>>,
+        mut missing: MissingLayer,
+        settings: Option<CheckSettings<'_>>,
     ) -> StoreFault {
-        if let Some(mending) = mending {
-            let unpacked = self.unpack_one(&lacking.layer, mending);
-            lacking.fault.outcome = match unpacked {
+        if let Some(settings) = settings {
+            let unpacked = self.unpack_layer(&missing.layer, settings);
+            missing.fault.outcome = match unpacked {
                 Ok(()) => FaultOutcome::Mended("unpacked anew".to_owned()),
                 Err(error) => FaultOutcome::Left(format!("it cannot be unpacked anew: {error}")),
             };
         }
-        lacking.fault
+        missing.fault
     }
 
-    fn unpack_one(&self, layer: &ImageLayer, mending: CheckSettings<'_>) -> Result<()> {
+    fn unpack_layer(&self, layer: &ImageLayer, settings: CheckSettings<'_>) -> Result<()> {
         let LayerClaim::Ours(unpacking) =
-            self.want_layer(&layer.diff_id, mending.owners, true, &|| ())?
+            self.claim_layer(&layer.diff_id, settings.owners, LayerTrust::Recorded, &|| ())?
         else {
             return Ok(());
         };
         let Some(blob) = self.blob(&layer.blob)? else { fail!("blob {} is missing", layer.blob) };
         let mut hashed = Hashed::new(&blob.file, layer.blob.algorithm());
-        unpacking.unpack(&mut hashed, layer.packed, mending.limits)?;
+        unpacking.unpack(&mut hashed, layer.packed, settings.limits)?;
         crate::files::sync_filesystem(&self.root)
     }
 }
@@ -365,7 +368,7 @@ impl RepairPass<'_> {
         self.images.all().iter().filter(|image| needs(image)).collect()
     }
 
-    fn is_any_held(&self, needing: &[&ImageRecord]) -> Result<bool> {
+    fn is_any_in_use(&self, needing: &[&ImageRecord]) -> Result<bool> {
         for image in needing {
             if self.store.is_held(image)? {
                 return Ok(true);
@@ -383,16 +386,16 @@ impl RepairPass<'_> {
             }
             let needing = self.needing(|image| image.blobs().any(|blob| blob == digest));
             let mut fault =
-                StoreFault::found(self.store.name_of_blob(digest), DAMAGED, shown(&needing));
-            if self.mending.is_some() {
-                fault.outcome = self.bury("removed", &path)?;
+                StoreFault::found(self.store.name_of_blob(digest), DAMAGED, names_of(&needing));
+            if self.settings.is_some() {
+                fault.outcome = self.set_aside("removed", &path)?;
             }
             self.faults.push(fault);
         }
         Ok(())
     }
 
-    fn bury(&mut self, done: &str, path: &Path) -> Result<FaultOutcome> {
+    fn set_aside(&mut self, done: &str, path: &Path) -> Result<FaultOutcome> {
         Ok(match grip(path)? {
             Grip::Held => FaultOutcome::Left(IN_USE.to_owned()),
             // A symbolic link leads to another object: no command uses the blob or layer by this name.
@@ -403,7 +406,7 @@ impl RepairPass<'_> {
             Grip::Gone => FaultOutcome::Mended("it is gone".to_owned()),
             Grip::Ours(lock) => {
                 drop(lock);
-                self.store.bury_into(path, &mut self.graves)?;
+                self.store.take_out_object(path, &mut self.removed)?;
                 FaultOutcome::Mended(done.to_owned())
             }
         })
@@ -412,18 +415,19 @@ impl RepairPass<'_> {
     /// Checks damaged layers again, and removes them. Layers that images need are unpacked anew at the end.
     fn layers(&mut self, suspects: &[std::path::PathBuf]) -> Result<()> {
         for folder in suspects {
-            let Some(fault) = self.store.fault_of_layer(folder, self.reading) else { continue };
+            let Some(fault) = self.store.fault_of_layer(folder, self.expected) else { continue };
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             let diff_id = super::layers::diff_id_of(&name);
             let needs = |image: &ImageRecord| {
                 image.layers.iter().any(|layer| Some(&layer.diff_id) == diff_id.as_ref())
             };
             let needing = self.needing(needs);
-            let mut fault = StoreFault::found(self.store.inside(folder), fault, shown(&needing));
-            if self.mending.is_some() {
-                fault.outcome = match self.is_any_held(&needing)? {
+            let mut fault =
+                StoreFault::found(self.store.relative_name(folder), fault, names_of(&needing));
+            if self.settings.is_some() {
+                fault.outcome = match self.is_any_in_use(&needing)? {
                     true => FaultOutcome::Left(IN_USE.to_owned()),
-                    false => self.bury("removed", folder)?,
+                    false => self.set_aside("removed", folder)?,
                 };
             }
             self.faults.push(fault);
@@ -433,12 +437,12 @@ impl RepairPass<'_> {
 
     /// Finds images that lack objects. Returns the layers to unpack anew once the lock is released.
     fn images(&mut self) -> Result<Vec<MissingLayer>> {
-        let mut lacking: Vec<MissingLayer> = Vec::new();
+        let mut missing: Vec<MissingLayer> = Vec::new();
         for image in self.images.clone().all() {
             if let Some(what) = self.store.missing_for(image) {
                 let mut fault =
-                    StoreFault::found(format!("image {}", image.shown()), what, Vec::new());
-                if self.mending.is_some() {
+                    StoreFault::found(format!("image {}", image.display_name()), what, Vec::new());
+                if self.settings.is_some() {
                     fault.outcome = self.remove(image)?;
                 }
                 self.faults.push(fault);
@@ -447,18 +451,18 @@ impl RepairPass<'_> {
             self.index(image)?;
             self.packed_layers(image);
             for layer in &image.layers {
-                let is_known = lacking.iter().any(|other| other.layer.diff_id == layer.diff_id);
+                let is_known = missing.iter().any(|other| other.layer.diff_id == layer.diff_id);
                 if !is_known && !self.store.is_unpacked(&layer.diff_id) {
-                    let fault = self.fault_of_lacking(layer);
-                    lacking.push(MissingLayer { layer: layer.clone(), fault });
+                    let fault = self.fault_of_missing_layer(layer);
+                    missing.push(MissingLayer { layer: layer.clone(), fault });
                 }
             }
         }
-        Ok(lacking)
+        Ok(missing)
     }
 
     /// The fault for which the layer's folder was just removed, or the fault that no such folder exists.
-    fn fault_of_lacking(&mut self, layer: &ImageLayer) -> StoreFault {
+    fn fault_of_missing_layer(&mut self, layer: &ImageLayer) -> StoreFault {
         let folder = format!("layers/{}.", layer.diff_id.hex());
         match self.faults.iter().position(|fault| fault.what.starts_with(&folder)) {
             Some(at) => self.faults.remove(at),
@@ -467,7 +471,7 @@ impl RepairPass<'_> {
                 let needs = |image: &ImageRecord| {
                     image.layers.iter().any(|one| one.diff_id == layer.diff_id)
                 };
-                StoreFault::found(what, "it is not unpacked", shown(&self.needing(needs)))
+                StoreFault::found(what, "it is not unpacked", names_of(&self.needing(needs)))
             }
         }
     }
@@ -495,8 +499,8 @@ impl RepairPass<'_> {
             return Ok(());
         }
         let what = self.store.name_of_blob(index);
-        let mut fault = StoreFault::found(what, "the index is missing", vec![image.shown()]);
-        if self.mending.is_some() {
+        let mut fault = StoreFault::found(what, "the index is missing", vec![image.display_name()]);
+        if self.settings.is_some() {
             self.images.replace(ImageRecord { index: None, ..image.clone() });
             self.store.write_images(&self.images)?;
             fault.outcome = FaultOutcome::Mended("the image is kept without it".to_owned());
@@ -519,9 +523,9 @@ impl RepairPass<'_> {
             let mut fault = StoreFault::found(
                 what,
                 "the packed layer is missing: the image runs, and can neither be pushed nor saved",
-                vec![image.shown()],
+                vec![image.display_name()],
             );
-            if self.mending.is_some() {
+            if self.settings.is_some() {
                 let name = image.names.first().or(image.digests.first());
                 fault.outcome = FaultOutcome::Left(match name {
                     Some(name) => format!("'usnea pull {}' fetches it again", name.familiar()),
@@ -536,6 +540,6 @@ impl RepairPass<'_> {
 const IN_USE: &str =
     "it is in use: stop the containers that run on it, remove those that ended, then repair";
 
-fn shown(images: &[&ImageRecord]) -> Vec<String> {
-    images.iter().map(|image| image.shown()).collect()
+fn names_of(images: &[&ImageRecord]) -> Vec<String> {
+    images.iter().map(|image| image.display_name()).collect()
 }

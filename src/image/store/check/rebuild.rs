@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use super::super::images::VERSION;
-use super::{FaultOutcome, StoreFault};
+use super::{FaultOutcome, Repair, StoreFault};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fail;
@@ -14,11 +14,11 @@ use crate::image::manifest::{Descriptor, LARGEST, ManifestDocument, parse_config
 use crate::image::store::{ImageLayer, ImageList, ImageRecord, Store};
 
 impl Store {
-    /// Reads images.json, rebuilt if it is damaged or missing and `mend` is true. `None`: damaged or missing, and not
+    /// Reads images.json, rebuilt if it is damaged or missing and `repair` is yes. `None`: damaged or missing, and not
     /// repaired.
     pub(super) fn readable_images(
         &self,
-        mend: bool,
+        repair: Repair,
         faults: &mut Vec<StoreFault>,
     ) -> Result<Option<ImageList>> {
         let path = self.images_path();
@@ -47,7 +47,7 @@ impl Store {
         }
         let what = if is_missing { "it is missing" } else { "it cannot be read" };
         let mut fault = StoreFault::found("images.json".to_owned(), what, Vec::new());
-        if !mend {
+        if repair == Repair::No {
             faults.push(fault);
             return Ok(None);
         }
@@ -117,7 +117,7 @@ impl Store {
         let (config, diff_ids) = parse_config(&config_bytes, manifest.layers.len())?;
         let size = |diff_id: &Digest| {
             let folders = self.layer_folders(diff_id).unwrap_or_default();
-            folders.iter().find_map(|folder| self.story(folder)).map_or(0, |story| story.size)
+            folders.iter().find_map(|folder| self.layer_facts(folder)).map_or(0, |facts| facts.size)
         };
         let packed = |layer: &Descriptor| match layer.is_size_known() {
             true => layer.size,

@@ -111,12 +111,12 @@ fn a_layer_whose_content_or_story_is_another_is_unpacked_anew() {
     fs::write(shop.layer_file(&parent, "a"), "longer").unwrap();
     shop.one_fault_that_is_mended();
     assert_eq!(fs::read(shop.layer_file(&parent, "a")).unwrap(), b"1");
-    let story = shop.layer_file(&parent, "").parent().unwrap().join("layer.json");
-    fs::write(&story, "{").unwrap();
+    let facts = shop.layer_file(&parent, "").parent().unwrap().join("layer.json");
+    fs::write(&facts, "{").unwrap();
     shop.one_fault_that_is_mended();
-    fs::remove_file(&story).unwrap();
+    fs::remove_file(&facts).unwrap();
     shop.one_fault_that_is_mended();
-    fs::remove_dir_all(story.parent().unwrap()).unwrap();
+    fs::remove_dir_all(facts.parent().unwrap()).unwrap();
     let fault = shop.one_fault_that_is_mended();
     assert!(fault.fault.contains("not unpacked"), "{fault:?}");
     assert_eq!(fs::read(shop.layer_file(&parent, "a")).unwrap(), b"1");

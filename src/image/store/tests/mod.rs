@@ -11,7 +11,7 @@ use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails, LayerWriter, NewLayer, ParentImage};
 use crate::image::manifest::{ManifestDocument, Platform};
 use crate::image::owners::Owners;
-use crate::image::pull::{ImagePull, TransferProgress};
+use crate::image::pull::{ImagePull, TransferOutcome, TransferProgress};
 
 /// A store in a folder of its own.
 struct Shop {
@@ -23,9 +23,9 @@ struct Silent;
 
 impl TransferProgress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
-    fn waits(&self, _: Option<usize>) {}
-    fn came(&self, _: usize, _: u64) {}
-    fn done(&self, _: usize, _: bool) {}
+    fn waiting(&self, _: Option<usize>) {}
+    fn transferred(&self, _: usize, _: u64) {}
+    fn done(&self, _: usize, _: TransferOutcome) {}
 }
 
 fn details() -> ImageDetails {
