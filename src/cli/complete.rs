@@ -56,23 +56,23 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 /// Answers a completion script, if this process was run by one. Logs nothing: the terminal shows the user's prompt.
-pub fn as_completer() -> Option<ExitCode> {
+pub fn as_completer(grammar: impl FnOnce() -> Command) -> Option<ExitCode> {
     let mut words = std::env::args_os().skip(1);
     if words.next()? != ASK {
         return None;
     }
     let at = words.next()?.to_str()?.parse().ok()?;
     let words: Vec<OsString> = words.collect();
-    let text = answer(words, at);
+    let text = answer(grammar(), words, at);
     // Without a reader, the answer is not needed.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Some(ExitCode::SUCCESS)
 }
 
-fn answer(words: Vec<OsString>, at: usize) -> String {
+fn answer(grammar: Command, words: Vec<OsString>, at: usize) -> String {
     let root = root_of(&words);
     let is_flag = words.get(at).is_some_and(|word| word.to_string_lossy().starts_with('-'));
-    let mut command = with_names(super::command(), &NameStore { root }, StateFilter::Any);
+    let mut command = with_names(grammar, &NameStore { root }, StateFilter::Any);
     let candidates = complete(&mut command, words, at, None).unwrap_or_default();
     let mut text = String::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_hide_set()) {
@@ -232,7 +232,7 @@ mod tests {
     fn answered(line: &str) -> Vec<String> {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let at = words.len() - 1;
-        let text = answer(words, at);
+        let text = answer(crate::cli::command(), words, at);
         text.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
     }
 

@@ -154,7 +154,7 @@ pub fn main() -> ExitCode {
     if let Some(ended) = roles::run_if_any() {
         return ended;
     }
-    if let Some(ended) = complete::as_completer() {
+    if let Some(ended) = complete::as_completer(command) {
         return ended;
     }
     let words = grammar::normalize(std::env::args_os().collect(), Arguments::command);

@@ -1,6 +1,7 @@
 //! `usnea run`: runs a command in a new container.
 
 use crate::cli::activation;
+use crate::cli::flags::attach::StreamFlag;
 use crate::cli::flags::launch::LaunchFlags;
 use crate::cli::flags::lifecycle::LifecycleFlags;
 use crate::cli::flags::pull::PullFlags;
@@ -10,7 +11,7 @@ pub use crate::cli::output::print;
 use crate::container::{self, Lifecycle, SignalProxy, Usnea};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
-use crate::monitor::record::{Input, Stream};
+use crate::monitor::record::Input;
 
 /// Run a command in a new container
 #[derive(clap::Args)]
@@ -26,7 +27,7 @@ pub struct Arguments {
     /// Attach only these streams of the command: stdin, stdout or stderr. Standard error, which carries usnea's own errors,
     /// is always attached. Default: all.
     #[arg(short, long, value_name = "STREAM", ignore_case = true, conflicts_with = "detach")]
-    attach: Vec<Stream>,
+    attach: Vec<StreamFlag>,
 
     /// Remove the image too when the container exits, unless another container uses it. Implies --rm.
     #[arg(long)]
@@ -54,8 +55,8 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         arguments;
     launch.options.rm |= rmi;
     if !attach.is_empty() {
-        launch.options.interactive &= attach.contains(&Stream::Stdin);
-        if !attach.contains(&Stream::Stdout) {
+        launch.options.interactive &= attach.contains(&StreamFlag::Stdin);
+        if !attach.contains(&StreamFlag::Stdout) {
             discard_output()?;
         }
     }

@@ -1,8 +1,6 @@
 //! Image of the store as a root: found, pulled where `--pull` says so, unpacked in the form that this user needs, and
 //! held while the container runs.
 
-use clap::ValueEnum;
-
 use super::image_root::{ImageLock, ImageRoot, StoredImage};
 use super::images::{self, Pull};
 use super::stores;
@@ -23,7 +21,7 @@ use crate::spec::ImageDefaults;
 const TRIES: usize = 5;
 
 /// Policy of pulls before a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PullPolicy {
     /// When it is not here.
     #[default]

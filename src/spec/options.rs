@@ -1,5 +1,8 @@
 //! Flags of `usnea run` and `usnea spec`: docker's and podman's names and meanings. The comments are the help text.
 //! Values are well-formed after parsing; `build` checks whether they can be fulfilled.
+//!
+//! The derive of clap stands here and not in `cli`. A second struct there would repeat a hundred fields with their
+//! comments and value names, and the scenarios of the tests below begin with parsed flags.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,8 +1,10 @@
 //! `usnea attach`: attaches to a running container.
 
+use super::selection::named_or_newest;
+use crate::cli::flags::attach::detach_keys;
 use crate::container::{self, Attachment, SignalProxy, Usnea};
 use crate::engine;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::sys::signal::Signals;
 
 /// Attach to a running container
@@ -36,18 +38,9 @@ pub struct Arguments {
 /// Attaches to a container; returns its exit status, or 0 after the detach keys.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
-    let container = match &arguments.container {
-        Some(name) => container::find(&store, name)?,
-        None => container::all(&store)?
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::new("there is no container"))?,
-    };
-    let keys = arguments.detach_keys.as_ref().or(container.record.detach_keys.as_ref());
-    let keys = keys
-        .map(|keys| keys.parse().map_err(Error::new))
-        .transpose()
-        .context(|| "--detach-keys")?;
+    let container = named_or_newest(store, arguments.container.as_deref())?;
+    let recorded = container.record.detach_keys.as_deref();
+    let keys = detach_keys(arguments.detach_keys.as_deref().or(recorded))?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let attachment = Attachment {
         socket: container::connect_monitor(&container)?,

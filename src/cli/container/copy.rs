@@ -45,7 +45,7 @@ pub struct Arguments {
 /// Copies files; returns the exit status.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
-    let (from, to) = (end(&store, &arguments.from)?, end(&store, &arguments.to)?);
+    let (from, to) = (parse_end(&store, &arguments.from)?, parse_end(&store, &arguments.to)?);
     match (&from, &to) {
         (End::Container(..), End::Container(..)) => {
             return Err(Error::new("both are in containers").hint(format!(
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         }
         _ => {}
     }
-    let how = Copying {
+    let options = Copying {
         owned: if arguments.archive { Owned::Alike } else { Owned::ByRoot },
         last: if arguments.follow_link { LastLink::Followed } else { LastLink::Taken },
         other_kind: match arguments.overwrite {
@@ -72,13 +72,13 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             false => OtherKind::Refused,
         },
     };
-    container::copy(usnea, &from, &to, how)?;
+    container::copy(usnea, &from, &to, options)?;
     Ok(0)
 }
 
 /// Reads an end of the copy, as docker does: a text that begins like a path is a path. In any other, the part before
 /// the colon is a container. A path need not be UTF-8.
-fn end(store: &Path, text: &OsStr) -> Result<End> {
+fn parse_end(store: &Path, text: &OsStr) -> Result<End> {
     let bytes = text.as_bytes();
     let local = || Ok(End::Host(PathBuf::from(text)));
     match bytes {

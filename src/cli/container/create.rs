@@ -1,6 +1,7 @@
 //! `usnea create`: makes a container without a start.
 
 use super::selection::say;
+use crate::cli::flags::attach::StreamFlag;
 use crate::cli::flags::launch::LaunchFlags;
 use crate::cli::flags::lifecycle::LifecycleFlags;
 use crate::cli::flags::pull::PullFlags;
@@ -15,7 +16,7 @@ use crate::monitor::record::{Input, Stream};
 pub struct Arguments {
     /// Show these streams of the command alone at 'usnea start --attach': stdin, stdout or stderr. Default: all.
     #[arg(short, long, value_name = "STREAM", ignore_case = true)]
-    attach: Vec<Stream>,
+    attach: Vec<StreamFlag>,
 
     #[command(flatten)]
     launch: LaunchFlags,
@@ -30,6 +31,7 @@ pub struct Arguments {
 /// Makes the container, and prints its ID.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let Arguments { attach, launch, lifecycle, pull } = arguments;
+    let attach = attach.into_iter().map(Stream::from).collect();
     let input = if launch.options.interactive { Input::Once } else { Input::Closed };
     let lifecycle = Lifecycle { attach, ..lifecycle.lifecycle(&launch.image(), input)? };
     let progress = pull.progress();

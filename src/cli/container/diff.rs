@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 
+use super::selection::named_or_newest;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::output::table::escape;
 use crate::cli::output::{print, print_bytes};
@@ -35,13 +36,7 @@ const LAYOUT: Layout = Layout { table: "{{.Kind}}\t{{.Path}}", headings: &[] };
 /// Prints the changes of a container.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
-    let container = match &arguments.name {
-        Some(name) => container::find(&store, name)?,
-        None => {
-            let last = container::all(&store)?.into_iter().next();
-            last.ok_or_else(|| Error::new("there is no container"))?
-        }
-    };
+    let container = named_or_newest(store, arguments.name.as_deref())?;
     print_changes(&container::diff(usnea, &container)?, arguments.format.as_ref())
 }
 

@@ -1,8 +1,10 @@
 //! `usnea exec`: a command in a running container.
 
+use super::selection::named_or_newest;
+use crate::cli::flags::attach::detach_keys;
 use crate::container::{self, Audience, Entered, Usnea};
 use crate::engine::{Finish, Stdin};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::security::Privileges;
 use crate::spec::EntryOptions;
 
@@ -70,15 +72,10 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     if detach && interactive && !tty {
         return Err(Error::new("-d and -i exclude each other: nobody is there to type"));
     }
-    let keys = arguments.detach_keys.as_deref().map(|keys| keys.parse().map_err(Error::new));
-    let keys = keys.transpose().context(|| "--detach-keys")?;
+    let keys = detach_keys(arguments.detach_keys.as_deref())?;
     let store = usnea.store()?;
-    let container = if latest {
-        let newest = container::all(&store)?.into_iter().next();
-        newest.ok_or_else(|| Error::new("there is no container"))?
-    } else {
-        container::find(&store, &command.remove(0))?
-    };
+    let name = (!latest).then(|| command.remove(0));
+    let container = named_or_newest(store, name.as_deref())?;
     if command.is_empty() {
         return Err(Error::new("no command given")
             .hint("write the command after the container, such as: sh"));

@@ -11,11 +11,13 @@ pub mod exec;
 pub mod export;
 pub mod healthcheck;
 pub mod inspect;
+pub mod kill;
 pub mod logs;
 pub mod pause;
 pub mod port;
 pub mod ps;
 pub mod remove;
+pub mod restart;
 pub mod selection;
 pub mod start;
 pub mod stats;
@@ -60,11 +62,11 @@ pub enum ContainerVerb {
     /// Start containers.
     Start(Late<start::Arguments>),
     /// Stop running containers.
-    Stop(Late<stop::StopArguments>),
+    Stop(Late<stop::Arguments>),
     /// Restart containers.
-    Restart(Late<stop::RestartArguments>),
+    Restart(Late<restart::Arguments>),
     /// Send a signal to containers.
-    Kill(Late<stop::KillArguments>),
+    Kill(Late<kill::Arguments>),
     /// Remove containers.
     Rm(Late<remove::Arguments>),
     /// List containers.
@@ -129,9 +131,9 @@ impl ContainerVerb {
             Self::Run(Late(run)) => run::run(*run, usnea),
             Self::Create(Late(create)) => create::run(*create, usnea),
             Self::Start(Late(start)) => start::run(&start, usnea),
-            Self::Stop(Late(stop)) => stop::stop(&stop, usnea),
-            Self::Restart(Late(restart)) => stop::restart(&restart, usnea),
-            Self::Kill(Late(kill)) => stop::kill(&kill, usnea),
+            Self::Stop(Late(stop)) => stop::run(&stop, usnea),
+            Self::Restart(Late(restart)) => restart::run(&restart, usnea),
+            Self::Kill(Late(kill)) => kill::run(&kill, usnea),
             Self::Rm(Late(remove)) => remove::run(&remove, usnea),
             Self::Ps(Late(ps)) => ps::run(ps, usnea),
             Self::Logs(Late(logs)) => logs::run(&logs, usnea),

@@ -1,6 +1,6 @@
 //! `usnea pause` and `unpause`: freezes and thaws containers.
 
-use super::selection::{Missing, Said, Selection, each, open};
+use super::selection::{Selection, each_in_state};
 use crate::container;
 use crate::container::Usnea;
 use crate::error::Result;
@@ -24,26 +24,12 @@ pub struct UnpauseArguments {
 
 /// Pauses containers.
 pub fn pause(arguments: &PauseArguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
-    each(&arguments.selection, &store, Missing::Fails, |selected| {
-        let container = open(&store, selected)?;
-        if arguments.selection.is_vague() && !matches!(container.status()?, Status::Running(_)) {
-            return Ok(Said::Nothing);
-        }
-        container::pause(&container)?;
-        Ok(Said::Name)
-    })
+    let is_running = |status: &Status| matches!(status, Status::Running(_));
+    each_in_state(&arguments.selection, usnea, is_running, container::pause)
 }
 
 /// Thaws paused containers.
 pub fn unpause(arguments: &UnpauseArguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
-    each(&arguments.selection, &store, Missing::Fails, |selected| {
-        let container = open(&store, selected)?;
-        if arguments.selection.is_vague() && !matches!(container.status()?, Status::Paused(_)) {
-            return Ok(Said::Nothing);
-        }
-        container::unpause(&container)?;
-        Ok(Said::Name)
-    })
+    let is_paused = |status: &Status| matches!(status, Status::Paused(_));
+    each_in_state(&arguments.selection, usnea, is_paused, container::unpause)
 }

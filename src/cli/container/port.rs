@@ -56,26 +56,26 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let Some(port) = port else {
         return print(&forwards.iter().map(|forward| line(forward) + "\n").collect::<String>());
     };
-    let (number, protocol) = parsed(port)?;
-    let its: Vec<_> = forwards
+    let (number, protocol) = parse_port(port)?;
+    let ends: Vec<_> = forwards
         .iter()
         .filter(|forward| (forward.port, forward.protocol) == (number, protocol))
         .map(|forward| forward.host_end() + "\n")
         .collect();
-    if its.is_empty() {
+    if ends.is_empty() {
         let name = &container.record.name;
         let error =
             Error::new(format!("no port of the host leads to {number}/{protocol} of {name}"));
         return Err(error.hint(format!("usnea port {name}")).exit_status(1));
     }
-    print(&its.concat())
+    print(&ends.concat())
 }
 
 fn line(forward: &Forward) -> String {
     format!("{} -> {}", forward.container_end(), forward.host_end())
 }
 
-fn parsed(text: &str) -> Result<(u16, Protocol)> {
+fn parse_port(text: &str) -> Result<(u16, Protocol)> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let number = number.parse::<u16>();
     let number = number.map_err(|_| Error::new(format!("'{text}' is no port such as 80/tcp")))?;

@@ -2,7 +2,7 @@
 
 use super::selection::{Failures, Missing, Said, Selection, each_together, fitting, say};
 use crate::amount;
-use crate::cli::image::prune::is_sure;
+use crate::cli::output::prompt::confirm;
 use crate::container::{self, Filter, Removal, Usnea};
 use crate::error::Result;
 use crate::monitor::Status;
@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
 pub fn prune(arguments: &PruneArguments, usnea: &Usnea) -> Result<u8> {
     let filters =
         arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
-    if !arguments.force && !is_sure("all containers that do not run")? {
+    if !arguments.force && !confirm("all containers that do not run")? {
         return Ok(0);
     }
     let (failures, bytes) = prune_ended(usnea, &filters)?;

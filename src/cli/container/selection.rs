@@ -3,8 +3,9 @@
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::container::{self, Container, Filter};
+use crate::container::{self, Container, Filter, Usnea};
 use crate::error::{Context, Error, Result};
+use crate::monitor::Status;
 
 /// Selection of containers.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -175,6 +176,24 @@ pub fn each(
     each_together(selection, store, missing, |_| Ok(()), |selected, ()| work(selected))
 }
 
+/// Runs `work` for each container. Containers in another state are skipped silently where they were not named.
+pub fn each_in_state(
+    selection: &Selection,
+    usnea: &Usnea,
+    has_state: impl Fn(&Status) -> bool,
+    mut work: impl FnMut(&Container) -> Result<()>,
+) -> Result<u8> {
+    let store = usnea.store()?;
+    each(selection, store, Missing::Fails, |selected| {
+        let container = open(store, selected)?;
+        if selection.is_vague() && !has_state(&container.status()?) {
+            return Ok(Said::Nothing);
+        }
+        work(&container)?;
+        Ok(Said::Name)
+    })
+}
+
 /// Number of containers in work at the same time: each of them may need some descriptors.
 const TOGETHER: usize = 128;
 
@@ -213,6 +232,17 @@ pub enum Said {
 /// Prints a line. Ignores errors: the work is done, even without a reader.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Opens the container of this name; without a name, the one that was created last.
+pub fn named_or_newest(store: &Path, name: Option<&str>) -> Result<Container> {
+    match name {
+        Some(name) => container::find(store, name),
+        None => container::all(store)?
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::new("there is no container")),
+    }
 }
 
 /// Opens the container.

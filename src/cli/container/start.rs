@@ -1,6 +1,7 @@
 //! `usnea start`: starts containers.
 
 use super::selection::{Failures, Missing, Selection, open, say};
+use crate::cli::flags::attach::detach_keys;
 use crate::cli::output::discard_output;
 use crate::container::{self, Attachment, SignalProxy, Usnea};
 use crate::engine;
@@ -46,7 +47,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let selected = arguments.selection.find(&store, Missing::Fails, &mut failures)?;
     if arguments.attach || arguments.interactive {
         return match &selected[..] {
-            [one] if failures.is_empty() => attached(usnea, arguments, &open(&store, one)?),
+            [one] if failures.is_empty() => start_attached(usnea, arguments, &open(&store, one)?),
             [] => failures.end(),
             _ => Err(Error::new("only one container can be attached to")),
         };
@@ -66,12 +67,13 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     failures.end()
 }
 
-fn attached(usnea: &Usnea, arguments: &Arguments, container: &container::Container) -> Result<u8> {
-    let keys = arguments.detach_keys.as_ref().or(container.record.detach_keys.as_ref());
-    let keys = keys
-        .map(|keys| keys.parse().map_err(Error::new))
-        .transpose()
-        .context(|| "--detach-keys")?;
+fn start_attached(
+    usnea: &Usnea,
+    arguments: &Arguments,
+    container: &container::Container,
+) -> Result<u8> {
+    let recorded = container.record.detach_keys.as_deref();
+    let keys = detach_keys(arguments.detach_keys.as_deref().or(recorded))?;
     let streams = &container.record.attach;
     if !streams.is_empty() && !streams.contains(&Stream::Stdout) {
         discard_output()?;

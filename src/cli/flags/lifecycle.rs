@@ -3,25 +3,40 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
+use super::attach::detach_keys;
+use super::stop::SignalFlag;
 use crate::config::Settings;
-use crate::container::{DetachKeys, Lifecycle};
+use crate::container::Lifecycle;
 use crate::duration;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{Healthcheck, Input, LogDriver, LogSettings, OnFailure};
 use crate::spec::Size;
-use crate::sys::signal;
 
-/// Value of `--stop-signal SIGNAL`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SignalFlag(pub i32);
+/// Value of `--health-on-failure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnFailureFlag {
+    /// Nothing.
+    None,
+    /// The container is killed; its restart policy decides what follows.
+    Kill,
+    /// The container is restarted, whatever its restart policy.
+    Restart,
+    /// The container is stopped.
+    Stop,
+}
 
-impl std::str::FromStr for SignalFlag {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        signal::number(text).map(Self).ok_or_else(|| format!("'{text}' is no signal"))
+impl From<OnFailureFlag> for OnFailure {
+    fn from(flag: OnFailureFlag) -> Self {
+        match flag {
+            OnFailureFlag::None => Self::None,
+            OnFailureFlag::Kill => Self::Kill,
+            OnFailureFlag::Restart => Self::Restart,
+            OnFailureFlag::Stop => Self::Stop,
+        }
     }
 }
 
@@ -113,7 +128,7 @@ pub struct LifecycleFlags {
 
     /// Action when the container is unhealthy.
     #[arg(long, value_enum, value_name = "ACTION")]
-    health_on_failure: Option<OnFailure>,
+    health_on_failure: Option<OnFailureFlag>,
 
     /// Disable all health checks, the image's too.
     #[arg(long)]
@@ -138,7 +153,7 @@ impl LifecycleFlags {
             self.health_start_period.is_some(),
             self.health_start_interval.is_some(),
             self.health_timeout.is_some(),
-            self.health_on_failure.is_some_and(|action| action != OnFailure::None),
+            self.health_on_failure.is_some_and(|action| action != OnFailureFlag::None),
         ];
         has.contains(&true)
             || *replace
@@ -148,16 +163,14 @@ impl LifecycleFlags {
 
     /// Returns the flags as the verbs take them. Errors: invalid values, flags that exclude each other.
     pub fn lifecycle(self, image: &str, input: Input) -> Result<Lifecycle> {
-        if let Some(keys) = &self.detach_keys {
-            keys.parse::<DetachKeys>().map_err(Error::new).context(|| "--detach-keys")?;
-        }
+        detach_keys(self.detach_keys.as_deref())?;
         Ok(Lifecycle {
             image: image.to_owned(),
             restart: self.restart.unwrap_or_default(),
             stop_signal: self.stop_signal.map(|signal| signal.0),
             stop_timeout: self.stop_timeout,
             health: self.health()?,
-            health_on_failure: self.health_on_failure,
+            health_on_failure: self.health_on_failure.map(OnFailure::from),
             labels: self.labels()?,
             log: self.log()?,
             cidfile: self.cidfile,

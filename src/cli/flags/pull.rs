@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
 use super::registry::RegistryFlags;
 use crate::cli::output::progress::{LayerProgress, LayerWords, Verbosity};
 use crate::container::images::{Pull, default_platform};
@@ -13,6 +15,30 @@ use crate::image::transport::ImageLocation;
 /// Words for pulled layers.
 pub const PULL_WORDS: LayerWords =
     LayerWords { moved: "Pull complete", was_there: "Already exists" };
+
+/// Value of `--pull` and `--policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PullPolicyFlag {
+    /// When it is not here.
+    Missing,
+    /// Each time.
+    Always,
+    /// Not at all.
+    Never,
+    /// When the registry has another one by this name; what is here serves when the registry cannot be asked.
+    Newer,
+}
+
+impl From<PullPolicyFlag> for PullPolicy {
+    fn from(flag: PullPolicyFlag) -> Self {
+        match flag {
+            PullPolicyFlag::Missing => Self::Missing,
+            PullPolicyFlag::Always => Self::Always,
+            PullPolicyFlag::Never => Self::Never,
+            PullPolicyFlag::Newer => Self::Newer,
+        }
+    }
+}
 
 /// Selection of an image of an index, its registry, and the policy that accepts it.
 #[derive(clap::Args)]
@@ -73,7 +99,7 @@ pub struct PullFlags {
     /// Pull the image before running: always, missing, never, or newer (if the registry has another one by this name).
     #[arg(long, value_enum, value_name = "WHEN", default_missing_value = "always", num_args = 0..=1,
           require_equals = false)]
-    pull: Option<PullPolicy>,
+    pull: Option<PullPolicyFlag>,
 
     #[command(flatten)]
     source: SourceFlags,
@@ -111,7 +137,7 @@ impl PullFlags {
             _ => "scratch".parse()?,
         };
         Ok(PullSettings {
-            policy: self.pull.unwrap_or_default(),
+            policy: self.pull.map(PullPolicy::from).unwrap_or_default(),
             pull: self.source.pull(place)?,
             progress,
         })

@@ -46,13 +46,13 @@ impl RegistryFlags {
         Ok(RegistryOptions {
             tls_verify: self.tls_verify,
             cert_dir: self.cert_dir,
-            credentials: self.creds.map(credentials).transpose()?,
+            credentials: self.creds.map(parse_credentials).transpose()?,
             authfile: self.authfile,
         })
     }
 }
 
-fn credentials(text: String) -> Result<RegistryCredentials> {
+fn parse_credentials(text: String) -> Result<RegistryCredentials> {
     let (username, password) = match text.split_once(':') {
         Some((username, password)) => (username.to_owned(), password.to_owned()),
         None => {

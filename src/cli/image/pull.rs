@@ -1,6 +1,6 @@
 //! `usnea pull`: pulls images.
 
-use crate::cli::flags::pull::{PULL_WORDS, SourceFlags};
+use crate::cli::flags::pull::{PULL_WORDS, PullPolicyFlag, SourceFlags};
 use crate::cli::output::print;
 use crate::cli::output::progress::{LayerProgress, Verbosity};
 use crate::container::images::{Pull, all_tags, pull};
@@ -27,8 +27,8 @@ pub struct Arguments {
     all_tags: bool,
 
     /// Pull policy.
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullPolicy::Always)]
-    policy: PullPolicy,
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullPolicyFlag::Always)]
+    policy: PullPolicyFlag,
 
     /// Do not look for docker's signatures (docker). No effect: what policy.json says counts.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
@@ -54,7 +54,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         };
         for place in all {
             request.place = place;
-            let id = pull_image(usnea, &request, arguments.policy, verbosity)?;
+            let id = pull_image(usnea, &request, arguments.policy.into(), verbosity)?;
             print(&format!("{}\n", id.hex()))?;
         }
         match places.next() {

@@ -45,9 +45,9 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         false => Missing::Fails,
     };
     let all = if arguments.all { images::ids(usnea)? } else { arguments.images.clone() };
-    let mut unsaid: Option<Error> = None;
-    let mut told = |outcome: Result<&ImageRemoval, &Error>| match outcome {
-        Ok(removal) => say(removal),
+    let mut last_error: Option<Error> = None;
+    let mut report = |outcome: Result<&ImageRemoval, &Error>| match outcome {
+        Ok(removal) => print_removal(removal),
         Err(error) => {
             // The last error is reported with the exit status, the others here.
             let copy = Error::new(error);
@@ -55,21 +55,21 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
                 Some(hint) => copy.hint(hint),
                 None => copy,
             };
-            if let Some(earlier) = unsaid.replace(copy) {
+            if let Some(earlier) = last_error.replace(copy) {
                 let earlier = earlier.to_string();
                 let _ = writeln!(anstream::stderr(), "usnea: {}", escape_lines(&earlier));
             }
         }
     };
-    images::remove(usnea, &all, force, missing, &mut told)?;
-    match unsaid {
+    images::remove(usnea, &all, force, missing, &mut report)?;
+    match last_error {
         Some(error) => Err(error.exit_status(STATUS_OURS)),
         None => Ok(0),
     }
 }
 
 /// Prints a removal, in docker's and podman's words.
-pub fn say(removal: &ImageRemoval) {
+pub fn print_removal(removal: &ImageRemoval) {
     let mut text = String::new();
     for name in &removal.untagged {
         text += &format!("Untagged: {}\n", escape(&name.familiar()));

@@ -1,6 +1,6 @@
 //! `usnea manifest create`: makes a list.
 
-use super::{annotation, print_id};
+use super::{parse_annotation, print_id};
 use crate::cli::flags::registry::RegistryFlags;
 use crate::container::Usnea;
 use crate::container::images::{Existing, ListedImages, create_list};
@@ -28,7 +28,7 @@ pub struct Arguments {
     all: bool,
 
     /// Annotation of the list. May be given more than once.
-    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = parse_annotation)]
     annotations: Vec<(String, String)>,
 
     #[command(flatten)]

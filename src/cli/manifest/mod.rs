@@ -73,7 +73,7 @@ struct EntryFlags {
     features: Vec<String>,
 
     /// Annotation. May be given more than once.
-    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = parse_annotation)]
     annotations: Vec<(String, String)>,
 }
 
@@ -91,7 +91,7 @@ impl EntryFlags {
     }
 }
 
-fn annotation(text: &str) -> Result<(String, String), String> {
+fn parse_annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("not KEY=VALUE".to_owned()),
@@ -106,8 +106,8 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         ManifestCommand::Annotate(Late(annotate)) => add::annotate(annotate, usnea),
         ManifestCommand::Inspect(Late(inspect)) => inspect::run(inspect, usnea),
         ManifestCommand::Push(Late(push)) => push::run(push, usnea),
-        ManifestCommand::Remove(Late(remove)) => remove::entry(&remove, usnea),
-        ManifestCommand::Rm(Late(remove)) => remove::lists(&remove, usnea),
+        ManifestCommand::Remove(Late(remove)) => remove::remove_entry(&remove, usnea),
+        ManifestCommand::Rm(Late(remove)) => remove::remove_lists(&remove, usnea),
         ManifestCommand::Exists(Late(exists)) => exists::run(&exists, usnea),
     }
 }

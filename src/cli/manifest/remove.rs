@@ -29,12 +29,12 @@ pub struct ListArguments {
 }
 
 /// Removes an entry, and prints the list's ID.
-pub fn entry(arguments: &EntryArguments, usnea: &Usnea) -> Result<u8> {
+pub fn remove_entry(arguments: &EntryArguments, usnea: &Usnea) -> Result<u8> {
     print_id(&remove_from_list(usnea, &arguments.list, &arguments.image)?)
 }
 
 /// Removes lists. Lists before a failure stay removed.
-pub fn lists(arguments: &ListArguments, usnea: &Usnea) -> Result<u8> {
+pub fn remove_lists(arguments: &ListArguments, usnea: &Usnea) -> Result<u8> {
     for text in &arguments.lists {
         let list = remove_list(usnea, text)?;
         print(&format!("Untagged: {}\nDeleted: {}\n", list.name, list.id))?;

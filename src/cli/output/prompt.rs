@@ -2,7 +2,7 @@
 //! included.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -46,6 +46,17 @@ impl Drop for EchoOff<'_> {
     fn drop(&mut self) {
         let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
     }
+}
+
+/// Asks at the terminal whether to remove `objects`. Errors: no terminal.
+pub fn confirm(objects: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        let error = "standard input is not a terminal to ask whether you are sure";
+        return Err(Error::new(error).hint("--force removes without asking"));
+    }
+    let question = format!("This removes {objects}. Are you sure? [y/N]");
+    let answer = ask(&question, Echo::On)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Asks `question` at the terminal; returns a line, without its end. Errors: no terminal, or no answer.

@@ -2,7 +2,8 @@
 
 use crate::cli::container::remove::prune_ended;
 use crate::cli::container::selection::say;
-use crate::cli::image::prune::{is_sure, prunes, report};
+use crate::cli::image::prune::{prune_filter, report};
+use crate::cli::output::prompt::confirm;
 use crate::container::{self, Usnea, images, volumes};
 use crate::error::{Error, Result};
 use crate::image::store::PruneScope;
@@ -43,12 +44,12 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         ),
     };
     let said = |error: String| Error::new(format!("--filter: {error}"));
-    let of_images = arguments.filters.iter().map(|text| prunes(text).map_err(said));
+    let of_images = arguments.filters.iter().map(|text| prune_filter(text).map_err(said));
     let of_images = of_images.collect::<Result<Vec<_>>>()?;
     let of_containers = arguments.filters.iter().map(|text| text.parse());
     let of_containers = of_containers.collect::<Result<Vec<container::Filter>>>()?;
     let volumes = if arguments.volumes { ", and all volumes without a name" } else { "" };
-    if !arguments.force && !is_sure(&format!("{what}{volumes}"))? {
+    if !arguments.force && !confirm(&format!("{what}{volumes}"))? {
         return Ok(0);
     }
     // Containers first: their removal frees their images and volumes.

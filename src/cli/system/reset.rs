@@ -1,6 +1,6 @@
 //! `usnea system reset`: removes all of the store.
 
-use crate::cli::image::prune::is_sure;
+use crate::cli::output::prompt::confirm;
 use crate::container;
 use crate::container::Usnea;
 use crate::error::Result;
@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         "all containers, images, volumes and networks, and all else that usnea keeps in {}",
         store.display()
     );
-    if !arguments.force && !is_sure(&what)? {
+    if !arguments.force && !confirm(&what)? {
         return Ok(0);
     }
     for path in container::reset(usnea)? {

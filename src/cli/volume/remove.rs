@@ -2,7 +2,7 @@
 
 use crate::amount;
 use crate::cli::container::selection::{Failures, say};
-use crate::cli::image::prune::is_sure;
+use crate::cli::output::prompt::confirm;
 use crate::container::Usnea;
 use crate::container::volumes::{self, VolumeFilter};
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ pub fn prune(arguments: &PruneArguments, usnea: &Usnea) -> Result<u8> {
         true => "all volumes that no container mounts",
         false => "all volumes without a name that no container mounts",
     };
-    if !arguments.force && !is_sure(what)? {
+    if !arguments.force && !confirm(what)? {
         return Ok(0);
     }
     if !arguments.all {
