@@ -102,9 +102,7 @@ fn owners(usnea: &Usnea) -> Result<Owners> {
 /// Picks the root cause when both ends of the pipe failed.
 fn ends((sent, received): (Result<()>, Result<()>), from: &Path, to: Option<&Path>) -> Result<()> {
     let of = |path: &Path| path.display().to_string();
-    let broke_off = |error: &Error| {
-        error.to_string().contains(&Error::from(rustix::io::Errno::PIPE).to_string())
-    };
+    let broke_off = |error: &Error| error.errno() == Some(libc::EPIPE);
     match (sent, received) {
         (Err(error), Err(other)) if broke_off(&error) => {
             match to {

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::image::credentials::{CredentialStore, FoundCredentials, Logins};
 use crate::image::endpoint::RegistryCredentials;
@@ -139,8 +139,8 @@ fn check(
     let endpoint = registries.login_endpoint(&account.host, &asked)?;
     let registry = Registry::new(endpoint, "latest".to_owned(), RegistryAccess::Pull)?;
     // The registry's hint would be to log in.
-    let without_hint = |error: Error| match error.way_out() {
-        Some(hint) if hint.starts_with("usnea login") => Error::new(error.to_string()),
+    let without_hint = |error: Error| match error.kind() {
+        ErrorKind::Refused => error.without_hint(),
         _ => error,
     };
     registry

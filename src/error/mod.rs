@@ -107,6 +107,12 @@ impl Error {
         self
     }
 
+    /// Removes the hint.
+    pub fn without_hint(mut self) -> Self {
+        self.hint = None;
+        self
+    }
+
     /// Returns the hint, if any.
     pub fn way_out(&self) -> Option<&str> {
         self.hint.as_deref()

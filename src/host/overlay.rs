@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::scratch::{self, Scratch};
 use crate::host::{boot_id, filesystem, trial};
 use crate::sys::mount::{self, Attributes, Overlay};
@@ -35,7 +35,7 @@ pub fn serves(store: &Path) -> Result<Known> {
     {
         match rest.strip_prefix(FAILED) {
             _ if rest.is_empty() => return Ok(Known::Noted),
-            Some(error) => return Err(Error::new(error)),
+            Some(error) => return Err(Error::refused(error)),
             None => {}
         }
     }
@@ -80,7 +80,8 @@ fn write(store: &Path, text: &str) {
 }
 
 /// Mounts an overlay and does what containers do to layers: change a file, delete, and make a folder in place of a
-/// deleted one. The last needs extended attributes on the upper layer.
+/// deleted one. The last needs extended attributes on the upper layer. Errors of kind `Refused`: the mount fails, or
+/// does not serve.
 pub fn try_in(scratch: &Scratch) -> Result<String> {
     trial::run(Namespaces::USER.with(Namespaces::MOUNT), trial::map_own_ids, || {
         let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
@@ -92,8 +93,10 @@ pub fn try_in(scratch: &Scratch) -> Result<String> {
             upper: Some((&upper, &work)),
             flags: vec!["userxattr"],
         };
-        let merged = mount::overlay(&layers, Attributes::NONE).context(|| "cannot mount it")?;
-        exercise(merged.as_fd())?;
+        let merged = mount::overlay(&layers, Attributes::NONE)
+            .context(|| "cannot mount it")
+            .of_kind(ErrorKind::Refused)?;
+        exercise(merged.as_fd()).of_kind(ErrorKind::Refused)?;
         let place =
             if filesystem::memory_keeps_attributes() { "in memory" } else { "in the store" };
         let on = filesystem::kind(&upper).name;

@@ -20,7 +20,6 @@ use crate::sys::process::{self, Child, Forked, Parentage};
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 const DONE: u8 = b'+';
-const FAILED: u8 = b'-';
 
 /// Makes a child in `namespaces`, whose ID maps `map` writes by the child's number. Then runs `work` in the child and
 /// returns its result. Errors: the clone, `map` or `work` failed, or the time is over.
@@ -74,12 +73,9 @@ fn child(go: OwnedFd, answer: OwnedFd, work: impl FnOnce() -> Result<String>) ->
     let _ = process::set_parent_death_signal(libc::SIGKILL);
     // End of file instead of the byte: the parent could not map the IDs, and reports that itself.
     if File::from(go).read_exact(&mut [0]).is_ok() {
-        let (word, text) = match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(text)) => (DONE, text),
-            Ok(Err(error)) => (FAILED, error.to_string()),
-            Err(_) => (FAILED, "the probe itself failed".into()),
-        };
-        let _ = File::from(answer).write_all(&[&[word], text.as_bytes()].concat());
+        let outcome: Result<String> = catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|_| Err(Error::new("the probe itself failed")));
+        let _ = serde_json::to_writer(File::from(answer), &outcome);
     }
     process::exit_now(0)
 }
@@ -99,12 +95,7 @@ fn answer(pipe: OwnedFd) -> Result<String> {
 }
 
 fn decode(answer: &[u8]) -> Result<String> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match answer.split_first() {
-        Some((&DONE, rest)) => Ok(text(rest)),
-        Some((_, rest)) => Err(Error::new(text(rest))),
-        None => fail!("the child was killed"),
-    }
+    serde_json::from_slice(answer).unwrap_or_else(|_| Err(Error::new("the child was killed")))
 }
 
 /// True if the descriptor is readable, or at its end, before `deadline`.

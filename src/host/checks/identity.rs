@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::is_real_root;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::fail;
 use crate::host::distribution::Package;
 use crate::host::finding::Finding;
@@ -42,7 +42,10 @@ pub(super) fn mounts() -> Finding {
     let mount = || {
         mount::make("tmpfs", "tmpfs", &[], Attributes::NO_SUID)
             .context(|| "cannot mount a tmpfs")?;
-        mount::make("proc", "proc", &[], Attributes::NO_SUID).context(|| "cannot mount proc")?;
+        // mount_too_revealing() in the kernel refuses a new proc while parts of the present one are covered.
+        mount::make("proc", "proc", &[], Attributes::NO_SUID)
+            .context(|| "cannot mount proc")
+            .hint(|| Hint::MaskedProc)?;
         Ok("user, mnt, pid, uts, ipc, net and cgroup made; tmpfs and proc mounted in them"
             .to_owned())
     };
@@ -50,16 +53,9 @@ pub(super) fn mounts() -> Finding {
         Ok(found) => Finding::ok(name, found),
         Err(error) => Finding::missing(name, error.to_string())
             .costs("no container can run")
-            .fix(masked_proc(&error).or_else(userns::forbidden_hint)),
+            .fix(error.way_out().map(str::to_owned).or_else(userns::forbidden_hint)),
     }
     .essential()
-}
-
-/// Returns the hint for a refused proc. mount_too_revealing() in the kernel refuses a new proc while parts of the
-/// present one are covered.
-fn masked_proc(error: &Error) -> Option<String> {
-    let at_proc = error.to_string().starts_with("cannot mount proc");
-    at_proc.then(|| Hint::MaskedProc.to_string())
 }
 
 pub(super) fn subordinate_ids() -> Finding {

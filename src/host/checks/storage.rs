@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::finding::{Finding, Status};
 use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
@@ -137,7 +137,7 @@ pub(super) fn driver(findings: &[Finding], store: Option<&Path>) -> Finding {
 
 fn overlay_fix(scratch: &Path, error: &Error) -> Option<String> {
     // An error before the mount is not the overlay's fault; AppArmor refuses at the mount.
-    if !error.to_string().contains("mount") || userns::apparmor_restricts() {
+    if error.kind() != ErrorKind::Refused || userns::apparmor_restricts() {
         return userns::forbidden_hint();
     }
     let kind = filesystem::kind(scratch);
