@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::hint;
 use crate::sys;
 
 use locks::without_support;
@@ -70,15 +71,12 @@ pub fn random_name(prefix: &str) -> String {
 /// Prefix of temporary files of [`replace`] in `tmp`.
 pub const FILE_PREFIX: &str = "file-";
 
-/// Hint for a full disk.
-pub const MORE_SPACE: &str = "free some space there ('usnea image prune' and 'usnea rm' remove what nobody needs), or keep usnea's files elsewhere with --root or USNEA_ROOT";
-
 /// Hint for an output file of the user on a full disk.
 const ELSEWHERE: &str = "free some space there, or write it elsewhere";
 
 /// Builds the error of a failed write in the store, with a hint if the disk is full.
 pub fn cannot_write(error: io::Error, path: &Path) -> Error {
-    unwritable(error, path, MORE_SPACE)
+    unwritable(error, path, hint::MORE_SPACE)
 }
 
 /// Builds the error of a failed write to a file that the user named, with a hint if the disk is full.

@@ -10,7 +10,7 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs cgroup net spec security
 //! config host               where our files are; what this machine can do
-//! error ids files amount digest duration capability expression forward go_json host_entry   shared vocabulary
+//! error hint ids files amount digest duration capability expression forward go_json host_entry   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 //!
@@ -53,6 +53,7 @@ pub mod expression;
 pub mod files;
 pub mod forward;
 pub mod go_json;
+pub mod hint;
 pub mod host;
 pub mod host_entry;
 pub mod ids;

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 
 use super::limits::Limits;
 use super::systemd::Manager;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::fail;
+use crate::hint;
 use crate::host::cgroup::{self, Delegation, Version};
 use crate::host::hint::Hint;
 
@@ -102,13 +103,15 @@ fn named(parent: &Path) -> Result<Found> {
     let is_slice = parent.extension().is_some_and(|kind| kind == "slice");
     if let (true, Some(slice)) = (is_slice && parent.components().count() == 1, parent.to_str()) {
         let manager = Manager::of_user().ok_or_else(|| {
-            Error::invalid(format!("--cgroup-parent {slice}: no systemd user manager answers"))
+            Error::invalid("no systemd user manager answers")
+                .within(Setting::CgroupParent.with(slice))
                 .hint(Hint::NoUserManager.to_string())
         })?;
         return Ok(in_scope(manager, Some(slice.to_owned())));
     }
-    let said =
-        || Error::invalid(format!("--cgroup-parent {}: no cgroup of yours", parent.display()));
+    let said = || {
+        Error::invalid("no cgroup of yours").within(Setting::CgroupParent.with(parent.display()))
+    };
     let mount = cgroup::mount().ok_or_else(|| said().hint(Hint::CgroupVersion2.to_string()))?;
     let relative =
         parent.strip_prefix(mount).or_else(|_| parent.strip_prefix("/")).unwrap_or(parent);
@@ -230,12 +233,9 @@ fn refuse_missing(limits: &Limits, there: &[String], place: &Place) -> Result<()
     let what = files(limits);
     Err(Error::refused(format!("cannot set {what}: no cgroup with {missing} is delegated to you"))
         .hint(match (cgroup::version(), place) {
-            (Version::V2, Place::Folder(folder)) if !may_hand_down(folder) => format!(
-                "{} holds processes of other programs, so it cannot hand controllers down: \
-                 in a unit, have usnea as ExecStart= or set DelegateSubgroup=main (systemd 254); elsewhere, \
-                 systemd-run --user --scope -p Delegate=yes usnea ... has one of its own",
-                folder.display()
-            ),
+            (Version::V2, Place::Folder(folder)) if !may_hand_down(folder) => {
+                hint::own_scope(folder.display())
+            }
             (Version::V2, _) => Hint::Delegate.to_string(),
             _ => Hint::CgroupVersion2.to_string(),
         }))
@@ -249,9 +249,7 @@ fn nowhere(limits: &Limits) -> Error {
 pub(super) fn how_to_have_one() -> String {
     match (cgroup::version(), Manager::of_user()) {
         (Version::V2, None) => Hint::NoUserManager.to_string(),
-        (Version::V2, Some(_)) => {
-            "a service needs Delegate=yes; elsewhere: systemd-run --user --scope -p Delegate=yes usnea ...".to_owned()
-        }
+        (Version::V2, Some(_)) => hint::DELEGATE_TO_SERVICE.to_owned(),
         _ => Hint::CgroupVersion2.to_string(),
     }
 }

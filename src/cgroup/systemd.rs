@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::limits::Share;
 use super::message::{self, Answer, Body, Value};
 use crate::error::{Context, Error, Result};
+use crate::hint;
 
 const NAME: &str = "org.freedesktop.systemd1";
 const OBJECT: &str = "/org/freedesktop/systemd1";
@@ -111,8 +112,7 @@ impl Manager {
                 None => start.elapsed() > PATIENCE,
             };
             if is_late {
-                return Err(Error::new("the process was not moved there")
-                    .hint("see 'journalctl --user -n 20'"));
+                return Err(Error::new("the process was not moved there").hint(hint::USER_JOURNAL));
             }
             std::thread::sleep(pause);
             // Many starts at once: the manager needs the processor more than this process.

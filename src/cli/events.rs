@@ -6,7 +6,7 @@ use crate::cli::format::{Format, Headings, Layout, render};
 use crate::config;
 use crate::container::{self, EventFilter, EventQuery, Usnea, time};
 use crate::documents::event::EventFields;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::monitor::events::Event;
 use crate::sys::signal;
 
@@ -51,8 +51,8 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         );
     }
     let wanted = EventQuery {
-        since: time::flag("since", arguments.since.as_deref())?,
-        until: time::flag("until", arguments.until.as_deref())?,
+        since: time::of_setting(Setting::Since, arguments.since.as_deref())?,
+        until: time::of_setting(Setting::Until, arguments.until.as_deref())?,
         filters: arguments.filters.clone(),
         follow: arguments.stream,
     };

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 
 pub use folders::{
     cache_folder, data_folder, open_closed, runtime_folder, runtime_path, user_folder,
@@ -29,7 +30,7 @@ pub fn store_path(asked: Option<&Path>) -> Result<PathBuf> {
             .ok_or_else(|| {
                 Error::new("no place to keep files: neither HOME nor a home directory is known")
             })
-            .hint(|| "set HOME, or name a folder with --root or USNEA_ROOT")?,
+            .hint(|| hint::NAME_ROOT)?,
     };
     if path.is_absolute() {
         return Ok(path);

@@ -12,6 +12,7 @@ use super::start::start;
 use super::usnea::Usnea;
 use super::{Container, Names, find};
 use crate::error::{Context, Error, Result};
+use crate::hint;
 use crate::monitor::events;
 use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
 use crate::spec::{self, CGROUP, ContainerName};
@@ -40,7 +41,7 @@ pub fn clone(usnea: &Usnea, container: &Container, cloning: &Cloning) -> Result<
             container.record.name,
             status.word()
         ))
-        .hint("stop it first, or use --force with --destroy"));
+        .hint(hint::STOP_OR_DESTROY));
     }
     let id = random_id()?;
     let place = container.store.join("containers").join(&id);

@@ -22,6 +22,7 @@ use super::id::short;
 use super::names::{self, Names};
 use crate::error::{Context, Error, Result};
 use crate::files::Grip;
+use crate::hint;
 use crate::monitor::Status;
 use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
 use crate::spec;
@@ -81,9 +82,7 @@ pub(super) fn elsewhere(name: &str, host: &str) -> Error {
         ))
         .hint("use the command where the container was started");
     }
-    Error::conflict(format!("container {name} runs on {host}")).hint(
-        "its folder is shared by several machines: log in there; for a machine that is gone: usnea rm --force --other-host",
-    )
+    Error::conflict(format!("container {name} runs on {host}")).hint(hint::OTHER_HOST)
 }
 
 /// Lock on a container's folder.
@@ -221,7 +220,7 @@ pub fn find_id(store: &Path, text: &str) -> Result<String> {
     let mut found = ids(store)?;
     found.retain(|id| id.starts_with(text));
     match found.len() {
-        0 => Err(none()).hint(|| "'usnea ps --all' lists all containers"),
+        0 => Err(none()).hint(|| hint::LIST_CONTAINERS),
         1 => Ok(found.remove(0)),
         count => {
             Err(Error::conflict(format!("{count} containers have an ID that begins with {text}"))

@@ -22,14 +22,16 @@ use super::volumes;
 use super::workspace::{Identity, Workspace};
 use super::{Container, find, find_id};
 use crate::engine::{self, Plan, Stdin};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::files;
+use crate::hint;
 use crate::image::store::Store;
 use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{
     self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, OnFailure, Record, Stream,
 };
+use crate::phrase;
 use crate::spec::TopLayer;
 use crate::sys::signal;
 
@@ -112,10 +114,11 @@ pub fn create(
     let store = usnea.make_store()?;
     crate::config::open_private(&store.join("containers"))?;
     if let Some(path) = lifecycle.cidfile.as_ref().filter(|path| path.exists()) {
-        return Err(Error::conflict(format!("--cidfile: {} is there already", path.display()))
-            .hint("is that container in use? else remove the file"));
+        return Err(Error::conflict(format!("{} is there already", path.display()))
+            .hint("is that container in use? else remove the file"))
+        .context(|| Setting::Cidfile);
     }
-    let required = |text: &String| find_id(store, text).context(|| format!("--requires {text}"));
+    let required = |text: &String| find_id(store, text).context(|| Setting::Requires.with(text));
     let requires = lifecycle.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
     let root = request.source.root(usnea, pull)?;
     let id = random_id()?;
@@ -214,7 +217,8 @@ fn name_and_place(
 }
 
 fn write_cidfile(path: &Path, id: &str) -> Result<()> {
-    std::fs::write(path, id).context(|| format!("--cidfile: cannot write {}", path.display()))
+    std::fs::write(path, id)
+        .context(|| phrase!(Setting::Cidfile, format!(": cannot write {}", path.display())))
 }
 
 fn discard(usnea: &Usnea, container: &Container) {
@@ -292,19 +296,19 @@ pub(super) fn record(
             .as_ref()
             .map(std::path::absolute)
             .transpose()
-            .context(|| "--pidfile")?,
+            .context(|| Setting::Pidfile)?,
         monitor_pidfile: lifecycle
             .monitor_pidfile
             .as_ref()
             .map(std::path::absolute)
             .transpose()
-            .context(|| "--conmon-pidfile")?,
+            .context(|| Setting::ConmonPidfile)?,
         cidfile: lifecycle
             .cidfile
             .as_ref()
             .map(std::path::absolute)
             .transpose()
-            .context(|| "--cidfile")?,
+            .context(|| Setting::Cidfile)?,
         detach_keys: lifecycle.detach_keys.clone(),
         create_command: lifecycle.create_command.clone(),
     })
@@ -332,8 +336,10 @@ fn health(lifecycle: &Lifecycle, image: Option<&StoredImage>) -> Result<Option<H
     let says_how = lifecycle.health_on_failure.is_some_and(|action| action != OnFailure::None)
         || lifecycle.health.as_ref().is_some_and(|check| check.test.is_empty());
     if is_off && says_how && !says_none {
-        return Err(Error::invalid("--health-*: there is nothing to check the health with")
-            .hint("--health-cmd gives the command; the image has none"));
+        return Err(
+            Error::invalid("there is nothing to check the health with").hint(hint::HEALTH_COMMAND)
+        )
+        .context(|| Setting::Health);
     }
     Ok(check)
 }

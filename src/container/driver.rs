@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::image_root::ImageRoot;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::host::overlay::{self, Known};
 use crate::host::{fuse, idmap};
 use crate::ids::IdMaps;
@@ -35,29 +35,31 @@ pub fn choose(
     let idmapped = has_others && maps != &base.maps;
     let (driver, was_tried) = match options.storage_driver {
         Some(StorageDriver::Fuse) => {
-            fuse::usable().context(|| "--storage-driver fuse")?;
+            fuse::usable().context(|| Setting::StorageDriver.with("fuse"))?;
             (StorageDriver::Fuse, false)
         }
         Some(StorageDriver::Overlay) => {
             if whiteouts == Whiteouts::Names {
-                return Err(Error::invalid("--storage-driver overlay: the store's file system has no whiteouts that the kernel's overlay reads")
+                return Err(Error::invalid(
+                    "the store's file system has no whiteouts that the kernel's overlay reads",
+                )
+                .within(Setting::StorageDriver.with("overlay"))
                     .hint("leave the flag out: fuse and copy read those that the image's layers have here"));
             }
             if idmapped && let Err(error) = idmap::serves(store) {
-                let text = format!(
-                    "--storage-driver overlay: files of the image would have other owners inside: {error}"
-                );
-                return Err(Error::invalid(text).hint(
+                let text = format!("files of the image would have other owners inside: {error}");
+                return Err(Error::invalid(text).within(Setting::StorageDriver.with("overlay")).hint(
                     "fuse and copy give them the container's own IDs; leave the flag out, or the map of IDs as it is",
                 ));
             }
             let known =
-                overlay::serves(store).context(|| "--storage-driver overlay").map_err(|error| {
-                    error.hint("leave the flag out: fuse or copy serve where it does not")
-                })?;
+                overlay::serves(store).context(|| Setting::StorageDriver.with("overlay")).map_err(
+                    |error| error.hint("leave the flag out: fuse or copy serve where it does not"),
+                )?;
             if is_shared {
                 log::warn!(
-                    "--storage-driver overlay: files of a shared store can be read and not changed, but for its owner: the kernel does not know whose they are"
+                    "{} overlay: files of a shared store can be read and not changed, but for its owner: the kernel does not know whose they are",
+                    Setting::StorageDriver
                 );
             }
             (StorageDriver::Overlay, known == Known::Tried)

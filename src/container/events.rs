@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::container::Usnea;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::monitor::events::{Event, FILE};
 use crate::monitor::log::{Changes, Reader};
 
@@ -50,7 +50,7 @@ impl FromStr for EventFilter {
 
     fn from_str(text: &str) -> Result<Self> {
         let Some((key, value)) = text.split_once('=') else {
-            return Err(Error::invalid(format!("--filter {text}: it is KEY=VALUE")));
+            return Err(Error::invalid("it is KEY=VALUE")).context(|| Setting::Filter.with(text));
         };
         let key = match key.trim().to_ascii_lowercase().as_str() {
             "container" => Key::Container,
@@ -63,8 +63,9 @@ impl FromStr for EventFilter {
             "scope" => Key::Scope,
             "pod" | "node" | "plugin" | "daemon" | "service" | "config" | "secret" => Key::Never,
             _ => {
-                return Err(Error::invalid(format!("--filter {text}: there is no filter {key}"))
-                    .hint("container, event, image, label, type, volume, network, scope"));
+                return Err(Error::invalid(format!("there is no filter {key}"))
+                    .hint("container, event, image, label, type, volume, network, scope"))
+                .context(|| Setting::Filter.with(text));
             }
         };
         Ok(Self { key, value: value.trim().to_owned() })

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::volumes;
 use super::{Container, find};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::expression::Expression;
 use crate::monitor::Status;
 use crate::net::Mode;
@@ -69,16 +69,16 @@ impl FromStr for Filter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let said = || format!("--filter {}", text.escape_debug());
+        let said = || Setting::Filter.with(text.escape_debug());
         let Some((key, value)) = text.split_once('=') else {
-            return Err(Error::invalid(format!("{}: it is KEY=VALUE", said())).hint(KEYS));
+            return Err(Error::invalid("it is KEY=VALUE").hint(KEYS)).context(said);
         };
         // docker's rule: spaces and the case of the key do not matter.
         let key = key.trim().to_ascii_lowercase();
         let is_inverted = key.ends_with('!');
         let key = key.trim_end_matches('!');
         let value = value.trim().to_owned();
-        let bad = |why: &str| Err(Error::invalid(format!("{}: {why}", said())));
+        let bad = |why: &str| Err(Error::invalid(why)).context(said);
         Ok(match (key, is_inverted) {
             ("label", true) => Self::NoLabel(value),
             (_, true) => return bad("only label can be inverted"),
@@ -121,9 +121,8 @@ impl FromStr for Filter {
                 _ => return bad("true or false"),
             },
             _ => {
-                return Err(
-                    Error::invalid(format!("{}: there is no filter {key}", said())).hint(KEYS)
-                );
+                let error = format!("there is no filter {key}");
+                return Err(Error::invalid(error).hint(KEYS)).context(said);
             }
         })
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
+use crate::hint;
 use crate::userns::{self, Base};
 
 /// Prefix of the folders in `tmp` that [`sweep`] removes.
@@ -94,9 +95,7 @@ fn full(error: io::Error) -> Error {
     let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let error = Error::from(error);
     if is_full {
-        return error.hint(
-            "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT",
-        );
+        return error.hint(hint::MORE_SPACE_FOR_CONTAINERS);
     }
     error
 }

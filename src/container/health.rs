@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Container, find};
 use crate::error::{Context, Error, Result};
+use crate::hint;
 use crate::monitor::health::{Check, HEALTH, HealthReport};
 use crate::monitor::record::{self, Healthcheck};
 use crate::monitor::{Status, events, record::State};
@@ -41,7 +42,7 @@ pub fn check_health(container: &Container) -> Result<Passed> {
     let name = &container.record.name;
     let Some(settings) = container.record.health.as_ref().filter(|check| check.is_on()) else {
         return Err(Error::conflict(format!("container {name} has no check of health"))
-            .hint("--health-cmd gives one to a new container"));
+            .hint(hint::NEW_HEALTH_COMMAND));
     };
     let Status::Running(state) = container.status_here()? else {
         return Err(Error::not_running(format!("container {name} is not running")));

@@ -9,12 +9,13 @@ use super::Container;
 use super::files::{running, with_root};
 use crate::container::Usnea;
 use crate::engine::{self, FilesAccess, MountSource, PlannedMount};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::ids::IdMaps;
 use crate::image::diff::{LayerSource, UpperForm};
 use crate::image::owners::Owners;
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
+use crate::phrase;
 use crate::spec::StorageDriver;
 use crate::sys::inroot::{self, Symlinks};
 
@@ -83,8 +84,11 @@ impl Layers {
     /// Returns the writable layer. Errors: no such layer, because of `--rw-root`.
     pub(super) fn written(&self) -> Result<&(LayerSource, UpperForm)> {
         self.upper.as_ref().ok_or_else(|| {
-            Error::conflict("it has no layer of its own: it was made with --rw-root")
-                .hint("what it wrote is in the folder that it was made from")
+            Error::conflict(phrase!(
+                "it has no layer of its own: it was made with ",
+                Setting::RwRoot
+            ))
+            .hint("what it wrote is in the folder that it was made from")
         })
     }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
+use crate::hint;
 use crate::image::credentials::{CredentialStore, FoundCredentials, Logins};
 use crate::image::endpoint::RegistryCredentials;
 use crate::image::reference::{DOCKER_HUB, TypedReference};
@@ -169,7 +170,7 @@ pub fn logout(account: &Account, authfile: Option<&Path>) -> Result<()> {
     Err(match elsewhere(&logins, account) {
         Some(CredentialStore::File(path) | CredentialStore::SessionFile(path)) => {
             let path = path.display();
-            error.hint(format!("its login is in {path}: usnea logout --authfile {path} {account}"))
+            error.hint(hint::log_out_of_file(path, account))
         }
         _ => error,
     })

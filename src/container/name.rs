@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 
 /// Name that is ours while this value lives.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Held {
 pub fn take(store: &Path, name: &str) -> Result<Held> {
     let folder = crate::config::open_private(&store.join("names"))?;
     let path = folder.join(name);
-    let said = || format!("--name {name}");
+    let said = || Setting::Name.with(name);
     loop {
         let file = File::options()
             .write(true)
@@ -27,7 +27,7 @@ pub fn take(store: &Path, name: &str) -> Result<Held> {
             .open(&path)
             .context(said)?;
         if file.try_lock().is_err() {
-            return Err(Error::conflict(format!("--name {name}: another container has this name")));
+            return Err(Error::conflict("another container has this name")).context(said);
         }
         // The last holder may have removed the file between our open and our lock.
         let open = file.metadata().context(said)?.ino();

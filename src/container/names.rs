@@ -9,6 +9,7 @@ use super::random_name;
 use crate::config;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Grip, Lock};
+use crate::hint;
 
 /// Lock on all names of a store.
 pub struct Names {
@@ -36,7 +37,7 @@ impl Names {
             return Err(Error::conflict(format!(
                 "the name {name} is in use by container {holder}"
             ))
-            .hint("remove or rename that container, or use --replace"));
+            .hint(hint::NAME_IN_USE));
         }
         let _ = std::fs::remove_file(&link);
         std::os::unix::fs::symlink(Path::new("../containers").join(id), &link)

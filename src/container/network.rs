@@ -9,12 +9,14 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::folder;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::forward::{Forward, Protocol};
+use crate::hint;
 use crate::host::hint::Hint;
 use crate::monitor::process_id;
 use crate::net::{Mode, Network, Resolver, Wanted};
+use crate::phrase;
 use crate::spec::{self, Exposed, ImageDefaults, Options, Publish};
 
 /// Returns the network of the flags, with free ports of the host where none are named. Errors: published ports without
@@ -24,8 +26,9 @@ pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
     let publishes = options.publish_all || !options.publish.is_empty();
     let (mode, flag) = match network {
         spec::Network::None if publishes => {
-            return Err(Error::invalid("--publish: a container without a network has no ports")
-                .hint("leave out --network none"));
+            return Err(Error::invalid("a container without a network has no ports")
+                .within(Setting::Publish)
+                .hint(hint::NOT_NETWORK_NONE));
         }
         spec::Network::None => (Mode::None, Default::default()),
         spec::Network::Host => (Mode::Host, Default::default()),
@@ -33,7 +36,10 @@ pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
     };
     let exposed = exposed(options, image);
     if mode == Mode::Host && publishes {
-        log::warn!("--publish: on the host's network the container's ports are the host's already");
+        log::warn!(
+            "{}: on the host's network the container's ports are the host's already",
+            Setting::Publish
+        );
     }
     let forwards = match mode {
         Mode::Helper => forwards(options, &exposed)?,
@@ -98,7 +104,7 @@ fn forwards(options: &Options, exposed: &[Exposed]) -> Result<Vec<Forward>> {
     let (said, free): (Vec<_>, Vec<_>) =
         options.publish.iter().partition(|publish| publish.host_ports.is_some());
     for publish in said.into_iter().chain(free) {
-        chosen.publish(publish).context(|| format!("--publish {}", publish.text))?;
+        chosen.publish(publish).context(|| Setting::Publish.with(&publish.text))?;
     }
     if options.publish_all {
         for (port, protocol) in exposed.iter().flat_map(ends) {
@@ -106,7 +112,7 @@ fn forwards(options: &Options, exposed: &[Exposed]) -> Result<Vec<Forward>> {
             if !chosen.forwards.iter().any(is_its) {
                 chosen
                     .at_any(port, protocol, None)
-                    .context(|| format!("--publish-all: {port}/{protocol}"))?;
+                    .context(|| phrase!(Setting::PublishAll, format!(": {port}/{protocol}")))?;
             }
         }
     }

@@ -9,6 +9,7 @@ use super::{Container, Hold, bury, elsewhere, try_lock};
 use super::{folder, volumes};
 use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
+use crate::hint;
 use crate::monitor::record::{self, EXIT, STATE, State};
 use crate::monitor::{Status, events};
 use crate::spec::VolumeName;
@@ -133,7 +134,7 @@ fn free(folder: &Path, container: Option<&Container>, how: Removal) -> Result<Op
         if let (Some(_), false) = (status.state(), how.force) {
             let name = container.map_or("?", |container| container.record.name.as_str());
             return Err(Error::conflict(format!("container {name} is {}", status.word()))
-                .hint("stop it first, or use --force"));
+                .hint(hint::STOP_OR_FORCE));
         }
         if status.state().is_some() && !is_asked {
             is_asked = true;
@@ -160,7 +161,7 @@ fn end_foreground(container: &Container, how: Removal) -> Result<()> {
     if status.state().is_some() && !how.force {
         let name = &container.record.name;
         return Err(Error::conflict(format!("container {name} is {}", status.word()))
-            .hint("stop it first, or use --force"));
+            .hint(hint::STOP_OR_FORCE));
     }
     stop(container, Some(how.time.unwrap_or(0))).map(drop)
 }

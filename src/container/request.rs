@@ -1,7 +1,8 @@
 //! Request for a container: what `run`, `create` and `spec` have in common.
 
 use super::root_source::RootSource;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Phrase, Result, Setting};
+use crate::hint;
 use crate::spec::Options;
 use crate::sys::fd;
 
@@ -20,14 +21,14 @@ pub struct ContainerRequest {
 /// Errors: a preserved descriptor is not open.
 pub(super) fn keep_descriptors(count: u32, preserved: &[u32]) -> Result<()> {
     fd::keep_only(count, preserved).map_err(|(number, error)| {
-        let flag = match u32::try_from(number).is_ok_and(|number| preserved.contains(&number)) {
-            true => "--preserve-fd".to_owned(),
-            false => format!("--preserve-fds {count}"),
-        };
-        let error = Err::<(), _>(error).context(|| format!("{flag}: descriptor {number}"));
-        let error: Error = error.unwrap_err();
-        error.hint(
-            "--preserve-fds N hands on the descriptors 3 to N+2, --preserve-fd those that it names: all must be open",
-        )
+        let setting: Phrase =
+            match u32::try_from(number).is_ok_and(|number| preserved.contains(&number)) {
+                true => Setting::PreserveFd.into(),
+                false => Setting::PreserveFds.with(count),
+            };
+        Error::from(error)
+            .within(format!("descriptor {number}"))
+            .within(setting)
+            .hint(hint::PRESERVED_DESCRIPTORS)
     })
 }

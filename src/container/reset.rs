@@ -8,6 +8,7 @@ use crate::container::Usnea;
 use crate::container::{self, Removal};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Grip};
+use crate::hint;
 
 /// Our files and folders in a store. Locks and images.json last: an interrupted reset can be run again.
 const OURS: [&str; 22] = [
@@ -51,9 +52,7 @@ pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
     }
     if let Some(path) = held(store) {
         let text = format!("{} is in use", path.display());
-        return Err(Error::conflict(text).hint(
-            "end what 'usnea run --rm' or another command of usnea still does, then try again",
-        ));
+        return Err(Error::conflict(text).hint(hint::END_COMMANDS));
     }
     let base = usnea.base()?;
     for path in ours(store) {

@@ -22,13 +22,15 @@ use super::usnea::Usnea;
 use super::volumes;
 use super::{Container, Hold, bury};
 use crate::engine::{self, CallerStreams, Plan};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::files::{self, Lock};
+use crate::hint;
 use crate::host::lifetime::End;
 use crate::image::store::{ForceRemoval, ImageRemoval, Store};
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, protocol};
+use crate::phrase;
 use crate::rootfs::host;
 use crate::spec;
 use crate::sys::signal::Signals;
@@ -78,7 +80,7 @@ fn start_created(
 /// Starts the containers of `--requires`, in this order, and those that they require. Errors: a missing container.
 fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
     for id in &container.record.requires {
-        let said = || format!("--requires {}", short(id));
+        let said = || Setting::Requires.with(short(id));
         let required = Container::open(&container.store, id)?;
         let required = required.ok_or_else(|| Error::not_found("that container is gone"));
         required.and_then(|required| start(usnea, &required, None)).context(said)?;
@@ -182,10 +184,13 @@ fn warn_of_end(container: &Container) {
 
 fn refuse_descriptors(request: &ContainerRequest) -> Result<()> {
     if request.options.preserves_descriptors() {
-        return Err(Error::invalid(
-            "--preserve-fds, --preserve-fd: a container that is kept has them at its first start alone",
-        )
-        .hint("use it with --rm and without --detach"));
+        return Err(Error::invalid(phrase!(
+            Setting::PreserveFds,
+            ", ",
+            Setting::PreserveFd,
+            ": a container that is kept has them at its first start alone",
+        ))
+        .hint(hint::DISPOSABLE_IN_FOREGROUND));
     }
     keep_descriptors(0, &[])
 }
@@ -351,12 +356,12 @@ pub fn remove_ended(number: &str) -> Result<()> {
 fn remove_image(usnea: &Usnea, container: &Container) {
     let names = [container.record.image.clone()];
     let mut told = |answer: std::result::Result<&ImageRemoval, &Error>| {
-        log::debug!("--rmi {}: {answer:?}", container.record.image);
+        log::debug!("{} {}: {answer:?}", Setting::Rmi, container.record.image);
     };
     let removed =
         images::remove(usnea, &names, ForceRemoval::No, images::Missing::Ignored, &mut told);
     if let Err(error) = removed {
-        log::debug!("--rmi {}: {error}", container.record.image);
+        log::debug!("{} {}: {error}", Setting::Rmi, container.record.image);
     }
 }
 

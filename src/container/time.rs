@@ -6,7 +6,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::duration;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 
 /// Parses `2026-11-24T23:28:18Z`, `2026-11-24T23:28`, `2026-11-24` (local time), `1764000000.5`, `10m`. `None`: no
 /// time.
@@ -26,12 +26,13 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// Parses the time of the flag `--name TEXT`. Errors: TEXT is no time.
-pub fn flag(name: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
+/// Parses the time of a setting. Errors: `text` is no time.
+pub fn of_setting(setting: Setting, text: Option<&str>) -> Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
-    moment(text).map(Some).ok_or_else(|| {
-        Error::invalid(format!("--{name} {}: a time, or how long ago", text.escape_debug()))
-    })
+    moment(text)
+        .map(Some)
+        .ok_or_else(|| Error::invalid("a time, or how long ago"))
+        .context(|| setting.with(text.escape_debug()))
 }
 
 #[cfg(test)]

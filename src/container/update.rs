@@ -7,10 +7,11 @@ use super::pause::folder;
 use super::rename::current;
 use super::{Container, Names};
 use crate::cgroup::{self, Limits};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{self, CONFIG, Record};
+use crate::phrase;
 
 /// Changes of a container.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +31,11 @@ pub fn update(container: &Container, changes: &Changes) -> Result<()> {
         container.refuse_foreground("restart policy")?;
     }
     if record.auto_remove && changes.restart.is_some_and(|policy| policy != RestartPolicy::No) {
-        return Err(Error::conflict(format!(
-            "--restart: container {} was made with --rm, which throws it away when it ends",
-            record.name
+        return Err(Error::conflict(phrase!(
+            Setting::Restart,
+            format!(": container {} was made with ", record.name),
+            Setting::Rm,
+            ", which throws it away when it ends",
         )));
     }
     if let Some(resources) = &changes.resources {
@@ -45,13 +48,19 @@ pub fn update(container: &Container, changes: &Changes) -> Result<()> {
     Ok(())
 }
 
+fn without_cgroup() -> Error {
+    Error::conflict(phrase!(
+        "it was made with ",
+        Setting::Cgroups,
+        " disabled: nothing of it can be limited",
+    ))
+}
+
 fn limit(container: &Container, changes: &LinuxResources) -> Result<()> {
     let mut spec = container.spec()?;
     let Some(linux) = spec.linux_mut() else { return Err(Error::conflict("it has no cgroup")) };
     let Some(path) = linux.cgroups_path().clone() else {
-        return Err(Error::conflict(
-            "it was made with --cgroups disabled: nothing of it can be limited",
-        ));
+        return Err(without_cgroup());
     };
     let merged = merged(linux.resources().as_ref(), changes)?;
     let status = container.status_here()?;
@@ -68,9 +77,7 @@ fn limit(container: &Container, changes: &LinuxResources) -> Result<()> {
 pub(super) fn limit_spec(spec: &mut Spec, changes: &LinuxResources) -> Result<()> {
     let Some(linux) = spec.linux_mut() else { return Err(Error::conflict("it has no cgroup")) };
     let Some(path) = linux.cgroups_path().clone() else {
-        return Err(Error::conflict(
-            "it was made with --cgroups disabled: nothing of it can be limited",
-        ));
+        return Err(without_cgroup());
     };
     let merged = merged(linux.resources().as_ref(), changes)?;
     drop(cgroup::find(&path, Limits::of(&merged)?)?);

@@ -7,6 +7,7 @@ use super::Container;
 use super::stop::ended_within;
 use crate::error::{Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::monitor::log::Changes;
 use crate::monitor::protocol::{self, MonitorMessage, Request};
 use crate::monitor::record::State;
@@ -93,7 +94,7 @@ pub fn wait_for(
             "container {} has no health check",
             container.record.name
         ))
-        .hint("--health-cmd gives one to a new container"));
+        .hint(hint::NEW_HEALTH_COMMAND));
     }
     let is_removed = || !container.folder.exists();
     loop {

@@ -13,10 +13,12 @@ use super::usnea::Usnea;
 use super::{network, ranges, volumes};
 use crate::capability::CapabilityChange;
 use crate::engine::{self, Plan};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
+use crate::hint;
 use crate::host::cgroup;
 use crate::ids::IdMaps;
 use crate::net::Wanted;
+use crate::phrase;
 use crate::security::{self, GuardedPaths, emulation::Emulation};
 use crate::spec::{
     self, CgroupHierarchy, ImageDefaults, Inputs, Options, Root, RootEmulation, SecurityOption,
@@ -119,12 +121,16 @@ fn stacking(
     store: &Path,
 ) -> Result<Choice> {
     match (options.rw_root, options.storage_driver) {
-        (true, Some(_)) => {
-            Err(Error::invalid("--storage-driver: --rw-root has no layers to be stacked"))
-        }
+        (true, Some(_)) => Err(Error::invalid(phrase!(
+            Setting::StorageDriver,
+            ": ",
+            Setting::RwRoot,
+            " has no layers to be stacked",
+        ))),
         (true, None) if root.folders.len() > 1 => {
-            Err(Error::invalid("--rw-root: an image has layers, which other containers share")
-                .hint("'usnea export IMAGE | tar -x' makes a root directory of it"))
+            Err(Error::invalid("an image has layers, which other containers share")
+                .within(Setting::RwRoot)
+                .hint(hint::EXPORT_ROOT))
         }
         (true, None) => Ok(Choice::default()),
         (false, _) => driver::choose(options, base, maps, root, store),

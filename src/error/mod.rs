@@ -118,6 +118,12 @@ impl Error {
         self.hint.as_deref()
     }
 
+    /// Puts `phrase` before the cause.
+    pub fn within(mut self, phrase: impl Into<Phrase>) -> Self {
+        self.phrases.push(phrase.into());
+        self
+    }
+
     /// Sets the exit status of this failure (125 otherwise).
     pub fn exit_status(mut self, status: u8) -> Self {
         self.status = status;
@@ -223,11 +229,7 @@ pub trait Context<T> {
 
 impl<T, E: Into<Error>> Context<T> for Result<T, E> {
     fn context<S: Into<Phrase>>(self, phrase: impl FnOnce() -> S) -> Result<T> {
-        self.map_err(|error| {
-            let mut error: Error = error.into();
-            error.phrases.push(phrase().into());
-            error
-        })
+        self.map_err(|error| error.into().within(phrase()))
     }
 
     fn of_kind(self, kind: ErrorKind) -> Result<T> {

@@ -25,20 +25,24 @@ pub enum PhrasePart {
 /// Notation of settings in a rendered phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingNotation {
-    /// Long flag of the command line.
+    /// Flag of the command line.
     Flag,
     /// Bare name, as in a document.
     Name,
 }
 
 impl Phrase {
+    /// Appends a value: `none` to `--network`.
+    pub fn with(mut self, value: impl Display) -> Self {
+        self.0.push(format!(" {value}").into());
+        self
+    }
+
     /// Writes the phrase with its settings in this notation.
     pub fn write(&self, notation: SettingNotation, to: &mut impl fmt::Write) -> fmt::Result {
         self.0.iter().try_for_each(|part| match (part, notation) {
             (PhrasePart::Text(text), _) => to.write_str(text),
-            (PhrasePart::Setting(setting), SettingNotation::Flag) => {
-                write!(to, "--{}", setting.name())
-            }
+            (PhrasePart::Setting(setting), SettingNotation::Flag) => write!(to, "{setting}"),
             (PhrasePart::Setting(setting), SettingNotation::Name) => to.write_str(setting.name()),
         })
     }
@@ -95,7 +99,7 @@ pub(super) fn cut(text: String) -> String {
 impl Setting {
     /// Phrase of the setting with a value: `--network none` on the command line.
     pub fn with(self, value: impl Display) -> Phrase {
-        [self.into(), format!(" {value}").into()].into()
+        Phrase::from(self).with(value)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Settings that errors concern, each by one name for the command line and for documents.
 
+use std::fmt::{self, Display};
+
 use serde::{Deserialize, Serialize};
 
 macro_rules! settings {
@@ -15,7 +17,7 @@ macro_rules! settings {
             /// All settings.
             pub const ALL: &[Self] = &[$(Self::$setting,)+];
 
-            /// Name of the setting: its long flag without dashes.
+            /// Name of the setting.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$setting => $name,)+
@@ -45,6 +47,7 @@ settings! {
     DeviceWriteBps = "device-write-bps",
     DeviceWriteIops = "device-write-iops",
     Domainname = "domainname",
+    Env = "env",
     EnvFile = "env-file",
     EnvMerge = "env-merge",
     Filter = "filter",
@@ -83,7 +86,33 @@ settings! {
     Uidmap = "uidmap",
     Ulimit = "ulimit",
     Until = "until",
+    User = "user",
     Userns = "userns",
     Uts = "uts",
+    Volume = "volume",
     VolumesFrom = "volumes-from",
+    Workdir = "workdir",
+}
+
+impl Setting {
+    /// Short flag that messages use in place of the long one, as users type it.
+    fn short_flag(self) -> Option<char> {
+        match self {
+            Self::Env => Some('e'),
+            Self::User => Some('u'),
+            Self::Volume => Some('v'),
+            Self::Workdir => Some('w'),
+            _ => None,
+        }
+    }
+}
+
+/// Flag of the command line.
+impl Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.short_flag() {
+            Some(short) => write!(f, "-{short}"),
+            None => write!(f, "--{}", self.name()),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Events that end background processes: the last logout, where the user does not linger, and the end of a unit.
 
+use crate::hint;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -43,8 +44,8 @@ impl End {
                 account::own_name()
             ),
             Self::Unit(unit) => format!(
-                "container {name} ends with the first process of {unit}, which is about to end: run it without \
-                 --detach, or set Type=forking, or Type=oneshot with RemainAfterExit=yes"
+                "container {name} ends with the first process of {unit}, which is about to end: {}",
+                hint::STAY_IN_UNIT
             ),
         }
     }

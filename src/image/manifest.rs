@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::go_json;
+use crate::hint;
 
 /// Most bytes of a manifest, an index or a config (containers/image: 4 MiB).
 pub const LARGEST: u64 = 4 << 20;
@@ -305,7 +306,7 @@ impl Index {
                 "no image for {platform}: there is {}",
                 if has.is_empty() { "none at all".to_owned() } else { has.join(", ") }
             ))
-            .hint("choose one with --platform")
+            .hint(hint::CHOOSE_PLATFORM)
         })
     }
 }

@@ -26,6 +26,7 @@ use super::store::{HeldBlob, ImageRecord, Store};
 use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
+use crate::hint;
 
 /// Form in which layers are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,9 +165,8 @@ impl ImagePush<'_> {
     fn stored_manifest(&self) -> Result<StoredManifest> {
         let digest = &self.image.manifest;
         let Some(held) = self.store.blob(digest)? else {
-            return Err(Error::new(format!("its manifest {digest} is missing"))).hint(
-                || "the image was removed meanwhile, or 'usnea check --repair' mends the store",
-            );
+            return Err(Error::new(format!("its manifest {digest} is missing")))
+                .hint(|| hint::REMOVED_OR_REPAIR);
         };
         let bytes = self.store.read_blob(digest)?;
         match ManifestDocument::parse(&bytes, None)? {
@@ -212,7 +212,7 @@ impl ImagePush<'_> {
         let is_named_by_content = compression == Compression::None;
         if is_named_by_content && diff_id != layer.digest {
             return Err(Error::new("the store's copy of it is damaged"))
-                .hint(|| "'usnea check --repair' removes it; then load the image again");
+                .hint(|| hint::REPAIR_AND_LOAD);
         }
         let descriptor = Descriptor {
             media_type: packed_type.to_owned(),
@@ -228,9 +228,9 @@ impl ImagePush<'_> {
             LayerContent::Recompressed(section) => Ok(section.file()?),
             LayerContent::Stored => {
                 let path = self.store.blob_path(&blob.digest);
-                File::open(&path).context(|| format!("cannot open {}", path.display())).hint(
-                    || "'usnea check --repair' says what is missing; then pull the image again",
-                )
+                File::open(&path)
+                    .context(|| format!("cannot open {}", path.display()))
+                    .hint(|| hint::FIND_MISSING_AND_PULL)
             }
         }
     }
@@ -354,7 +354,7 @@ fn convert(
         let kind = kind.ok_or_else(|| {
             let what =
                 format!("layer {}: {media_type} has no name for its compression", layer.digest);
-            Error::invalid(what).hint("--compression-format gzip compresses it anew")
+            Error::invalid(what).hint(hint::COMPRESS_ANEW)
         })?;
         set(fields.get_mut("layers").and_then(|layers| layers.get_mut(at)), kind)?;
     }

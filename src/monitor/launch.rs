@@ -14,7 +14,8 @@ use super::protocol;
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use crate::cgroup::Group;
 use crate::engine::{self, CallerStreams, CommandStreams, LaunchStreams, Launched, Plan, Reports};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
+use crate::phrase;
 use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{fd, title};
@@ -203,13 +204,13 @@ fn write_state(
     record::write(folder, STATE, &state)?;
     record::keep_room_for_exit(folder)?;
     let numbers = [
-        ("--pidfile", &record.pidfile, launched.command.pid),
-        ("--conmon-pidfile", &record.monitor_pidfile, state.monitor.pid),
+        (Setting::Pidfile, &record.pidfile, launched.command.pid),
+        (Setting::ConmonPidfile, &record.monitor_pidfile, state.monitor.pid),
     ];
-    for (flag, path, number) in numbers {
+    for (setting, path, number) in numbers {
         let Some(path) = path else { continue };
         std::fs::write(path, format!("{number}\n"))
-            .context(|| format!("{flag}: cannot write {}", path.display()))?;
+            .context(|| phrase!(setting, format!(": cannot write {}", path.display())))?;
     }
     Ok(())
 }

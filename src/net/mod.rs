@@ -28,11 +28,12 @@ use serde::{Deserialize, Serialize};
 pub use addresses::Addresses;
 pub use program::{Helper, Namespaces, Starting};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::forward::Forward;
 use crate::host::hint::Hint;
 use crate::host::network_helper::{self, Program};
 use crate::host_entry::HostEntry;
+use crate::phrase;
 
 /// Network interface in the container.
 const INTERFACE: &str = "eth0";
@@ -134,7 +135,7 @@ impl Wanted {
         }
         let cidr = self.options.iter().find_map(|option| option.strip_prefix(CIDR));
         let addresses = cidr.map(|cidr| cidr.parse().map_err(Error::new)).transpose();
-        Ok(Some(addresses.context(|| "--network: cidr")?.unwrap_or_default()))
+        Ok(Some(addresses.context(|| phrase!(Setting::Network, ": cidr"))?.unwrap_or_default()))
     }
 
     /// Decides how to connect a container with the name `hostname`, in full `full_name`. A helper with a socket uses a

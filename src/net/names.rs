@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use super::{Addresses, Mode, Resolver};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::host_entry::HostEntry;
 
 /// docker's and podman's names for the host.
@@ -35,10 +35,8 @@ pub(super) fn hosts(
     };
     for line in lines {
         let Some(address) = line.address.or(host) else {
-            return Err(Error::invalid(format!(
-                "--add-host {}: the host has no address",
-                line.name
-            )));
+            return Err(Error::invalid("the host has no address"))
+                .context(|| Setting::AddHost.with(&line.name));
         };
         let _ = writeln!(text, "{address}\t{}", line.name);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Addresses, INTERFACE};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::files::Birth;
 use crate::forward::Forward;
@@ -33,12 +33,12 @@ pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
         let switch = || match value {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(Error::invalid(format!("--network slirp4netns: {key} is true or false"))),
+            _ => Err(invalid(format!("{key} is true or false"))),
         };
         match key {
             "mtu" => match value.parse() {
                 Ok(size) if (68..=65521).contains(&size) => mtu = size,
-                _ => fail!(Invalid: "--network slirp4netns: mtu is a number from 68 to 65521"),
+                _ => return Err(invalid("mtu is a number from 68 to 65521")),
             },
             "enable_ipv6" if switch()? => flags.push("--enable-ipv6".to_owned()),
             "enable_ipv6" => {}
@@ -47,7 +47,7 @@ pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
             "outbound_addr6" => flags.push(format!("--outbound-addr6={value}")),
             // The only value that applies: slirp4netns itself listens on published ports.
             "port_handler" if value == "slirp4netns" => {}
-            _ => fail!(Invalid: "--network slirp4netns: '{option}' is no option of it"),
+            _ => return Err(invalid(format!("'{option}' is no option of it"))),
         }
     }
     flags.push(format!("--mtu={mtu}"));
@@ -55,6 +55,10 @@ pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
         flags.push("--disable-host-loopback".to_owned());
     }
     Ok(flags)
+}
+
+fn invalid(cause: impl Into<Phrase>) -> Error {
+    Error::invalid(cause).within(Setting::Network.with("slirp4netns"))
 }
 
 /// Builds the arguments without the namespaces.

@@ -10,7 +10,7 @@ use std::path::Path;
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, LinuxCapabilitiesBuilder, Process, Spec};
 
 use crate::capability::{Capability, CapabilityChange, IN_KERNEL_ORDER};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::host::hint::Hint;
 
@@ -184,8 +184,8 @@ fn asked(
     drop: &[CapabilityChange],
     known: &[Capability],
 ) -> Result<(Capabilities, Capabilities)> {
-    let added = named("--cap-add", add, known)?;
-    let dropped = named("--cap-drop", drop, known)?;
+    let added = named(Setting::CapAdd, add, known)?;
+    let dropped = named(Setting::CapDrop, drop, known)?;
     let all = || known.iter().copied();
     // docker's order: adding ALL counts for more than dropping ALL, and adding a name for more than dropping the name.
     let bounding: Capabilities = if add.contains(&CapabilityChange::All) {
@@ -227,7 +227,7 @@ impl Sets {
 
 /// Returns the capabilities given by name. Errors: a name unknown to the kernel.
 fn named(
-    flag: &str,
+    setting: Setting,
     changes: &[CapabilityChange],
     known: &[Capability],
 ) -> Result<HashSet<Capability>> {
@@ -235,7 +235,8 @@ fn named(
     for change in changes {
         if let CapabilityChange::One(capability) = change {
             if !known.contains(capability) {
-                fail!(Invalid: "{flag} {capability}: this kernel has no such capability");
+                return Err(Error::invalid("this kernel has no such capability"))
+                    .context(|| setting.with(capability));
             }
             named.insert(*capability);
         }

@@ -20,9 +20,9 @@ use super::personality::Personality;
 use super::resources::Resources;
 use super::storage_driver::Stacking;
 use super::{mounts, process, sysctl};
-use crate::error::{Error, Result};
-use crate::fail;
+use crate::error::{Context, Error, Result, Setting};
 use crate::ids::{IdMap, IdMaps, UsernsMode};
+use crate::phrase;
 
 /// Version of the OCI runtime spec in config.json: the first with time namespaces.
 const VERSION: &str = "1.2.0";
@@ -172,30 +172,51 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
 
 fn refuse_contradictions(options: &Options) -> Result<()> {
     if options.uts == Sharing::Host && options.hostname.is_some() {
-        fail!(Invalid:
-            "--hostname and --uts host exclude each other: it would be the host's name that is set"
-        );
+        return Err(Error::invalid(phrase!(
+            Setting::Hostname,
+            " and ",
+            Setting::Uts,
+            " host exclude each other: it would be the host's name that is set",
+        )));
     }
     if options.uts == Sharing::Host && options.domainname.is_some() {
-        fail!(Invalid:
-            "--domainname and --uts host exclude each other: it would be the host's domain that is set"
-        );
+        return Err(Error::invalid(phrase!(
+            Setting::Domainname,
+            " and ",
+            Setting::Uts,
+            " host exclude each other: it would be the host's domain that is set",
+        )));
     }
     if options.read_only && options.rw_root {
-        fail!(Invalid: "--read-only and --rw-root exclude each other");
+        return Err(Error::invalid(phrase!(
+            Setting::ReadOnly,
+            " and ",
+            Setting::RwRoot,
+            " exclude each other",
+        )));
     }
     if options.userns() != UsernsMode::Host
         && !(options.uidmap.is_empty() && options.gidmap.is_empty())
     {
-        fail!(Invalid: "--userns and --uidmap or --gidmap exclude each other");
+        return Err(Error::invalid(phrase!(
+            Setting::Userns,
+            " and ",
+            Setting::Uidmap,
+            " or ",
+            Setting::Gidmap,
+            " exclude each other",
+        )));
     }
     if options.cgroups == Cgroups::Disabled
         && (options.resources.limits() != Resources::default() || options.cgroup_parent.is_some())
     {
-        fail!(Invalid: "--cgroups disabled leaves nothing that could be limited or have a parent");
+        return Err(Error::invalid(phrase!(
+            Setting::Cgroups,
+            " disabled leaves nothing that could be limited or have a parent",
+        )));
     }
     if options.group_add.len() > 1 && options.group_add.contains(&GroupAdd::KeepGroups) {
-        let error = Error::invalid("--group-add keep-groups must stand alone");
+        let error = Error::invalid(phrase!(Setting::GroupAdd, " keep-groups must stand alone"));
         return Err(error.hint("without root no group can be added to those that are kept"));
     }
     Ok(())
@@ -220,13 +241,13 @@ pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
 
 /// Warns about flags without effect on cgroup version 2, as docker does.
 fn warn_of_discarded(options: &Options) {
-    for (flag, is_given) in [
-        ("--kernel-memory", options.kernel_memory.is_some_and(|size| size.bytes() > 0)),
-        ("--memory-swappiness", options.memory_swappiness.is_some_and(|value| value >= 0)),
-        ("--oom-kill-disable", options.oom_kill_disable),
+    for (setting, is_given) in [
+        (Setting::KernelMemory, options.kernel_memory.is_some_and(|size| size.bytes() > 0)),
+        (Setting::MemorySwappiness, options.memory_swappiness.is_some_and(|value| value >= 0)),
+        (Setting::OomKillDisable, options.oom_kill_disable),
     ] {
         if is_given {
-            log::warn!("{flag}: cgroup version 2 has no such setting: discarded");
+            log::warn!("{setting}: cgroup version 2 has no such setting: discarded");
         }
     }
 }
@@ -238,9 +259,8 @@ fn annotations(inputs: &Inputs<'_>, account: OwnAccount) -> Result<HashMap<Strin
     for text in &options.annotation {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         if key.is_empty() || key.starts_with("usnea.") {
-            fail!(Invalid:
-                "--annotation {text}: a key is needed, and those that begin with usnea. are usnea's own"
-            );
+            let error = "a key is needed, and those that begin with usnea. are usnea's own";
+            return Err(Error::invalid(error)).context(|| Setting::Annotation.with(text));
         }
         asked.insert(key.to_owned(), value.to_owned());
     }

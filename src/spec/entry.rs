@@ -12,7 +12,7 @@ use super::env::{EnvChange, Environment};
 use super::env_file;
 use super::process::unmapped;
 use super::user::{UserFlag, identify};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::ids::{IdMap, outside_of};
 use crate::layer::Merged;
@@ -83,7 +83,8 @@ pub fn entry(
     process.set_env(Some(environment(&process, options, who)?));
     if let Some(folder) = options.workdir.as_ref().filter(|folder| !folder.is_empty()) {
         if !folder.starts_with('/') {
-            fail!(Invalid: "-w {folder}: the working directory must be an absolute path");
+            return Err(Error::invalid("the working directory must be an absolute path"))
+                .context(|| Setting::Workdir.with(folder));
         }
         process.set_cwd(folder.into());
     }
@@ -141,7 +142,7 @@ fn become_user(process: &mut Process, spec: &Spec, who: &Who, flag: &UserFlag) -
     let groups = map(linux.and_then(|linux| linux.gid_mappings().as_ref()));
     for (map, kind, id) in [(&users, "user", who.uid), (&groups, "group", who.gid)] {
         if outside_of(map, id).is_none() {
-            return Err(unmapped(&format!("-u {flag}"), kind, id));
+            return Err(unmapped(Setting::User.with(flag), kind, id));
         }
     }
     let keeps = spec.annotations().as_ref().is_some_and(|all| all.contains_key(KEEP_GROUPS));

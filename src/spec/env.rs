@@ -2,8 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
-use crate::fail;
+use crate::error::{Context, Error, Result, Setting};
 
 /// Value of `--env`, or line of an `--env-file`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +62,7 @@ impl Environment {
     /// Sets a variable, expanding `$NAME` and `${NAME}` to the values so far (`--env-merge`). Errors: not `NAME=VALUE`.
     pub(super) fn merge(&mut self, change: &EnvChange) -> Result<()> {
         let EnvChange::Set(name, value) = change else {
-            return Err(Error::invalid("--env-merge: expected NAME=VALUE"));
+            return Err(Error::invalid("expected NAME=VALUE")).context(|| Setting::EnvMerge);
         };
         let mut merged = String::new();
         let mut rest = value.as_str();
@@ -108,7 +107,11 @@ impl Environment {
             };
             match value.to_str() {
                 Some(value) => self.set(name, value),
-                None => fail!(Invalid: "-e {prefix}*: {name}: the host's value is not UTF-8"),
+                None => {
+                    return Err(not_utf8()
+                        .within(name)
+                        .within(Setting::Env.with(format!("{prefix}*"))));
+                }
             }
         }
         Ok(())
@@ -120,12 +123,16 @@ impl Environment {
     }
 }
 
+fn not_utf8() -> Error {
+    Error::invalid("the host's value is not UTF-8")
+}
+
 /// Returns the host's value of a variable. Errors: the value is not UTF-8.
 pub(super) fn host_value(name: &str) -> Result<Option<String>> {
     match std::env::var_os(name).map(std::ffi::OsString::into_string) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),
-        Some(Err(_)) => Err(Error::invalid(format!("-e {name}: the host's value is not UTF-8"))),
+        Some(Err(_)) => Err(not_utf8().within(Setting::Env.with(name))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::env::{EnvChange, host_value};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 
 /// Size limit of the file in bytes.
@@ -13,19 +13,19 @@ const LARGEST: u64 = 1 << 20;
 
 /// Reads the changes of a file, in order. Errors: a malformed line, reported with file and line.
 pub(super) fn read(path: &Path) -> Result<Vec<EnvChange>> {
-    let failed = || format!("--env-file {}", path.display());
+    let failed = || Setting::EnvFile.with(path.display());
     let mut content = Vec::new();
     // Any file, not only a regular one: --env-file <(command) is a pipe.
     std::fs::File::open(path)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content))
         .context(failed)?;
     if content.len() as u64 > LARGEST {
-        fail!(Invalid: "{}: larger than 1 MiB", failed());
+        return Err(Error::invalid("larger than 1 MiB")).context(failed);
     }
     let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&content);
     let mut changes = Vec::new();
     for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
-        let here = || format!("--env-file {}:{}", path.display(), index + 1);
+        let here = || Setting::EnvFile.with(format!("{}:{}", path.display(), index + 1));
         if let Some(change) = parse_line(line).context(here)? {
             changes.push(change);
         }

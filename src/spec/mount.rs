@@ -1,5 +1,6 @@
 //! `--mount KEY=VALUE,...`: docker's comma-separated form, with quotes around a field that contains a comma.
 
+use crate::hint;
 use std::str::FromStr;
 
 use super::bind::{Access, Bind, Owners, PROPAGATIONS, Source, word_of};
@@ -87,7 +88,7 @@ impl Said {
                 return Err("volume-opt: volumes are folders of usnea's, without options".into());
             }
             "volume-label" => {
-                return Err("volume-label: 'usnea volume create --label' gives labels".into());
+                return Err(format!("volume-label: {}", hint::VOLUME_LABEL));
             }
             _ => return Err(format!("'{key}' is not a key of a mount")),
         }

@@ -18,8 +18,9 @@ use super::storage_driver::{Stacking, StorageDriver};
 use super::tmpfs::Tmpfs;
 use super::volume::{Content, Volume, VolumeKind, VolumeSource};
 use super::volumes::{asked_volumes, image_tmpfs, image_volumes};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
+use crate::hint;
 use crate::ids::{IdMaps, outside_of};
 use crate::sys::mount::{joined_lowers, split_lowers};
 
@@ -272,13 +273,16 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
     let options = inputs.options;
     let mut all = Vec::new();
     for flag in &options.tmpfs {
-        all.push(tmpfs(flag, "--tmpfs ", inputs)?);
+        all.push(tmpfs(flag, Setting::Tmpfs.with(&flag.destination), inputs)?);
     }
     for flag in &options.mount {
         all.push(match flag {
-            MountFlag::Tmpfs(flag) => tmpfs(flag, "--mount type=tmpfs,target=", inputs)?,
+            MountFlag::Tmpfs(flag) => {
+                let label = format!("type=tmpfs,target={}", flag.destination);
+                tmpfs(flag, Setting::Mount.with(label), inputs)?
+            }
             MountFlag::Bind { text, source, destination, bind } => {
-                let said = || format!("--mount {text}");
+                let said = || Setting::Mount.with(text);
                 let source = source.found().context(said)?;
                 bind.owners.refuse_what_others_need(&source).context(said)?;
                 bound(destination, &source, bind, inputs.maps).context(said)?
@@ -287,18 +291,18 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
         });
     }
     let mut numbers = Numbers::default();
-    for (flag, volume) in asked_volumes(options) {
+    for (setting, volume) in asked_volumes(options) {
         let mount = one_volume(volume, inputs, &mut numbers);
-        all.push(mount.context(|| format!("{flag} {}", volume.text))?);
+        all.push(mount.context(|| setting.with(&volume.text))?);
     }
     for volume in image_volumes(options, &inputs.image)? {
         all.push(one_volume(&volume, inputs, &mut numbers).context(|| volume.text.clone())?);
     }
     for flag in &image_tmpfs(options, &inputs.image)? {
-        all.push(tmpfs(flag, "the image's volume ", inputs)?);
+        all.push(tmpfs(flag, format!("the image's volume {}", flag.destination), inputs)?);
     }
     for flag in &options.device {
-        let nodes = flag.nodes().context(|| format!("--device {}", flag.text))?;
+        let nodes = flag.nodes().context(|| Setting::Device.with(&flag.text))?;
         for (source, destination) in nodes {
             let mount = mount(destination.path(), "bind", source, &["bind", "nosuid", "noexec"])?;
             all.push(Asked { destination, mount });
@@ -309,7 +313,8 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
         for folder in ["/run", "/tmp", "/var/tmp"] {
             let folder: Destination = folder.parse().map_err(Error::new)?;
             if all.iter().all(|asked| asked.destination != folder) {
-                all.push(tmpfs(&Tmpfs::new(folder), "--read-only-tmpfs ", inputs)?);
+                let label = Setting::ReadOnlyTmpfs.with(&folder);
+                all.push(tmpfs(&Tmpfs::new(folder), label, inputs)?);
             }
         }
     }
@@ -328,17 +333,20 @@ fn time_zone(name: &str) -> Result<Asked> {
     };
     let found = file.canonicalize().ok().filter(|file| is_name && file.is_file());
     let found = found
-        .ok_or_else(|| Error::invalid(format!("--tz {name}: the host has no such time zone")))?;
+        .ok_or_else(|| Error::invalid("the host has no such time zone"))
+        .context(|| Setting::Tz.with(name))?;
     let destination: Destination = "/etc/localtime".parse().map_err(Error::new)?;
     let flags = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"];
     Ok(Asked { mount: mount(destination.path(), "bind", found, &flags)?, destination })
 }
 
-fn tmpfs(tmpfs: &Tmpfs, flag: &str, inputs: &Inputs<'_>) -> Result<Asked> {
+/// Builds the mount of a tmpfs. `label`: the origin of the tmpfs, for errors.
+fn tmpfs(tmpfs: &Tmpfs, label: impl Into<Phrase>, inputs: &Inputs<'_>) -> Result<Asked> {
     let unmapped = |map, id: Option<u32>| id.filter(|id| outside_of(map, *id).is_none());
     let (uids, gids) = (&inputs.maps.uids, &inputs.maps.gids);
     if let Some(id) = unmapped(uids, tmpfs.uid).or_else(|| unmapped(gids, tmpfs.gid)) {
-        fail!(Invalid: "{flag}{}: the ID {id} is not mapped in the container", tmpfs.destination);
+        let error = format!("the ID {id} is not mapped in the container");
+        return Err(Error::invalid(error)).context(|| label);
     }
     let options = tmpfs.options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -446,7 +454,7 @@ fn refuse_proc(path: &Path) -> Result<()> {
         "{} cannot be mounted on: it would not be the kernel's",
         path.display()
     ));
-    Err(error.hint("--pid host shows the host's processes"))
+    Err(error.hint(hint::HOST_PROCESSES))
 }
 
 /// Returns the path as UTF-8, which JSON requires.

@@ -19,8 +19,9 @@ use super::security_option::SecurityOption;
 use super::ulimit;
 use super::user::{Identity, UserFlag, find_group, identify};
 use super::{env_file, mounts};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
+use crate::hint;
 use crate::ids::{UsernsMode, outside_of};
 use crate::layer::Merged;
 use crate::layer::whiteout::Whiteouts;
@@ -81,7 +82,8 @@ fn oom_score(asked: i32) -> Result<i32> {
     let ours = ours.trim().parse::<i32>().unwrap_or(0);
     match asked < ours {
         true => {
-            fail!(Refused: "--oom-score-adj {asked}: ours is {ours}, and without root it cannot be lowered")
+            let error = format!("ours is {ours}, and without root it cannot be lowered");
+            Err(Error::refused(error)).context(|| Setting::OomScoreAdj.with(asked))
         }
         false => Ok(asked),
     }
@@ -121,7 +123,8 @@ fn cwd(inputs: &Inputs<'_>) -> Result<String> {
     let of_image = inputs.image.workdir.as_ref().filter(given);
     match (asked, of_image) {
         (Some(folder), _) if !folder.starts_with('/') => {
-            fail!(Invalid: "-w {folder}: the working directory must be an absolute path")
+            return Err(Error::invalid("the working directory must be an absolute path"))
+                .context(|| Setting::Workdir.with(folder));
         }
         (None, Some(folder)) if !folder.starts_with('/') => {
             let folder = folder.escape_debug();
@@ -179,7 +182,7 @@ fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> 
 }
 
 /// Returns the requested user, with the label that errors use for the request.
-fn wish(inputs: &Inputs<'_>) -> Result<(String, UserFlag)> {
+fn wish(inputs: &Inputs<'_>) -> Result<(Phrase, UserFlag)> {
     if let Some(flag) = &inputs.options.user {
         // keep-id was chosen for the caller's sake, whose group is not root's.
         let own = (inputs.options.userns.is_none() && inputs.options.userns() != UsernsMode::Host)
@@ -190,20 +193,20 @@ fn wish(inputs: &Inputs<'_>) -> Result<(String, UserFlag)> {
                 )
             });
         let flag = own.as_ref().unwrap_or(flag);
-        return Ok((format!("-u {flag}"), flag.clone()));
+        return Ok((Setting::User.with(flag), flag.clone()));
     }
     if let UsernsMode::KeepId { uid, gid, .. } = inputs.options.userns() {
         let uid = uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
         let gid = gid.unwrap_or_else(|| rustix::process::getegid().as_raw());
-        return Ok(("--userns keep-id".to_owned(), UserFlag::of(uid, Some(gid))));
+        return Ok((Setting::Userns.with("keep-id"), UserFlag::of(uid, Some(gid))));
     }
     match inputs.image.user.as_deref().filter(|user| !user.is_empty()) {
         Some(user) => {
             let label = format!("the image's user {user}");
             let flag = user.parse::<UserFlag>().map_err(Error::new).context(|| label.clone())?;
-            Ok((label, flag))
+            Ok((label.into(), flag))
         }
-        None => Ok(("user 0".to_owned(), UserFlag::of(0, None))),
+        None => Ok(("user 0".into(), UserFlag::of(0, None))),
     }
 }
 
@@ -215,22 +218,21 @@ fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<account::User>, Vec<Group>)
         [(&inputs.maps.uids, "user", identity.uid), (&inputs.maps.gids, "group", identity.gid)]
     {
         if outside_of(map, id).is_none() {
-            let error = Error::invalid(format!(
-                "{label}: the {kind} ID {id} is not mapped in the container"
-            ));
             return Err(match inputs.options.is_of_caller() {
-                true => error.hint("--userns keep-id: you are yourself in the container"),
-                false => unmapped(&label, kind, id),
+                true => not_mapped(label, kind, id).hint(hint::KEEP_ID),
+                false => unmapped(label, kind, id),
             });
         }
     }
     Ok((identity, users, groups))
 }
 
-pub(super) fn unmapped(label: &str, kind: &str, id: u32) -> Error {
-    Error::invalid(format!("{label}: the {kind} ID {id} is not mapped in the container")).hint(
-        "the container has as many IDs as you have subordinate ones: -u 0 runs it as root, --userns keep-id:uid=UID,gid=GID as that user; 'usnea doctor' tells how to get more",
-    )
+pub(super) fn unmapped(label: Phrase, kind: &str, id: u32) -> Error {
+    not_mapped(label, kind, id).hint(hint::SUBORDINATE_IDS)
+}
+
+fn not_mapped(label: Phrase, kind: &str, id: u32) -> Error {
+    Error::invalid(format!("the {kind} ID {id} is not mapped in the container")).within(label)
 }
 
 /// Number of IDs that a container of this root needs for its accounts and the requested user. podman's rule: all up to
@@ -313,10 +315,10 @@ fn additional_gids(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -
         let GroupAdd::Group(group) = asked else {
             return Ok(Vec::new());
         };
-        let label = format!("--group-add {group}");
-        let gid = find_group(group, groups).context(|| "--group-add")?;
+
+        let gid = find_group(group, groups).context(|| Setting::GroupAdd)?;
         if !mapped(&gid) {
-            return Err(unmapped(&label, "group", gid));
+            return Err(unmapped(Setting::GroupAdd.with(group), "group", gid));
         }
         gids.push(gid);
     }

@@ -12,8 +12,8 @@ use oci_spec::runtime::{
 };
 
 use super::Size;
-use crate::error::{Context, Error, Result};
-use crate::fail;
+use crate::error::{Context, Error, Result, Setting};
+use crate::phrase;
 
 /// Smallest memory limit in bytes (docker's).
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -272,13 +272,24 @@ impl Resources {
     fn memory(&self) -> Result<Option<LinuxMemory>> {
         let limit = self.memory.and_then(Most::bytes);
         if limit.is_some_and(|limit| limit < LEAST_MEMORY) {
-            fail!(Invalid: "--memory: no container can live with less than 6m");
+            return Err(Error::invalid("no container can live with less than 6m"))
+                .context(|| Setting::Memory);
         }
         if let Some(swap) = self.memory_swap.and_then(Most::bytes) {
             match limit {
-                None => fail!(Invalid: "--memory-swap: it counts memory too, so it needs --memory"),
+                None => {
+                    return Err(Error::invalid(phrase!(
+                        Setting::MemorySwap,
+                        ": it counts memory too, so it needs ",
+                        Setting::Memory,
+                    )));
+                }
                 Some(limit) if swap < limit => {
-                    fail!(Invalid: "--memory-swap: it counts memory too, and is lower than --memory")
+                    return Err(Error::invalid(phrase!(
+                        Setting::MemorySwap,
+                        ": it counts memory too, and is lower than ",
+                        Setting::Memory,
+                    )));
                 }
                 Some(_) => {}
             }
@@ -287,7 +298,11 @@ impl Resources {
             (self.memory_reservation.and_then(Most::bytes), limit)
             && reservation > limit
         {
-            fail!(Invalid: "--memory-reservation is higher than --memory");
+            return Err(Error::invalid(phrase!(
+                Setting::MemoryReservation,
+                " is higher than ",
+                Setting::Memory,
+            )));
         }
         if self.memory.is_none() && self.memory_swap.is_none() && self.memory_reservation.is_none()
         {
@@ -306,7 +321,8 @@ impl Resources {
         let untouched = cpu.clone();
         if let Some(shares) = self.cpu_shares.filter(|shares| *shares > 0) {
             if !(2..=262_144).contains(&shares) {
-                fail!(Invalid: "--cpu-shares: {shares} is not from 2 to 262144");
+                let error = format!("{shares} is not from 2 to 262144");
+                return Err(Error::invalid(error)).context(|| Setting::CpuShares);
             }
             cpu.set_shares(Some(shares));
         }
@@ -315,7 +331,8 @@ impl Resources {
             Some(Cpus(thousandths)) => {
                 let there = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
                 if thousandths > there as u64 * 1000 {
-                    fail!(Invalid: "--cpus: this machine has {there}");
+                    let error = format!("this machine has {there}");
+                    return Err(Error::invalid(error)).context(|| Setting::Cpus);
                 }
                 cpu.set_quota(Some((thousandths * PERIOD / 1000) as i64));
                 cpu.set_period(Some(PERIOD))
@@ -323,7 +340,8 @@ impl Resources {
             None => cpu.set_quota(self.cpu_quota).set_period(self.cpu_period),
         };
         if self.cpu_quota.is_some_and(|quota| (1..1000).contains(&quota)) {
-            fail!(Invalid: "--cpu-quota: the kernel takes 1000 and more");
+            return Err(Error::invalid("the kernel takes 1000 and more"))
+                .context(|| Setting::CpuQuota);
         }
         cpu.set_cpus(self.cpuset_cpus.as_ref().map(|list| list.0.clone()));
         cpu.set_mems(self.cpuset_mems.as_ref().map(|list| list.0.clone()));
@@ -334,20 +352,23 @@ impl Resources {
         let mut io = LinuxBlockIoBuilder::default().build().map_err(Error::new)?;
         let untouched = io.clone();
         io.set_weight(self.blkio_weight);
-        io.set_throttle_read_bps_device(devices("--device-read-bps", &self.device_read_bps)?);
-        io.set_throttle_write_bps_device(devices("--device-write-bps", &self.device_write_bps)?);
-        io.set_throttle_read_iops_device(devices("--device-read-iops", &self.device_read_iops)?);
-        io.set_throttle_write_iops_device(devices("--device-write-iops", &self.device_write_iops)?);
+        io.set_throttle_read_bps_device(devices(Setting::DeviceReadBps, &self.device_read_bps)?);
+        io.set_throttle_write_bps_device(devices(Setting::DeviceWriteBps, &self.device_write_bps)?);
+        io.set_throttle_read_iops_device(devices(Setting::DeviceReadIops, &self.device_read_iops)?);
+        io.set_throttle_write_iops_device(devices(
+            Setting::DeviceWriteIops,
+            &self.device_write_iops,
+        )?);
         Ok(Some(io).filter(|io| *io != untouched))
     }
 }
 
-fn devices(flag: &str, throttles: &[Throttle]) -> Result<Option<Vec<LinuxThrottleDevice>>> {
+fn devices(setting: Setting, throttles: &[Throttle]) -> Result<Option<Vec<LinuxThrottleDevice>>> {
     let device = |throttle: &Throttle| {
-        let said = || format!("{flag} {}", throttle.device.display());
+        let said = || setting.with(throttle.device.display());
         let metadata = std::fs::metadata(&throttle.device).context(said)?;
         if !metadata.file_type().is_block_device() {
-            return Err(Error::invalid(format!("{}: not a disk", said())));
+            return Err(Error::invalid("not a disk")).context(said);
         }
         let number = std::os::unix::fs::MetadataExt::rdev(&metadata);
         LinuxThrottleDeviceBuilder::default()

@@ -4,7 +4,8 @@
 use std::str::FromStr;
 
 use super::namespace::{Network, Sharing};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result, Setting};
+use crate::hint;
 
 /// Parsed value of `--sysctl`. The name is in sysctl(8)'s dotted form; a dot within a part of the name is written as a
 /// slash.
@@ -50,23 +51,22 @@ fn dotted(name: &str) -> Result<String, String> {
 pub(super) fn refuse_hosts(sysctl: &Sysctl, ipc: Sharing, network: &Network) -> Result<()> {
     let name = sysctl.name.as_str();
     let refusal = |why: &str, hint: &str| {
-        let error = Error::invalid(format!("--sysctl {name}: {why}"));
-        Err(error.hint(hint))
+        Err(Error::invalid(why)).context(|| Setting::Sysctl.with(name)).hint(|| hint)
     };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     if matches!(name, "kernel.hostname" | "kernel.domainname") {
-        return refusal("is not set this way", "use --hostname or --domainname");
+        return refusal("is not set this way", hint::HOSTNAME);
     }
     if name == "kernel.sem" || begins(&["kernel.shm", "kernel.msg", "fs.mqueue."]) {
         return match ipc {
             Sharing::Private => Ok(()),
-            Sharing::Host => refusal("belongs to the host's IPC namespace", "leave out --ipc host"),
+            Sharing::Host => refusal("belongs to the host's IPC namespace", hint::NOT_IPC_HOST),
         };
     }
     if begins(&["net."]) {
         return match network {
             Network::None | Network::Helper(_) => Ok(()),
-            Network::Host => refusal("belongs to the host's network", "leave out --network host"),
+            Network::Host => refusal("belongs to the host's network", hint::NOT_NETWORK_HOST),
         };
     }
     refusal(

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType};
 use rustix::process::Resource;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 
 /// Parsed value of `--ulimit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,9 +113,8 @@ fn refuse_above_own(name: usize, hard: u64) -> Result<()> {
         return Ok(());
     }
     let asked = if hard == UNLIMITED { "unlimited".to_owned() } else { hard.to_string() };
-    let error =
-        Error::refused(format!("--ulimit {name}: {asked} is above your own hard limit of {own}"));
-    Err(error.hint(format!(
+    let error = format!("{asked} is above your own hard limit of {own}");
+    Err(Error::refused(error).within(Setting::Ulimit.with(name)).hint(format!(
         "only root can raise a hard limit (limits.conf(5), or LimitNOFILE= and its like in systemd): ask for at most {own}"
     )))
 }

@@ -10,15 +10,15 @@ use super::name::VolumeName;
 use super::options::Options;
 use super::tmpfs::Tmpfs;
 use super::volume::{Volume, VolumeSource};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 
 /// Volumes of `--volume` and `--mount type=volume`, with the flag.
-pub(super) fn asked_volumes(options: &Options) -> impl Iterator<Item = (&'static str, &Volume)> {
+pub(super) fn asked_volumes(options: &Options) -> impl Iterator<Item = (Setting, &Volume)> {
     let mounts = options.mount.iter().filter_map(|flag| match flag {
-        MountFlag::Volume(volume) => Some(("--mount", volume)),
+        MountFlag::Volume(volume) => Some((Setting::Mount, volume)),
         _ => None,
     });
-    mounts.chain(options.volume.iter().map(|volume| ("-v", volume)))
+    mounts.chain(options.volume.iter().map(|volume| (Setting::Volume, volume)))
 }
 
 /// Volumes of the image (`--image-volume`).

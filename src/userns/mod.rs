@@ -9,8 +9,9 @@ mod auto;
 mod lines;
 mod write;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
+use crate::hint;
 use crate::host::hint::Hint;
 use crate::host::idmap_helpers::{self, Helpers};
 use crate::host::{account, subid};
@@ -122,21 +123,21 @@ impl Base {
                 if asked.is_empty() { other } else { asked }.to_vec()
             };
             IdMaps {
-                uids: self.in_base("--uidmap", &or(uidmap, gidmap), &self.maps.uids)?,
-                gids: self.in_base("--gidmap", &or(gidmap, uidmap), &self.maps.gids)?,
+                uids: self.in_base(Setting::Uidmap.into(), &or(uidmap, gidmap), &self.maps.uids)?,
+                gids: self.in_base(Setting::Gidmap.into(), &or(gidmap, uidmap), &self.maps.gids)?,
             }
         };
         if in_base.uids.is_empty() || in_base.gids.is_empty() {
-            return Err(self.no_subordinate_ids("--userns nomap"));
+            return Err(self.no_subordinate_ids(Setting::Userns.with("nomap")));
         }
         Ok(IdMaps {
-            uids: self.to_host("uidmap", &in_base.uids, &self.maps.uids)?,
-            gids: self.to_host("gidmap", &in_base.gids, &self.maps.gids)?,
+            uids: self.to_host(Setting::Uidmap, &in_base.uids, &self.maps.uids)?,
+            gids: self.to_host(Setting::Gidmap, &in_base.gids, &self.maps.gids)?,
         })
     }
 
     /// Converts requested lines to base. Errors: an ID of the host that is not in base.
-    fn in_base(&self, flag: &str, asked: &[AskedMap], base: &[IdMap]) -> Result<Vec<IdMap>> {
+    fn in_base(&self, label: Phrase, asked: &[AskedMap], base: &[IdMap]) -> Result<Vec<IdMap>> {
         let inward = lines::inverse(base);
         let mut map = Vec::new();
         for AskedMap { line, outside } in asked {
@@ -144,8 +145,8 @@ impl Base {
                 Outside::Base => vec![*line],
                 Outside::Host => through(&[*line], &inward).ok_or_else(|| {
                     let IdMap { inside, outside, count } = line;
-                    let text = format!("{flag} {inside}:@{outside}:{count}: not all of these are yours");
-                    Error::invalid(text).hint("the IDs behind @ are the host's: yours, and those of /etc/subuid and /etc/subgid")
+                    let map = format!("{inside}:@{outside}:{count}");
+                    Error::invalid("not all of these are yours").within(label.clone().with(map)).hint("the IDs behind @ are the host's: yours, and those of /etc/subuid and /etc/subgid")
                 })?,
             });
         }
@@ -154,25 +155,24 @@ impl Base {
 
     /// Returns the maps to base for a range of the container's own. Errors: too few IDs.
     fn own_range(&self, wanted: &OwnRange, room: &Room) -> Result<IdMaps> {
-        const FLAG: &str = "--userns auto";
+        let label = || Setting::Userns.with("auto");
         let size = wanted.size.unwrap_or(room.needs.max(auto::LEAST));
         let (uids, gids) = self.own_ranges()?;
         if uids.is_empty() || gids.is_empty() {
-            return Err(self.no_subordinate_ids(FLAG));
+            return Err(self.no_subordinate_ids(label()));
         }
         let short = |what: &str, shortage: auto::Shortage| {
             let auto::Shortage { needed, free, all } = shortage;
-            let text =
-                format!("{FLAG}: {needed} {what} IDs are needed, and {free} of {all} are free");
-            Error::invalid(text).hint(
-                "a container has its range until it is removed: see 'usnea ps --all'; --userns auto:size=N asks for fewer",
-            )
+            let text = format!("{needed} {what} IDs are needed, and {free} of {all} are free");
+            Error::invalid(text).within(label()).hint(hint::FEWER_IDS)
         };
-        let fixed = self.in_base("--userns auto:uidmapping", &wanted.uids, &self.maps.uids)?;
+        let fixed =
+            self.in_base(Setting::Userns.with("auto:uidmapping"), &wanted.uids, &self.maps.uids)?;
         let others = room.others.iter().flat_map(|maps| &maps.uids);
         let uids = auto::map(&uids, &self.maps.uids, others, &fixed, size)
             .map_err(|shortage| short("user", shortage))?;
-        let fixed = self.in_base("--userns auto:gidmapping", &wanted.gids, &self.maps.gids)?;
+        let fixed =
+            self.in_base(Setting::Userns.with("auto:gidmapping"), &wanted.gids, &self.maps.gids)?;
         let others = room.others.iter().flat_map(|maps| &maps.gids);
         let gids = auto::map(&gids, &self.maps.gids, others, &fixed, size)
             .map_err(|shortage| short("group", shortage))?;
@@ -190,27 +190,27 @@ impl Base {
         }
         let granted = subid::granted_to("containers")?;
         if granted.uids.is_empty() || granted.gids.is_empty() {
-            let text = "--userns auto: no IDs are granted to the account 'containers'";
-            return Err(Error::invalid(text).hint(
+            let text = "no IDs are granted to the account 'containers'";
+            return Err(Error::invalid(text).within(Setting::Userns.with("auto")).hint(
                 "add a line like containers:2147483647:1073741824 to /etc/subuid and /etc/subgid",
             ));
         }
         Ok((granted.uids, granted.gids))
     }
 
-    fn to_host(&self, flag: &str, map: &[IdMap], base: &[IdMap]) -> Result<Vec<IdMap>> {
-        lines::check_disjoint(map).context(|| format!("--{flag}"))?;
+    fn to_host(&self, setting: Setting, map: &[IdMap], base: &[IdMap]) -> Result<Vec<IdMap>> {
+        lines::check_disjoint(map).context(|| setting)?;
         through(map, base).ok_or_else(|| match lines::count(base) {
-            1 => self.no_subordinate_ids(&format!("--{flag}")),
-            count => Error::invalid(format!("--{flag}: {}: you have 0 to {}", lines::shown(map), count - 1))
+            1 => self.no_subordinate_ids(setting.into()),
+            count => Error::invalid(format!("{}: you have 0 to {}", lines::shown(map), count - 1))
+            .within(setting)
             .hint("the middle number counts from 0 (you), 1 (the first of your subordinate IDs) and so on"),
         })
     }
 
-    fn no_subordinate_ids(&self, what: &str) -> Error {
-        let error = Error::refused(format!(
-            "{what}: needs subordinate IDs, and you have none that can be used"
-        ));
+    fn no_subordinate_ids(&self, label: Phrase) -> Error {
+        let error = Error::refused("needs subordinate IDs, and you have none that can be used")
+            .within(label);
         match (subid::of_user(), idmap_helpers::hint()) {
             (Ok(Some(_)), Some(hint)) => error.hint(hint),
             _ => error.hint(Hint::SubordinateIds(account::own_name())),

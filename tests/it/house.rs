@@ -31,7 +31,7 @@ const ROWS: &[&[&str]] = &[
         "go_json",
         "host_entry",
     ],
-    &["error"],
+    &["error", "hint"],
     &["sys"],
 ];
 
@@ -270,6 +270,117 @@ fn no_test_file_is_forgotten() {
 #[test]
 fn every_flag_is_in_the_manual() {
     check_flags(&usnea::cli::command(), "usnea");
+}
+
+#[test]
+fn every_setting_of_an_error_is_a_flag() {
+    let grammar = usnea::cli::command();
+    for setting in usnea::error::Setting::ALL {
+        let name = setting.name();
+        let is_meant = |flag: &str| match name.strip_suffix('*') {
+            Some(beginning) => flag.starts_with(beginning),
+            None => flag == name,
+        };
+        assert!(has_flag(&grammar, &is_meant), "{name} is no flag");
+    }
+}
+
+fn has_flag(command: &clap::Command, is_meant: &dyn Fn(&str) -> bool) -> bool {
+    command.get_arguments().filter_map(clap::Arg::get_long).any(is_meant)
+        || command.get_subcommands().any(|below| has_flag(below, is_meant))
+}
+
+/// An error names a setting by its type, and a hint is in the table: what a server answers is not about flags.
+#[test]
+fn flags_are_named_by_cli_alone() {
+    // Tables of hints; arguments of other programs, of Dockerfile instructions, and of usnea started by usnea.
+    const EXEMPT: [&str; 11] = [
+        "src/hint.rs",
+        "src/host/hint.rs",
+        "src/engine/explain.rs",
+        "src/net/pasta.rs",
+        "src/net/program.rs",
+        "src/net/slirp.rs",
+        "src/host/lifetime.rs",
+        "src/host/network_helper.rs",
+        "src/sys/namespace.rs",
+        "src/image/instruction/health.rs",
+        "src/container/health.rs",
+    ];
+    let mut wrong = Vec::new();
+    for file in rust_files("src") {
+        let name = file.strip_prefix(source()).expect("below the source").display().to_string();
+        let is_test = name.contains("/tests") || name.contains("/scenarios/");
+        if is_test || name.starts_with("src/cli/") || EXEMPT.contains(&&*name) {
+            continue;
+        }
+        let text = read(&file);
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let named = literals(code).into_iter().filter(|literal| names_flag(literal));
+        wrong.extend(named.map(|literal| format!("{name}: {literal}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// True if `--` before a letter begins the text or a word of it.
+fn names_flag(text: &str) -> bool {
+    text.match_indices("--").any(|(at, dashes)| {
+        let begins = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_');
+        begins && text[at + dashes.len()..].starts_with(|c: char| c.is_ascii_lowercase())
+    })
+}
+
+#[test]
+fn literals_are_found_between_comments_characters_and_quotes() {
+    let code =
+        "f(\"a --b\", '\"', r#\"x \" --y\"#, \"\\\"--z\") // \"--c\"\n'\\''; g::<'a>(\"--d\")";
+    let found = literals(code);
+    assert_eq!(found, ["a --b", "x \" --y", "\\\"--z", "--d"]);
+    let named: Vec<_> = found.into_iter().filter(|literal| names_flag(literal)).collect();
+    assert_eq!(named.len(), 4);
+    assert!(!names_flag("a---b x-- --- i--j"));
+}
+
+/// The string literals of the code.
+fn literals(code: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = code;
+    while let Some(at) = rest.find(['"', '\'', '/']) {
+        let (before, from) = rest.split_at(at);
+        rest = if let Some(comment) = from.strip_prefix("//") {
+            comment.split_once('\n').map_or("", |(_, next)| next)
+        } else if let Some(text) = from.strip_prefix('"') {
+            let hashes = before.len() - before.trim_end_matches('#').len();
+            let is_raw = before.trim_end_matches('#').ends_with('r');
+            let end = match is_raw {
+                true => text.find(&format!("\"{}", "#".repeat(hashes))),
+                false => end_of_text(text),
+            };
+            let (literal, next) = text.split_at(end.expect("the end of a string"));
+            found.push(literal);
+            &next[1..]
+        } else if let Some(escape) = from.strip_prefix("'\\") {
+            &escape[1..]
+        } else {
+            // A character, or a lifetime, or a division.
+            let mut characters = from.chars();
+            match (characters.next(), characters.next(), characters.next()) {
+                (Some('\''), Some(_), Some('\'')) => characters.as_str(),
+                _ => &from[1..],
+            }
+        };
+    }
+    found
+}
+
+/// The place of the quote that ends a string.
+fn end_of_text(text: &str) -> Option<usize> {
+    let mut is_escaped = false;
+    text.find(|c: char| {
+        let ends = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    })
 }
 
 fn check_flags(command: &clap::Command, page: &str) {

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 
 use super::selection::{Failures, Missing, Selection, open};
 use crate::container::{self, Logs, Usnea, time};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::sys::signal;
 
 /// Show container logs
@@ -98,8 +98,8 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             }
         },
     };
-    let since = time::flag("since", arguments.since.as_deref())?;
-    let until = time::flag("until", arguments.until.as_deref())?;
+    let since = time::of_setting(Setting::Since, arguments.since.as_deref())?;
+    let until = time::of_setting(Setting::Until, arguments.until.as_deref())?;
     for (index, selected) in selected.iter().enumerate() {
         let shown = open(&store, selected).and_then(|container| {
             let wanted = Logs {

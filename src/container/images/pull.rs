@@ -8,6 +8,7 @@ use crate::container::Usnea;
 use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::hint;
 use crate::image::Reference;
 use crate::image::archive::{open_docker, open_oci};
 use crate::image::endpoint::RegistryEndpoint;
@@ -139,7 +140,7 @@ pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<ImageLocation>> {
         ImageLocation::Registry(typed) if typed.tag.is_none() && typed.digest.is_none() => typed,
         place => {
             let error = format!("{place} is not a repository of a registry, whose tags are pulled");
-            return Err(Error::invalid(error).hint("leave out the tag, or --all-tags"));
+            return Err(Error::invalid(error).hint(hint::NO_TAG));
         }
     };
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;

@@ -7,6 +7,7 @@ use crate::container::Usnea;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
 use crate::image::pull::TransferProgress;
@@ -101,7 +102,7 @@ pub fn names_of_repository(usnea: &Usnea, text: &str) -> Result<Vec<String>> {
     let typed: TypedReference = text.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {
         let error = format!("'{}' names one image, not all of a repository", text.escape_debug());
-        return Err(Error::invalid(error).hint("leave out the tag, or --all-tags"));
+        return Err(Error::invalid(error).hint(hint::NO_TAG));
     }
     let mut meant = Registries::load()?.candidates(&typed)?;
     meant.push(typed.in_registry(LOCALHOST));

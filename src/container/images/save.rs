@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Silent;
 use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
+use crate::hint;
 use crate::image::Reference;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
@@ -55,7 +56,7 @@ pub fn save(
         if let Some(platform) = platform.filter(|wanted| !image.platform.serves(wanted)) {
             let error = format!("image '{}' is for {}", text.escape_debug(), image.platform);
             return Err(Error::not_found(format!("{error}, not for {platform}"))
-                .hint(format!("usnea pull --platform {platform} brings that one")));
+                .hint(hint::pull_platform(platform)));
         }
         let name = super::name_typed(text, &image, &registries);
         Ok((store, image, name))

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use crate::documents::image::{SearchRow, TagRow};
 use crate::documents::text::{Truncation, WIDEST};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::hint;
 use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{self, FoundRepository, Registry, RegistryAccess};
@@ -166,7 +167,7 @@ pub fn tags(search: &Search) -> Result<RepositoryTags> {
     let typed: TypedReference = search.term.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {
         let error = format!("'{}' names one image, not a repository", search.term.escape_debug());
-        return Err(Error::invalid(error).hint("leave out the tag: --list-tags lists all"));
+        return Err(Error::invalid(error).hint(hint::LIST_TAGS));
     }
     let registries = Registries::load()?;
     let mut failure = Error::new("registries.conf has no registry to look in");

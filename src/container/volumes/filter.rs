@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{StoredVolume, usage};
 use crate::container::time;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::expression::Expression;
 
 /// Filter of volumes.
@@ -37,7 +37,8 @@ impl FromStr for VolumeFilter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = |why: &str| Error::invalid(format!("--filter {}: {why}", text.escape_debug()));
+        let said = || Setting::Filter.with(text.escape_debug());
+        let bad = |why: &str| Error::invalid(why).within(said());
         let (key, value) = text.split_once('=').ok_or_else(|| bad("it is KEY=VALUE"))?;
         let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
         let switch = || match value.to_ascii_lowercase().as_str() {
@@ -46,9 +47,7 @@ impl FromStr for VolumeFilter {
             _ => Err(bad("true or false")),
         };
         Ok(match key.as_str() {
-            "name" => {
-                Self::Name(value.parse().context(|| format!("--filter {}", text.escape_debug()))?)
-            }
+            "name" => Self::Name(value.parse().context(said)?),
             "label" => Self::Label(value.to_owned()),
             "label!" => Self::NoLabel(value.to_owned()),
             "dangling" => Self::Dangling(switch()?),

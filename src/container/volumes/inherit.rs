@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::used_by;
 use crate::container;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::spec::{self, Options, Volume, VolumesFrom};
 
 /// Adds the mounts of the containers in `--volumes-from`, each where no other mount is yet: the user's own mounts win,
 /// then those of the last container. Errors: no such container.
 pub fn inherit(store: &Path, options: &mut Options) -> Result<()> {
     for from in options.volumes_from.clone().iter().rev() {
-        let volumes = of_container(store, from).context(|| format!("--volumes-from {from}"))?;
+        let volumes = of_container(store, from).context(|| Setting::VolumesFrom.with(from))?;
         for volume in volumes {
             if !spec::has_mount_at(options, &volume.destination) {
                 options.volume.push(volume);

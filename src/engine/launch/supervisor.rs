@@ -13,6 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::cgroup::Supervisors;
 use crate::engine::plan::step::{Supervised, SupervisorLifetime};
 use crate::error::{Context, Error, Result};
+use crate::hint;
 use crate::security::emulation;
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
@@ -45,7 +46,7 @@ pub fn start(
             let error = Error::from(io::Error::from_raw_os_error(errno));
             Err::<Child, _>(error)
                 .context(|| "cannot emulate root: the supervisor cannot enter the container")
-                .map_err(|error| error.hint("--root-emulation off runs without it"))
+                .map_err(|error| error.hint(hint::NO_ROOT_EMULATION))
         }
     }
 }

@@ -8,6 +8,7 @@ use oci_spec::runtime;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::host::idmap;
 use crate::ids::{IdMap, IdMaps};
 use crate::layer::override_stat::Records;
@@ -174,8 +175,7 @@ pub fn check_idmap(mount: &PlannedMount) -> Result<()> {
         "{}: 'idmap' is refused by the kernel for file systems of the host, whoever has no root there",
         mount.target.display()
     );
-    Err(Error::new(text)
-        .hint("'U' gives the files to the container's user, --userns keep-id makes that user you"))
+    Err(Error::new(text).hint(hint::CHOWN_OR_KEEP_ID))
 }
 
 /// Reads an ID map of config.json.

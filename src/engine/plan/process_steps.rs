@@ -10,6 +10,7 @@ use crate::engine::plan::process::{ExecCommand, Groups, Limit, ProcessCredential
 use crate::engine::plan::step::{Step, Supervised, SupervisorLifetime};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::security::emulation::{self, Supervisor};
 use crate::security::seccomp::Filter;
 use crate::spec::KEEP_GROUPS;
@@ -110,7 +111,7 @@ fn credentials(
             return Err(Error::new(
                 "supplementary groups need subordinate group IDs, and you have none that can be used",
             )
-            .hint("see 'usnea doctor'; --group-add keep-groups keeps those that you have"));
+            .hint(hint::KEEP_GROUPS));
         }
         Groups::Keep
     } else {

@@ -1,6 +1,7 @@
 //! Checks of the kernel, of its filters, and of filters that restrict usnea.
 
 use super::first_line;
+use crate::hint;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
@@ -29,7 +30,7 @@ fn seccomp() -> Finding {
     let name = "seccomp";
     let Some(actions) = first_line("/proc/sys/kernel/seccomp/actions_avail") else {
         return Finding::missing(name, "this kernel has no system-call filters")
-            .costs("containers can use every system call: --security-opt seccomp=unconfined must be given")
+            .costs(hint::COST_NO_FILTERS)
             .fix(Hint::KernelOption("CONFIG_SECCOMP_FILTER").to_string());
     };
     if actions.split(' ').any(|action| action == "user_notif") {

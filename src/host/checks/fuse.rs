@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::error::{Context, Result};
 use crate::fail;
+use crate::hint;
 use crate::host::finding::Finding;
 use crate::host::fuse::open;
 use crate::host::hint::Hint;
@@ -38,9 +39,7 @@ pub(super) fn idmapped() -> Finding {
         Err(error) => {
             let fix = (kernel::version() < IDMAPS).then(|| Hint::Kernel(IDMAPS).to_string());
             Finding::degraded(name, format!("{error} (kernel {}; {IDMAPS} can)", kernel::version()))
-                .costs(
-                    "--userns=keep-id and auto have usnea's own file server translate IDs: slower",
-                )
+                .costs(hint::COST_NO_IDMAPS)
                 .fix(fix)
         }
     }

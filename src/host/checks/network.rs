@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use super::first_line;
+use crate::hint;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
 use crate::host::network_helper::{self, Program};
@@ -27,7 +28,7 @@ fn helpers() -> Finding {
                 .fix(Hint::Install(Program::Slirp4netns.package()).to_string())
         }
         [None, None] => Finding::missing(name, "neither pasta nor slirp4netns is here")
-            .costs("containers have no way out of their own, and no published ports: --network host or none")
+            .costs(hint::COST_NO_NETWORK_HELPER)
             .fix(Hint::Install(Program::Pasta.package()).to_string()),
         [None, Some(slirp)] => Finding::degraded(name, format!("{slirp}; no pasta"))
             .costs("published ports lose the caller's address")
@@ -44,7 +45,7 @@ fn tun() -> Finding {
             name,
             format!("cannot be opened: {}", crate::error::Error::from(error)),
         )
-        .costs("pasta and slirp4netns cannot work: --network host or none")
+        .costs(hint::COST_NO_TUN)
         .fix(Hint::LoadModule("tun").to_string()),
     }
 }

@@ -1,13 +1,13 @@
 //! Check of control groups: whether limits can be set.
 
 use super::is_real_root;
+use crate::hint;
 use crate::host::cgroup::{self, Delegation, Version};
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
 
 const NAME: &str = "cgroups";
-const NO_LIMITS: &str =
-    "--memory, --cpus, --pids-limit and their like are refused; containers run without limits";
+const NO_LIMITS: &str = hint::COST_NO_LIMITS;
 
 pub(super) fn cgroups() -> Finding {
     let version = match cgroup::version() {

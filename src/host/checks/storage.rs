@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::hint;
 use crate::host::finding::{Finding, Status};
 use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
@@ -123,9 +124,7 @@ pub(super) fn driver(findings: &[Finding], store: Option<&Path>) -> Finding {
             true => "fuse for images with whiteouts, and",
             false => own,
         };
-        let text = format!(
-            "overlay: the kernel's serves here; {own} for IDs of a container's own (keep-id, auto, --uidmap)"
-        );
+        let text = format!("overlay: the kernel's serves here; {own} for {}", hint::OWN_IDS);
         return Finding::ok(name, text);
     }
     match fuse::usable() {

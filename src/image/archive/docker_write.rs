@@ -17,6 +17,7 @@ use super::plain::spool;
 use crate::digest::{Algorithm, Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::image::Reference;
 use crate::image::compression::{Compression, sniff};
 use crate::image::manifest::{
@@ -236,7 +237,7 @@ impl ImageTarget for DockerArchiveTarget {
                 self.archive().add_image(&manifest, &self.names).context(|| self.describe())
             }
             _ => Err(Error::invalid(format!("{}: it cannot hold an index", self.describe()))
-                .hint("choose the image of one platform with --platform, or write an oci-archive")),
+                .hint(hint::ONE_PLATFORM)),
         }
     }
 

@@ -14,6 +14,7 @@ use super::entry::{self, AuthFileFormat, Login};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
+use crate::hint;
 
 /// Content of an auth file.
 pub struct AuthFile {
@@ -169,7 +170,7 @@ pub fn check_owner(folder: &Path) -> Result<()> {
             folder.display(),
             stat.uid()
         ))
-        .hint("name a file with --authfile or REGISTRY_AUTH_FILE")),
+        .hint(hint::NAME_AUTHFILE)),
         _ => Ok(()),
     }
 }

@@ -27,6 +27,7 @@ pub use self::paths::CredentialPaths;
 pub use self::program::CredentialHelpers;
 use super::endpoint::RegistryCredentials;
 use crate::error::{Context, Error, Result};
+use crate::hint;
 
 /// The name among `credential-helpers` that stands for the auth files.
 pub const AUTH_FILES: &str = "containers-auth.json";
@@ -353,13 +354,13 @@ impl Logins {
         let written = self.paths.writable_file();
         let path = written.ok_or_else(|| {
             Error::new("no place for it: neither XDG_RUNTIME_DIR nor HOME is set")
-                .hint("name a file with --authfile or REGISTRY_AUTH_FILE")
+                .hint(hint::NAME_AUTHFILE)
         })?;
         if self.paths.named.is_none() {
             if let Some(runtime) = &self.paths.runtime {
                 std::fs::metadata(runtime)
                     .context(|| format!("XDG_RUNTIME_DIR is {}", runtime.display()))
-                    .hint(|| "unset XDG_RUNTIME_DIR, or name a file with --authfile")?;
+                    .hint(|| hint::UNSET_RUNTIME_DIR)?;
             }
             path.parent().map_or(Ok(()), file::check_owner)?;
         }

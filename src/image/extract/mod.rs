@@ -40,7 +40,7 @@ use rustix::io::Errno;
 use crate::config::Limits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::files::MORE_SPACE;
+use crate::hint::MORE_SPACE;
 use crate::image::owners::Owners;
 use crate::layer::whiteout::Whiteouts;
 

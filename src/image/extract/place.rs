@@ -14,6 +14,7 @@ use super::attributes::{EntryAttributes, NewFileGroup, ProcessOwner, both};
 use super::entry::{EntryKind, TarEntries, TarEntry};
 use super::{path, unpack};
 use crate::error::{Context, Error, Result};
+use crate::hint;
 use crate::image::owners::Owners;
 
 /// Destination of the members.
@@ -202,7 +203,7 @@ impl MemberWriter<'_> {
 
     fn remove(&self, name: &[u8], said: &str) -> Result<()> {
         if self.other_kind == OtherKind::Refused {
-            return Err(Error::conflict(said).hint("--overwrite replaces it"));
+            return Err(Error::conflict(said).hint(hint::OVERWRITE));
         }
         crate::sys::tree::remove(self.here(), name).context(|| "cannot replace what was there")
     }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value, json};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use lexer::{expand, pairs, split};
 
@@ -62,15 +62,13 @@ impl FromStr for ConfigChange {
         let end = text.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
         let rest = rest.strip_prefix('=').unwrap_or(rest).trim().to_owned();
-        let of = || format!("--change '{}'", text.escape_debug());
+        let of = || Setting::Change.with(format!("'{}'", text.escape_debug()));
         let known = INSTRUCTIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         let Some((_, instruction)) = known else {
             let all: Vec<&str> = INSTRUCTIONS.iter().map(|(name, _)| *name).collect();
-            return Err(Error::invalid(format!(
-                "{}: not an instruction that changes an image",
-                of()
-            ))
-            .hint(format!("one of {}", all.join(", "))));
+            return Err(Error::invalid("not an instruction that changes an image")
+                .within(of())
+                .hint(format!("one of {}", all.join(", "))));
         };
         let change = Self { instruction: *instruction, rest };
         apply(&mut json!({}), std::slice::from_ref(&change)).context(of)?;

@@ -14,6 +14,7 @@ use super::key::PublicKey;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::image::manifest::{Descriptor, ManifestDocument};
 use crate::image::source::ImageSource;
 
@@ -66,10 +67,8 @@ struct SignedReference {
 /// large.
 pub fn fetch(digest: &Digest, neighbour: &TagLookup<'_>) -> Result<Vec<Signature>> {
     let tag = format!("{}-{}.sig", digest.algorithm().name(), digest.hex());
-    let none = |why: String| {
-        Error::refused(format!("no signature: {why}"))
-            .hint("sign it with 'cosign sign --key ... --recursive': for an image of several platforms, each one's manifest must be signed")
-    };
+    let none =
+        |why: String| Error::refused(format!("no signature: {why}")).hint(hint::SIGN_RECURSIVELY);
     let Some(source) = neighbour(&tag)? else {
         return Err(none(format!("there is nothing at the tag {tag}")));
     };

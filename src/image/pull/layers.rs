@@ -12,6 +12,7 @@ use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
+use crate::hint;
 use crate::image::manifest::Descriptor;
 use crate::image::owners::Owners;
 use crate::image::source::ImageSource;
@@ -287,8 +288,7 @@ fn cause(error: Error, store: &Store, digest: &Digest) -> Error {
 }
 
 fn damaged(digest: &Digest) -> Error {
-    Error::new(format!("blob {digest} of the store is damaged"))
-        .hint("'usnea check --repair' removes it; then pull again")
+    Error::new(format!("blob {digest} of the store is damaged")).hint(hint::REPAIR_AND_PULL)
 }
 
 /// Unpacks missing layers of a recorded image from their blobs. Layers are missing in this form after a change of the

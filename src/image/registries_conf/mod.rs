@@ -21,7 +21,7 @@ pub use self::paths::RegistriesPaths;
 use super::credentials::{AUTH_FILES, CredentialPaths, Logins};
 use super::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
 use super::reference::{DOCKER_HUB, Reference, TypedReference};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result, Setting};
 
 /// Registry options of the command line; they override the files.
 #[derive(Clone, Debug, Default)]
@@ -200,7 +200,8 @@ impl Registries {
     ) -> Result<RegistryEndpoint> {
         let certificates = match &asked.cert_dir {
             Some(folder) if !folder.is_dir() => {
-                return Err(Error::new(format!("--cert-dir {}: no such folder", folder.display())));
+                return Err(Error::invalid("no such folder"))
+                    .context(|| Setting::CertDir.with(folder.display()));
             }
             Some(folder) => vec![folder.clone()],
             None => self.paths.certificates_for(registry).into_iter().collect(),

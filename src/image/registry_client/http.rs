@@ -10,6 +10,7 @@ use super::proxy::Proxies;
 use super::retry::RequestTimeouts;
 use super::{RegistryAccess, dns, tls};
 use crate::error::{self, Error, Result};
+use crate::hint;
 use crate::image::endpoint::RegistryEndpoint;
 
 /// Class of a failure, for the decision to retry.
@@ -169,11 +170,11 @@ fn explain(error: &ureq::Error) -> RequestFailure {
 
 fn explain_tls(error: &rustls::Error) -> RequestFailure {
     use rustls::{CertificateError, InvalidMessage};
-    let trust = "put the certificate of its authority into certs.d/HOST:PORT/ca.crt (below /etc/docker or /etc/containers), or use --tls-verify=false";
+    let trust = hint::TRUST_AUTHORITY;
     match error {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => RequestFailure {
             error: Error::new("what answers there does not speak TLS")
-                .hint("a registry without TLS is used with --tls-verify=false"),
+                .hint(hint::NO_TLS),
             kind: FailureKind::Unanswered,
             after: None,
         },

@@ -15,6 +15,7 @@ use super::http::{FailureKind, HttpAgents, RequestFailure};
 use super::refusal::{self, RequestSubject, shown};
 use super::retry::{self, RequestTimeouts, RetryCounter};
 use crate::error::{self, Context, Error, Result};
+use crate::hint;
 use crate::image::endpoint::{RegistryEndpoint, TransportSecurity};
 
 /// Most redirects of one request.
@@ -399,7 +400,7 @@ impl RegistrySession {
         let host = shown(address.host().unwrap_or_default());
         Err(Error::new(format!("it sends us to {host} without TLS"))
             .of_place(error::ErrorKind::Unreachable)
-            .hint("a registry without TLS is used with --tls-verify=false"))
+            .hint(hint::NO_TLS))
     }
 
     fn send(

@@ -11,6 +11,7 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
+use crate::hint;
 use crate::image::manifest::LARGEST;
 use crate::image::source::BlobReader;
 
@@ -49,10 +50,10 @@ impl Store {
         let bytes = self
             .read_object(&path, LARGEST)
             .context(|| format!("cannot read {}", path.display()))
-            .hint(|| REPAIR_HINT)?;
+            .hint(|| hint::REPAIR_OR_PULL)?;
         if digest_of(&bytes, digest.algorithm()) != *digest {
             let error = format!("{} is damaged: it is not what its name says", path.display());
-            return Err(Error::new(error).hint(REPAIR_HINT));
+            return Err(Error::new(error).hint(hint::REPAIR_OR_PULL));
         }
         Ok(bytes)
     }
@@ -151,9 +152,6 @@ impl Store {
         }
     }
 }
-
-/// Hint for a missing or damaged file of the store.
-const REPAIR_HINT: &str = "'usnea check --repair' mends the store, or pull the image again";
 
 /// Computes the digest of `bytes` with this algorithm.
 pub(super) fn digest_of(bytes: &[u8], algorithm: Algorithm) -> Digest {

@@ -20,6 +20,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Grip};
+use crate::hint;
 use crate::image::Reference;
 use crate::image::manifest::{ManifestDocument, parse_config};
 
@@ -59,9 +60,7 @@ pub(super) fn grip(path: &Path) -> Result<Grip> {
     };
     let shown = || format!("cannot lock {}", path.display());
     match files::grip(path) {
-        Err(error) if is_unsupported(&error) => Err(error).context(shown).hint(
-            || "nothing can be removed on a file system without flock: keep usnea's files elsewhere with --root",
-        ),
+        Err(error) if is_unsupported(&error) => Err(error).context(shown).hint(|| hint::NO_FLOCK),
         answer => answer.context(shown),
     }
 }
@@ -168,7 +167,7 @@ impl Store {
         let users = self.containers_of_image(&image.manifest)?;
         if let (Some(user), ForceRemoval::No) = (users.first(), force) {
             let error = format!("image {} is in use by container {user}", image.display_name());
-            return Err(Error::conflict(error).hint("remove its containers first, or use --force"));
+            return Err(Error::conflict(error).hint(hint::REMOVE_CONTAINERS_OR_FORCE));
         }
         images.remove(&image.manifest);
         self.write_images(images)?;
@@ -394,7 +393,7 @@ fn records_to_remove(
     if names.len() > 1 && force == ForceRemoval::No {
         let error =
             format!("image {} has several names: {}", image.config.short(), names.join(", "));
-        return Err(Error::conflict(error).hint("remove them one by one, or all with --force"));
+        return Err(Error::conflict(error).hint(hint::REMOVE_NAMES_OR_FORCE));
     }
     Ok(all)
 }

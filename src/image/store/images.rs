@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::files;
+use crate::hint;
 use crate::image::Reference;
 use crate::image::owners::Owners;
 
@@ -161,7 +162,7 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if self.copy_path().exists() {
                     return Err(Error::new(format!("{} is missing", path.display()))
-                        .hint("'usnea check --repair' makes it anew from its copy"));
+                        .hint(hint::REPAIR_FROM_COPY));
                 }
                 return Ok(ImageList::new());
             }
@@ -170,7 +171,7 @@ impl Store {
         let images: ImageList = serde_json::from_slice(&bytes)
             .map_err(Error::new)
             .context(|| path.display().to_string())
-            .hint(|| "'usnea check --repair' makes it anew from the blobs that are there")?;
+            .hint(|| hint::REPAIR_FROM_BLOBS)?;
         if images.version != VERSION {
             fail!(
                 "{} is of version {}: it was written by another usnea; this one reads {VERSION}",

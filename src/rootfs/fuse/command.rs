@@ -16,6 +16,7 @@ use super::options::OverlayOptions;
 use super::tree::OverlayLayers;
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::sys::mount as sys_mount;
 use crate::sys::process::Child;
 use crate::sys::signal::Signals;
@@ -217,9 +218,7 @@ fn outside(target: &Path, options: &OverlayOptions) -> Result<()> {
         let layer = real(layer)?;
         if target != layer && target.starts_with(&layer) {
             let error = format!("{} lies in the layer {}", target.display(), layer.display());
-            return Err(Error::new(error).hint(
-                "mount it elsewhere, or inside of a user namespace (unshare --user --map-root-user --mount)",
-            ));
+            return Err(Error::new(error).hint(hint::ANOTHER_MOUNT_POINT));
         }
     }
     Ok(())
@@ -246,11 +245,7 @@ fn by_fusermount(target: &Path, options: &OverlayOptions, source: &str) -> Resul
         .stdin(Stdio::null())
         .output();
     drop(far);
-    let output = output.map_err(|error| {
-        Error::from(error).hint(
-            "run it inside of a user namespace (unshare --user --map-root-user --mount), or install fuse3",
-        )
-    });
+    let output = output.map_err(|error| Error::from(error).hint(hint::MOUNT_IN_NAMESPACE));
     let output = output.context(|| "we may not mount here, and cannot run fusermount3")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -11,6 +11,7 @@ use crate::container::Usnea;
 use crate::container::stores::{Stores, given_name, meanings};
 use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::hint;
 use crate::image::list::{EntryChange, ListFormat, ListedManifest, ManifestList};
 use crate::image::manifest::Platform;
 use crate::image::reference::TypedReference;
@@ -53,7 +54,7 @@ pub fn create_list(
     let is_there = |lists: &[ManifestList]| lists.iter().any(|list| list.name == name);
     let taken = || {
         let error = format!("there is a manifest list {name} already");
-        Err(Error::conflict(error).hint("add to it with --amend, or remove it"))
+        Err(Error::conflict(error).hint(hint::AMEND_LIST))
     };
     // Checked before any registry is asked for images.
     if existing == Existing::Refuse && is_there(&stores.own().lists()?) {

@@ -14,6 +14,7 @@ use crate::container::stores::Stores;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
+use crate::hint;
 use crate::image::file_range::FileRange;
 use crate::image::list::{IndexEntry, ListFormat, ListedManifest, ManifestList};
 use crate::image::manifest::{Descriptor, Manifest, ManifestDocument};
@@ -127,9 +128,9 @@ impl Sender<'_> {
             return Ok(());
         }
         let Some(origin) = &listing.origin else {
-            return Err(Error::new("the image is not here any more").of_place(ErrorKind::NotFound).hint(
-                "'usnea manifest remove' takes it out of the list; --all=false sends the list alone",
-            ));
+            return Err(Error::new("the image is not here any more")
+                .of_place(ErrorKind::NotFound)
+                .hint(hint::LIST_ALONE));
         };
         self.copy(origin, entry)
     }

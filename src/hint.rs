@@ -1,0 +1,180 @@
+//! Table of hints that name commands or flags, and of consequences that `usnea doctor` tells by flags. The comment of a
+//! hint names its case.
+//!
+//! Remedies for faults of a machine are in `host::hint`. All other code below `cli` names a setting by a
+//! [`Setting`](crate::error::Setting), and leaves its notation to the caller.
+
+use std::fmt::Display;
+
+// Containers.
+
+/// A running container that is to be removed.
+pub const STOP_OR_FORCE: &str = "stop it first, or use --force";
+/// A running container that a clone replaces.
+pub const STOP_OR_DESTROY: &str = "stop it first, or use --force with --destroy";
+/// A name that another container has.
+pub const NAME_IN_USE: &str = "remove or rename that container, or use --replace";
+/// An unknown container.
+pub const LIST_CONTAINERS: &str = "'usnea ps --all' lists all containers";
+/// A container that runs on another machine.
+pub const OTHER_HOST: &str = "its folder is shared by several machines: log in there; for a machine that is gone: usnea rm --force --other-host";
+/// Descriptors for a container that is kept.
+pub const DISPOSABLE_IN_FOREGROUND: &str = "use it with --rm and without --detach";
+/// A preserved descriptor that is not open.
+pub const PRESERVED_DESCRIPTORS: &str = "--preserve-fds N hands on the descriptors 3 to N+2, --preserve-fd those that it names: all must be open";
+/// A store that commands still use.
+pub const END_COMMANDS: &str =
+    "end what 'usnea run --rm' or another command of usnea still does, then try again";
+/// A container that ends with a unit of systemd.
+pub const STAY_IN_UNIT: &str =
+    "run it without --detach, or set Type=forking, or Type=oneshot with RemainAfterExit=yes";
+/// Settings of a health check without a command.
+pub const HEALTH_COMMAND: &str = "--health-cmd gives the command; the image has none";
+/// A container without a health check.
+pub const NEW_HEALTH_COMMAND: &str = "--health-cmd gives one to a new container";
+/// A writable root that is an image.
+pub const EXPORT_ROOT: &str = "'usnea export IMAGE | tar -x' makes a root directory of it";
+/// A mount over the processes in /proc.
+pub const HOST_PROCESSES: &str = "--pid host shows the host's processes";
+/// A label of a volume in a mount.
+pub const VOLUME_LABEL: &str = "'usnea volume create --label' gives labels";
+/// A file in place of a folder, or the reverse.
+pub const OVERWRITE: &str = "--overwrite replaces it";
+
+// Namespaces and IDs.
+
+/// A kernel parameter that is the name of the host.
+pub const HOSTNAME: &str = "use --hostname or --domainname";
+/// A kernel parameter of the IPC namespace.
+pub const NOT_IPC_HOST: &str = "leave out --ipc host";
+/// A kernel parameter of the network namespace.
+pub const NOT_NETWORK_HOST: &str = "leave out --network host";
+/// Ports without a network.
+pub const NOT_NETWORK_NONE: &str = "leave out --network none";
+/// An ID that the container does not have.
+pub const SUBORDINATE_IDS: &str = "the container has as many IDs as you have subordinate ones: -u 0 runs it as root, --userns keep-id:uid=UID,gid=GID as that user; 'usnea doctor' tells how to get more";
+/// An ID that the container of an ordinary user does not have.
+pub const KEEP_ID: &str = "--userns keep-id: you are yourself in the container";
+/// Groups without subordinate IDs.
+pub const KEEP_GROUPS: &str =
+    "see 'usnea doctor'; --group-add keep-groups keeps those that you have";
+/// A shortage of free subordinate IDs.
+pub const FEWER_IDS: &str = "a container has its range until it is removed: see 'usnea ps --all'; --userns auto:size=N asks for fewer";
+/// A mount of which the kernel maps no IDs.
+pub const CHOWN_OR_KEEP_ID: &str =
+    "'U' gives the files to the container's user, --userns keep-id makes that user you";
+/// A failed emulation of root.
+pub const NO_ROOT_EMULATION: &str = "--root-emulation off runs without it";
+/// A service without a delegated cgroup.
+pub const DELEGATE_TO_SERVICE: &str =
+    "a service needs Delegate=yes; elsewhere: systemd-run --user --scope -p Delegate=yes usnea ...";
+/// A move that the user manager does not make.
+pub const USER_JOURNAL: &str = "see 'journalctl --user -n 20'";
+/// A mount point where the user may not mount.
+pub const ANOTHER_MOUNT_POINT: &str =
+    "mount it elsewhere, or inside of a user namespace (unshare --user --map-root-user --mount)";
+/// A machine without fusermount3.
+pub const MOUNT_IN_NAMESPACE: &str =
+    "run it inside of a user namespace (unshare --user --map-root-user --mount), or install fuse3";
+
+// Images and registries.
+
+/// An index without an image for this platform.
+pub const CHOOSE_PLATFORM: &str = "choose one with --platform";
+/// An index that an archive cannot hold.
+pub const ONE_PLATFORM: &str =
+    "choose the image of one platform with --platform, or write an oci-archive";
+/// A tag where a repository is meant.
+pub const NO_TAG: &str = "leave out the tag, or --all-tags";
+/// A tag in a search for tags.
+pub const LIST_TAGS: &str = "leave out the tag: --list-tags lists all";
+/// A manifest list that exists.
+pub const AMEND_LIST: &str = "add to it with --amend, or remove it";
+/// An image of a manifest list that is gone.
+pub const LIST_ALONE: &str =
+    "'usnea manifest remove' takes it out of the list; --all=false sends the list alone";
+/// A compression that a format cannot name.
+pub const COMPRESS_ANEW: &str = "--compression-format gzip compresses it anew";
+/// An image that containers use.
+pub const REMOVE_CONTAINERS_OR_FORCE: &str = "remove its containers first, or use --force";
+/// An image with several names.
+pub const REMOVE_NAMES_OR_FORCE: &str = "remove them one by one, or all with --force";
+/// A registry without TLS.
+pub const NO_TLS: &str = "a registry without TLS is used with --tls-verify=false";
+/// A certificate of an unknown authority.
+pub const TRUST_AUTHORITY: &str = "put the certificate of its authority into certs.d/HOST:PORT/ca.crt (below /etc/docker or /etc/containers), or use --tls-verify=false";
+/// Logins without a safe place.
+pub const NAME_AUTHFILE: &str = "name a file with --authfile or REGISTRY_AUTH_FILE";
+/// A runtime directory that does not exist.
+pub const UNSET_RUNTIME_DIR: &str = "unset XDG_RUNTIME_DIR, or name a file with --authfile";
+/// A missing signature.
+pub const SIGN_RECURSIVELY: &str = "sign it with 'cosign sign --key ... --recursive': for an image of several platforms, each one's manifest must be signed";
+
+// Store.
+
+/// A full disk.
+pub const MORE_SPACE: &str = "free some space there ('usnea image prune' and 'usnea rm' remove what nobody needs), or keep usnea's files elsewhere with --root or USNEA_ROOT";
+/// A full disk while a container is changed.
+pub const MORE_SPACE_FOR_CONTAINERS: &str =
+    "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT";
+/// An unknown home directory.
+pub const NAME_ROOT: &str = "set HOME, or name a folder with --root or USNEA_ROOT";
+/// A file system without locks.
+pub const NO_FLOCK: &str = "nothing can be removed on a file system without flock: keep usnea's files elsewhere with --root";
+/// A missing or damaged file.
+pub const REPAIR_OR_PULL: &str = "'usnea check --repair' mends the store, or pull the image again";
+/// A damaged blob while an image is pulled.
+pub const REPAIR_AND_PULL: &str = "'usnea check --repair' removes it; then pull again";
+/// A damaged blob while an image is loaded.
+pub const REPAIR_AND_LOAD: &str = "'usnea check --repair' removes it; then load the image again";
+/// A missing blob of a pushed image.
+pub const FIND_MISSING_AND_PULL: &str =
+    "'usnea check --repair' says what is missing; then pull the image again";
+/// A missing manifest of a pushed image.
+pub const REMOVED_OR_REPAIR: &str =
+    "the image was removed meanwhile, or 'usnea check --repair' mends the store";
+/// A lost list of images that has a copy.
+pub const REPAIR_FROM_COPY: &str = "'usnea check --repair' makes it anew from its copy";
+/// An unreadable list of images.
+pub const REPAIR_FROM_BLOBS: &str =
+    "'usnea check --repair' makes it anew from the blobs that are there";
+
+// Consequences for containers, as the doctor tells them.
+
+/// A kernel without system-call filters.
+pub const COST_NO_FILTERS: &str =
+    "containers can use every system call: --security-opt seccomp=unconfined must be given";
+/// A kernel without idmapped mounts.
+pub const COST_NO_IDMAPS: &str =
+    "--userns=keep-id and auto have usnea's own file server translate IDs: slower";
+/// A machine without a network helper.
+pub const COST_NO_NETWORK_HELPER: &str =
+    "containers have no way out of their own, and no published ports: --network host or none";
+/// A machine without TUN devices.
+pub const COST_NO_TUN: &str = "pasta and slirp4netns cannot work: --network host or none";
+/// A machine without delegated controllers.
+pub const COST_NO_LIMITS: &str =
+    "--memory, --cpus, --pids-limit and their like are refused; containers run without limits";
+/// Maps of IDs that are a container's own.
+pub const OWN_IDS: &str = "IDs of a container's own (keep-id, auto, --uidmap)";
+
+// With values.
+
+/// An image of another platform.
+pub fn pull_platform(platform: impl Display) -> String {
+    format!("usnea pull --platform {platform} brings that one")
+}
+
+/// A login in another file.
+pub fn log_out_of_file(path: impl Display, account: impl Display) -> String {
+    format!("its login is in {path}: usnea logout --authfile {path} {account}")
+}
+
+/// A cgroup with processes of other programs.
+pub fn own_scope(cgroup: impl Display) -> String {
+    format!(
+        "{cgroup} holds processes of other programs, so it cannot hand controllers down: \
+         in a unit, have usnea as ExecStart= or set DelegateSubgroup=main (systemd 254); elsewhere, \
+         systemd-run --user --scope -p Delegate=yes usnea ... has one of its own"
+    )
+}
