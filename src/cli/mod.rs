@@ -20,6 +20,7 @@ mod mount;
 mod output;
 mod run;
 mod spec;
+mod streams;
 mod system;
 mod unshare;
 mod version;
@@ -164,7 +165,10 @@ pub fn main() -> ExitCode {
     };
     start_log(arguments.log_level);
     signal::set_default(&[libc::SIGCHLD]);
-    match run_command(arguments.command, &Usnea::new(arguments.root)) {
+    match run_command(
+        arguments.command,
+        &Usnea::new(arguments.root).with_streams(streams::of_process()),
+    ) {
         Ok(status) => {
             end_as_units_command(status);
             ExitCode::from(status)

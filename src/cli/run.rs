@@ -8,7 +8,8 @@ use crate::cli::flags::pull::PullFlags;
 use crate::cli::output::discard_output;
 // Named so by the commands that print.
 pub use crate::cli::output::print;
-use crate::container::{self, Lifecycle, SignalProxy, Usnea};
+use crate::cli::streams;
+use crate::container::{self, Client, Lifecycle, SignalProxy, Usnea};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::Input;
@@ -74,7 +75,9 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     if options.rm && !detach && sig_proxy && !is_to_be_found && !rmi && !lifecycle.require_record()
     {
         let lifecycle = lifecycle.lifecycle(&image, Input::Closed)?;
-        return container::run_disposable(usnea, &launch.request(usnea)?, &lifecycle, &pull);
+        let request = launch.request(usnea)?;
+        let streams = streams::of_process();
+        return container::run_disposable(usnea, &request, &lifecycle, &pull, streams);
     }
     let input = match (options.interactive, detach) {
         (false, _) => Input::Closed,
@@ -86,11 +89,12 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         return Err(Error::new("--rm and --restart exclude each other"));
     }
     let proxy = if sig_proxy { SignalProxy::On } else { SignalProxy::Off };
+    let client = Client { streams: streams::of_process(), proxy };
     let request = launch.request(usnea)?;
     match detach {
         true => {
             print(&format!("{}\n", container::run_detached(usnea, &request, &lifecycle, &pull)?))
         }
-        false => container::run_attached(usnea, &request, &lifecycle, &pull, proxy),
+        false => container::run_attached(usnea, &request, &lifecycle, &pull, client),
     }
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustix::stdio::{stderr, stdin, stdout};
 
+use super::client::SignalProxy;
 use super::{Container, not_running};
-use crate::engine::{DetachWatch, Requests};
+use crate::engine::{CallerStreams, DetachWatch, Requests};
 use crate::error::{Context, Error, Result, STATUS_UNREAD};
 use crate::monitor::protocol::{self, MonitorMessage, Pace, Request};
 use crate::monitor::record::State;
@@ -18,22 +18,15 @@ use crate::sys::process;
 use crate::sys::pty::Raw;
 use crate::sys::signal::Signals;
 
-/// Receiver of signals that reach this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignalProxy {
-    /// The command of the container.
-    On,
-    /// This process itself.
-    Off,
-}
-
 /// Settings of an attached client.
 #[derive(Debug)]
-pub struct Attachment {
+pub struct Attachment<'a> {
     /// Socket to the container's monitor.
     pub socket: OwnedFd,
-    /// True if our standard input is the command's.
-    pub input: bool,
+    /// Streams of the client.
+    pub streams: CallerStreams<'a>,
+    /// True if the client's input is the command's.
+    pub reads_input: bool,
     /// Detach keys: they end the session and leave the container running.
     pub keys: super::DetachKeys,
     /// Receiver of our signals.
@@ -123,23 +116,24 @@ pub(super) fn catch_up(container: &Container) {
 /// Stays attached. Returns the exit status of the command; `None`: the detach keys were typed. `signals` are blocked.
 pub fn attach(
     container: &Container,
-    attachment: Attachment,
+    attachment: Attachment<'_>,
     signals: &Signals,
 ) -> Result<Option<u8>> {
-    let reads_terminal =
-        attachment.input && container.record.terminal && rustix::termios::isatty(stdin());
-    let raw = match reads_terminal {
-        true => Some(Raw::set(stdin()).context(|| "cannot set the terminal to raw mode")?),
+    let streams = attachment.streams;
+    let is_terminal = rustix::termios::isatty(streams.input);
+    let raw = match attachment.reads_input && container.record.terminal && is_terminal {
+        true => Some(Raw::set(streams.input).context(|| "cannot set the terminal to raw mode")?),
         false => None,
     };
-    let mut session = Session {
+    let mut session = AttachedSession {
         container,
         watch: DetachWatch::new(attachment.keys),
-        reads: attachment.input,
+        streams,
+        reads: attachment.reads_input,
         socket: attachment.socket,
         proxy: attachment.proxy,
         requests: Requests::default(),
-        had_terminal: rustix::termios::isatty(stdin()),
+        had_terminal: is_terminal,
         pending: Vec::new(),
         raw,
         has_lost: false,
@@ -150,8 +144,9 @@ pub fn attach(
     session.stay(signals)
 }
 
-struct Session<'a> {
+struct AttachedSession<'a> {
     container: &'a Container,
+    streams: CallerStreams<'a>,
     socket: OwnedFd,
     watch: DetachWatch,
     reads: bool,
@@ -169,7 +164,7 @@ struct Session<'a> {
     unread_since: Option<Instant>,
 }
 
-impl Session<'_> {
+impl AttachedSession<'_> {
     fn stay(&mut self, signals: &Signals) -> Result<Option<u8>> {
         let mut room = vec![0; protocol::ROOM + 1];
         loop {
@@ -180,12 +175,12 @@ impl Session<'_> {
                 PollFd::new(&self.socket, PollFlags::IN | waits),
             ];
             if reads {
-                fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
+                fds.push(PollFd::from_borrowed_fd(self.streams.input, PollFlags::IN));
             }
             let watches_output = self.has_shown && self.unread_since.is_none();
             if watches_output {
                 // No event is requested: poll(2) reports errors all the same.
-                fds.push(PollFd::from_borrowed_fd(stdout(), PollFlags::empty()));
+                fds.push(PollFd::from_borrowed_fd(self.streams.output, PollFlags::empty()));
             }
             let left = self.unread_since.map(|since| AFTER_READER.saturating_sub(since.elapsed()));
             if left == Some(Duration::ZERO) {
@@ -232,9 +227,9 @@ impl Session<'_> {
         match MonitorMessage::parse(&room[..length]) {
             Some(MonitorMessage::Output(bytes)) => {
                 self.has_shown = true;
-                return self.show(stdout(), bytes);
+                return self.show(self.streams.output, bytes);
             }
-            Some(MonitorMessage::Error(bytes)) => return self.show(stderr(), bytes),
+            Some(MonitorMessage::Error(bytes)) => return self.show(self.streams.error, bytes),
             Some(MonitorMessage::Lost(count)) => log::warn!("{count} bytes of output were missed"),
             Some(MonitorMessage::Ended(status)) => return Ok(Some(status)),
             Some(MonitorMessage::CaughtUp) | None => {}
@@ -273,7 +268,7 @@ impl Session<'_> {
 
     /// Sends typed input on. Returns true if the detach keys were typed.
     fn read(&mut self, room: &mut [u8]) -> bool {
-        match rustix::io::read(stdin(), &mut room[..protocol::ROOM - 1]) {
+        match rustix::io::read(self.streams.input, &mut room[..protocol::ROOM - 1]) {
             Ok(length) if length > 0 => {
                 let typed = &room[..length];
                 let (on, leaves) = match self.raw {
@@ -318,8 +313,9 @@ impl Session<'_> {
             }
             _ => {}
         }
-        let is_gone =
-            signal == libc::SIGHUP && self.had_terminal && !rustix::termios::isatty(stdin());
+        let is_gone = signal == libc::SIGHUP
+            && self.had_terminal
+            && !rustix::termios::isatty(self.streams.input);
         if self.proxy == SignalProxy::On {
             let signal = self.requests.heard(signal);
             if let Ok(status) = self.container.status()
@@ -335,8 +331,8 @@ impl Session<'_> {
     }
 
     fn tell_window(&mut self) {
-        let size = rustix::termios::tcgetwinsize(stdin())
-            .or_else(|_| rustix::termios::tcgetwinsize(stdout()));
+        let size = rustix::termios::tcgetwinsize(self.streams.input)
+            .or_else(|_| rustix::termios::tcgetwinsize(self.streams.output));
         if let (true, Ok(size)) = (self.container.record.terminal, size) {
             let _ =
                 protocol::send(&self.socket, &Request::Window(size.ws_row, size.ws_col).bytes());

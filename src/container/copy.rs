@@ -52,36 +52,56 @@ pub struct Copying {
 }
 
 /// End of a copy.
-#[derive(Clone, Debug)]
-pub enum End {
-    /// Archive on standard input or output: `-`.
-    Stream,
+#[derive(Debug)]
+pub enum CopyEnd {
+    /// Archive that is read from, or written to, this stream.
+    Stream(File),
     /// Path on the host.
     Host(PathBuf),
     /// Path in a container.
     Container(Box<Container>, PathBuf),
 }
 
+/// End of a copy outside of containers.
+#[derive(Clone, Copy)]
+enum HostEnd<'a> {
+    Stream(&'a File),
+    Path(&'a Path),
+}
+
+impl<'a> HostEnd<'a> {
+    fn of(end: &'a CopyEnd) -> Result<Self> {
+        match end {
+            CopyEnd::Stream(file) => Ok(Self::Stream(file)),
+            CopyEnd::Host(path) => Ok(Self::Path(path)),
+            CopyEnd::Container(..) => Err(Error::invalid("both ends are in containers")
+                .hint("copy to the host first, and from there")),
+        }
+    }
+}
+
 /// Copies from `from` to `to`; either end is in a container.
-pub fn copy(usnea: &Usnea, from: &End, to: &End, how: Copying) -> Result<()> {
+pub fn copy(usnea: &Usnea, from: &CopyEnd, to: &CopyEnd, how: Copying) -> Result<()> {
     let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .context(|| "cannot make a pipe")?;
     match (from, to) {
-        (End::Container(container, path), here) => {
+        (CopyEnd::Container(container, path), here) => {
+            let here = HostEnd::of(here)?;
             let owners = owners(usnea)?;
             let work = |root: &OwnedFd| pack(root, path, how.last, &owners, File::from(far));
             let here = || receive(near, path, here, how);
             ends(with_root(usnea, container, FilesAccess::Reading, work, here)?, path, None)
         }
-        (here, End::Container(container, path)) => {
+        (here, CopyEnd::Container(container, path)) => {
+            let here = HostEnd::of(here)?;
             let owners = owners(usnea)?;
             let giving = match how.owned {
                 Owned::Alike => MemberOwners::Theirs(&owners),
                 Owned::ByRoot => MemberOwners::Roots(&owners),
             };
             let source = match here {
-                End::Host(path) => Some(path.as_path()),
-                _ => None,
+                HostEnd::Path(path) => Some(path),
+                HostEnd::Stream(_) => None,
             };
             let work =
                 |root: &OwnedFd| put(File::from(near), root, source, path, giving, how.other_kind);
@@ -169,33 +189,35 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(text.into())
 }
 
-/// Sends files of the host, or standard input.
-fn send(to: OwnedFd, from: &End, last: LastLink) -> Result<()> {
+/// Sends files of the host, or an archive.
+fn send(to: OwnedFd, from: HostEnd<'_>, last: LastLink) -> Result<()> {
     let mut to = File::from(to);
     match from {
-        End::Host(path) => {
+        HostEnd::Path(path) => {
             // Owners are sent as numbers: with -a the numbers count.
             pack(&host_root()?, &absolute(path)?, last, &Owners::Recorded, to)
         }
-        _ => {
-            let mut stream = compression::open(io::stdin().lock())?;
+        HostEnd::Stream(archive) => {
+            let mut stream = compression::open(BufReader::new(archive))?;
             io::copy(&mut stream, &mut to).map(drop).context(|| "cannot read standard input")
         }
     }
 }
 
-/// Receives files on the host, or to standard output.
-fn receive(from: OwnedFd, path: &Path, to: &End, how: Copying) -> Result<()> {
+/// Receives files on the host, or as an archive.
+fn receive(from: OwnedFd, path: &Path, to: HostEnd<'_>, how: Copying) -> Result<()> {
     let mut from = File::from(from);
     match to {
-        End::Host(to) => {
+        HostEnd::Path(to) => {
             let target = absolute(to)?;
             put(from, &host_root()?, Some(path), &target, MemberOwners::Ours, how.other_kind)
                 .context(|| to.display().to_string())
         }
-        _ => {
-            let mut stdout = StandardOutput(io::stdout());
-            io::copy(&mut from, &mut stdout).map(drop).context(|| "cannot write to standard output")
+        HostEnd::Stream(archive) => {
+            let mut archive = StandardOutput(archive);
+            io::copy(&mut from, &mut archive)
+                .map(drop)
+                .context(|| "cannot write to standard output")
         }
     }
 }

@@ -56,7 +56,7 @@ pub enum Audience {
 
 /// Runs the command; returns its exit status, or 0 when detached. Errors: the container does not run; a refusal of
 /// `run`.
-pub fn exec(container: &Container, entered: Entered) -> Result<u8> {
+pub fn exec(container: &Container, entered: Entered, streams: CallerStreams<'_>) -> Result<u8> {
     keep_descriptors(entered.preserve_fds, &entered.preserve_fd)?;
     title::name_container(&container.record.name);
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
@@ -91,7 +91,6 @@ pub fn exec(container: &Container, entered: Entered) -> Result<u8> {
         keys: entered.keys.or(own_keys).unwrap_or_default(),
         finish: entered.finish,
     };
-    let streams = CallerStreams::of_process();
     if entered.audience == Audience::Nobody {
         return engine::exec(&entry, streams, &signals).map(Option::unwrap_or_default);
     }

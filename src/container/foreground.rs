@@ -20,7 +20,7 @@ use super::usnea::Usnea;
 use super::workspace::Workspace;
 use super::{Container, random_name};
 use crate::config;
-use crate::engine::Launched;
+use crate::engine::{CallerStreams, Launched};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::host::filesystem;
@@ -34,9 +34,10 @@ pub fn run_disposable(
     request: &ContainerRequest,
     lifecycle: &Lifecycle,
     wanted: &PullSettings<'_>,
+    streams: CallerStreams<'_>,
 ) -> Result<u8> {
     let mut shown = None;
-    run::run(usnea, request, wanted, |workspace, launched| {
+    run::run(usnea, request, wanted, streams, |workspace, launched| {
         // Without a record, other commands cannot find the container; that is no reason not to run it.
         match Shown::new(usnea, request, lifecycle, workspace, launched) {
             Ok(record) => shown = record,

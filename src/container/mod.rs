@@ -1,8 +1,8 @@
 //! Verbs: composes images, root filesystems, specs and the engine into a user's commands.
 
 mod attach;
-mod caller_streams;
 mod check;
+mod client;
 mod clone;
 mod commit;
 mod container;
@@ -53,13 +53,14 @@ pub mod volumes;
 mod wait;
 mod workspace;
 
-pub use crate::engine::DetachKeys;
-pub use attach::{Attachment, SignalProxy, attach, connect_monitor};
+pub use crate::engine::{CallerStreams, DetachKeys};
+pub use attach::{Attachment, attach, connect_monitor};
 pub use check::check;
+pub use client::{Client, SignalProxy};
 pub use clone::{Cloning, clone};
 pub use commit::{Commit, DuringCommit, Squash, commit};
 pub use container::{Container, all, damaged, find, find_id, ids, processes, size};
-pub use copy::{Copying, End, Owned, copy};
+pub use copy::{CopyEnd, Copying, Owned, copy};
 pub use create::{AfterCreate, Created, Lifecycle, create};
 pub use diff::{diff, export, in_base as changes_in_base};
 pub use events::{EventFilter, EventQuery, events};

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
+use super::client::check_terminal;
 use super::id::{random_id, short};
 use super::image_root::ImageRoot;
 use super::request::{ContainerRequest, keep_descriptors};
@@ -12,7 +13,7 @@ use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
 use super::{folder, name, network, ranges, scratch, stored, volumes};
 use crate::engine::{self, CallerStreams, Launched, MemoryLayers, Plan, Stdin};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::host::filesystem;
 use crate::ids::IdMaps;
 use crate::spec::TopLayer;
@@ -23,16 +24,11 @@ pub(super) fn run(
     usnea: &Usnea,
     request: &ContainerRequest,
     pull: &stored::PullSettings<'_>,
+    streams: CallerStreams<'_>,
     mut running: impl FnMut(&Workspace, &Launched),
 ) -> Result<u8> {
     keep_descriptors(request.options.preserve_fds, &request.options.preserve_fd)?;
-    if request.options.tty
-        && request.options.interactive
-        && !rustix::termios::isatty(rustix::stdio::stdin())
-    {
-        return Err(Error::invalid("-it: standard input is not a terminal")
-            .hint("leave -t out to feed the command from a file or a pipe"));
-    }
+    check_terminal(&request.options, streams)?;
     let store = usnea.make_store()?;
     let base = usnea.base()?;
     let block = || Signals::block(&engine::forwarded()).context(|| "cannot block signals");
@@ -59,7 +55,6 @@ pub(super) fn run(
     workspace.remember_driver(store);
 
     let _name = name.map(|name| name::take(store, name.as_str())).transpose()?;
-    let streams = CallerStreams::of_process();
     let running = |launched: &Launched| running(&workspace, launched);
     if plan.options.layers.is_some() || workspace.layers.is_empty() {
         return Ok(engine::run(&plan, streams, &signals, running)?.status());

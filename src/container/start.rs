@@ -7,7 +7,8 @@ use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
-use super::attach::{Attachment, SignalProxy, attach};
+use super::attach::{Attachment, attach};
+use super::client::{Client, check_terminal};
 use super::create::{AfterCreate, Created, Lifecycle, create, launch_options};
 use super::folder;
 use super::id::short;
@@ -21,7 +22,7 @@ use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::volumes;
 use super::{Container, Hold, bury};
-use crate::engine::{self, CallerStreams, Plan};
+use crate::engine::{self, Plan};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::files::{self, Lock};
@@ -52,7 +53,7 @@ pub fn start(
         return Ok(false);
     };
     let _ = std::fs::remove_file(container.folder.join(STOPPED));
-    launch(container, job(usnea, container, lock.into())?, client).map(|()| true)
+    launch(usnea, container, job(usnea, container, lock.into())?, client).map(|()| true)
 }
 
 /// Starts the containers that a new container requires, then returns the new one. Removes a disposable one after an
@@ -72,7 +73,7 @@ fn start_created(
     client: Option<(OwnedFd, &Signals)>,
 ) -> Result<Container> {
     let Created { container, lock, plan, image } = created;
-    let started = launch(&container, job_of(&container, lock.into(), plan, image), client);
+    let started = launch(usnea, &container, job_of(&container, lock.into(), plan, image), client);
     started.inspect_err(|_| discard_ended(usnea, &container))?;
     Ok(container)
 }
@@ -88,9 +89,14 @@ fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
     Ok(())
 }
 
-fn launch(container: &Container, job: Job, client: Option<(OwnedFd, &Signals)>) -> Result<()> {
+fn launch(
+    usnea: &Usnea,
+    container: &Container,
+    job: Job,
+    client: Option<(OwnedFd, &Signals)>,
+) -> Result<()> {
     let (client, blocked) = client.unzip();
-    let streams = Some(CallerStreams::of_process());
+    let streams = usnea.caller_streams();
     match monitor::start(Job { client, streams, ..job }, blocked) {
         Ok(()) => Ok(()),
         Err(error) => {
@@ -132,14 +138,11 @@ pub fn run_attached(
     request: &ContainerRequest,
     lifecycle: &Lifecycle,
     wanted: &PullSettings<'_>,
-    proxy: SignalProxy,
+    client: Client<'_>,
 ) -> Result<u8> {
     refuse_descriptors(request)?;
     let options = &request.options;
-    if options.tty && options.interactive && !rustix::termios::isatty(rustix::stdio::stdin()) {
-        return Err(Error::invalid("-it: standard input is not a terminal")
-            .hint("leave -t out to feed the command from a file or a pipe"));
-    }
+    check_terminal(options, client.streams)?;
     let keys = lifecycle.detach_keys.as_ref().map(|keys| keys.parse().map_err(Error::new));
     let keys = keys.transpose()?.unwrap_or_default();
     let created = create(usnea, request, lifecycle, wanted, AfterCreate::Start)?;
@@ -148,7 +151,8 @@ pub fn run_attached(
     let (socket, far) = protocol::pair().context(|| "cannot make a socket pair")?;
     let container = start_created(usnea, created, Some((far, &signals)))?;
     let monitor = record::read::<State>(&container.folder, STATE).ok().flatten();
-    let attachment = Attachment { socket, input: options.interactive, keys, proxy };
+    let Client { streams, proxy } = client;
+    let attachment = Attachment { socket, streams, reads_input: options.interactive, keys, proxy };
     // A disposable container may be half removed when its end is reported.
     let folder = File::open(&container.folder).ok();
     let status = attach(&container, attachment, &signals)?;

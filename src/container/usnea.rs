@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use super::stores::Stores;
 use crate::config;
+use crate::engine::CallerStreams;
 use crate::error::Result;
 use crate::userns::Base;
 
@@ -17,12 +18,23 @@ pub struct Usnea {
     images: OnceLock<Stores>,
     existing_images: OnceLock<Stores>,
     base: OnceLock<Base>,
+    streams: Option<CallerStreams<'static>>,
 }
 
 impl Usnea {
     /// Names the store: its folder, or `None` for `$USNEA_ROOT` or the folder in the user's home. Reads nothing.
     pub fn new(root: Option<PathBuf>) -> Self {
         Self { root, ..Self::default() }
+    }
+
+    /// Adds the standard streams of this process: a container with the passthrough log driver inherits them.
+    pub fn with_streams(self, streams: CallerStreams<'static>) -> Self {
+        Self { streams: Some(streams), ..self }
+    }
+
+    /// Standard streams of this process; `None`: they are not for containers.
+    pub(super) fn caller_streams(&self) -> Option<CallerStreams<'static>> {
+        self.streams
     }
 
     /// Absolute path of the store, which may not exist yet. Errors: no home is known.

@@ -2,6 +2,7 @@
 
 use super::selection::named_or_newest;
 use crate::cli::flags::attach::detach_keys;
+use crate::cli::streams;
 use crate::container::{self, Attachment, SignalProxy, Usnea};
 use crate::engine;
 use crate::error::{Context, Result};
@@ -44,7 +45,8 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let attachment = Attachment {
         socket: container::connect_monitor(&container)?,
-        input: !arguments.no_stdin && container.record.takes_input(),
+        streams: streams::of_process(),
+        reads_input: !arguments.no_stdin && container.record.takes_input(),
         keys: keys.unwrap_or_default(),
         proxy: if arguments.sig_proxy { SignalProxy::On } else { SignalProxy::Off },
     };

@@ -2,10 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::container::{self, Copying, End, Owned, Usnea};
+use crate::cli::streams;
+use crate::container::{self, CopyEnd, Copying, Owned, Usnea};
 use crate::error::{Error, Result};
 use crate::image::diff::LastLink;
 use crate::image::extract::place::OtherKind;
@@ -45,20 +47,21 @@ pub struct Arguments {
 /// Copies files; returns the exit status.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
-    let (from, to) = (parse_end(&store, &arguments.from)?, parse_end(&store, &arguments.to)?);
+    let from = parse_end(store, &arguments.from, rustix::stdio::stdin())?;
+    let to = parse_end(store, &arguments.to, rustix::stdio::stdout())?;
     match (&from, &to) {
-        (End::Container(..), End::Container(..)) => {
+        (CopyEnd::Container(..), CopyEnd::Container(..)) => {
             return Err(Error::new("both are in containers").hint(format!(
                 "usnea cp {} - | usnea cp - {}",
                 arguments.from.display(),
                 arguments.to.display()
             )));
         }
-        (_, End::Stream) if std::io::stdout().is_terminal() => {
+        (_, CopyEnd::Stream(_)) if std::io::stdout().is_terminal() => {
             return Err(Error::new("an archive is not written to a terminal")
                 .hint("redirect standard output, or name a folder"));
         }
-        (End::Stream, _) if std::io::stdin().is_terminal() => {
+        (CopyEnd::Stream(_), _) if std::io::stdin().is_terminal() => {
             return Err(Error::new("no archive is read from a terminal")
                 .hint("redirect standard input, or name a file"));
         }
@@ -78,11 +81,11 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
 
 /// Reads an end of the copy, as docker does: a text that begins like a path is a path. In any other, the part before
 /// the colon is a container. A path need not be UTF-8.
-fn parse_end(store: &Path, text: &OsStr) -> Result<End> {
+fn parse_end(store: &Path, text: &OsStr, stream: BorrowedFd<'_>) -> Result<CopyEnd> {
     let bytes = text.as_bytes();
-    let local = || Ok(End::Host(PathBuf::from(text)));
+    let local = || Ok(CopyEnd::Host(PathBuf::from(text)));
     match bytes {
-        b"-" => return Ok(End::Stream),
+        b"-" => return Ok(CopyEnd::Stream(streams::duplicate(stream)?)),
         b"" => return Err(Error::new("a path is empty")),
         [b'/' | b'.', ..] => return local(),
         _ => {}
@@ -93,5 +96,5 @@ fn parse_end(store: &Path, text: &OsStr) -> Result<End> {
         return Err(Error::new(format!("{}: the path is empty", text.display())));
     }
     let container = container::find(store, &String::from_utf8_lossy(name))?;
-    Ok(End::Container(Box::new(container), Path::new("/").join(path)))
+    Ok(CopyEnd::Container(Box::new(container), Path::new("/").join(path)))
 }

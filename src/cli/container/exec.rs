@@ -2,6 +2,7 @@
 
 use super::selection::named_or_newest;
 use crate::cli::flags::attach::detach_keys;
+use crate::cli::streams;
 use crate::container::{self, Audience, Entered, Usnea};
 use crate::engine::{Finish, Stdin};
 use crate::error::{Error, Result};
@@ -92,5 +93,5 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         finish: if detach { Finish::AtStart } else { Finish::AtEnd },
         audience: if arguments.check { Audience::Nobody } else { Audience::All },
     };
-    container::exec(&container, entered)
+    container::exec(&container, entered, streams::of_process())
 }

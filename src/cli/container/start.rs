@@ -3,6 +3,7 @@
 use super::selection::{Failures, Missing, Selection, open, say};
 use crate::cli::flags::attach::detach_keys;
 use crate::cli::output::discard_output;
+use crate::cli::streams;
 use crate::container::{self, Attachment, SignalProxy, Usnea};
 use crate::engine;
 use crate::error::{Context, Error, Result};
@@ -86,7 +87,8 @@ fn start_attached(
     };
     let attachment = Attachment {
         socket,
-        input: arguments.interactive,
+        streams: streams::of_process(),
+        reads_input: arguments.interactive,
         keys: keys.unwrap_or_default(),
         proxy: if arguments.sig_proxy { SignalProxy::On } else { SignalProxy::Off },
     };

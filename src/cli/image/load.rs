@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::output::print;
 use crate::cli::output::progress::{LayerProgress, LayerWords, Verbosity};
+use crate::cli::streams;
 use crate::container::Usnea;
-use crate::container::images::{Load, LoadedImage, default_platform, load};
+use crate::container::images::{Load, LoadInput, LoadedImage, default_platform, load};
 use crate::documents::text::NameForm;
 use crate::error::{Error, Result};
 use crate::image::manifest::Platform;
@@ -35,14 +36,18 @@ pub struct Arguments {
 
 /// Loads the images, and prints their names.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    if arguments.input == Path::new("-") && std::io::stdin().is_terminal() {
+    let input = if arguments.input != Path::new("-") {
+        LoadInput::Path(arguments.input)
+    } else if std::io::stdin().is_terminal() {
         return Err(Error::new("nothing to load: standard input is a terminal")
             .hint("name a file with -i, or redirect standard input"));
-    }
+    } else {
+        LoadInput::Stream(streams::duplicate(rustix::stdio::stdin())?)
+    };
     let platform =
         arguments.platform.map_or_else(default_platform, |platform| Ok(Some(platform)))?;
     let progress = LayerProgress::new(WORDS, Verbosity::of_flag(arguments.quiet));
-    let images = load(usnea, &Load { input: arguments.input, platform }, &progress)?;
+    let images = load(usnea, &Load { input, platform }, &progress)?;
     match arguments.quiet {
         true => Ok(0),
         false => print(&images.iter().map(names_of).collect::<String>()),

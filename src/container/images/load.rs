@@ -4,7 +4,8 @@
 //! `docker.io/library/debian`). A name in an OCI layout stays when it contains a registry. Any other, such as the tag
 //! alone that many tools write, becomes `localhost/NAME`, as with podman: its writer need not mean docker's registry.
 
-use std::os::fd::AsFd;
+use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use crate::config::{Limits, Settings};
 use crate::container::Usnea;
 use crate::container::stores::{self, given_name};
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Reference;
 use crate::image::archive::{ArchivedImage, ImageArchive};
 use crate::image::manifest::Platform;
@@ -24,12 +25,21 @@ use crate::image::reference::TypedReference;
 use crate::userns::{self};
 
 /// Archive or layout to load.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Load {
-    /// Archive, `-` for standard input, or a layout's folder.
-    pub input: PathBuf,
+    /// Archive, or a layout's folder.
+    pub input: LoadInput,
     /// Platform of the image to take from an index; `None`: this machine's.
     pub platform: Option<Platform>,
+}
+
+/// Source of images to load.
+#[derive(Debug)]
+pub enum LoadInput {
+    /// Archive, or folder of a layout.
+    Path(PathBuf),
+    /// Archive of the caller, such as standard input.
+    Stream(File),
 }
 
 /// Loaded image.
@@ -67,7 +77,9 @@ pub fn load(
         let archive = open(&load.input, &store.tmp())?;
         let (naming, transport) = match &archive {
             ImageArchive::Docker(_) => (Naming::Docker, "docker-archive"),
-            ImageArchive::Oci(_) if load.input.is_dir() => (Naming::Oci, "oci"),
+            ImageArchive::Oci(_) if matches!(&load.input, LoadInput::Path(path) if path.is_dir()) => {
+                (Naming::Oci, "oci")
+            }
             ImageArchive::Oci(_) => (Naming::Oci, "oci-archive"),
         };
         let platform = load.platform.clone().unwrap_or_else(Platform::host);
@@ -76,7 +88,10 @@ pub fn load(
             let names = names(&texts, naming);
             let which = texts.first().map(String::as_str);
             // Content of a pipe lies in tmp/ during: the place that a policy can name.
-            let place = if load.input == Path::new("-") { store.tmp() } else { load.input.clone() };
+            let place = match &load.input {
+                LoadInput::Path(path) => path.clone(),
+                LoadInput::Stream(_) => store.tmp(),
+            };
             let origin = ImageOrigin::local(transport, &place, which)?;
             policy.check_before(&origin)?;
             // Signatures lie in registries alone: a policy that wants a signature accepts no local image.
@@ -116,18 +131,29 @@ pub fn load(
     Ok(loaded)
 }
 
-fn open(input: &Path, tmp: &Path) -> Result<ImageArchive> {
-    if input != Path::new("-") {
-        return ImageArchive::open(input, tmp);
+fn open(input: &LoadInput, tmp: &Path) -> Result<ImageArchive> {
+    match input {
+        LoadInput::Path(path) => ImageArchive::open(path, tmp),
+        LoadInput::Stream(file) => {
+            let file = file.try_clone().context(|| input.to_string())?;
+            ImageArchive::open_file(file, "standard input", tmp)
+        }
     }
-    let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
-    ImageArchive::open_file(stdin.into(), "standard input", tmp)
 }
 
-fn found(archive: &ImageArchive, input: &Path) -> Result<Vec<ArchivedImage>> {
+impl fmt::Display for LoadInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Stream(_) => f.write_str("-"),
+        }
+    }
+}
+
+fn found(archive: &ImageArchive, input: &LoadInput) -> Result<Vec<ArchivedImage>> {
     let found = archive.images()?;
     match found.is_empty() {
-        true => Err(Error::invalid(format!("{}: there is no image in it", input.display()))),
+        true => Err(Error::invalid(format!("{input}: there is no image in it"))),
         false => Ok(found),
     }
 }

@@ -51,7 +51,7 @@ pub use lists::{
     Annotated, Existing, ListedImages, PushList, add_to_list, annotate_list, create_list, has_list,
     inspect_list, push_list, remove_from_list, remove_list,
 };
-pub use load::{Load, LoadedImage, load};
+pub use load::{Load, LoadInput, LoadedImage, load};
 pub use pull::{Pull, all_tags, default_platform, prepare, pull, registry_digest};
 pub use push::{Push, names_of_repository, push};
 pub use remove::{Missing, check, ids, prune, remove, tag, untag, usage};

@@ -11,11 +11,11 @@ use tar_core::builder::EntryBuilder;
 use crate::error::{Context, Error, ErrorKind, Result, STATUS_UNREAD};
 use crate::files;
 
-/// Standard output. A closed reader is an error that ends the program as SIGPIPE would, after cleanup.
+/// Stream of the caller. A closed reader is an error that ends the program as SIGPIPE would, after cleanup.
 #[derive(Debug)]
-pub struct StandardOutput(pub io::Stdout);
+pub struct StandardOutput<W>(pub W);
 
-impl Write for StandardOutput {
+impl<W: Write> Write for StandardOutput<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes).map_err(unread)
     }

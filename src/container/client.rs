@@ -1,0 +1,32 @@
+//! Client of a container: the streams and signals of whoever runs, attaches or executes a command.
+
+use crate::engine::CallerStreams;
+use crate::error::{Error, Result};
+use crate::spec::Options;
+
+/// Receiver of signals that reach this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalProxy {
+    /// The command of the container.
+    On,
+    /// This process itself.
+    Off,
+}
+
+/// Client that waits for a container's end.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// Streams of the client.
+    pub streams: CallerStreams<'a>,
+    /// Receiver of the client's signals.
+    pub proxy: SignalProxy,
+}
+
+/// Refuses an interactive terminal for a client whose input is none.
+pub(super) fn check_terminal(options: &Options, streams: CallerStreams<'_>) -> Result<()> {
+    if options.tty && options.interactive && !rustix::termios::isatty(streams.input) {
+        return Err(Error::invalid("-it: standard input is not a terminal")
+            .hint("leave -t out to feed the command from a file or a pipe"));
+    }
+    Ok(())
+}
