@@ -47,7 +47,7 @@ pub trait LayerFolder: Clone + Send + Sync {
 
     /// Calls `tell` with name, inode number and type of each entry but `.` and `..`, in any order. The type may be
     /// [`FileType::Unknown`].
-    fn for_each_entry(&self, tell: impl FnMut(&CStr, u64, FileType)) -> Read<()>;
+    fn for_each_entry(&self, visit: impl FnMut(&CStr, u64, FileType)) -> Read<()>;
 
     /// Returns the value of an extended attribute of a file. Errors: ENODATA for a missing one.
     fn xattr(&self, name: &OsStr, attribute: &[u8]) -> Read<Vec<u8>>;
@@ -125,8 +125,8 @@ impl LayerFolder for DiskFolder {
         Ok(rustix::fs::readlinkat(self, name, Vec::with_capacity(256))?.into_bytes())
     }
 
-    fn for_each_entry(&self, tell: impl FnMut(&CStr, u64, FileType)) -> Read<()> {
-        for_each_entry(self, tell)
+    fn for_each_entry(&self, visit: impl FnMut(&CStr, u64, FileType)) -> Read<()> {
+        for_each_entry(self, visit)
     }
 
     fn xattr(&self, name: &OsStr, attribute: &[u8]) -> Read<Vec<u8>> {
@@ -162,7 +162,7 @@ impl LayerFolder for DiskFolder {
 }
 
 /// Calls `tell` as [`LayerFolder::for_each_entry`] for an open folder.
-pub fn for_each_entry(folder: impl AsFd, mut tell: impl FnMut(&CStr, u64, FileType)) -> Read<()> {
+pub fn for_each_entry(folder: impl AsFd, mut visit: impl FnMut(&CStr, u64, FileType)) -> Read<()> {
     // A separate descriptor: a folder's position belongs to the open file.
     let fd = rustix::fs::openat(folder, ".", DiskFolder::FLAGS, Mode::empty())?;
     let mut room = Vec::with_capacity(64 << 10);
@@ -170,7 +170,7 @@ pub fn for_each_entry(folder: impl AsFd, mut tell: impl FnMut(&CStr, u64, FileTy
     while let Some(entry) = entries.next() {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            tell(entry.file_name(), entry.ino(), entry.file_type());
+            visit(entry.file_name(), entry.ino(), entry.file_type());
         }
     }
     Ok(())

@@ -115,7 +115,7 @@ pub enum Records {
 impl Records {
     /// Returns the intended stat(2) of a file in a layer with records, from the attribute's value if the file has one.
     /// Errors: a malformed value.
-    pub fn meant(self, mut stat: Stat, value: Option<&[u8]>) -> Result<Stat> {
+    pub fn recorded_stat(self, mut stat: Stat, value: Option<&[u8]>) -> Result<Stat> {
         match value.map(OverrideStat::parse).transpose()? {
             _ if self == Self::Nowhere => {}
             Some(record) => {

@@ -73,7 +73,7 @@ impl CopyRules<'_> {
     /// Returns the attributes of a file's copy. A regular file that stands for a device stays a regular file.
     fn at(self, folder: BorrowedFd<'_>, name: &CStr, stat: Stat) -> Result<Stat> {
         let kind = stat.st_mode & libc::S_IFMT;
-        let mut meant = match self.records {
+        let mut recorded = match self.records {
             Records::Nowhere => stat,
             records => {
                 let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
@@ -85,16 +85,16 @@ impl CopyRules<'_> {
                     Err(errno) => return Err(errno.into()),
                 };
                 // Any user in the container can set the attribute: a malformed value is no record.
-                records.meant(stat, value).or_else(|_| records.meant(stat, None))?
+                records.recorded_stat(stat, value).or_else(|_| records.recorded_stat(stat, None))?
             }
         };
-        meant.st_mode = kind | (meant.st_mode & 0o7777);
+        recorded.st_mode = kind | (recorded.st_mode & 0o7777);
         let shown = |map: fn(&IdMaps) -> &[IdMap], id| {
             self.shown.and_then(|shown| outside_of(map(shown), id)).unwrap_or(id)
         };
-        meant.st_uid = shown(|maps| &maps.uids, meant.st_uid);
-        meant.st_gid = shown(|maps| &maps.gids, meant.st_gid);
-        Ok(meant)
+        recorded.st_uid = shown(|maps| &maps.uids, recorded.st_uid);
+        recorded.st_gid = shown(|maps| &maps.gids, recorded.st_gid);
+        Ok(recorded)
     }
 }
 

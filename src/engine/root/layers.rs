@@ -14,7 +14,6 @@ use crate::engine::root::mount_points;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error};
 use crate::ids::IdMaps;
-use crate::layer::whiteout::Whiteouts;
 use crate::rootfs::copy::CopyRules;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::tree::{NAMES, OverlayLayers, OverlayRules, ShownIds};
@@ -166,18 +165,17 @@ fn served(
         lowers: stack.lowers.iter().map(|path| open(path)).collect::<StepResult<_>>()?,
         upper: upper.transpose()?,
     };
-    let thrown_away = flags.iter().any(|flag| flag == VOLATILE);
-    let whiteout_names = whiteouts == Whiteouts::Names;
-    let reading = OverlayRules {
+    let is_disposable = flags.iter().any(|flag| flag == VOLATILE);
+    let rules = OverlayRules {
         ids: ShownIds(shown),
         records,
         real_lowers: flags.iter().filter(|flag| *flag == WRITTEN_FIRST).count(),
-        thrown_away,
-        whiteout_names,
+        is_disposable,
+        whiteouts,
         ..OverlayRules::default()
     };
     let options = fuse::ServerOptions {
-        reading,
+        rules,
         attributes,
         source: "overlay".into(),
         ..fuse::ServerOptions::default()

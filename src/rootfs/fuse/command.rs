@@ -40,7 +40,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
     let target = real(target)?;
     let idmap = options.idmap.as_deref().map(namespace_at).transpose()?;
     // Before the mount: from its first moment on a signal unmounts it.
-    let asked_to_end = match ground {
+    let signals = match ground {
         Ground::Fore => Some(
             Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])
                 .context(|| "cannot wait for signals")?,
@@ -51,8 +51,8 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
         Ground::Fore => (Some(std::io::stderr().as_fd().try_clone_to_owned()?), Life::Parents),
         Ground::Back => (None, Life::Own),
     };
-    let how = mount::ServerOptions {
-        reading: options.reading.clone(),
+    let options_of_server = mount::ServerOptions {
+        rules: options.rules.clone(),
         attributes: options.attributes,
         source: options.source.clone().unwrap_or_else(|| "overlay".into()),
         flags: options.flags.clone(),
@@ -62,16 +62,18 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
     };
     let (server, by) = match namespace::can_mount() {
         true => {
-            let Served { mount, server } = mount::start(layers, how)?;
+            let Served { mount, server } = mount::start(layers, options_of_server)?;
             sys_mount::attach(&mount, &place)
                 .context(|| format!("cannot mount on {}", target.display()))?;
             (server, Mounter::Ourselves)
         }
-        false if how.idmap.is_some() => fail!(Refused: "IDs can be mapped only where we may mount"),
+        false if options_of_server.idmap.is_some() => {
+            fail!(Refused: "IDs can be mapped only where we may mount")
+        }
         false => {
             outside(&target, &options)?;
-            let device = by_fusermount(&target, &options, &how.source)?;
-            let server = mount::serve(device, layers, how).inspect_err(|_| {
+            let device = by_fusermount(&target, &options, &options_of_server.source)?;
+            let server = mount::serve(device, layers, options_of_server).inspect_err(|_| {
                 // A mount without a server answers no caller.
                 let _ = unmount(&target, Mounter::Fusermount, UnmountMode::Later);
             });
@@ -79,7 +81,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
         }
     };
     drop(place);
-    match asked_to_end {
+    match signals {
         Some(signals) => stay(&server, &signals, |manner| unmount(&target, by, manner)),
         None => Ok(0),
     }
@@ -146,17 +148,17 @@ fn unmount(target: &Path, by: Mounter, manner: UnmountMode) -> std::io::Result<(
     }
     let flag = if manner == UnmountMode::Now { "-u" } else { "-uz" };
     let output = Command::new(FUSERMOUNT).args([flag, "--"]).arg(target).output()?;
-    let said = || String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-    if output.status.success() { Ok(()) } else { Err(std::io::Error::other(said())) }
+    let message = || String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    if output.status.success() { Ok(()) } else { Err(std::io::Error::other(message())) }
 }
 
 /// Opens a layer, which must be readable.
 fn layer(path: &Path) -> Result<OwnedFd> {
-    opened(path, OFlags::RDONLY)
+    open_folder(path, OFlags::RDONLY)
 }
 
-fn opened(path: &Path, how: OFlags) -> Result<OwnedFd> {
-    let flags = how | OFlags::DIRECTORY | OFlags::CLOEXEC;
+fn open_folder(path: &Path, access: OFlags) -> Result<OwnedFd> {
+    let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // A folder in the kernel's cache opens without the server; statfs(2) needs the server.
     let opened = rustix::fs::open(path, flags, Mode::empty())
         .and_then(|fd| rustix::fs::fstatfs(&fd).map(|_| fd));
@@ -248,10 +250,10 @@ fn by_fusermount(target: &Path, options: &OverlayOptions, source: &str) -> Resul
     let output = output.map_err(|error| Error::from(error).hint(hint::MOUNT_IN_NAMESPACE));
     let output = output.context(|| "we may not mount here, and cannot run fusermount3")?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next().unwrap_or("it said nothing");
-        let said = said.strip_prefix("fusermount3: ").unwrap_or(said);
-        fail!("cannot mount on {}: fusermount3: {said}", target.display());
+        let message = String::from_utf8_lossy(&output.stderr);
+        let message = message.lines().next().unwrap_or("it said nothing");
+        let message = message.strip_prefix("fusermount3: ").unwrap_or(message);
+        fail!("cannot mount on {}: fusermount3: {message}", target.display());
     }
     match fd::receive(&near, &mut [0]).context(|| "cannot hear fusermount3")? {
         (_, Some(device)) => Ok(device),

@@ -37,7 +37,7 @@ use crate::sys::{fd, namespace, title};
 #[derive(Debug, Default)]
 pub struct ServerOptions {
     /// Rules to read and write layers.
-    pub reading: OverlayRules,
+    pub rules: OverlayRules,
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// Source of the mount, as shown in /proc/self/mounts.
@@ -76,24 +76,24 @@ pub struct Served {
 pub fn start(layers: OverlayLayers, options: ServerOptions) -> Result<Served> {
     let device = open_device()?;
     let mount = detached(&device, &options).context(|| "cannot make a FUSE mount")?;
-    let kept = mount.try_clone().map_err(Error::from)?;
-    let ServerOptions { reading, idmap, life, log, .. } = options;
+    let copy_of_mount = mount.try_clone().map_err(Error::from)?;
+    let ServerOptions { rules, idmap, life, log, .. } = options;
     let mover = if idmap.is_some() { Mover::Kernel } else { Mover::Server };
-    let server = fork_server(Begin { device, layers, reading, log, life, home: Home::Own, mover })?;
+    let server = fork_server(Begin { device, layers, rules, log, life, home: Home::Own, mover })?;
     drop(mount);
     if let Some(namespace) = idmap {
-        mount::idmap(&kept, namespace)
+        mount::idmap(&copy_of_mount, namespace)
             .context(|| "cannot map the IDs of a FUSE mount")
             .hint(|| "kernels from 6.12 on can; uidmapping= and gidmapping= do without")?;
     }
-    Ok(Served { mount: kept, server })
+    Ok(Served { mount: copy_of_mount, server })
 }
 
 /// Serves a mount that another program made (fusermount3), through its device.
 pub fn serve(device: OwnedFd, layers: OverlayLayers, options: ServerOptions) -> Result<Child> {
-    let ServerOptions { reading, life, log, .. } = options;
+    let ServerOptions { rules, life, log, .. } = options;
     let (home, mover) = (Home::Callers, Mover::Server);
-    fork_server(Begin { device, layers, reading, log, life, home, mover })
+    fork_server(Begin { device, layers, rules, log, life, home, mover })
 }
 
 fn open_device() -> Result<OwnedFd> {
@@ -137,7 +137,7 @@ enum Home {
 struct Begin {
     device: OwnedFd,
     layers: OverlayLayers,
-    reading: OverlayRules,
+    rules: OverlayRules,
     log: Option<OwnedFd>,
     life: Life,
     home: Home,
@@ -158,15 +158,15 @@ fn fork_server(begin: Begin) -> Result<Child> {
             let _ = server.wait();
             match serde_json::from_str::<Error>(&answer) {
                 Ok(error) => Err(error),
-                Err(_) => Err(died()),
+                Err(_) => Err(server_died()),
             }
         }
         Forked::Child => {
             drop(near);
             let status = match become_server(begin, &far) {
                 Ok(session) => {
-                    let told = (&std::fs::File::from(far)).write_all(READY.as_bytes());
-                    told.and_then(|()| serve_to_end(session)).map_or(1, |()| 0)
+                    let announced = (&std::fs::File::from(far)).write_all(READY.as_bytes());
+                    announced.and_then(|()| serve_to_end(session)).map_or(1, |()| 0)
                 }
                 Err(error) => {
                     let _ = serde_json::to_writer(std::fs::File::from(far), &error);
@@ -200,9 +200,9 @@ fn serve_to_end(server: ReadyServer) -> std::io::Result<()> {
 
 /// Sets up the new process, up to its first thread.
 fn become_server(begin: Begin, answer: &OwnedFd) -> Result<ReadyServer> {
-    let Begin { device, layers, reading, log, life, home, mover } = begin;
+    let Begin { device, layers, rules, log, life, home, mover } = begin;
     // While /proc is visible.
-    let one_id = reading.records == Records::InLowers && namespace::has_one_id();
+    let has_one_id = rules.records == Records::InLowers && namespace::has_one_id();
     if life == Life::Parents {
         process::set_parent_death_signal(libc::SIGTERM)
             .context(|| "cannot ask for the parent's death")?;
@@ -227,8 +227,8 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<ReadyServer> {
     rustix::process::umask(Mode::empty()); // modes arrive complete from the kernel
     end_at_panics_that_nobody_answers();
     confine::restrict(&layers).context(|| "cannot confine the FUSE server")?;
-    let reading = OverlayRules { open_folders: open_folders(limit), one_id, ..reading };
-    let tree = Arc::new(OverlayTree::new(layers, reading).map_err(explained)?);
+    let rules = OverlayRules { open_folders: open_folders(limit), has_one_id, ..rules };
+    let tree = Arc::new(OverlayTree::new(layers, rules).map_err(explained)?);
     let notices = Arc::new(Notices::default());
     let mut config = Config::default();
     config.acl = SessionACL::All; // the kernel's default_permissions decide
@@ -264,7 +264,7 @@ fn explained(errno: Errno) -> Error {
 /// Closes the caller's descriptors: an open mount would keep the mount alive, a pipe its reader waiting.
 fn close_others<'a>(
     device: &'a OwnedFd,
-    mut kept: Vec<BorrowedFd<'a>>,
+    mut open: Vec<BorrowedFd<'a>>,
     answer: &'a OwnedFd,
     log: Option<OwnedFd>,
 ) -> Result<()> {
@@ -274,10 +274,10 @@ fn close_others<'a>(
     fd::install(null.as_fd(), 0)?;
     fd::install(null.as_fd(), 1)?;
     fd::install(log.as_ref().unwrap_or(&null).as_fd(), 2)?;
-    kept.extend([device.as_fd(), answer.as_fd()]);
+    open.extend([device.as_fd(), answer.as_fd()]);
     // `close_all_but` closes these descriptors by number: their owners must not close a later file of the same number.
     std::mem::forget((null, log));
-    fd::close_all_but(&kept);
+    fd::close_all_but(&open);
     Ok(())
 }
 
@@ -313,7 +313,7 @@ fn end_at_panics_that_nobody_answers() {
     }));
 }
 
-fn died() -> Error {
+fn server_died() -> Error {
     let error = Error::new("the FUSE server died as it began");
     match host::limits::of_memory() {
         Some(hint) => error.hint(hint),

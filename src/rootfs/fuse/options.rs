@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
 use crate::layer::override_stat::Records;
+use crate::layer::whiteout::Whiteouts;
 use crate::sys::mount::Attributes;
 
 /// Parsed options.
@@ -20,7 +21,7 @@ pub struct OverlayOptions {
     /// `workdir`
     pub work: Option<PathBuf>,
     /// Rules to read and write layers.
-    pub reading: OverlayRules,
+    pub rules: OverlayRules,
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// `fsname`: source of the mount, as shown in /proc/self/mounts.
@@ -89,7 +90,7 @@ impl OverlayOptions {
     /// Parses the options. Errors: an option is unknown, missing or contradicts another.
     pub fn parse(texts: &[String]) -> Result<Self> {
         let mut options = Self::default();
-        options.reading.whiteout_names = true;
+        options.rules.whiteouts = Whiteouts::Names;
         let mut maps = IdMaps::default();
         for text in texts.iter().flat_map(|text| split(text, ',')) {
             let (name, value) = match text.split_once('=') {
@@ -99,7 +100,7 @@ impl OverlayOptions {
             options.take(name, value, &mut maps)?;
         }
         if maps != IdMaps::default() {
-            options.reading.ids = ShownIds(Some(maps));
+            options.rules.ids = ShownIds(Some(maps));
         }
         options.checked()
     }
@@ -113,11 +114,11 @@ impl OverlayOptions {
             ("workdir", Some(value)) => self.work = Some(unescaped(value)),
             ("uidmapping", Some(value)) => maps.uids = mapping(name, value)?,
             ("gidmapping", Some(value)) => maps.gids = mapping(name, value)?,
-            ("xattr_permissions", Some("2")) => self.reading.records = Records::Everywhere,
-            ("xattr_permissions", Some("0")) => self.reading.records = Records::Nowhere,
-            ("recorded_lowers", None) => self.reading.records = Records::InLowers,
+            ("xattr_permissions", Some("2")) => self.rules.records = Records::Everywhere,
+            ("xattr_permissions", Some("0")) => self.rules.records = Records::Nowhere,
+            ("recorded_lowers", None) => self.rules.records = Records::InLowers,
             ("X-mount.idmap", Some(path)) => self.idmap = Some(unescaped(path)),
-            ("volatile", None) => self.reading.thrown_away = true,
+            ("volatile", None) => self.rules.is_disposable = true,
             ("fsname", Some(value)) => {
                 self.source = Some(unescaped(value).to_string_lossy().into_owned());
             }
@@ -268,7 +269,7 @@ mod tests {
     fn maps_are_triples() {
         let options =
             parsed("lowerdir=/a,uidmapping=:0:1000:1:1:5000:10,gidmapping=0:7:1").unwrap();
-        let maps = options.reading.ids.0.unwrap();
+        let maps = options.rules.ids.0.unwrap();
         assert_eq!(maps.uids, [IdMap::new(0, 1000, 1), IdMap::new(1, 5000, 10)]);
         assert_eq!(maps.gids, [IdMap::new(0, 7, 1)]);
     }

@@ -30,7 +30,7 @@ fn validity(attributes: &FileAttributes) -> Duration {
 /// Sends the result of `work`.
 pub fn reply<T, R: Reply<T>>(to: R, work: impl FnOnce() -> FsResult<T>) {
     match safely(work) {
-        Ok(answer) => to.give(answer),
+        Ok(answer) => to.set_new_owner(answer),
         Err(error) => to.refuse(error),
     }
 }
@@ -49,19 +49,19 @@ fn safely<T>(work: impl FnOnce() -> FsResult<T>) -> Result<T, fuser::Errno> {
     CAUGHT.set(true);
     let answer = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Errno::IO));
     CAUGHT.set(false);
-    answer.map_err(|error| fuser::Errno::from_i32(meant(error).raw_os_error()))
+    answer.map_err(|error| fuser::Errno::from_i32(reply_errno(error).raw_os_error()))
 }
 
 /// Returns the errno for a layer's error. The kernel takes ENOSYS for "never ask for this again, of any file":
 /// EOPNOTSUPP replaces it.
-fn meant(error: Errno) -> Errno {
+fn reply_errno(error: Errno) -> Errno {
     if error == Errno::NOSYS { Errno::OPNOTSUPP } else { error }
 }
 
 /// Reply of fuser that can carry a `T`.
 pub trait Reply<T> {
     /// Sends the answer.
-    fn give(self, answer: T);
+    fn set_new_owner(self, answer: T);
     /// Sends an error.
     fn refuse(self, error: fuser::Errno);
 }
@@ -73,11 +73,11 @@ pub struct OpenReply(pub u64, pub FopenFlags);
 pub struct XattrReply(pub Vec<u8>, pub u32);
 
 macro_rules! replies {
-    ($($kind:ident<$answer:ty> |$to:ident, $value:ident| $give:expr;)*) => {$(
+    ($($kind:ident<$answer:ty> |$to:ident, $value:ident| $set_new_owner:expr;)*) => {$(
         impl Reply<$answer> for $kind {
-            fn give(self, $value: $answer) {
+            fn set_new_owner(self, $value: $answer) {
                 let $to = self;
-                $give
+                $set_new_owner
             }
 
             fn refuse(self, error: fuser::Errno) {
@@ -127,7 +127,7 @@ replies! {
 }
 
 impl Reply<&[u8]> for ReplyData {
-    fn give(self, bytes: &[u8]) {
+    fn set_new_owner(self, bytes: &[u8]) {
         self.data(bytes);
     }
 

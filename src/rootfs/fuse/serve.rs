@@ -78,9 +78,9 @@ const GET_EXTENDED_FLAGS: u32 = 0x801c_581f;
 fn extended(flags: u32) -> [u8; 28] {
     // FS_SYNC_FL and FS_XFLAG_SYNC, and so on: immutable, append, nodump, noatime.
     let pairs = [(0x08, 0x20), (0x10, 0x08), (0x20, 0x10), (0x40, 0x80), (0x80, 0x40)];
-    let said = pairs.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, other)| other);
+    let bits = pairs.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, other)| other);
     let mut answer = [0; 28];
-    answer[..4].copy_from_slice(&said.sum::<u32>().to_ne_bytes());
+    answer[..4].copy_from_slice(&bits.sum::<u32>().to_ne_bytes());
     answer
 }
 
@@ -204,7 +204,7 @@ impl Filesystem for FuseServer {
     }
 
     fn readdir(&self, _: &Request, id: INodeNo, _: FileHandle, offset: u64, to: ReplyDirectory) {
-        reply_names(to, |tell| self.tree.read_folder(id.0, offset, Detail::Names, tell));
+        reply_names(to, |visit| self.tree.read_folder(id.0, offset, Detail::Names, visit));
     }
 
     fn readdirplus(
@@ -215,7 +215,7 @@ impl Filesystem for FuseServer {
         offset: u64,
         to: ReplyDirectoryPlus,
     ) {
-        reply_entries(to, |tell| self.tree.read_folder(id.0, offset, Detail::Entries, tell));
+        reply_entries(to, |visit| self.tree.read_folder(id.0, offset, Detail::Entries, visit));
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, _: FileHandle, _: OpenFlags, to: ReplyEmpty) {

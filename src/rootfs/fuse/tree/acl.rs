@@ -37,11 +37,11 @@ impl OverlayTree {
     /// Returns the shown value of an attribute, from the one on disk. Leaves out an ACL's users and groups without an
     /// ID here. No process can have such an ID, and the kernel would refuse the whole ACL.
     pub(super) fn shown_value(&self, name: &[u8], value: Vec<u8>) -> FsResult<Vec<u8>> {
-        match (is_acl(name), &self.reading.ids.0) {
+        match (is_acl(name), &self.rules.ids.0) {
             (false, _) => Ok(value),
-            (true, None) => nameable(&value),
-            (true, Some(maps)) => moved(
-                &nameable(&value)?,
+            (true, None) => without_unmapped(&value),
+            (true, Some(maps)) => map_ids(
+                &without_unmapped(&value)?,
                 |user| Ok(ids::outside_of(&maps.uids, user)),
                 |group| Ok(ids::outside_of(&maps.gids, group)),
             ),
@@ -51,10 +51,10 @@ impl OverlayTree {
     /// Returns the value of an attribute on disk, from the caller's. Errors: EOVERFLOW for an ID without a counterpart
     /// on disk.
     pub(super) fn disk_value(&self, name: &[u8], value: &[u8]) -> FsResult<Vec<u8>> {
-        let ids = &self.reading.ids;
+        let ids = &self.rules.ids;
         match is_acl(name) {
             false => Ok(value.to_vec()),
-            true => moved(
+            true => map_ids(
                 value,
                 |user| ids.disk_user(user).map(Some),
                 |group| ids.disk_group(group).map(Some),
@@ -65,14 +65,14 @@ impl OverlayTree {
 
 /// Returns an ACL without users and groups that have no ID in this user namespace. The kernel reports -1 for those, and
 /// would not accept that value back.
-pub fn nameable(value: &[u8]) -> FsResult<Vec<u8>> {
+pub fn without_unmapped(value: &[u8]) -> FsResult<Vec<u8>> {
     let known = |id: u32| Ok((id != u32::MAX).then_some(id));
-    moved(value, known, known)
+    map_ids(value, known, known)
 }
 
 /// Moves the IDs of an ACL; drops entries without an ID. Returns a malformed ACL unchanged: the file system below
 /// refuses it.
-fn moved(
+fn map_ids(
     value: &[u8],
     user: impl Fn(u32) -> FsResult<Option<u32>>,
     group: impl Fn(u32) -> FsResult<Option<u32>>,
@@ -85,15 +85,15 @@ fn moved(
     let mut answer = header.to_vec();
     for entry in entries {
         let [tag0, tag1, _, _, id @ ..] = entry;
-        let given = u32::from_le_bytes(*id);
-        let moved = match u16::from_le_bytes([*tag0, *tag1]) {
-            USER => user(given)?,
-            GROUP => group(given)?,
-            _ => Some(given),
+        let old_id = u32::from_le_bytes(*id);
+        let map_ids = match u16::from_le_bytes([*tag0, *tag1]) {
+            USER => user(old_id)?,
+            GROUP => group(old_id)?,
+            _ => Some(old_id),
         };
-        if let Some(moved) = moved {
+        if let Some(map_ids) = map_ids {
             answer.extend_from_slice(&entry[..4]);
-            answer.extend_from_slice(&moved.to_le_bytes());
+            answer.extend_from_slice(&map_ids.to_le_bytes());
         }
     }
     Ok(answer)
@@ -117,18 +117,18 @@ mod tests {
     #[test]
     fn users_and_groups_alone_are_moved_and_what_is_malformed_is_left() {
         let more = |id: u32| if id == 9 { Err(Errno::OVERFLOW) } else { Ok(Some(id + 1000)) };
-        assert_eq!(moved(&acl(3, 4), more, more), Ok(acl(1003, 1004)));
-        assert_eq!(moved(&acl(9, 4), more, more), Err(Errno::OVERFLOW));
+        assert_eq!(map_ids(&acl(3, 4), more, more), Ok(acl(1003, 1004)));
+        assert_eq!(map_ids(&acl(9, 4), more, more), Err(Errno::OVERFLOW));
         for length in [0, 3, 4, 9] {
             let cut = &acl(3, 4)[..length];
-            assert_eq!(moved(cut, more, more).as_deref(), Ok(cut));
+            assert_eq!(map_ids(cut, more, more).as_deref(), Ok(cut));
         }
     }
 
     #[test]
     fn who_has_no_id_here_is_left_out() {
-        let without = nameable(&acl(u32::MAX, 4)).expect("an ACL");
+        let without = without_unmapped(&acl(u32::MAX, 4)).expect("an ACL");
         assert_eq!(without.len(), acl(1, 4).len() - ENTRY);
-        assert_eq!(nameable(&acl(1, 4)), Ok(acl(1, 4)));
+        assert_eq!(without_unmapped(&acl(1, 4)), Ok(acl(1, 4)));
     }
 }

@@ -98,7 +98,7 @@ pub struct AttributeChange {
 impl OverlayTree {
     /// Returns the attributes of a node, as stat(2).
     pub fn attributes(&self, id: u64) -> FsResult<FileAttributes> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let node = self.node(id)?;
         self.attributes_of(&node)
     }
@@ -117,8 +117,8 @@ impl OverlayTree {
         reach: &FileReach,
         layer: LayerIndex,
     ) -> FsResult<FileAttributes> {
-        let mut attributes = self.plain(node.id, &self.meant(*stat, reach, layer)?);
-        (attributes.uid, attributes.gid) = self.reading.ids.shown(attributes.uid, attributes.gid);
+        let mut attributes = self.plain(node.id, &self.recorded_stat(*stat, reach, layer)?);
+        (attributes.uid, attributes.gid) = self.rules.ids.shown(attributes.uid, attributes.gid);
         if let Some(count) = (stat.st_nlink > 1).then(|| self.links.count(node.id)).flatten() {
             attributes.links = count;
         }
@@ -141,11 +141,16 @@ impl OverlayTree {
 
     /// Returns owner, mode and type of a file of `layer`, from an attribute where they are recorded. Errors: EIO for a
     /// malformed record: the real owner is unknown, and any answer would give the file to some user.
-    pub(super) fn meant(&self, stat: Stat, reach: &FileReach, layer: LayerIndex) -> FsResult<Stat> {
-        let records = self.reading.records;
+    pub(super) fn recorded_stat(
+        &self,
+        stat: Stat,
+        reach: &FileReach,
+        layer: LayerIndex,
+    ) -> FsResult<Stat> {
+        let records = self.rules.records;
         let has_none = match records {
             Records::Nowhere => true,
-            Records::InLowers => usize::from(layer) <= self.reading.real_lowers,
+            Records::InLowers => usize::from(layer) <= self.rules.real_lowers,
             Records::Everywhere => false,
         };
         if has_none {
@@ -158,11 +163,11 @@ impl OverlayTree {
             Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => None,
             answer => Some(answer?),
         };
-        let mut stat = records.meant(stat, value.as_deref()).map_err(|error| {
+        let mut stat = records.recorded_stat(stat, value.as_deref()).map_err(|error| {
             log::warn!("a file is not shown: {error}");
             Errno::IO
         })?;
-        if records == Records::InLowers && self.reading.one_id {
+        if records == Records::InLowers && self.rules.has_one_id {
             (stat.st_uid, stat.st_gid) = self.own;
         }
         Ok(stat)
@@ -170,7 +175,7 @@ impl OverlayTree {
 
     /// True if changes of owners and modes are recorded.
     pub(super) fn records_changes(&self) -> bool {
-        self.reading.records == Records::Everywhere
+        self.rules.records == Records::Everywhere
     }
 
     fn plain(&self, number: u64, stat: &Stat) -> FileAttributes {
@@ -194,7 +199,7 @@ impl OverlayTree {
 
     /// Returns the target of a symbolic link.
     pub fn target(&self, id: u64) -> FsResult<Vec<u8>> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let node = self.node(id)?;
         self.with(&node, |reach| {
             let (folder, name, _) = reach.at();

@@ -32,7 +32,7 @@ impl OverlayTree {
         let node = self.node(id)?;
         let cut = change.size == Some(0);
         self.copy_up(&node, if cut { CopyContent::Nothing } else { CopyContent::Whole })?;
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let open = match file {
             Some(file) if change.size.is_some() => Some(self.fd_of_locked(file)?),
             _ => None,
@@ -62,7 +62,7 @@ impl OverlayTree {
         change: &AttributeChange,
         caller: FsCaller,
     ) -> FsResult<()> {
-        let ids = &self.reading.ids;
+        let ids = &self.rules.ids;
         let uid = change.uid.map(|uid| ids.disk_user(uid)).transpose()?;
         let gid = change.gid.map(|gid| ids.disk_group(gid)).transpose()?;
         if self.records_changes() {
@@ -114,7 +114,7 @@ impl OverlayTree {
         reach: &FileReach,
         caller: FsCaller,
     ) -> FsResult<()> {
-        let stat = self.meant(reach.stat()?, reach, UPPER)?;
+        let stat = self.recorded_stat(reach.stat()?, reach, UPPER)?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl OverlayTree {
         if stat.st_mode & taken != 0 {
             self.change_mode(reach, stat.st_mode & 0o7777 & !taken)?;
         }
-        if node.is_plain() {
+        if node.has_no_capabilities() {
             return Ok(());
         }
         match reach.remove_attribute(b"security.capability") {
@@ -135,7 +135,7 @@ impl OverlayTree {
     /// True if a caller may set setgid on a file (`in_group_or_capable`), by the data from the kernel. The kernel
     /// reports one group of the caller's alone, and -1 where it moves IDs itself.
     fn may_set_group_bit(&self, caller: FsCaller, stat: &Stat) -> bool {
-        let ids = &self.reading.ids;
+        let ids = &self.rules.ids;
         ids.disk_user(caller.uid) == Ok(0) || ids.disk_group(caller.gid) == Ok(stat.st_gid)
     }
 
@@ -155,7 +155,7 @@ impl OverlayTree {
 
     /// Returns the flags of a file or folder (FS_IOC_GETFLAGS). Errors: ENOTTY for a file system without flags.
     pub fn flags(&self, id: u64) -> FsResult<u32> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let node = self.node(id)?;
         self.with(&node, |reach| Ok(rustix::fs::ioctl_getflags(openable(&node, reach)?)?.bits()))
     }
@@ -169,7 +169,7 @@ impl OverlayTree {
             return Err(Errno::PERM);
         }
         self.copy_up(&node, CopyContent::Whole)?;
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         self.with(&node, |reach| rustix::fs::ioctl_setflags(openable(&node, reach)?, flags))
     }
 
@@ -183,16 +183,16 @@ impl OverlayTree {
         caller: FsCaller,
     ) -> FsResult<()> {
         let node = self.node(id)?;
-        let kept = self.kept_name(name).map_err(|_| Errno::PERM)?;
-        self.refuse_acl(&kept)?;
-        let value = self.disk_value(&kept, value)?;
+        let disk_name = self.disk_name(name).map_err(|_| Errno::PERM)?;
+        self.refuse_acl(&disk_name)?;
+        let value = self.disk_value(&disk_name, value)?;
         let flags = XattrFlags::from_bits_retain(flags as u32);
         self.copy_up(&node, CopyContent::Whole)?;
-        let _still = self.moves.read();
-        node.set_not_plain();
+        let _moves = self.moves.read();
+        node.clear_no_capabilities();
         self.with(&node, |reach| {
-            reach.set_attribute(&kept, &value, flags)?;
-            match kept == ACCESS_ACL {
+            reach.set_attribute(&disk_name, &value, flags)?;
+            match disk_name == ACCESS_ACL {
                 true => self.drop_group_privilege(reach, caller),
                 false => Ok(()),
             }
@@ -204,15 +204,15 @@ impl OverlayTree {
     /// Removes an extended attribute. Errors: ENODATA, before any file is copied up.
     pub fn remove_xattr(&self, id: u64, name: &OsStr) -> FsResult<()> {
         let node = self.node(id)?;
-        let kept = self.kept_name(name)?;
-        self.refuse_acl(&kept)?;
+        let disk_name = self.disk_name(name)?;
+        self.refuse_acl(&disk_name)?;
         if node.layer() != UPPER {
-            let _still = self.moves.read();
-            self.with(&node, |reach| reach.attribute(&kept))?;
+            let _moves = self.moves.read();
+            self.with(&node, |reach| reach.attribute(&disk_name))?;
         }
         self.copy_up(&node, CopyContent::Whole)?;
-        let _still = self.moves.read();
-        self.with(&node, |reach| reach.remove_attribute(&kept))?;
+        let _moves = self.moves.read();
+        self.with(&node, |reach| reach.remove_attribute(&disk_name))?;
         forget_acl(&node);
         Ok(())
     }

@@ -46,7 +46,7 @@ impl OverlayTree {
             }
             self.copy_up_one(work, node, content)?;
         }
-        if node.kind == libc::S_IFDIR { Ok(()) } else { self.spread(node) }
+        if node.kind == libc::S_IFDIR { Ok(()) } else { self.link_under_all_names(node) }
     }
 
     /// Copies a node into the upper layer, which holds the node's folder already.
@@ -68,10 +68,10 @@ impl OverlayTree {
     }
 
     fn copy_up_folder(&self, work: &WorkFolder, node: &Arc<Node>) -> FsResult<()> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let source = self.layer_folder(node, node.layer())?;
         let reach = FileReach::Held(source.descriptor().clone());
-        let stat = self.meant(rustix::fs::fstat(&source)?, &reach, node.layer())?;
+        let stat = self.recorded_stat(rustix::fs::fstat(&source)?, &reach, node.layer())?;
         let name = work.new_name();
         rustix::fs::mkdirat(&work.fd, &name, Mode::from_raw_mode(stat.st_mode & 0o777))?;
         let copied = rustix::fs::openat(&work.fd, &name, DiskFolder::FLAGS, Mode::empty())
@@ -97,11 +97,11 @@ impl OverlayTree {
     ) -> FsResult<(NewCopy, Stat)> {
         if node.kind == libc::S_IFREG {
             let (layer, source) = {
-                let _still = self.moves.read();
+                let _moves = self.moves.read();
                 self.open_for_reading(node)?
             };
             let on_disk = rustix::fs::fstat(&source)?;
-            let stat = self.meant(on_disk, &FileReach::Held(source.clone()), layer)?;
+            let stat = self.recorded_stat(on_disk, &FileReach::Held(source.clone()), layer)?;
             let (name, fd) = new_file(work, stat.st_mode)?;
             let filled = match content {
                 CopyContent::Whole => self.copy_data(work, &source, &fd, &stat),
@@ -121,10 +121,10 @@ impl OverlayTree {
                 }
             };
         }
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         self.with(node, |reach| {
             let (folder, name, _) = reach.at();
-            let stat = self.meant(reach.stat()?, reach, node.layer())?;
+            let stat = self.recorded_stat(reach.stat()?, reach, node.layer())?;
             let made = work.new_name();
             copy_special(folder, name, &stat, work, &made).inspect_err(|_| work.discard(&made))?;
             Ok((NewCopy::Named(made), stat))
@@ -142,7 +142,7 @@ impl OverlayTree {
         stat: &Stat,
     ) -> FsResult<()> {
         match data::copy(from, to, stat, &work.no_clones)? {
-            Copied::Written if !self.reading.thrown_away => rustix::fs::fsync(to),
+            Copied::Written if !self.rules.is_disposable => rustix::fs::fsync(to),
             _ => Ok(()),
         }
     }
@@ -155,10 +155,10 @@ impl OverlayTree {
         made: NewCopy,
         source: &Stat,
     ) -> FsResult<()> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let mut place = node.place.write();
         let parent = match place.parent.clone() {
-            Some(parent) if !node.is_gone() => parent,
+            Some(parent) if !node.is_removed() => parent,
             _ => {
                 // Removed while open: processes that have the file open see the change.
                 let held = made.into_fd(work)?;
@@ -206,7 +206,7 @@ impl OverlayTree {
             .split(|byte| *byte == 0)
             .filter(|name| !name.is_empty())
         {
-            if !xattr::goes_along(name) {
+            if !xattr::is_copied_up(name) {
                 continue;
             }
             if is_overlay_attribute(name) {
@@ -216,8 +216,11 @@ impl OverlayTree {
                 continue; // the real attributes have the recorded values from here on
             }
             let value = xattr::value_of(&path_of(from), name);
-            let value =
-                if acl::is_acl(name) { value.and_then(|acl| acl::nameable(&acl)) } else { value };
+            let value = if acl::is_acl(name) {
+                value.and_then(|acl| acl::without_unmapped(&acl))
+            } else {
+                value
+            };
             let set = value
                 .and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
             match set {
@@ -271,7 +274,7 @@ impl NewCopy {
 fn lower_folders_above(node: &Arc<Node>) -> Vec<Arc<Node>> {
     let above = |node: &Arc<Node>| {
         let parent = node.place.read().parent.clone();
-        parent.filter(|parent| !node.is_gone() && parent.layer() != UPPER)
+        parent.filter(|parent| !node.is_removed() && parent.layer() != UPPER)
     };
     std::iter::successors(above(node), above).collect()
 }

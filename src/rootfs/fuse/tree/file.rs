@@ -76,7 +76,7 @@ impl OverlayTree {
         let place = node.place.read();
         let layer = node.layer();
         let reach = self.reach(node, &place)?;
-        let fd = self.retrying(|| reach.open(OFlags::RDONLY | OFlags::NONBLOCK))?;
+        let fd = self.retry_with_fewer_open(|| reach.open(OFlags::RDONLY | OFlags::NONBLOCK))?;
         if usize::from(layer) + 1 < self.layers.len() && self.is_metacopy(&fd)? {
             log::warn!("a file has its content in another layer (metacopy): it cannot be read");
             return Err(Errno::IO);
@@ -97,7 +97,7 @@ impl OverlayTree {
                 return Ok(fd.clone());
             }
         }
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         self.fd_of_locked(file)
     }
 
@@ -131,22 +131,22 @@ impl OverlayTree {
     pub fn open(&self, id: u64, flags: i32, caller: FsCaller) -> FsResult<OpenFile> {
         let node = self.node(id)?;
         if flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_TRUNC == 0 {
-            let _still = self.moves.read();
+            let _moves = self.moves.read();
             let (layer, fd) = self.open_for_reading(&node)?;
             return Ok(OpenFile::new(node, layer, fd, OpenAccess::Reading));
         }
         let cut = flags & libc::O_TRUNC != 0;
         self.copy_up(&node, if cut { CopyContent::Nothing } else { CopyContent::Whole })?;
-        let _still = self.moves.read();
-        let kept = flags & (libc::O_TRUNC | libc::O_SYNC | libc::O_DSYNC);
-        let kept = OFlags::from_bits_retain(kept as u32) | OFlags::NONBLOCK;
+        let _moves = self.moves.read();
+        let kept_flags = flags & (libc::O_TRUNC | libc::O_SYNC | libc::O_DSYNC);
+        let kept_flags = OFlags::from_bits_retain(kept_flags as u32) | OFlags::NONBLOCK;
         let fd = self.with(&node, |reach| {
             if cut {
                 self.drop_privileges(&node, reach, caller)?;
             }
             // The kernel also reads for its write-back, and computes the offset of appended data itself.
-            self.retrying(|| match reach.open(OFlags::RDWR | kept) {
-                Err(Errno::ACCESS) => reach.open(OFlags::WRONLY | kept),
+            self.retry_with_fewer_open(|| match reach.open(OFlags::RDWR | kept_flags) {
+                Err(Errno::ACCESS) => reach.open(OFlags::WRONLY | kept_flags),
                 answer => answer,
             })
         })?;
@@ -179,7 +179,7 @@ impl OverlayTree {
 
     /// Removes the privileges of a file before its content changes.
     fn settle(&self, file: &OpenFile, caller: FsCaller) -> FsResult<()> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         self.with(&file.node, |reach| self.drop_privileges(&file.node, reach, caller))
     }
 
@@ -194,7 +194,7 @@ impl OverlayTree {
 
     /// Runs fsync(2) on a folder.
     pub fn sync_folder(&self, id: u64) -> FsResult<()> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let node = self.node(id)?;
         match node.layer() {
             UPPER => rustix::fs::fsync(self.layer_folder(&node, UPPER)?),

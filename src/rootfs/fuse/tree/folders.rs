@@ -110,7 +110,7 @@ impl OverlayTree {
             }
         };
         for (folder, name) in closed.iter().rev() {
-            let inner = self.retrying(|| opened.open_folder(name))?;
+            let inner = self.retry_with_fewer_open(|| opened.open_folder(name))?;
             opened = self.keep_open(folder, layer, inner);
         }
         Ok(opened)
@@ -136,7 +136,7 @@ impl OverlayTree {
     }
 
     /// Calls `open`, and once more with fewer folders open when descriptors have run out.
-    pub(super) fn retrying<T>(&self, open: impl Fn() -> FsResult<T>) -> FsResult<T> {
+    pub(super) fn retry_with_fewer_open<T>(&self, open: impl Fn() -> FsResult<T>) -> FsResult<T> {
         match open() {
             Err(Errno::MFILE | Errno::NFILE) => {
                 self.folders.close_all();

@@ -104,7 +104,7 @@ impl OverlayTree {
     }
 
     /// True if a lower file was copied up under another of its names.
-    pub(super) fn is_copied_elsewhere(&self, stat: &Stat) -> bool {
+    pub(super) fn is_copied_under_another_name(&self, stat: &Stat) -> bool {
         stat.st_nlink > 1
             && self.work.is_some()
             && self
@@ -114,7 +114,7 @@ impl OverlayTree {
     }
 
     /// Gives a copied file the name that still leads to the lower one.
-    pub(super) fn materialise(
+    pub(super) fn link_copy(
         &self,
         node: &Arc<Node>,
         folder: impl AsFd,
@@ -129,7 +129,7 @@ impl OverlayTree {
 
     /// Puts a copied file into the upper layer under all its known names. The server cannot tell which name the next
     /// change uses, and the upper layer alone must show the change.
-    pub(super) fn spread(&self, node: &Arc<Node>) -> FsResult<()> {
+    pub(super) fn link_under_all_names(&self, node: &Arc<Node>) -> FsResult<()> {
         if self.links.0.lock().is_empty() {
             return Ok(());
         }
@@ -145,11 +145,11 @@ impl OverlayTree {
         };
         for (parent, name) in names {
             self.copy_up(&parent, CopyContent::Whole)?;
-            let _still = self.moves.read();
+            let _moves = self.moves.read();
             let folder = self.layer_folder(&parent, UPPER)?;
             let times = rustix::fs::fstat(&folder)?;
             if matches!(stat_at(&folder, &name), Err(Errno::NOENT)) {
-                self.materialise(node, &folder, &name)?;
+                self.link_copy(node, &folder, &name)?;
                 rustix::fs::futimens(&folder, &times_of(&times))?;
             }
         }

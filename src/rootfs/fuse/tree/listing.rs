@@ -92,9 +92,9 @@ impl OverlayTree {
         id: u64,
         offset: u64,
         detail: Detail,
-        tell: &mut dyn FnMut(Item<'_>) -> ReplyRoom,
+        visit: &mut dyn FnMut(Item<'_>) -> ReplyRoom,
     ) -> FsResult<()> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let node = self.node(id)?;
         // Reading from the beginning lists the folder again (rewinddir(3)).
         let known = if offset == 0 { None } else { self.lists.find(id) };
@@ -112,7 +112,7 @@ impl OverlayTree {
             };
             let number = entry.map_or(listed.number, |entry| entry.attributes.number);
             let (next, kind) = (u64::from(listed.place) + 1, u32::from(listed.kind));
-            if tell(Item { name: &listed.name, number, next, kind, entry }) == ReplyRoom::None {
+            if visit(Item { name: &listed.name, number, next, kind, entry }) == ReplyRoom::None {
                 if let Some(entry) = entry {
                     self.forget(entry.attributes.number, 1);
                 }
@@ -160,8 +160,8 @@ impl OverlayTree {
 
     /// Lists the entries of all layers in a folder, after `.` and `..`.
     pub(super) fn list(&self, node: &Arc<Node>) -> FsResult<Vec<ListedName>> {
-        let mut list = vec![self.itself(node, "."), self.itself(node, "..")];
-        if node.is_gone() {
+        let mut list = vec![self.dot_entry(node, "."), self.dot_entry(node, "..")];
+        if node.is_removed() {
             return Ok(list);
         }
         let layers = node.layers();
@@ -182,7 +182,7 @@ impl OverlayTree {
     }
 
     /// `.` and `..` have no place in a layer; the kernel knows their attributes.
-    fn itself(&self, node: &Arc<Node>, name: &str) -> ListedName {
+    fn dot_entry(&self, node: &Arc<Node>, name: &str) -> ListedName {
         let parent = node.place.read().parent.clone();
         let number = match (name, parent) {
             ("..", Some(parent)) => parent.id,

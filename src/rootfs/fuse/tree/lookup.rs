@@ -43,7 +43,7 @@ impl NameLookup {
 impl OverlayTree {
     /// Looks a name up. `None`: no file of that name.
     pub fn look_up(&self, parent: u64, name: &OsStr) -> FsResult<Option<NodeEntry>> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let parent = self.node(parent)?;
         match self.search(&parent, name, 0)? {
             Some(found) => self.enter(&parent, name, found).map(Some),
@@ -61,7 +61,7 @@ impl OverlayTree {
         if parent.folder.is_none() {
             return Err(Errno::NOTDIR);
         }
-        if parent.is_gone() || self.is_mark(name) {
+        if parent.is_removed() || self.is_mark(name) {
             return Ok(None);
         }
         let mut found: Option<NameLookup> = None;
@@ -98,7 +98,7 @@ impl OverlayTree {
             });
             found.layers.push(layer);
             if usize::from(layer) + 1 < self.layers.len() {
-                let inner = self.retrying(|| folder.open_folder(name))?;
+                let inner = self.retry_with_fewer_open(|| folder.open_folder(name))?;
                 let below = self.below_of(layer, &inner)?;
                 found.opened.push((layer, inner));
                 // A folder beside the whiteout of its own name was made after the whiteout.
@@ -148,7 +148,7 @@ impl OverlayTree {
     ) -> Arc<Node> {
         let id = self.numbers.of(RealFile { dev: stat.st_dev, ino: stat.st_ino });
         let kind = stat.st_mode & libc::S_IFMT;
-        let make = || match layer != UPPER && self.is_copied_elsewhere(stat) {
+        let make = || match layer != UPPER && self.is_copied_under_another_name(stat) {
             true => {
                 let (place, layer) = self.linked_place(parent, name);
                 Node::new(id, kind, layer, place, layers)

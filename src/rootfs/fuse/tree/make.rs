@@ -41,18 +41,18 @@ impl OverlayTree {
             return Err(Errno::PERM);
         }
         let parent = self.writable_folder(parent, name)?;
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let folder = self.layer_folder(&parent, UPPER)?;
         let mask = self.mask(&parent, &folder, caller)?;
         self.place_new(&parent, &folder, name, |at, name| {
             self.make_at(at, name, what, mask)?;
-            self.give(&folder, at, name, what, mask, caller)
-                .inspect_err(|_| take_back(at, name, what))
+            self.set_new_owner(&folder, at, name, what, mask, caller)
+                .inspect_err(|_| discard_new(at, name, what))
         })?;
         let stat = stat_at(&folder, name)?;
         let layers = if matches!(what, NewFile::Folder(_)) { vec![UPPER] } else { Vec::new() };
         let node = self.known(&parent, name, &stat, UPPER, layers);
-        node.set_plain();
+        node.set_no_capabilities();
         let attributes = self.shown(&node, &stat, &FileReach::Name(folder, name.into()), UPPER)?;
         Ok(NodeEntry { generation: node.generation, attributes })
     }
@@ -67,25 +67,26 @@ impl OverlayTree {
         caller: FsCaller,
     ) -> FsResult<(NodeEntry, OpenFile)> {
         let parent = self.writable_folder(parent, name)?;
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let folder = self.layer_folder(&parent, UPPER)?;
         let mode = mode & 0o7777 & !self.mask(&parent, &folder, caller)?;
         let what = NewFile::Node(libc::S_IFREG | mode, 0);
         let mut made = None;
         self.place_new(&parent, &folder, name, |at, name| {
-            let kept = flags & (libc::O_SYNC | libc::O_DSYNC);
+            let kept_flags = flags & (libc::O_SYNC | libc::O_DSYNC);
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-            let flags = flags | OFlags::from_bits_retain(kept as u32);
-            let fd = self.retrying(|| {
+            let flags = flags | OFlags::from_bits_retain(kept_flags as u32);
+            let fd = self.retry_with_fewer_open(|| {
                 rustix::fs::openat(at, name, flags, Mode::from_raw_mode(self.disk_mode(mode)))
             })?;
             made = Some(fd);
-            self.give(&folder, at, name, what, 0, caller).inspect_err(|_| take_back(at, name, what))
+            self.set_new_owner(&folder, at, name, what, 0, caller)
+                .inspect_err(|_| discard_new(at, name, what))
         })?;
         let fd = made.ok_or(Errno::IO)?;
         let stat = rustix::fs::fstat(&fd)?;
         let node = self.known(&parent, name, &stat, UPPER, Vec::new());
-        node.set_plain();
+        node.set_no_capabilities();
         let file = OpenFile::new(node.clone(), UPPER, Arc::new(fd), OpenAccess::Writing);
         let attributes = self.shown(&node, &stat, &FileReach::Name(folder, name.into()), UPPER)?;
         let entry = NodeEntry { generation: node.generation, attributes };
@@ -97,7 +98,7 @@ impl OverlayTree {
         let node = self.node(id)?;
         self.copy_up(&node, CopyContent::Whole)?;
         let parent = self.writable_folder(parent, name)?;
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let folder = self.layer_folder(&parent, UPPER)?;
         self.with(&node, |reach| {
             self.place_new(&parent, &folder, name, |at, name| match reach {
@@ -122,7 +123,7 @@ impl OverlayTree {
     /// name that means a whiteout.
     pub(super) fn writable_folder(&self, id: u64, name: &OsStr) -> FsResult<Arc<Node>> {
         let node = self.node(id)?;
-        if node.is_gone() {
+        if node.is_removed() {
             return Err(Errno::NOENT);
         }
         if self.is_mark(name) {
@@ -236,7 +237,7 @@ impl OverlayTree {
     }
 
     /// Gives a new file to the caller, or to the group of a setgid folder (inode(7)).
-    fn give(
+    fn set_new_owner(
         &self,
         parent: &DiskFolder,
         at: BorrowedFd<'_>,
@@ -245,14 +246,15 @@ impl OverlayTree {
         mask: u32,
         caller: FsCaller,
     ) -> FsResult<()> {
-        let ids = &self.reading.ids;
+        let ids = &self.rules.ids;
         let (uid, gid) = (ids.disk_user(caller.uid)?, ids.disk_group(caller.gid)?);
         let in_place = at.as_raw_fd() == parent.as_fd().as_raw_fd();
         if in_place && (uid, gid) == self.own && !self.records_changes() {
             return Ok(()); // the file system has set the owner already
         }
         let above = rustix::fs::fstat(parent)?;
-        let above = self.meant(above, &FileReach::Held(parent.descriptor().clone()), UPPER)?;
+        let above =
+            self.recorded_stat(above, &FileReach::Held(parent.descriptor().clone()), UPPER)?;
         let owner = NewOwner::new(uid, gid, &above, what, mask);
         if self.records_changes() {
             return record_new(at, name, what, &owner);
@@ -317,7 +319,7 @@ impl NewOwner {
 }
 
 /// Removes a new file that could not be given to its owner.
-fn take_back(at: BorrowedFd<'_>, name: &OsStr, what: NewFile<'_>) {
+fn discard_new(at: BorrowedFd<'_>, name: &OsStr, what: NewFile<'_>) {
     let flags = match what {
         NewFile::Folder(_) => AtFlags::REMOVEDIR,
         _ => AtFlags::empty(),

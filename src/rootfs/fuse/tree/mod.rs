@@ -54,6 +54,7 @@ use number::{InodeNumbers, RealFile};
 use work::WorkFolder;
 
 use crate::layer::override_stat::Records;
+use crate::layer::whiteout::Whiteouts;
 use crate::layer::{DiskFolder, FolderMarks, LayerFolder};
 
 /// Result of an operation.
@@ -97,11 +98,11 @@ pub struct OverlayRules {
     /// Number of lower layers, from the topmost on, with real owners in spite of [`Records::InLowers`].
     pub real_lowers: usize,
     /// True in a namespace of one user and one group: with [`Records::InLowers`] they own all files of lower layers.
-    pub one_id: bool,
-    /// True if names that begin with `.wh.` are whiteouts (layers that other tools unpacked).
-    pub whiteout_names: bool,
+    pub has_one_id: bool,
+    /// Meaning of names that begin with `.wh.`, in all layers: other tools may have unpacked them.
+    pub whiteouts: Whiteouts,
     /// True if the upper layer is disposable: copy-up then does not wait for the disk.
-    pub thrown_away: bool,
+    pub is_disposable: bool,
     /// Largest number of folders open at once.
     pub open_folders: usize,
 }
@@ -112,7 +113,7 @@ pub struct OverlayTree {
     numbers: InodeNumbers,
     folders: OpenFolders,
     lists: FolderLists,
-    reading: OverlayRules,
+    rules: OverlayRules,
     /// Marks of each layer's root; index 0 is the upper layer's, or unused without one.
     layers: Vec<FolderMarks>,
     work: Option<WorkFolder>,
@@ -127,7 +128,7 @@ pub struct OverlayTree {
 impl OverlayTree {
     /// Makes an overlay of these layers. Errors: a layer cannot be read, EXDEV when upper and work are not in one
     /// mount.
-    pub fn new(layers: OverlayLayers, reading: OverlayRules) -> FsResult<Self> {
+    pub fn new(layers: OverlayLayers, rules: OverlayRules) -> FsResult<Self> {
         let (upper, work) = layers.upper.unzip();
         let mut roots: Vec<(LayerIndex, DiskFolder)> = Vec::new();
         let mut marks = vec![FolderMarks::default()];
@@ -159,14 +160,14 @@ impl OverlayTree {
         let links = work
             .as_ref()
             .map_or_else(|| Ok(CopiedLinks::default()), |w| CopiedLinks::load(w, &numbers))?;
-        let folders = OpenFolders::new(reading.open_folders.max(8));
+        let folders = OpenFolders::new(rules.open_folders.max(8));
         folders.keep_roots(&root, roots);
         Ok(Self {
             nodes: Nodes::new(root),
             numbers,
             folders,
             lists: FolderLists::default(),
-            reading,
+            rules,
             layers: marks,
             work,
             links,

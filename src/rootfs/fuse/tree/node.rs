@@ -34,9 +34,9 @@ pub struct Node {
     /// Topmost layer with this file.
     layer: AtomicU16,
     /// True if no name of the merged tree leads to the file any more.
-    gone: AtomicBool,
+    removed: AtomicBool,
     /// True for a file made here, without a later attribute: it can have no capabilities.
-    plain: AtomicBool,
+    no_capabilities: AtomicBool,
     lookups: AtomicU64,
     children: AtomicU32,
     /// Number of open files that allow writing.
@@ -116,8 +116,8 @@ impl Node {
             kind,
             generation: 0,
             layer: AtomicU16::new(layer),
-            gone: AtomicBool::new(false),
-            plain: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            no_capabilities: AtomicBool::new(false),
             lookups: AtomicU64::new(0),
             children: AtomicU32::new(0),
             writers: AtomicU32::new(0),
@@ -137,28 +137,28 @@ impl Node {
     }
 
     /// True if no name leads to the file.
-    pub fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
     }
 
     /// Notes that the last name was removed.
-    pub fn set_gone(&self) {
-        self.gone.store(true, Ordering::Release);
+    pub fn set_removed(&self) {
+        self.removed.store(true, Ordering::Release);
     }
 
     /// True if the file has no capabilities for certain. The kernel asks for them before it changes any file.
-    pub fn is_plain(&self) -> bool {
-        self.plain.load(Ordering::Acquire)
+    pub fn has_no_capabilities(&self) -> bool {
+        self.no_capabilities.load(Ordering::Acquire)
     }
 
     /// Notes that the file was made just now.
-    pub fn set_plain(&self) {
-        self.plain.store(true, Ordering::Release);
+    pub fn set_no_capabilities(&self) {
+        self.no_capabilities.store(true, Ordering::Release);
     }
 
     /// Notes that an attribute is about to be set.
-    pub fn set_not_plain(&self) {
-        self.plain.store(false, Ordering::Release);
+    pub fn clear_no_capabilities(&self) {
+        self.no_capabilities.store(false, Ordering::Release);
     }
 
     /// Counts an open file that allows writing.
@@ -269,7 +269,7 @@ impl Nodes {
         match shard.entry(id) {
             Entry::Occupied(mut known) => {
                 let old = known.get().clone();
-                if old.is_gone() || old.kind != kind {
+                if old.is_removed() || old.kind != kind {
                     // Another file has this number now. The kernel's lookups are counted by number.
                     let mut node = make();
                     node.generation = old.generation.wrapping_add(1);

@@ -33,7 +33,7 @@ impl OverlayTree {
     /// Removes a file. Errors: EISDIR, ENOENT.
     pub fn unlink(&self, parent: u64, name: &OsStr) -> FsResult<()> {
         let parent = self.writable_folder(parent, name)?;
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let there = self.present(&parent, name)?.ok_or(Errno::NOENT)?;
         if there.kind() == libc::S_IFDIR {
             return Err(Errno::ISDIR);
@@ -47,20 +47,20 @@ impl OverlayTree {
             }
             _ => None,
         };
-        self.take_away(&folder, name, &there)?;
+        self.remove_found(&folder, name, &there)?;
         if let (Some(node), Some(mut place)) = (&node, place) {
             let released = self.lose_name(node, &mut place, &parent, name, held);
             drop(place);
             released.iter().for_each(|folder| self.nodes.release(folder));
         }
-        self.note_removed(&there);
+        self.forget_removed(&there);
         Ok(())
     }
 
     /// Removes an empty folder. Errors: ENOTDIR, ENOENT, ENOTEMPTY.
     pub fn remove_folder(&self, parent: u64, name: &OsStr) -> FsResult<()> {
         let parent = self.writable_folder(parent, name)?;
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let there = self.present(&parent, name)?.ok_or(Errno::NOENT)?;
         if there.kind() != libc::S_IFDIR {
             return Err(Errno::NOTDIR);
@@ -83,14 +83,14 @@ impl OverlayTree {
                     return Err(Errno::NOTEMPTY);
                 }
                 place = node.place.write();
-                self.take_away(&folder, name, &there)?;
+                self.remove_found(&folder, name, &there)?;
             }
             answer => answer?,
         }
         place.rare().held = Some(held.descriptor().clone());
-        node.set_gone();
+        node.set_removed();
         drop(place);
-        self.note_removed(&there);
+        self.forget_removed(&there);
         Ok(())
     }
 
@@ -127,11 +127,11 @@ impl OverlayTree {
     /// Returns the node of a found file, if the kernel knows it.
     pub(super) fn node_of(&self, there: &PresentFile) -> Option<Arc<Node>> {
         let real = RealFile { dev: there.stat.st_dev, ino: there.stat.st_ino };
-        self.nodes.find(self.numbers.of(real)).filter(|node| !node.is_gone())
+        self.nodes.find(self.numbers.of(real)).filter(|node| !node.is_removed())
     }
 
     /// Removes a found file from the tree.
-    pub(super) fn take_away(
+    pub(super) fn remove_found(
         &self,
         folder: &DiskFolder,
         name: &OsStr,
@@ -178,7 +178,8 @@ impl OverlayTree {
             return Ok(None);
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = self.retrying(|| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
+        let fd =
+            self.retry_with_fewer_open(|| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
         Ok(Some(Arc::new(fd)))
     }
 
@@ -213,12 +214,12 @@ impl OverlayTree {
         if held.is_some() {
             place.rare().held = held;
         }
-        node.set_gone();
+        node.set_removed();
         None
     }
 
     /// Forgets a removed file's number, and removes the link that stands for its names, after the last name.
-    pub(super) fn note_removed(&self, there: &PresentFile) {
+    pub(super) fn forget_removed(&self, there: &PresentFile) {
         let real = RealFile { dev: there.stat.st_dev, ino: there.stat.st_ino };
         let number = self.numbers.of(real);
         if let Some(link) = self.links.remove(number)

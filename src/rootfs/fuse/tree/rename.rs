@@ -76,7 +76,7 @@ impl OverlayTree {
         mode: RenameMode,
     ) -> FsResult<(u32, Option<u32>)> {
         let (node, target) = {
-            let _still = self.moves.read();
+            let _moves = self.moves.read();
             (self.node_at(parent, name)?.ok_or(Errno::NOENT)?, self.node_at(new_parent, new_name)?)
         };
         let movable = |node: &Arc<Node>| match node.kind == libc::S_IFDIR && node.is_merged() {
@@ -114,7 +114,7 @@ impl OverlayTree {
             && node.layer() == UPPER
         {
             // Copied up under another name.
-            self.materialise(node, &folder, name)?;
+            self.link_copy(node, &folder, name)?;
             present.stat = stat_at(&folder, name)?;
             present.layer = UPPER;
         }
@@ -155,7 +155,7 @@ impl OverlayTree {
         if let (Some(there), Some(target), Some(replaced)) = (&to.there, &to.node, &mut replaced) {
             if there.kind() == libc::S_IFDIR {
                 replaced.rare().held = held;
-                target.set_gone();
+                target.set_removed();
             } else {
                 released.extend(self.lose_name(target, replaced, &to.parent, &to.name, held));
             }
@@ -163,7 +163,7 @@ impl OverlayTree {
         released.extend(rename_place(&mut place, from, to));
         drop((place, replaced));
         if let Some(there) = &to.there {
-            self.note_removed(there);
+            self.forget_removed(there);
         }
         released.iter().for_each(|folder| self.nodes.release(folder));
         Ok(())

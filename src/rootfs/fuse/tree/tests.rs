@@ -48,8 +48,8 @@ impl Ground {
         self.tree_reading(OverlayRules::default())
     }
 
-    fn tree_reading(&self, reading: OverlayRules) -> OverlayTree {
-        OverlayTree::new(self.layers(), reading).expect("a tree")
+    fn tree_reading(&self, rules: OverlayRules) -> OverlayTree {
+        OverlayTree::new(self.layers(), rules).expect("a tree")
     }
 }
 
@@ -137,8 +137,8 @@ fn whiteouts_of_every_form_hide_what_is_below() {
     };
     set("lower0", "user.overlay.opaque", b"x");
     set("lower0/attribute", "user.overlay.whiteout", b"y");
-    let tree =
-        ground.tree_reading(OverlayRules { whiteout_names: true, ..OverlayRules::default() });
+    let tree = ground
+        .tree_reading(OverlayRules { whiteouts: Whiteouts::Names, ..OverlayRules::default() });
     for name in ["device", "attribute", "name", "d/in", ".wh.name"] {
         assert_eq!(walk(&tree, name), None, "{name}");
     }
@@ -271,7 +271,7 @@ fn a_list_stays_as_it_was_while_the_folder_changes() {
     let mut offset = 0;
     for turn in 0..6 {
         let mut next = offset;
-        let mut tell = |item: Item<'_>| {
+        let mut visit = |item: Item<'_>| {
             if seen.len() > turn {
                 return ReplyRoom::None;
             }
@@ -279,7 +279,7 @@ fn a_list_stays_as_it_was_while_the_folder_changes() {
             next = item.next;
             ReplyRoom::Left
         };
-        tree.read_folder(ROOT, offset, Detail::Names, &mut tell).unwrap();
+        tree.read_folder(ROOT, offset, Detail::Names, &mut visit).unwrap();
         offset = next;
         let _ = tree.unlink(ROOT, ["a", "b", "c"][turn % 3].as_ref());
         let _ = tree.create(ROOT, format!("new{turn}").as_ref(), 0o644, 2, us());
@@ -300,7 +300,7 @@ fn reading_goes_on_in_a_list_made_anew_and_misses_nothing_that_stayed() {
     let mut offset = 0;
     loop {
         let (before, mut next) = (seen.len(), offset);
-        let mut tell = |item: Item<'_>| {
+        let mut visit = |item: Item<'_>| {
             if seen.len() == before + 50 {
                 return ReplyRoom::None;
             }
@@ -308,7 +308,7 @@ fn reading_goes_on_in_a_list_made_anew_and_misses_nothing_that_stayed() {
             next = item.next;
             ReplyRoom::Left
         };
-        tree.read_folder(ROOT, offset, Detail::Names, &mut tell).unwrap();
+        tree.read_folder(ROOT, offset, Detail::Names, &mut visit).unwrap();
         if seen.len() == before {
             break;
         }
@@ -402,7 +402,7 @@ fn recorded_owners_of_lower_layers_are_real_above() {
     assert_eq!(mode(&tree, "above"), (uid, gid, 0o644));
     drop(tree);
     // A single user owns all files.
-    let tree = ground.tree_reading(OverlayRules { one_id: true, ..recorded });
+    let tree = ground.tree_reading(OverlayRules { has_one_id: true, ..recorded });
     assert_eq!(mode(&tree, "without"), (uid, gid, 0o644));
     assert_eq!(tree.xattrs(walk(&tree, "above").unwrap()).unwrap().len(), 30);
 }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::node::{LayerIndex, Node, UPPER};
 use super::work::{WhiteoutForm, WorkFolder};
 use super::{FsResult, OverlayTree};
-use crate::layer::whiteout::WhiteoutName;
+use crate::layer::whiteout::{WhiteoutName, Whiteouts};
 use crate::layer::{Below, DiskFolder, FolderMarks, LayerFolder, WhiteoutForms};
 
 impl OverlayTree {
@@ -40,7 +40,7 @@ impl OverlayTree {
     fn has_names(&self, layer: LayerIndex) -> bool {
         let writes_names =
             || layer == UPPER && self.work.as_ref().is_some_and(WorkFolder::has_names);
-        self.reading.whiteout_names || writes_names()
+        self.rules.whiteouts == Whiteouts::Names || writes_names()
     }
 
     /// True if a whiteout by name hides `name` in the layers below.
@@ -94,7 +94,8 @@ impl OverlayTree {
         folder: &DiskFolder,
     ) -> FsResult<WhiteoutForms> {
         let is_declared = self.layers[usize::from(layer)].has_attribute_whiteouts;
-        if !is_declared && !self.reading.whiteout_names {
+        let has_names = self.rules.whiteouts == Whiteouts::Names;
+        if !is_declared && !has_names {
             return Ok(WhiteoutForms::default());
         }
         let Some(state) = &node.folder else { return Ok(WhiteoutForms::default()) };
@@ -103,7 +104,7 @@ impl OverlayTree {
         }
         let forms = WhiteoutForms {
             attributes: is_declared && FolderMarks::read(folder)?.has_attribute_whiteouts,
-            names: self.reading.whiteout_names && has_whiteout_names(folder)?,
+            names: has_names && has_whiteout_names(folder)?,
         };
         state.forms.lock().push((layer, forms));
         Ok(forms)

@@ -60,20 +60,20 @@ pub enum Opacity {
 impl WorkFolder {
     /// Opens the work folder for this server alone, and clears leftovers of a killed server. Errors: EBUSY when another
     /// server uses the folder.
-    pub fn open(given: &OwnedFd) -> FsResult<Self> {
-        let given = super::reopened(given.try_clone().map_err(|_| Errno::MFILE)?)?;
-        lock(&given)?;
-        let (fd, links) = (part(&given, "work")?, part(&given, "usnea-links")?);
+    pub fn open(folder: &OwnedFd) -> FsResult<Self> {
+        let folder = super::reopened(folder.try_clone().map_err(|_| Errno::MFILE)?)?;
+        lock(&folder)?;
+        let (fd, links) = (part(&folder, "work")?, part(&folder, "usnea-links")?);
         clear(&fd)?;
         inherit_nothing(&fd)?;
         let (form, opacity) = forms(&fd)?;
         if form == WhiteoutForm::Name || opacity == Opacity::Name {
-            mark(&given, NAMES.as_ref())?;
+            mark(&folder, NAMES.as_ref())?;
         }
         Ok(Self {
             fd,
             links: Arc::new(links),
-            _lock: given,
+            _lock: folder,
             next: AtomicU64::new(0),
             form,
             opacity,
@@ -105,13 +105,13 @@ impl WorkFolder {
 
 /// Takes the lock of the work folder. umount(2) returns before the server of that mount has released its lock: waits
 /// for a held lock. Errors: EBUSY when the lock is held longer than a server takes to end.
-fn lock(given: &OwnedFd) -> FsResult<()> {
+fn lock(folder: &OwnedFd) -> FsResult<()> {
     const LONGEST: Duration = Duration::from_secs(2);
     let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
     let begin = Instant::now();
     let mut pause = Duration::from_millis(1);
     // A file system without locks returns another error: no other server can be detected there.
-    while rustix::fs::flock(given, exclusive) == Err(Errno::WOULDBLOCK) {
+    while rustix::fs::flock(folder, exclusive) == Err(Errno::WOULDBLOCK) {
         if begin.elapsed() >= LONGEST {
             return Err(Errno::BUSY);
         }
@@ -162,17 +162,17 @@ fn forms(work: &OwnedFd) -> FsResult<(WhiteoutForm, Opacity)> {
     })
 }
 
-fn part(given: &OwnedFd, name: &str) -> FsResult<OwnedFd> {
-    match rustix::fs::mkdirat(given, name, Mode::RWXU) {
+fn part(folder: &OwnedFd, name: &str) -> FsResult<OwnedFd> {
+    match rustix::fs::mkdirat(folder, name, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
-    match rustix::fs::openat(given, name, DiskFolder::FLAGS, Mode::empty()) {
+    match rustix::fs::openat(folder, name, DiskFolder::FLAGS, Mode::empty()) {
         // The kernel's overlay makes the folder without any permission, which stops only users without privileges.
         Err(Errno::ACCESS) => {
-            let folder = inode::open(given, name, FileType::Directory)?;
-            inode::change_mode(folder, 0o700)?;
-            rustix::fs::openat(given, name, DiskFolder::FLAGS, Mode::empty())
+            let closed = inode::open(folder, name, FileType::Directory)?;
+            inode::change_mode(closed, 0o700)?;
+            rustix::fs::openat(folder, name, DiskFolder::FLAGS, Mode::empty())
         }
         answer => answer,
     }

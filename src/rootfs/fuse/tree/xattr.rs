@@ -23,7 +23,7 @@ pub fn value_of(path: &Path, name: &[u8]) -> FsResult<Vec<u8>> {
 
 /// True if an attribute is copied with its file. Others are the file system's own, such as `system.nfs4_acl`, or labels
 /// that the machine assigns.
-pub fn goes_along(name: &[u8]) -> bool {
+pub fn is_copied_up(name: &[u8]) -> bool {
     [&b"user."[..], b"trusted."].iter().any(|prefix| name.starts_with(prefix))
         || name == b"security.capability"
         || is_acl(name)
@@ -33,51 +33,51 @@ impl OverlayTree {
     /// Returns the value of an attribute. Errors: ENODATA, also for an ACL that a layer cannot hold. The kernel asks
     /// for the ACL before it lets any user but the owner in, and would return every other error to that user.
     pub fn xattr(&self, id: u64, name: &OsStr) -> FsResult<Vec<u8>> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let node = self.node(id)?;
-        if node.is_plain() && name == "security.capability" {
+        if node.has_no_capabilities() && name == "security.capability" {
             return Err(Errno::NODATA);
         }
-        let kept = self.kept_name(name)?;
-        let value = self.refuse_acl(&kept).and_then(|()| {
-            self.shown_value(&kept, self.with(&node, |reach| reach.attribute(&kept))?)
+        let disk_name = self.disk_name(name)?;
+        let value = self.refuse_acl(&disk_name).and_then(|()| {
+            self.shown_value(&disk_name, self.with(&node, |reach| reach.attribute(&disk_name))?)
         });
         match value {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) if is_acl(&kept) => Err(Errno::NODATA),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if is_acl(&disk_name) => Err(Errno::NODATA),
             answer => answer,
         }
     }
 
     /// Returns the names of all attributes, a zero after each.
     pub fn xattrs(&self, id: u64) -> FsResult<Vec<u8>> {
-        let _still = self.moves.read();
+        let _moves = self.moves.read();
         let node = self.node(id)?;
-        let kept = self.with(&node, |reach| reach.attributes())?;
-        let names = kept.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-        let mut seen = Vec::with_capacity(kept.len());
+        let disk_name = self.with(&node, |reach| reach.attributes())?;
+        let names = disk_name.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        let mut shown_names = Vec::with_capacity(disk_name.len());
         for name in names
             .filter(|name| !self.is_record(name) && self.refuse_acl(name).is_ok())
             .filter_map(unescaped)
         {
-            seen.extend_from_slice(&name);
-            seen.push(0);
+            shown_names.extend_from_slice(&name);
+            shown_names.push(0);
         }
-        Ok(seen)
+        Ok(shown_names)
     }
 
     /// True if the attribute is the record of owner and mode. With one ID the attribute is an ordinary one: root
     /// emulation keeps its own records there.
     pub(super) fn is_record(&self, name: &[u8]) -> bool {
-        let is_read = match self.reading.records {
+        let is_read = match self.rules.records {
             Records::Nowhere => false,
-            Records::InLowers => !self.reading.one_id,
+            Records::InLowers => !self.rules.has_one_id,
             Records::Everywhere => true,
         };
         is_read && name == OVERRIDE_STAT.as_bytes()
     }
 
     /// Returns the name of an attribute on disk. Errors: ENODATA for a hidden one.
-    pub(super) fn kept_name(&self, name: &OsStr) -> FsResult<Vec<u8>> {
+    pub(super) fn disk_name(&self, name: &OsStr) -> FsResult<Vec<u8>> {
         let name = name.as_bytes();
         match self.is_record(name) {
             true => Err(Errno::NODATA),
@@ -96,9 +96,11 @@ mod tests {
         for name in
             ["user.mine", "user.containers.override_stat", "trusted.x", "security.capability"]
         {
-            assert!(goes_along(name.as_bytes()), "{name}");
+            assert!(is_copied_up(name.as_bytes()), "{name}");
         }
-        assert!(goes_along(b"system.posix_acl_access") && goes_along(b"system.posix_acl_default"));
+        assert!(
+            is_copied_up(b"system.posix_acl_access") && is_copied_up(b"system.posix_acl_default")
+        );
         for name in [
             "system.nfs4_acl",
             "system.cifs_acl",
@@ -106,7 +108,7 @@ mod tests {
             "btrfs.compression",
             "users.x",
         ] {
-            assert!(!goes_along(name.as_bytes()), "{name}");
+            assert!(!is_copied_up(name.as_bytes()), "{name}");
         }
     }
 }

@@ -165,16 +165,17 @@ fn what_was_removed_since_a_folder_was_opened_is_not_shown_with_attributes() {
 /// The kernel's overlay does so too (`fsync=auto`, and not with `volatile`).
 #[test]
 fn a_copy_is_on_disk_before_it_is_the_file_unless_the_upper_layer_is_thrown_away() {
-    for (thrown_away, wanted) in [(false, Err(Errno::IO)), (true, Ok(()))] {
+    for (is_disposable, wanted) in [(false, Err(Errno::IO)), (true, Ok(()))] {
         let ground = Ground::new(1);
         ground.write("lower0/file", "old");
         failing(&[(libc::SYS_fsync, libc::EIO), (libc::SYS_ioctl, libc::EOPNOTSUPP)], || {
-            let tree = ground.tree_reading(OverlayRules { thrown_away, ..OverlayRules::default() });
+            let tree =
+                ground.tree_reading(OverlayRules { is_disposable, ..OverlayRules::default() });
             let id = walk(&tree, "file").unwrap();
             assert_eq!(tree.open(id, libc::O_RDWR, us()).map(drop), wanted);
             assert_eq!(content(&tree, "file"), "old");
         });
-        assert_eq!(ground.path("upper/file").exists(), thrown_away);
+        assert_eq!(ground.path("upper/file").exists(), is_disposable);
         assert_eq!(fs::read_dir(ground.path("work/work")).unwrap().count(), 0);
     }
 }
