@@ -36,7 +36,7 @@ pub enum Ground {
 pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
     let options = OverlayOptions::parse(texts).context(|| "cannot mount an overlay")?;
     let layers = open_layers(&options)?;
-    let place = opened(target, OFlags::PATH)?;
+    let place = open_folder(target, OFlags::PATH)?;
     let target = real(target)?;
     let idmap = options.idmap.as_deref().map(namespace_at).transpose()?;
     // Before the mount: from its first moment on a signal unmounts it.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, XattrFlags};
 
+use super::layers::FsResult;
 use super::node::{Node, NodePlace};
-use super::{FsResult, OverlayTree, xattr};
+use super::overlay::OverlayTree;
+use super::xattr;
 use crate::layer::{DiskFolder, LayerFolder, path_of};
 
 /// Way to a file.

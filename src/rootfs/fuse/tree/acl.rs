@@ -1,9 +1,6 @@
 //! POSIX ACLs, whose values contain users and groups: converted as owners are, both when shown and when stored.
 
-use rustix::io::Errno;
-
-use super::{FsResult, OverlayTree};
-use crate::ids;
+use super::layers::FsResult;
 
 /// Length of the header, in bytes: the version, 2 (linux/posix_acl_xattr.h).
 const HEADER: usize = 4;
@@ -24,45 +21,6 @@ pub fn is_acl(name: &[u8]) -> bool {
     name == ACCESS_ACL || name == DEFAULT_ACL
 }
 
-impl OverlayTree {
-    /// Refuses ACLs where owners and modes are records: the kernel would store them beside the real owners, which mean
-    /// nothing there. Errors: EOPNOTSUPP, as for a file system without ACLs.
-    pub(super) fn refuse_acl(&self, name: &[u8]) -> FsResult<()> {
-        match self.records_changes() && is_acl(name) {
-            true => Err(Errno::OPNOTSUPP),
-            false => Ok(()),
-        }
-    }
-
-    /// Returns the shown value of an attribute, from the one on disk. Leaves out an ACL's users and groups without an
-    /// ID here. No process can have such an ID, and the kernel would refuse the whole ACL.
-    pub(super) fn shown_value(&self, name: &[u8], value: Vec<u8>) -> FsResult<Vec<u8>> {
-        match (is_acl(name), &self.rules.ids.0) {
-            (false, _) => Ok(value),
-            (true, None) => without_unmapped(&value),
-            (true, Some(maps)) => map_ids(
-                &without_unmapped(&value)?,
-                |user| Ok(ids::outside_of(&maps.uids, user)),
-                |group| Ok(ids::outside_of(&maps.gids, group)),
-            ),
-        }
-    }
-
-    /// Returns the value of an attribute on disk, from the caller's. Errors: EOVERFLOW for an ID without a counterpart
-    /// on disk.
-    pub(super) fn disk_value(&self, name: &[u8], value: &[u8]) -> FsResult<Vec<u8>> {
-        let ids = &self.rules.ids;
-        match is_acl(name) {
-            false => Ok(value.to_vec()),
-            true => map_ids(
-                value,
-                |user| ids.disk_user(user).map(Some),
-                |group| ids.disk_group(group).map(Some),
-            ),
-        }
-    }
-}
-
 /// Returns an ACL without users and groups that have no ID in this user namespace. The kernel reports -1 for those, and
 /// would not accept that value back.
 pub fn without_unmapped(value: &[u8]) -> FsResult<Vec<u8>> {
@@ -72,7 +30,7 @@ pub fn without_unmapped(value: &[u8]) -> FsResult<Vec<u8>> {
 
 /// Moves the IDs of an ACL; drops entries without an ID. Returns a malformed ACL unchanged: the file system below
 /// refuses it.
-fn map_ids(
+pub fn map_ids(
     value: &[u8],
     user: impl Fn(u32) -> FsResult<Option<u32>>,
     group: impl Fn(u32) -> FsResult<Option<u32>>,
@@ -101,6 +59,8 @@ fn map_ids(
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     fn acl(user: u32, group: u32) -> Vec<u8> {

@@ -6,8 +6,9 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::access::FileReach;
-use super::node::{LayerIndex, Node};
-use super::{FsResult, OverlayTree};
+use super::layers::FsResult;
+use super::node::{LayerIndex, Node, ROOT};
+use super::overlay::OverlayTree;
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 
 /// Point in time.
@@ -195,6 +196,23 @@ impl OverlayTree {
             rdev: stat.st_rdev,
             block_size: stat.st_blksize as u32,
         }
+    }
+
+    /// Returns the result of statfs(2) for the upper layer, or for the topmost.
+    pub fn space(&self) -> FsResult<FsSpace> {
+        let root = self.node(ROOT)?;
+        let fd = self.layer_folder(&root, root.layer())?;
+        let stat = rustix::fs::fstatvfs(fd)?;
+        Ok(FsSpace {
+            blocks: stat.f_blocks,
+            free: stat.f_bfree,
+            available: stat.f_bavail,
+            files: stat.f_files,
+            free_files: stat.f_ffree,
+            block_size: stat.f_bsize as u32,
+            name_max: stat.f_namemax as u32,
+            fragment_size: stat.f_frsize as u32,
+        })
     }
 
     /// Returns the target of a symbolic link.

@@ -10,12 +10,14 @@ use rustix::io::Errno;
 
 use super::access::FileReach;
 use super::acl::ACCESS_ACL;
+use super::attributes::FileAttributes;
 use super::attributes::{AttributeChange, NewTime};
 use super::copyup::CopyContent;
 use super::file::OpenFile;
+use super::layers::{FsCaller, FsResult};
 use super::make::errno;
 use super::node::{Node, UPPER};
-use super::{FileAttributes, FsCaller, FsResult, OverlayTree};
+use super::overlay::OverlayTree;
 use crate::layer::override_stat::{OVERRIDE_STAT, OverrideStat};
 use crate::layer::path_of;
 use crate::sys::inroot;

@@ -11,10 +11,12 @@ use rustix::io::Errno;
 
 use super::access::FileReach;
 use super::data::{self, Copied};
+use super::layers::{FsResult, stat_at};
 use super::node::{Node, UPPER};
 use super::number::RealFile;
+use super::overlay::OverlayTree;
 use super::work::WorkFolder;
-use super::{FsResult, OverlayTree, acl, stat_at, xattr};
+use super::{acl, xattr};
 use crate::layer::{DiskFolder, is_overlay_attribute, path_of, read_names};
 
 /// Part of a file's content to copy.

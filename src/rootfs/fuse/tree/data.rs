@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rustix::fs::{SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::FsResult;
+use super::layers::FsResult;
 
 /// Largest file, in bytes, that is copied through a buffer: two system calls, where the kernel would make a pipe.
 const SMALL: u64 = 128 << 10;

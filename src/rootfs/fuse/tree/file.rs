@@ -9,8 +9,10 @@ use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::copyup::CopyContent;
+use super::data;
+use super::layers::{FsCaller, FsResult};
 use super::node::{LayerIndex, Node, UPPER};
-use super::{FsCaller, FsResult, OverlayTree, data};
+use super::overlay::OverlayTree;
 use crate::layer::has_metacopy;
 
 /// Open file.

@@ -1,87 +1,15 @@
-//! Descriptors of folders: opened from their parents when needed, and limited in number.
+//! Folders of the layers: opened from their parents when needed.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use parking_lot::Mutex;
 use rustix::io::Errno;
 
+use super::layers::FsResult;
 use super::node::{LayerIndex, Node, OpenFolder};
-use super::{FsResult, OverlayTree};
+use super::open_folders::open_already;
+use super::overlay::OverlayTree;
 use crate::layer::{DiskFolder, LayerFolder};
-
-/// Open folders, in the order in which they are considered for closing.
-pub struct OpenFolders {
-    most: usize,
-    open: Mutex<VecDeque<(Weak<Node>, LayerIndex)>>,
-}
-
-impl OpenFolders {
-    /// Makes a list of at most `most` open folders, the roots not counted.
-    pub fn new(most: usize) -> Self {
-        Self { most, open: Mutex::default() }
-    }
-
-    /// Keeps the roots of the layers open for ever.
-    pub fn keep_roots(&self, root: &Node, roots: Vec<(LayerIndex, DiskFolder)>) {
-        if let Some(folder) = &root.folder {
-            folder.open.lock().extend(roots.into_iter().map(|(layer, root)| OpenFolder {
-                layer,
-                folder: root,
-                used: AtomicBool::new(true),
-            }));
-        }
-    }
-
-    /// Notes that a folder was opened. Above the limit, closes a folder that was not used lately.
-    fn note(&self, node: &Arc<Node>, layer: LayerIndex) {
-        let mut open = self.open.lock();
-        open.push_back((Arc::downgrade(node), layer));
-        let mut considered = 0;
-        while open.len() > self.most && considered < self.most * 2 {
-            considered += 1;
-            let Some((node, layer)) = open.pop_front() else { return };
-            if let Some(node) = node.upgrade()
-                && was_used(&node, layer)
-            {
-                open.push_back((Arc::downgrade(&node), layer));
-            }
-        }
-    }
-
-    /// Closes all folders but the roots: descriptors have run out.
-    pub fn close_all(&self) {
-        for (node, layer) in self.open.lock().drain(..) {
-            if let Some(folder) = node.upgrade().as_ref().and_then(|node| node.folder.as_ref()) {
-                folder.open.lock().retain(|opened| opened.layer != layer);
-            }
-        }
-    }
-}
-
-/// True if the folder was used since the last call; closes an unused folder.
-fn was_used(node: &Node, layer: LayerIndex) -> bool {
-    let Some(folder) = &node.folder else { return false };
-    let mut open = folder.open.lock();
-    let Some(place) = open.iter().position(|opened| opened.layer == layer) else { return false };
-    let used = open[place].used.swap(false, Ordering::Relaxed);
-    if !used {
-        open.swap_remove(place);
-    }
-    used
-}
-
-/// Returns a folder in a layer, if open. Errors: ENOTDIR.
-fn open_already(node: &Node, layer: LayerIndex) -> FsResult<Option<DiskFolder>> {
-    let folder = node.folder.as_ref().ok_or(Errno::NOTDIR)?;
-    let open = folder.open.lock();
-    let opened = open.iter().find(|opened| opened.layer == layer);
-    Ok(opened.map(|opened| {
-        opened.used.store(true, Ordering::Relaxed);
-        opened.folder.clone()
-    }))
-}
 
 impl OverlayTree {
     /// Returns a folder in a layer that holds it. Errors: ENOENT when the folder vanished from the layer.

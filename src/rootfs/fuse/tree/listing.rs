@@ -2,18 +2,21 @@
 //! place of that order without an open handle. The kernel therefore sends no request when reading begins or ends, which
 //! would be half of all requests of find(1), and may cache the entries.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::ffi::{CStr, OsStr};
 use std::hash::{DefaultHasher, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rustix::fs::FileType;
 
+use super::layers::FsResult;
+use super::lists::ListedName;
+use super::lookup::NameLookup;
+use super::lookup::NodeEntry;
 use super::node::{LayerIndex, Node, UPPER};
 use super::number::RealFile;
-use super::{FsResult, NodeEntry, OverlayTree, lookup::NameLookup};
+use super::overlay::OverlayTree;
 use crate::layer::whiteout::WhiteoutName;
 use crate::layer::{DiskFolder, LayerFolder, WhiteoutForms};
 
@@ -47,42 +50,6 @@ pub enum Detail {
     Names,
     /// Attributes of stat(2) too.
     Entries,
-}
-
-pub(super) struct ListedName {
-    name: Box<OsStr>,
-    number: u64,
-    place: u32,
-    /// Bits of S_IFMT.
-    kind: u16,
-    layer: LayerIndex,
-}
-
-/// Lists of folders that are being read, the newest last: each is made once. A dropped list is made again, in the same
-/// order.
-#[derive(Default)]
-pub(super) struct FolderLists(Mutex<VecDeque<(u64, Arc<Vec<ListedName>>)>>);
-
-/// Largest number of lists at once.
-const MOST_LISTS: usize = 32;
-
-impl FolderLists {
-    fn find(&self, id: u64) -> Option<Arc<Vec<ListedName>>> {
-        self.0.lock().iter().find(|known| known.0 == id).map(|known| known.1.clone())
-    }
-
-    pub(super) fn drop(&self, id: u64) {
-        self.0.lock().retain(|known| known.0 != id);
-    }
-
-    fn keep(&self, id: u64, list: Arc<Vec<ListedName>>) {
-        let mut lists = self.0.lock();
-        lists.retain(|known| known.0 != id);
-        if lists.len() == MOST_LISTS {
-            lists.pop_front();
-        }
-        lists.push_back((id, list));
-    }
 }
 
 impl OverlayTree {

@@ -7,9 +7,11 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::access::FileReach;
+use super::attributes::FileAttributes;
+use super::layers::FsResult;
 use super::node::{LayerIndex, Node, NodePlace, Nodes, UPPER};
 use super::number::RealFile;
-use super::{FileAttributes, FsResult, OverlayTree};
+use super::overlay::OverlayTree;
 use crate::layer::{Below, DiskFolder, LayerFolder};
 
 /// Node that the kernel learns of, with one lookup more.

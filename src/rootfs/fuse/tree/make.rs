@@ -12,8 +12,10 @@ use rustix::io::Errno;
 use super::access::FileReach;
 use super::copyup::CopyContent;
 use super::file::{OpenAccess, OpenFile};
+use super::layers::{FsCaller, FsResult, stat_at};
+use super::lookup::NodeEntry;
 use super::node::{Node, UPPER};
-use super::{FsCaller, FsResult, NodeEntry, OverlayTree, stat_at};
+use super::overlay::OverlayTree;
 use crate::layer::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
 use crate::layer::{DiskFolder, path_below, path_of};
 

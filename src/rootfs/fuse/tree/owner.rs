@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::FsResult;
+use super::layers::FsResult;
 use crate::ids::{self, IdMaps};
 
 /// Maps of IDs on disk (`inside`) to the shown ones (`outside`). Without maps they are the same.

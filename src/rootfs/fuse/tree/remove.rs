@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::layers::{FsResult, stat_at};
 use super::node::{LayerIndex, Node, NodePlace, UPPER};
 use super::number::RealFile;
-use super::{FsResult, OverlayTree, stat_at};
+use super::overlay::OverlayTree;
 use crate::layer::DiskFolder;
 
 /// File under a name before a change.

@@ -9,10 +9,11 @@ use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::copyup::CopyContent;
+use super::layers::{FsResult, stat_at};
 use super::node::{Node, NodePlace, Nodes, UPPER};
+use super::overlay::OverlayTree;
 use super::remove::PresentFile;
 use super::work::WhiteoutForm;
-use super::{FsResult, OverlayTree, stat_at};
 use crate::layer::DiskFolder;
 
 /// Treatment of a file that has the new name already.

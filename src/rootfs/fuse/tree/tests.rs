@@ -6,9 +6,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::*;
+use crate::layer::override_stat::Records;
+use crate::layer::whiteout::Whiteouts;
 
 mod forms;
 

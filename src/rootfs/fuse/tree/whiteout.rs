@@ -2,16 +2,18 @@
 //! them.
 
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::Stat;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 
-use super::node::{LayerIndex, Node, UPPER};
-use super::work::{WhiteoutForm, WorkFolder};
-use super::{FsResult, OverlayTree};
-use crate::layer::whiteout::{WhiteoutName, Whiteouts};
-use crate::layer::{Below, DiskFolder, FolderMarks, LayerFolder, WhiteoutForms};
+use super::layers::FsResult;
+use super::node::{LayerIndex, Node, ROOT, UPPER};
+use super::overlay::OverlayTree;
+use super::work::{Opacity, WhiteoutForm, WorkFolder, mark};
+use crate::layer::whiteout::{self, OPAQUE, OPAQUE_NAME, WhiteoutName, Whiteouts};
+use crate::layer::{Below, DiskFolder, FolderMarks, LayerFolder, WhiteoutForms, path_below};
 
 impl OverlayTree {
     /// True if the file found under `name` is a whiteout.
@@ -108,6 +110,111 @@ impl OverlayTree {
         };
         state.forms.lock().push((layer, forms));
         Ok(forms)
+    }
+}
+
+impl OverlayTree {
+    /// Returns the work folder. Errors: EROFS without an upper layer.
+    pub(super) fn work(&self) -> FsResult<&WorkFolder> {
+        self.work.as_ref().ok_or(Errno::ROFS)
+    }
+
+    /// Makes a whiteout under the free name `name` of a folder.
+    pub(super) fn make_whiteout(
+        &self,
+        folder: impl AsFd,
+        name: &OsStr,
+        home: impl AsFd,
+    ) -> FsResult<()> {
+        match self.work()?.form {
+            WhiteoutForm::Device => {
+                rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0)
+            }
+            WhiteoutForm::Attribute => self.make_attribute_whiteout(&folder, name, home),
+            WhiteoutForm::Name => mark(folder, &whiteout::whiteout_name(name)),
+        }
+    }
+
+    /// Makes a folder of the upper layer opaque: hides the layers below.
+    pub(super) fn set_opaque(&self, folder: impl AsFd, name: &OsStr) -> FsResult<()> {
+        match self.work()?.opacity {
+            Opacity::Attribute => {
+                let path = path_below(folder, name);
+                rustix::fs::lsetxattr(path, OPAQUE, b"y", XattrFlags::empty())
+            }
+            Opacity::Name => {
+                let folder = rustix::fs::openat(folder, name, DiskFolder::FLAGS, Mode::empty())?;
+                mark(folder, OPAQUE_NAME.as_ref())
+            }
+        }
+    }
+
+    /// Makes a whiteout for file systems without devices. Marks `home`, its final folder, as one that has such
+    /// whiteouts.
+    fn make_attribute_whiteout(
+        &self,
+        folder: impl AsFd,
+        name: &OsStr,
+        home: impl AsFd,
+    ) -> FsResult<()> {
+        let root = self.node(ROOT)?;
+        let root = self.layer_folder(&root, UPPER)?;
+        for folder in [root.as_fd(), home.as_fd()] {
+            match rustix::fs::fsetxattr(folder, OPAQUE, b"x", XattrFlags::CREATE) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        // Readable by its owner, who otherwise could not read the attributes.
+        drop(rustix::fs::openat(&folder, name, flags, Mode::RUSR)?);
+        let path = path_below(&folder, name);
+        rustix::fs::lsetxattr(path, whiteout::WHITEOUT, b"y", XattrFlags::empty())
+    }
+
+    /// Replaces the file `name` of an upper folder by a whiteout, by one rename; discards the file.
+    pub(super) fn replace_by_whiteout(
+        &self,
+        folder: impl AsFd,
+        name: &OsStr,
+        kind: u32,
+    ) -> FsResult<()> {
+        let work = self.work()?;
+        let made = work.new_name();
+        if work.form == WhiteoutForm::Name {
+            // A whiteout by name does not hide a file of its own layer: the file is visible until its removal.
+            mark(&folder, &whiteout::whiteout_name(name))?;
+            if kind != libc::S_IFDIR {
+                return rustix::fs::unlinkat(&folder, name, AtFlags::empty());
+            }
+            rustix::fs::renameat(&folder, name, &work.fd, &made)?;
+            work.discard(&made);
+            return Ok(());
+        }
+        self.make_whiteout(&work.fd, &made, &folder)?;
+        if kind != libc::S_IFDIR {
+            return match rustix::fs::renameat(&work.fd, &made, &folder, name) {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    work.discard(&made);
+                    Err(error)
+                }
+            };
+        }
+        let exchange = RenameFlags::EXCHANGE;
+        let exchanged = match rustix::fs::renameat_with(&work.fd, &made, &folder, name, exchange) {
+            // Without an exchange on this file system, both are missing for an instant.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let old = work.new_name();
+                rustix::fs::renameat(&folder, name, &work.fd, &old)?;
+                let put = rustix::fs::renameat(&work.fd, &made, &folder, name);
+                work.discard(&old);
+                put
+            }
+            answer => answer,
+        };
+        work.discard(&made);
+        exchanged
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::acl::DEFAULT_ACL;
-use super::{FsResult, OverlayTree};
-use crate::layer::whiteout::{self, OPAQUE, OPAQUE_NAME};
-use crate::layer::{DiskFolder, for_each_entry, path_below, path_of};
+use super::layers::{FsResult, reopened};
+use crate::layer::whiteout::{self, OPAQUE};
+use crate::layer::{DiskFolder, for_each_entry, path_of};
 use crate::sys::inode;
 
 /// Mark in the folder of the mount option: names of the upper layer that begin with `.wh.` are whiteouts.
@@ -61,7 +61,7 @@ impl WorkFolder {
     /// Opens the work folder for this server alone, and clears leftovers of a killed server. Errors: EBUSY when another
     /// server uses the folder.
     pub fn open(folder: &OwnedFd) -> FsResult<Self> {
-        let folder = super::reopened(folder.try_clone().map_err(|_| Errno::MFILE)?)?;
+        let folder = reopened(folder.try_clone().map_err(|_| Errno::MFILE)?)?;
         lock(&folder)?;
         let (fd, links) = (part(&folder, "work")?, part(&folder, "usnea-links")?);
         clear(&fd)?;
@@ -179,7 +179,7 @@ fn part(folder: &OwnedFd, name: &str) -> FsResult<OwnedFd> {
 }
 
 /// Makes an empty file, whose name is its meaning, unless it exists.
-fn mark(folder: impl AsFd, name: &std::ffi::OsStr) -> FsResult<()> {
+pub fn mark(folder: impl AsFd, name: &std::ffi::OsStr) -> FsResult<()> {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).map(drop)
 }
@@ -228,109 +228,4 @@ fn entries(folder: &OwnedFd) -> FsResult<Vec<(CString, FileType)>> {
     let mut names = Vec::new();
     for_each_entry(folder, |name, _, file_type| names.push((name.to_owned(), file_type)))?;
     Ok(names)
-}
-
-impl OverlayTree {
-    /// Returns the work folder. Errors: EROFS without an upper layer.
-    pub(super) fn work(&self) -> FsResult<&WorkFolder> {
-        self.work.as_ref().ok_or(Errno::ROFS)
-    }
-
-    /// Makes a whiteout under the free name `name` of a folder.
-    pub(super) fn make_whiteout(
-        &self,
-        folder: impl AsFd,
-        name: &std::ffi::OsStr,
-        home: impl AsFd,
-    ) -> FsResult<()> {
-        match self.work()?.form {
-            WhiteoutForm::Device => {
-                rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0)
-            }
-            WhiteoutForm::Attribute => self.make_attribute_whiteout(&folder, name, home),
-            WhiteoutForm::Name => mark(folder, &whiteout::whiteout_name(name)),
-        }
-    }
-
-    /// Makes a folder of the upper layer opaque: hides the layers below.
-    pub(super) fn set_opaque(&self, folder: impl AsFd, name: &std::ffi::OsStr) -> FsResult<()> {
-        match self.work()?.opacity {
-            Opacity::Attribute => {
-                let path = path_below(folder, name);
-                rustix::fs::lsetxattr(path, OPAQUE, b"y", XattrFlags::empty())
-            }
-            Opacity::Name => {
-                let folder = rustix::fs::openat(folder, name, DiskFolder::FLAGS, Mode::empty())?;
-                mark(folder, OPAQUE_NAME.as_ref())
-            }
-        }
-    }
-
-    /// Makes a whiteout for file systems without devices. Marks `home`, its final folder, as one that has such
-    /// whiteouts.
-    fn make_attribute_whiteout(
-        &self,
-        folder: impl AsFd,
-        name: &std::ffi::OsStr,
-        home: impl AsFd,
-    ) -> FsResult<()> {
-        let root = self.node(super::ROOT)?;
-        let root = self.layer_folder(&root, super::UPPER)?;
-        for folder in [root.as_fd(), home.as_fd()] {
-            match rustix::fs::fsetxattr(folder, OPAQUE, b"x", XattrFlags::CREATE) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        // Readable by its owner, who otherwise could not read the attributes.
-        drop(rustix::fs::openat(&folder, name, flags, Mode::RUSR)?);
-        let path = path_below(&folder, name);
-        rustix::fs::lsetxattr(path, whiteout::WHITEOUT, b"y", XattrFlags::empty())
-    }
-
-    /// Replaces the file `name` of an upper folder by a whiteout, by one rename; discards the file.
-    pub(super) fn replace_by_whiteout(
-        &self,
-        folder: impl AsFd,
-        name: &std::ffi::OsStr,
-        kind: u32,
-    ) -> FsResult<()> {
-        let work = self.work()?;
-        let made = work.new_name();
-        if work.form == WhiteoutForm::Name {
-            // A whiteout by name does not hide a file of its own layer: the file is visible until its removal.
-            mark(&folder, &whiteout::whiteout_name(name))?;
-            if kind != libc::S_IFDIR {
-                return rustix::fs::unlinkat(&folder, name, AtFlags::empty());
-            }
-            rustix::fs::renameat(&folder, name, &work.fd, &made)?;
-            work.discard(&made);
-            return Ok(());
-        }
-        self.make_whiteout(&work.fd, &made, &folder)?;
-        if kind != libc::S_IFDIR {
-            return match rustix::fs::renameat(&work.fd, &made, &folder, name) {
-                Ok(()) => Ok(()),
-                Err(error) => {
-                    work.discard(&made);
-                    Err(error)
-                }
-            };
-        }
-        let exchange = RenameFlags::EXCHANGE;
-        let exchanged = match rustix::fs::renameat_with(&work.fd, &made, &folder, name, exchange) {
-            // Without an exchange on this file system, both are missing for an instant.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                let old = work.new_name();
-                rustix::fs::renameat(&folder, name, &work.fd, &old)?;
-                let put = rustix::fs::renameat(&work.fd, &made, &folder, name);
-                work.discard(&old);
-                put
-            }
-            answer => answer,
-        };
-        work.discard(&made);
-        exchanged
-    }
 }

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::acl::is_acl;
-use super::{FsResult, OverlayTree};
+use super::acl::{is_acl, map_ids, without_unmapped};
+use super::layers::FsResult;
+use super::overlay::OverlayTree;
+use crate::ids;
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 use crate::layer::{escaped, read_names, read_value, unescaped};
 
@@ -27,6 +29,45 @@ pub fn is_copied_up(name: &[u8]) -> bool {
     [&b"user."[..], b"trusted."].iter().any(|prefix| name.starts_with(prefix))
         || name == b"security.capability"
         || is_acl(name)
+}
+
+impl OverlayTree {
+    /// Refuses ACLs where owners and modes are records: the kernel would store them beside the real owners, which mean
+    /// nothing there. Errors: EOPNOTSUPP, as for a file system without ACLs.
+    pub(super) fn refuse_acl(&self, name: &[u8]) -> FsResult<()> {
+        match self.records_changes() && is_acl(name) {
+            true => Err(Errno::OPNOTSUPP),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the shown value of an attribute, from the one on disk. Leaves out an ACL's users and groups without an
+    /// ID here. No process can have such an ID, and the kernel would refuse the whole ACL.
+    pub(super) fn shown_value(&self, name: &[u8], value: Vec<u8>) -> FsResult<Vec<u8>> {
+        match (is_acl(name), &self.rules.ids.0) {
+            (false, _) => Ok(value),
+            (true, None) => without_unmapped(&value),
+            (true, Some(maps)) => map_ids(
+                &without_unmapped(&value)?,
+                |user| Ok(ids::outside_of(&maps.uids, user)),
+                |group| Ok(ids::outside_of(&maps.gids, group)),
+            ),
+        }
+    }
+
+    /// Returns the value of an attribute on disk, from the caller's. Errors: EOVERFLOW for an ID without a counterpart
+    /// on disk.
+    pub(super) fn disk_value(&self, name: &[u8], value: &[u8]) -> FsResult<Vec<u8>> {
+        let ids = &self.rules.ids;
+        match is_acl(name) {
+            false => Ok(value.to_vec()),
+            true => map_ids(
+                value,
+                |user| ids.disk_user(user).map(Some),
+                |group| ids.disk_group(group).map(Some),
+            ),
+        }
+    }
 }
 
 impl OverlayTree {
