@@ -1,29 +1,17 @@
-//! Command line: clap, a file for each command, tables and JSON. The modules below make all decisions; this one parses,
-//! prints, and sets the exit status.
+//! Command line: groups of flags in `flags`, a file for each command in `verbs`, all that prints in `output`. This module
+//! parses, reports errors, and sets the exit status; `container` makes all decisions.
 
 mod activation;
-mod check;
-mod complete;
 mod container;
-mod doctor;
 mod events;
 mod flags;
 pub mod format;
 mod grammar;
 mod help;
-mod image;
 pub mod late;
-mod login;
-mod logout;
-mod manifest;
-mod mount;
 mod output;
-mod run;
-mod spec;
-mod streams;
 mod system;
-mod unshare;
-mod version;
+mod verbs;
 mod volume;
 
 use std::ffi::OsString;
@@ -32,16 +20,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::container::{Usnea, roles};
-use crate::error::{self, Error, Result, STATUS_OURS};
+use crate::error::{self, Error, STATUS_OURS};
 use crate::sys::signal;
 
-use container::{ContainerVerb, NameScope};
-use image::ImageVerb;
-use late::Late;
-use output::table;
+use output::{streams, table};
+use verbs::{TopLevelCommand, completion, image, run};
 
 /// Run containers without root: no daemon, no setuid program, and nothing stays behind.
 #[derive(Parser)]
@@ -80,60 +66,6 @@ enum LogLevel {
     Trace,
 }
 
-#[derive(Subcommand)]
-#[command(
-    mut_subcommand("inspect", |inspect: clap::Command| {
-        inspect.about("Show detailed information on containers, images and volumes")
-    }),
-    mut_subcommand("export", |export: clap::Command| {
-        export.about("Export the file system of a container, or of an image, as a tar archive")
-    })
-)]
-enum TopLevelCommand {
-    #[command(flatten)]
-    ContainerVerb(ContainerVerb),
-    #[command(flatten)]
-    ImageVerb(ImageVerb),
-    /// Manage containers.
-    Container(Late<container::Arguments>),
-    /// Manage health checks of containers.
-    Healthcheck(Late<container::healthcheck::Arguments>),
-    /// Show events of containers, images and volumes.
-    Events(Late<events::Arguments>),
-    /// Print the OCI runtime config.json of a container that run would start.
-    Spec(Late<Box<spec::Arguments>>),
-    /// Manage images.
-    Image(Late<image::Arguments>),
-    /// List images.
-    Images(Late<image::list::Arguments>),
-    /// Manage manifest lists: one name for images of several platforms.
-    Manifest(Late<manifest::Arguments>),
-    /// Remove images.
-    Rmi(Late<image::remove::Arguments>),
-    /// Run a command in the user namespace of the containers.
-    Unshare(Late<unshare::Arguments>),
-    /// Manage volumes.
-    Volume(Late<volume::Arguments>),
-    /// Show information on this machine and on the store.
-    Info(Late<system::info::Arguments>),
-    /// Show the version.
-    Version(Late<version::Arguments>),
-    /// Manage the store.
-    System(Late<system::Arguments>),
-    /// Verify the store and repair it.
-    Check(Late<check::Arguments>),
-    /// Log in to a registry.
-    Login(Late<login::Arguments>),
-    /// Log out of a registry.
-    Logout(Late<logout::Arguments>),
-    /// Mount a file system of usnea.
-    Mount(Late<mount::Arguments>),
-    /// Print a completion script for a shell.
-    Completion(Late<complete::Arguments>),
-    /// Check what containers need on this machine, and show how to install what is missing.
-    Doctor(Late<doctor::Arguments>),
-}
-
 /// Returns the whole grammar, for man pages and completions.
 pub fn command() -> clap::Command {
     grammar::split_words(with_help())
@@ -155,7 +87,7 @@ pub fn main() -> ExitCode {
     if let Some(ended) = roles::run_if_any() {
         return ended;
     }
-    if let Some(ended) = complete::as_completer(command) {
+    if let Some(ended) = completion::as_completer(command) {
         return ended;
     }
     let words = grammar::normalize(std::env::args_os().collect(), Arguments::command);
@@ -165,10 +97,8 @@ pub fn main() -> ExitCode {
     };
     start_log(arguments.log_level);
     signal::set_default(&[libc::SIGCHLD]);
-    match run_command(
-        arguments.command,
-        &Usnea::new(arguments.root).with_streams(streams::of_process()),
-    ) {
+    let usnea = Usnea::new(arguments.root).with_streams(streams::of_process());
+    match arguments.command.run(&usnea) {
         Ok(status) => {
             end_as_units_command(status);
             ExitCode::from(status)
@@ -189,35 +119,6 @@ fn end_as_units_command(status: u8) {
     };
     if is_clean && signal::was_heard(signal) && is_units() {
         signal::end_by(signal);
-    }
-}
-
-fn run_command(command: TopLevelCommand, usnea: &Usnea) -> Result<u8> {
-    match command {
-        TopLevelCommand::ContainerVerb(verb) => verb.run(usnea, NameScope::All),
-        TopLevelCommand::ImageVerb(verb) => verb.run(usnea),
-        TopLevelCommand::Container(Late(container)) => container::run(container, usnea),
-        TopLevelCommand::Healthcheck(Late(check)) => container::healthcheck::run(&check, usnea),
-        TopLevelCommand::Events(Late(events)) => events::run(&events, usnea),
-        TopLevelCommand::Spec(Late(spec)) => spec::run(*spec, usnea),
-        TopLevelCommand::Image(Late(image)) => image::run(image, usnea),
-        TopLevelCommand::Images(Late(list)) => image::list::run(list, usnea),
-        TopLevelCommand::Manifest(Late(manifest)) => manifest::run(manifest, usnea),
-        TopLevelCommand::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
-        TopLevelCommand::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),
-        TopLevelCommand::Volume(Late(volume)) => volume::run(volume, usnea),
-        TopLevelCommand::Info(Late(info)) => system::info::run(&info, usnea),
-        TopLevelCommand::Version(Late(version)) => version::run(&version),
-        TopLevelCommand::System(Late(system)) => system::run(system, usnea),
-        TopLevelCommand::Check(Late(check)) => check::run(&check, usnea),
-        TopLevelCommand::Login(Late(login)) => login::run(login),
-        TopLevelCommand::Logout(Late(logout)) => logout::run(logout),
-        TopLevelCommand::Mount(Late(mount)) => mount::run(mount),
-        TopLevelCommand::Completion(Late(completion)) => complete::run(&completion),
-        TopLevelCommand::Doctor(Late(doctor)) => {
-            signal::set_default(&[libc::SIGPIPE]);
-            doctor::run(&doctor, usnea)
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod print;
 pub mod progress;
 pub mod prompt;
+pub mod streams;
 pub mod table;
 
 pub use print::{discard_output, print, print_bytes};

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::cli::format::{Format, Headings, Layout, render};
-use crate::cli::run::print;
+use crate::cli::output::print;
 use crate::container::Usnea;
 use crate::container::images::{Filter, ImageOrder, ListImages, list};
 use crate::documents::image::ImageRow;

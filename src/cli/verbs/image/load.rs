@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::output::print;
 use crate::cli::output::progress::{LayerProgress, LayerWords, Verbosity};
-use crate::cli::streams;
+use crate::cli::output::streams;
 use crate::container::Usnea;
 use crate::container::images::{Load, LoadInput, LoadedImage, default_platform, load};
 use crate::documents::text::NameForm;

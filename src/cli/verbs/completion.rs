@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Arg, Command, ValueEnum, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 
-use super::output::print;
+use crate::cli::output::print;
 use crate::config;
 use crate::container;
 use crate::container::stores::Stores;
@@ -49,9 +49,9 @@ pub enum Shell {
 /// Prints the completion script of a shell.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     print(match arguments.shell {
-        Shell::Bash => include_str!("../../packaging/completions/usnea.bash"),
-        Shell::Fish => include_str!("../../packaging/completions/usnea.fish"),
-        Shell::Zsh => include_str!("../../packaging/completions/_usnea"),
+        Shell::Bash => include_str!("../../../packaging/completions/usnea.bash"),
+        Shell::Fish => include_str!("../../../packaging/completions/usnea.fish"),
+        Shell::Zsh => include_str!("../../../packaging/completions/_usnea"),
     })
 }
 

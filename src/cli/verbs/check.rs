@@ -1,7 +1,7 @@
 //! `usnea check`: the store's and the containers' faults.
 
-use super::output::print;
-use super::output::table::escape;
+use crate::cli::output::print;
+use crate::cli::output::table::escape;
 use crate::container;
 use crate::container::Usnea;
 use crate::container::images::{self, CheckDepth, Repair};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 
-use super::output::print;
-use super::output::prompt::{self, Echo};
+use crate::cli::output::print;
+use crate::cli::output::prompt::{self, Echo};
 use crate::container::login::{self, Account, Means, Typing};
 use crate::error::{Error, Result};
 use crate::image::credentials::CredentialStore;

@@ -2,8 +2,8 @@
 
 use crate::amount::size;
 use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::output::print;
 use crate::cli::output::table;
-use crate::cli::run::print;
 use crate::container::Usnea;
 use crate::container::images::{ImageShares, ShareTotals, label, sharing};
 use crate::documents::image::ImageTreeRow;

@@ -8,7 +8,7 @@ use crate::cli::flags::pull::PullFlags;
 use crate::cli::output::discard_output;
 // Named so by the commands that print.
 pub use crate::cli::output::print;
-use crate::cli::streams;
+use crate::cli::output::streams;
 use crate::container::{self, Client, Lifecycle, SignalProxy, Usnea};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;

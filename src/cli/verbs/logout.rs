@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::output::print;
+use crate::cli::output::print;
 use crate::container::login::{self, Account};
 use crate::error::Result;
 

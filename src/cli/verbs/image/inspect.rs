@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 use crate::cli::format::{Format, Headings, Layout, render};
-use crate::cli::run::print;
+use crate::cli::output::print;
 use crate::container::Usnea;
 use crate::container::images::inspect;
 use crate::error::{Error, Result};

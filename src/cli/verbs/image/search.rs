@@ -2,7 +2,7 @@
 
 use crate::cli::flags::registry::RegistryFlags;
 use crate::cli::format::{Format, Headings, Layout, render};
-use crate::cli::run::print;
+use crate::cli::output::print;
 use crate::container::images::{self, Search, SearchFilter};
 use crate::documents::image::{SearchRow, TagRow};
 use crate::documents::text::Truncation;

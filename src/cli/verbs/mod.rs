@@ -1,0 +1,110 @@
+//! Commands at the top level: a file for each, or a folder for those with subcommands.
+
+mod check;
+pub mod completion;
+mod doctor;
+pub mod image;
+mod login;
+mod logout;
+mod manifest;
+mod mount;
+pub mod run;
+mod spec;
+mod unshare;
+mod version;
+
+use clap::Subcommand;
+
+use super::container::{self, ContainerVerb, NameScope};
+use super::late::Late;
+use super::{events, system, volume};
+use crate::container::Usnea;
+use crate::error::Result;
+use crate::sys::signal;
+use image::ImageVerb;
+
+#[derive(Subcommand)]
+#[command(
+    mut_subcommand("inspect", |inspect: clap::Command| {
+        inspect.about("Show detailed information on containers, images and volumes")
+    }),
+    mut_subcommand("export", |export: clap::Command| {
+        export.about("Export the file system of a container, or of an image, as a tar archive")
+    })
+)]
+pub enum TopLevelCommand {
+    #[command(flatten)]
+    ContainerVerb(ContainerVerb),
+    #[command(flatten)]
+    ImageVerb(ImageVerb),
+    /// Manage containers.
+    Container(Late<container::Arguments>),
+    /// Manage health checks of containers.
+    Healthcheck(Late<container::healthcheck::Arguments>),
+    /// Show events of containers, images and volumes.
+    Events(Late<events::Arguments>),
+    /// Print the OCI runtime config.json of a container that run would start.
+    Spec(Late<Box<spec::Arguments>>),
+    /// Manage images.
+    Image(Late<image::Arguments>),
+    /// List images.
+    Images(Late<image::list::Arguments>),
+    /// Manage manifest lists: one name for images of several platforms.
+    Manifest(Late<manifest::Arguments>),
+    /// Remove images.
+    Rmi(Late<image::remove::Arguments>),
+    /// Run a command in the user namespace of the containers.
+    Unshare(Late<unshare::Arguments>),
+    /// Manage volumes.
+    Volume(Late<volume::Arguments>),
+    /// Show information on this machine and on the store.
+    Info(Late<system::info::Arguments>),
+    /// Show the version.
+    Version(Late<version::Arguments>),
+    /// Manage the store.
+    System(Late<system::Arguments>),
+    /// Verify the store and repair it.
+    Check(Late<check::Arguments>),
+    /// Log in to a registry.
+    Login(Late<login::Arguments>),
+    /// Log out of a registry.
+    Logout(Late<logout::Arguments>),
+    /// Mount a file system of usnea.
+    Mount(Late<mount::Arguments>),
+    /// Print a completion script for a shell.
+    Completion(Late<completion::Arguments>),
+    /// Check what containers need on this machine, and show how to install what is missing.
+    Doctor(Late<doctor::Arguments>),
+}
+
+impl TopLevelCommand {
+    /// Runs the command; returns its exit status.
+    pub fn run(self, usnea: &Usnea) -> Result<u8> {
+        match self {
+            Self::ContainerVerb(verb) => verb.run(usnea, NameScope::All),
+            Self::ImageVerb(verb) => verb.run(usnea),
+            Self::Container(Late(container)) => container::run(container, usnea),
+            Self::Healthcheck(Late(check)) => container::healthcheck::run(&check, usnea),
+            Self::Events(Late(events)) => events::run(&events, usnea),
+            Self::Spec(Late(spec)) => spec::run(*spec, usnea),
+            Self::Image(Late(image)) => image::run(image, usnea),
+            Self::Images(Late(list)) => image::list::run(list, usnea),
+            Self::Manifest(Late(manifest)) => manifest::run(manifest, usnea),
+            Self::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
+            Self::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),
+            Self::Volume(Late(volume)) => volume::run(volume, usnea),
+            Self::Info(Late(info)) => system::info::run(&info, usnea),
+            Self::Version(Late(version)) => version::run(&version),
+            Self::System(Late(system)) => system::run(system, usnea),
+            Self::Check(Late(check)) => check::run(&check, usnea),
+            Self::Login(Late(login)) => login::run(login),
+            Self::Logout(Late(logout)) => logout::run(logout),
+            Self::Mount(Late(mount)) => mount::run(mount),
+            Self::Completion(Late(completion)) => completion::run(&completion),
+            Self::Doctor(Late(doctor)) => {
+                signal::set_default(&[libc::SIGPIPE]);
+                doctor::run(&doctor, usnea)
+            }
+        }
+    }
+}
