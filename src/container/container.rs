@@ -260,7 +260,7 @@ pub(super) fn folder_size(folder: &Path) -> u64 {
 
 /// Returns the process IDs of a running container, as this process sees them: the members of its PID namespace. In the
 /// host's PID namespace, the descendants of its first process.
-pub fn processes(state: &record::State) -> Vec<i32> {
+pub(super) fn processes(state: &record::State) -> Vec<i32> {
     let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let own = namespace(std::process::id() as i32);
     let of_it = namespace(state.process.pid);

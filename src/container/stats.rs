@@ -1,207 +1,187 @@
-//! `usnea stats`: resources that running containers use. Source: the kernel's facts about their processes (proc(5)),
-//! and about their cgroup where they have one; none is required.
+//! `usnea stats`: the resources that containers use, once or again and again.
 
 use std::collections::HashMap;
-use std::fs::read_to_string;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Instant;
+use std::time::Duration;
 
-use crate::cgroup;
-use crate::monitor::record::State;
+use super::sample::Sample;
+use super::{Container, Usnea, all, find_id, processes};
+use crate::amount;
+use crate::documents::text::Truncation;
+use crate::documents::usage::StatsRow;
+use crate::error::{Error, Result};
+use crate::fail;
 
-/// Resources that the processes of a container have used, and use.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// Time of the sample.
-    pub taken: Instant,
-    /// Processor time of all living processes, and of their ended children that were waited for, in seconds.
-    pub cpu: f64,
-    /// Memory in bytes: pages that several processes share count once (PSS), where the kernel reports it.
-    pub memory: u64,
-    /// Bytes received and sent by all but the loopback device. `None`: the network is the host's.
-    pub network: Option<(u64, u64)>,
-    /// Bytes read from and written to disks by living processes.
-    pub blocks: (u64, u64),
-    /// Number of threads.
-    pub tasks: u64,
-    /// Memory limit in bytes; without one, the machine's memory.
-    pub memory_limit: u64,
+/// Time between the two samples of a single output: a share of time needs time.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// Selection of containers, which is made anew for each sample.
+#[derive(Clone, Debug)]
+pub enum StatsScope {
+    /// All running containers.
+    Running,
+    /// All containers.
+    All,
+    /// Container that was created last.
+    Latest,
+    /// Containers of these names or IDs, which must be running at the beginning.
+    Named(Vec<String>),
 }
 
-impl Sample {
-    /// Takes a sample of a container with these processes (see [`super::processes`]); `state` names the first of them.
-    pub fn take(state: &State, processes: &[i32]) -> Self {
-        let mut sample = Self {
-            taken: Instant::now(),
-            cpu: 0.0,
-            memory: 0,
-            network: network(state.process.pid),
-            blocks: (0, 0),
-            tasks: 0,
-            memory_limit: memory_of_machine(),
-        };
-        for pid in processes {
-            // A process that has ended meanwhile is skipped.
-            let Some((ticks, threads)) = times(*pid) else { continue };
-            sample.cpu += ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-            sample.tasks += threads;
-            sample.memory += memory(*pid).unwrap_or_default();
-            let (read, written) = blocks(*pid).unwrap_or_default();
-            sample.blocks.0 += read;
-            sample.blocks.1 += written;
-        }
-        if let Some(folder) = &state.cgroup {
-            sample.correct(folder);
-        }
-        sample
-    }
+/// Containers, and times of their samples.
+#[derive(Clone, Debug)]
+pub struct StatsRequest {
+    /// Containers.
+    pub scope: StatsScope,
+    /// Time between samples; `None`: a single output.
+    pub interval: Option<Duration>,
+}
 
-    /// Replaces sums of processes by the cgroup's counters, which also count ended processes, and the kernel's own
-    /// memory for them.
-    fn correct(&mut self, folder: &Path) {
-        if let Some(microseconds) = cgroup::count(folder, "cpu.stat", "usage_usec") {
-            self.cpu = microseconds as f64 / 1e6;
-        }
-        if let Some(used) = cgroup::number(folder, "memory.current") {
-            // docker's and podman's rule: memory that the kernel can reclaim at once does not count.
-            let idle = cgroup::count(folder, "memory.stat", "inactive_file").unwrap_or(0);
-            self.memory = used.saturating_sub(idle);
-        }
-        if let Some(limit) = cgroup::number(folder, "memory.max") {
-            self.memory_limit = limit.min(self.memory_limit);
-        }
-        if let Some(tasks) = cgroup::number(folder, "pids.current") {
-            self.tasks = tasks;
-        }
-        if let Ok(text) = read_to_string(folder.join("io.stat")) {
-            self.blocks = parse_blocks(&text);
-        }
-    }
+/// Resources that a container uses.
+#[derive(Clone, Debug)]
+pub struct ContainerStats {
+    /// Container itself.
+    pub container: Container,
+    /// Last sample; `None`: the container does not run here.
+    pub sample: Option<Sample>,
+    /// Share of a processor since the previous sample, in percent.
+    pub cpu_percent: Option<f64>,
+}
 
-    /// Returns the share of a processor since `before`, in percent: 200 means two processors.
-    pub fn cpu_percent(&self, before: &Self) -> f64 {
-        let time = self.taken.duration_since(before.taken).as_secs_f64();
-        // The time of a process that ends without a wait disappears from the sum.
-        if time > 0.0 { (self.cpu - before.cpu).max(0.0) / time * 100.0 } else { 0.0 }
+type Samples = HashMap<String, Sample>;
+
+/// Passes the resources of the containers to `each`, until it breaks, or once without an interval. Errors: a named
+/// container does not exist, or does not run at the beginning.
+pub fn stats(
+    usnea: &Usnea,
+    request: &StatsRequest,
+    mut each: impl FnMut(&[ContainerStats]) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let store = usnea.store()?;
+    refuse_stopped(store, &request.scope)?;
+    let mut before = samples(&selected(store, &request.scope)?)?;
+    loop {
+        std::thread::sleep(request.interval.unwrap_or(GLANCE));
+        let containers = selected(store, &request.scope)?;
+        let now = samples(&containers)?;
+        let stats = containers.into_iter().map(|container| {
+            let sample = now.get(&container.record.id).copied();
+            let previous = before.get(&container.record.id);
+            let cpu_percent = sample.zip(previous).map(|(now, before)| now.cpu_percent(before));
+            ContainerStats { container, sample, cpu_percent }
+        });
+        let stats: Vec<ContainerStats> = stats.collect();
+        if each(&stats)?.is_break() || request.interval.is_none() {
+            return Ok(());
+        }
+        before = now;
     }
 }
 
-/// Returns the machine's memory, in bytes: the limit of a container without one.
-pub fn memory_of_machine() -> u64 {
-    let info = rustix::system::sysinfo();
-    info.totalram as u64 * u64::from(info.mem_unit)
-}
-
-/// Reads fields 14 to 17 and 20 of proc_pid_stat(5): ticks, and threads.
-fn times(pid: i32) -> Option<(u64, u64)> {
-    parse_times(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
-}
-
-fn parse_times(text: &[u8]) -> Option<(u64, u64)> {
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;
-    // The state is field 3.
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    Some(((14..=17).map(field).sum::<Option<u64>>()?, field(20)?))
-}
-
-/// Returns the PSS of a process, else its RSS, in bytes.
-fn memory(pid: i32) -> Option<u64> {
-    let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    if let Some(kilobytes) = value(&rollup, "Pss:") {
-        return Some(kilobytes * 1024);
+fn refuse_stopped(store: &Path, scope: &StatsScope) -> Result<()> {
+    for container in selected(store, scope)? {
+        let status = container.status()?;
+        if matches!(scope, StatsScope::Named(_)) && !status.is_running() {
+            return Err(super::not_running(&container, &status, "start"));
+        }
     }
-    let pages = read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = pages.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+    Ok(())
 }
 
-fn blocks(pid: i32) -> Option<(u64, u64)> {
-    let text = read_to_string(format!("/proc/{pid}/io")).ok()?;
-    Some((value(&text, "read_bytes:")?, value(&text, "write_bytes:")?))
-}
-
-/// Returns the first number after `key` at the beginning of a line.
-fn value(text: &str, key: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
-/// Sums the lines `MAJOR:MINOR rbytes=N wbytes=N ...`, a line for each disk. Stacked disks count the same bytes again.
-fn parse_blocks(text: &str) -> (u64, u64) {
-    let sum = |key: &str| {
-        let words = text.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key));
-        words.filter_map(|number| number.parse::<u64>().ok()).sum()
+/// Returns the selected containers. A container that is removed meanwhile is an error only if it was named.
+fn selected(store: &Path, scope: &StatsScope) -> Result<Vec<Container>> {
+    let mut containers = match scope {
+        StatsScope::Named(names) => return named(store, names),
+        _ => all(store)?,
     };
-    (sum("rbytes="), sum("wbytes="))
-}
-
-fn network(pid: i32) -> Option<(u64, u64)> {
-    let namespace = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/net")).ok();
-    if namespace(&pid.to_string())? == namespace("self")? {
-        return None;
+    match scope {
+        StatsScope::Running => containers
+            .retain(|container| container.status().is_ok_and(|status| status.is_running())),
+        StatsScope::Latest if containers.is_empty() => fail!("there is no container"),
+        StatsScope::Latest => containers.truncate(1),
+        StatsScope::All | StatsScope::Named(_) => {}
     }
-    Some(parse_network(&read_to_string(format!("/proc/{pid}/net/dev")).ok()?))
+    Ok(containers)
 }
 
-/// Sums two lines of headings, then `NAME: 8 numbers of received, 8 of sent`, bytes first.
-fn parse_network(text: &str) -> (u64, u64) {
-    let devices = text.lines().skip(2).filter_map(|line| line.split_once(':'));
-    let numbers = devices.filter(|(name, _)| name.trim() != "lo").map(|(_, numbers)| {
-        let mut numbers =
-            numbers.split_ascii_whitespace().map(|number| number.parse().unwrap_or(0));
-        (numbers.next().unwrap_or(0), numbers.nth(7).unwrap_or(0))
-    });
-    numbers.fold((0, 0), |sum, one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1))
-}
-
-/// Samples of several containers by their labels; the previous samples stay for comparison.
-pub type Samples = HashMap<String, Sample>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::monitor::process_id::{self, ProcessId};
-
-    #[test]
-    fn this_process_is_measured() {
-        let process = ProcessId::ourselves().unwrap();
-        let state = State {
-            run: 1,
-            process,
-            monitor: process,
-            boot: process_id::boot_id().unwrap(),
-            pid_namespace: None,
-            host: process_id::host_name(),
-            started: jiff::Timestamp::now(),
-            restarts: 0,
-            restarting: false,
-            socket: None,
-            trouble: None,
-            cgroup: None,
-        };
-        let before = Sample::take(&state, &[process.pid]);
-        let spin = Instant::now();
-        while spin.elapsed().as_millis() < 100 {
-            std::hint::black_box(spin);
+/// Returns the containers of these names. Errors: the last of the missing ones; the others are logged.
+fn named(store: &Path, names: &[String]) -> Result<Vec<Container>> {
+    let (mut ids, mut missing) = (Vec::new(), None::<Error>);
+    for name in names {
+        match find_id(store, name) {
+            Ok(id) => ids.push((name, id)),
+            Err(error) => {
+                if let Some(error) = missing.replace(error) {
+                    log::error!("{error}");
+                }
+            }
         }
-        let after = Sample::take(&state, &[process.pid, i32::MAX]);
-        assert!(after.cpu_percent(&before) > 0.0 && after.memory > 100_000 && after.tasks >= 1);
-        assert!(after.memory < memory_of_machine() && after.network.is_none());
     }
+    if let Some(error) = missing {
+        return Err(error.exit_status(1));
+    }
+    let open = |(name, id): &(&String, String)| {
+        let gone = || Error::new(format!("container {name} is gone"));
+        Container::open(store, id)?.ok_or_else(gone)
+    };
+    ids.iter().map(open).collect()
+}
 
-    #[test]
-    fn what_the_kernel_tells_is_read() {
-        let stat = b"7 (a) b) S 1 7 7 0 -1 4194560 10 20 0 0 11 12 13 14 20 0 3 0 4242 1 1";
-        assert_eq!(parse_times(stat), Some((50, 3)));
-        assert_eq!(parse_times(b"7 (a) S 1"), None);
-        let network = "Inter-| Receive | Transmit\n face |bytes packets ...\n    lo: 1 2 3 4 5 6 7 8 9 10\n\
-                       tap0: 100 2 0 0 0 0 0 0 200 3 0 0 0 0 0 0\neth1:5 0 0 0 0 0 0 0 6 0\n";
-        assert_eq!(parse_network(network), (105, 206));
-        let blocks =
-            "8:0 rbytes=10 wbytes=20 rios=1 wios=2\n8:16 rbytes=1 wbytes=2 rios=0 wios=0\n";
-        assert_eq!(parse_blocks(blocks), (11, 22));
-        assert_eq!(value("Rss: 3 kB\nPss:     7 kB\n", "Pss:"), Some(7));
+fn samples(containers: &[Container]) -> Result<Samples> {
+    let mut samples = Samples::new();
+    for container in containers {
+        let status = container.status()?;
+        let is_here = status.is_running() && status.elsewhere().is_none();
+        if let Some(state) = status.state().filter(|_| is_here) {
+            let sample = Sample::take(state, &processes(state));
+            samples.insert(container.record.id.clone(), sample);
+        }
+    }
+    Ok(samples)
+}
+
+impl ContainerStats {
+    /// Returns the row of a table.
+    pub fn row(&self, truncation: Truncation) -> StatsRow {
+        let container = &self.container;
+        let nothing = || "--".to_owned();
+        let mut row = StatsRow {
+            container: container.record.name.clone(),
+            id: match truncation {
+                Truncation::On => container.short_id().to_owned(),
+                Truncation::Off => container.record.id.clone(),
+            },
+            name: container.record.name.clone(),
+            cpu_perc: nothing(),
+            mem_usage: "-- / --".into(),
+            mem_perc: nothing(),
+            net_io: "-- / --".into(),
+            block_io: "-- / --".into(),
+            pids: nothing(),
+            pids_of_podman: nothing(),
+            cpu: nothing(),
+            mem_usage_bytes: "-- / --".into(),
+            mem_limit: nothing(),
+        };
+        let Some(sample) = &self.sample else { return row };
+        let pair =
+            |first: u64, second: u64| format!("{} / {}", amount::size(first), amount::size(second));
+        let limit = sample.memory_limit;
+        if let Some(percent) = self.cpu_percent {
+            row.cpu_perc = format!("{percent:.2}%");
+            row.cpu.clone_from(&row.cpu_perc);
+        }
+        row.mem_usage = pair(sample.memory, limit);
+        row.mem_perc = format!("{:.2}%", sample.memory as f64 / limit as f64 * 100.0);
+        if let Some((received, sent)) = sample.network {
+            row.net_io = pair(received, sent);
+        }
+        row.block_io = pair(sample.blocks.0, sample.blocks.1);
+        row.pids = sample.tasks.to_string();
+        row.pids_of_podman.clone_from(&row.pids);
+        row.mem_usage_bytes = format!("{}B / {limit}B", sample.memory);
+        row.mem_limit = amount::size(limit);
+        row
     }
 }

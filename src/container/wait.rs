@@ -15,7 +15,7 @@ use crate::monitor::{Status, health::Health};
 
 /// State to wait for (podman's words, and those of docker's API).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum WaitCondition {
     /// Created, and never started.
     Created,
     /// Running, and not paused.
@@ -32,7 +32,7 @@ pub enum Condition {
     Removed,
 }
 
-impl FromStr for Condition {
+impl FromStr for WaitCondition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -83,11 +83,11 @@ pub fn wait(container: &Container) -> Result<u8> {
 /// removed, and `Removed` is no condition; it has no health check, and all conditions need one.
 pub fn wait_for(
     container: &Container,
-    conditions: &[Condition],
+    conditions: &[WaitCondition],
     interval: Duration,
 ) -> Result<i32> {
     let is_about_health =
-        |one: &Condition| matches!(one, Condition::Healthy | Condition::Unhealthy);
+        |one: &WaitCondition| matches!(one, WaitCondition::Healthy | WaitCondition::Unhealthy);
     let has_check = container.record.health.as_ref().is_some_and(|check| check.is_on());
     if !has_check && conditions.iter().all(is_about_health) {
         return Err(Error::conflict(format!(
@@ -102,14 +102,14 @@ pub fn wait_for(
         let changes = Changes::of(&container.folder);
         let status = container.status();
         if is_removed() {
-            if conditions.contains(&Condition::Removed) {
+            if conditions.contains(&WaitCondition::Removed) {
                 return Ok(-1);
             }
             fail!(NotFound: "container {} was removed", container.record.name);
         }
         let status = status?;
         // The monitor reports the status of a container with `--rm` too.
-        if status.is_running() && conditions == [Condition::Ended] {
+        if status.is_running() && conditions == [WaitCondition::Ended] {
             return wait(container).map(i32::from);
         }
         if conditions.iter().any(|condition| condition.holds(container, &status)) {
@@ -125,7 +125,7 @@ pub fn wait_for(
     }
 }
 
-impl Condition {
+impl WaitCondition {
     fn holds(self, container: &Container, status: &Status) -> bool {
         let health = || super::health(container, status).map(|told| told.health);
         match self {
@@ -163,15 +163,15 @@ mod tests {
     #[test]
     fn conditions_are_podmans_and_dockers() {
         for (text, condition) in [
-            ("running", Condition::Running),
-            ("exited", Condition::Ended),
-            ("stopped", Condition::Ended),
-            ("not-running", Condition::Ended),
-            ("healthy", Condition::Healthy),
-            ("removed", Condition::Removed),
+            ("running", WaitCondition::Running),
+            ("exited", WaitCondition::Ended),
+            ("stopped", WaitCondition::Ended),
+            ("not-running", WaitCondition::Ended),
+            ("healthy", WaitCondition::Healthy),
+            ("removed", WaitCondition::Removed),
         ] {
             assert_eq!(text.parse(), Ok(condition));
         }
-        assert!("well".parse::<Condition>().is_err());
+        assert!("well".parse::<WaitCondition>().is_err());
     }
 }

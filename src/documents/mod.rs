@@ -11,6 +11,7 @@
 
 pub mod changes;
 pub mod container;
+pub mod container_row;
 pub mod event;
 pub mod go;
 pub mod graph_driver;

@@ -1,6 +1,6 @@
 //! `usnea container clone`: copies a container's configuration to a new container.
 
-use super::selection::say;
+use super::selection::print_line;
 use crate::container::{self, Cloning, Removal, Usnea};
 use crate::error::{Error, Result};
 use crate::spec::{ContainerName, Resources};
@@ -51,6 +51,6 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         destroy: arguments.destroy.then_some(removal),
         run: arguments.run,
     };
-    say(&container::clone(usnea, &container, &cloning)?);
+    print_line(&container::clone(usnea, &container, &cloning)?);
     Ok(0)
 }

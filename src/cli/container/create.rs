@@ -1,6 +1,6 @@
 //! `usnea create`: makes a container without a start.
 
-use super::selection::say;
+use super::selection::print_line;
 use crate::cli::flags::attach::StreamFlag;
 use crate::cli::flags::launch::LaunchFlags;
 use crate::cli::flags::lifecycle::LifecycleFlags;
@@ -43,6 +43,6 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         &pull,
         container::AfterCreate::Leave,
     )?;
-    say(&created.container.record.id);
+    print_line(&created.container.record.id);
     Ok(0)
 }

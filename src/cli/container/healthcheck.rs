@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::selection::say;
+use super::selection::print_line;
 use crate::container::{self, Passed, Usnea};
 use crate::error::Result;
 use crate::monitor::health::Health;
@@ -37,7 +37,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let container = container::find(usnea.store()?, &run.container)?;
     match container::check_health(&container)? {
         Passed::No => {
-            say(Health::Unhealthy.word());
+            print_line(Health::Unhealthy.word());
             Ok(1)
         }
         Passed::Yes => Ok(0),

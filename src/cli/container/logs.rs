@@ -77,11 +77,12 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
     let store = usnea.store()?;
     let mut failures = Failures::default();
-    let selected = Selection::of(&arguments.containers, arguments.latest).find(
-        &store,
-        Missing::Fails,
-        &mut failures,
-    )?;
+    let selection = Selection {
+        names: arguments.containers.clone(),
+        latest: arguments.latest,
+        ..Selection::default()
+    };
+    let selected = selection.find(&store, Missing::Fails, &mut failures)?;
     if arguments.follow && selected.len() > 1 {
         return Err(Error::new("only one container can be followed"));
     }

@@ -2,8 +2,7 @@
 
 use super::selection::{self, Missing, Selection};
 use crate::cli::output::print;
-use crate::container::Container;
-use crate::container::Usnea;
+use crate::container::{self, Container, Usnea};
 use crate::error::{Error, Result};
 use crate::forward::{Forward, Protocol};
 
@@ -33,7 +32,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
     if arguments.all {
-        let all = selection::fitting(&store, &[])?;
+        let all = container::fitting(&store, &[])?;
         let lines = |container: &Container| -> String {
             let lines = container.record.network.forwards.iter();
             lines.map(|forward| format!("{}\t{}\n", container.short_id(), line(forward))).collect()
@@ -48,7 +47,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     };
     let names: Vec<String> = name.into_iter().map(str::to_owned).collect();
     let mut failures = selection::Failures::default();
-    let selection = Selection::of(&names, arguments.latest);
+    let selection = Selection { names, latest: arguments.latest, ..Selection::default() };
     let selected = selection.find(&store, Missing::Fails, &mut failures)?;
     let Some(selected) = selected.first() else { return failures.end() };
     let container = selection::open(&store, selected)?;

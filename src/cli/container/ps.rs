@@ -1,20 +1,16 @@
 //! `usnea ps`: lists containers.
 
-mod row;
-
-use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 
-use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
-use crate::container::{self, Container, Filter, MountedHere, Usnea};
+use crate::container::{self, ContainerOrder, Filter, ListContainers, ListedStates, Usnea};
+use crate::documents::container_row::{ContainerRow, NamespaceIds};
+use crate::documents::text::Truncation;
 use crate::error::Result;
-use crate::monitor::Status;
-use row::{Namespaces, Row, shortened};
 
 /// List containers
 ///
@@ -56,7 +52,7 @@ pub struct Arguments {
 
     /// Sort order. Default: newest first.
     #[arg(long, value_enum, value_name = "KEY")]
-    sort: Option<SortKey>,
+    sort: Option<ContainerSortKey>,
 
     /// Show the namespace IDs of running containers.
     #[arg(long, alias = "namespace", conflicts_with_all = ["format", "size", "pod"])]
@@ -88,7 +84,7 @@ pub struct Arguments {
 
 /// Key of `--sort`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum SortKey {
+enum ContainerSortKey {
     Command,
     /// The oldest first.
     Created,
@@ -100,6 +96,20 @@ enum SortKey {
     /// The smallest first.
     Size,
     Status,
+}
+
+impl ContainerSortKey {
+    fn order(self) -> ContainerOrder {
+        match self {
+            Self::Command => ContainerOrder::Command,
+            Self::Created | Self::Runningfor => ContainerOrder::Oldest,
+            Self::Id => ContainerOrder::Id,
+            Self::Image => ContainerOrder::Image,
+            Self::Names => ContainerOrder::Name,
+            Self::Size => ContainerOrder::Size,
+            Self::Status => ContainerOrder::Status,
+        }
+    }
 }
 
 const LAYOUT: Layout = Layout {
@@ -125,8 +135,6 @@ const HEADINGS: &[(&str, &str)] = &[
     ("PodName", "PODNAME"),
     ("Pid", "PID"),
 ];
-/// Width of a mount's name (docker's).
-const MOUNT: usize = 15;
 
 /// Lists containers, once, or every few seconds with `--watch`.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
@@ -143,39 +151,11 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
 }
 
 fn list(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let filters =
-        arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
-    let last = match (arguments.latest, arguments.last) {
-        (true, _) => Some(1),
-        (false, Some(count)) => usize::try_from(count).ok(),
-        (false, None) => None,
-    };
-    let says_which = filters.iter().any(Filter::is_about_ended);
-    let shows_all = arguments.all || last.is_some() || says_which;
-    let mut listed = listed(usnea.store()?, &filters, shows_all)?;
-    if let Some(last) = last {
-        listed.truncate(last);
-    }
-    sort(&mut listed, arguments.sort);
     let format = arguments.format.clone().unwrap_or_default();
-    let is_sized =
-        arguments.size || matches!(format, Format::Template(_)) && format.may_show(&["Size"]);
+    let listed = container::list(usnea, &request(arguments, &format)?)?;
     let now = Timestamp::now();
-    let of = |(container, status): &(Container, Status)| {
-        Row::of(container, status, now, arguments.no_trunc)
-    };
-    let mut rows: Vec<Row> = listed.iter().map(of).collect();
-    for (row, (container, status)) in rows.iter_mut().zip(&listed) {
-        if is_sized {
-            row.size = amount::size(container::size(container));
-        }
-        if format.may_show(&["Mounts", "LocalVolumes"]) {
-            show_mounts(row, container, arguments.no_trunc)?;
-        }
-        if arguments.ns || format.may_show(&Namespaces::FIELDS) {
-            row.show_namespaces(status);
-        }
-    }
+    let truncation = if arguments.no_trunc { Truncation::Off } else { Truncation::On };
+    let rows: Vec<ContainerRow> = listed.iter().map(|listed| listed.row(now, truncation)).collect();
     if arguments.quiet {
         return print(&rows.iter().map(|row| format!("{}\n", row.id)).collect::<String>());
     }
@@ -189,48 +169,23 @@ fn list(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     print(&render(&format, &layout, headings, &rows)?)
 }
 
-fn sort(listed: &mut [(Container, Status)], key: Option<SortKey>) {
-    let Some(key) = key else { return };
-    let text = |(container, status): &(Container, Status)| match key {
-        SortKey::Command => container.record.command.join(" "),
-        SortKey::Id => container.record.id.clone(),
-        SortKey::Image => container.record.image.clone(),
-        SortKey::Names => container.record.name.clone(),
-        SortKey::Status => status.word().to_owned(),
-        SortKey::Created | SortKey::Runningfor | SortKey::Size => String::new(),
+/// Returns the request of the flags: what the format does not show is not computed.
+fn request(arguments: &Arguments, format: &Format) -> Result<ListContainers> {
+    let filters =
+        arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
+    let last = match (arguments.latest, arguments.last) {
+        (true, _) => Some(1),
+        (false, Some(count)) => usize::try_from(count).ok(),
+        (false, None) => None,
     };
-    match key {
-        SortKey::Created | SortKey::Runningfor => {
-            listed.sort_by_key(|(container, _)| container.record.created);
-        }
-        SortKey::Size => listed.sort_by_cached_key(|(container, _)| container::size(container)),
-        _ => listed.sort_by_cached_key(text),
-    }
-}
-
-/// Fills in the mounts from the container's config.json, which is read only for formats that show mounts.
-fn show_mounts(row: &mut Row, container: &Container, whole: bool) -> Result<()> {
-    let mounted = container::mounted(container)?;
-    let name =
-        |mounted: &MountedHere| shortened(&mounted.name, if whole { usize::MAX } else { MOUNT });
-    row.mounts = mounted.iter().map(name).collect::<Vec<_>>().join(",");
-    row.local_volumes = mounted.iter().filter(|mounted| mounted.is_volume).count().to_string();
-    Ok(())
-}
-
-fn listed(store: &Path, filters: &[Filter], all: bool) -> Result<Vec<(Container, Status)>> {
-    let mut listed = Vec::new();
-    for container in container::all(store)? {
-        let status = match container.status() {
-            Ok(status) => status,
-            Err(error) => {
-                log::warn!("container {}: {error}", container.short_id());
-                continue;
-            }
-        };
-        if (all || status.state().is_some()) && Filter::fit(filters, &container, &status)? {
-            listed.push((container, status));
-        }
-    }
-    Ok(listed)
+    Ok(ListContainers {
+        filters,
+        states: if arguments.all { ListedStates::All } else { ListedStates::Active },
+        last,
+        order: arguments.sort.map_or(ContainerOrder::Newest, ContainerSortKey::order),
+        sizes: arguments.size
+            || matches!(format, Format::Template(_)) && format.may_show(&["Size"]),
+        mounts: format.may_show(&["Mounts", "LocalVolumes"]),
+        namespaces: arguments.ns || format.may_show(&NamespaceIds::FIELDS),
+    })
 }

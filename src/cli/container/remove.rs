@@ -1,11 +1,10 @@
 //! `usnea rm` and `usnea container prune`: removes containers.
 
-use super::selection::{Failures, Missing, Said, Selection, each_together, fitting, say};
+use super::selection::{AfterSuccess, Failures, Missing, Selection, each_together, print_line};
 use crate::amount;
 use crate::cli::output::prompt::confirm;
-use crate::container::{self, Filter, Removal, Usnea};
+use crate::container::{self, Filter, PrunedContainers, Removal, Usnea};
 use crate::error::Result;
-use crate::monitor::Status;
 
 /// Remove containers
 ///
@@ -52,12 +51,15 @@ pub struct PruneArguments {
 /// Removes the selected containers.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
-    let missing = Missing::ignored(arguments.force || arguments.ignore);
+    let missing = match arguments.force || arguments.ignore {
+        true => Missing::Ignored,
+        false => Missing::Fails,
+    };
     if arguments.selection.is_all() {
         for id in container::damaged(&store)? {
             let how = Removal { force: arguments.force, ..Removal::default() };
             container::remove(usnea, &id, how)?;
-            say(&id);
+            print_line(&id);
         }
     }
     let how = Removal {
@@ -73,7 +75,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         |selected| container::begin_removal(usnea, &selected.id, how),
         |selected, stopping| {
             stopping.map_or(Ok(()), |(container, stopping)| stopping.finish(&container))?;
-            container::remove(usnea, &selected.id, how).map(|()| Said::Name)
+            container::remove(usnea, &selected.id, how).map(|()| AfterSuccess::PrintName)
         },
     )
 }
@@ -85,34 +87,18 @@ pub fn prune(arguments: &PruneArguments, usnea: &Usnea) -> Result<u8> {
     if !arguments.force && !confirm("all containers that do not run")? {
         return Ok(0);
     }
-    let (failures, bytes) = prune_ended(usnea, &filters)?;
-    say(&format!("Total reclaimed space: {}", amount::size(bytes)));
-    failures.end()
+    let pruned = container::prune(usnea, &filters)?;
+    print_pruned(&pruned);
+    print_line(&format!("Total reclaimed space: {}", amount::size(pruned.bytes)));
+    Failures::from(pruned.failures).end()
 }
 
-/// Removes the containers that do not run and fit the filters, and prints their IDs. Returns the failures, and the
-/// freed bytes.
-pub fn prune_ended(usnea: &Usnea, filters: &[Filter]) -> Result<(Failures, u64)> {
-    let (mut failures, mut bytes) = (Failures::default(), 0);
-    let mut is_first = true;
-    for container in fitting(usnea.store()?, filters)? {
-        if !matches!(container.status()?, Status::Created | Status::Exited(_)) {
-            continue;
-        }
-        let size = container::size(&container);
-        match container::remove(usnea, &container.record.id, Removal::default()) {
-            Ok(()) => {
-                if std::mem::take(&mut is_first) {
-                    say("Deleted Containers:");
-                }
-                say(&container.record.id);
-                bytes += size;
-            }
-            Err(error) => failures.add(error),
-        }
+/// Prints the IDs of the removed containers, in docker's words.
+pub fn print_pruned(pruned: &PrunedContainers) {
+    if pruned.ids.is_empty() {
+        return;
     }
-    if !is_first {
-        say("");
-    }
-    Ok((failures, bytes))
+    print_line("Deleted Containers:");
+    pruned.ids.iter().for_each(|id| print_line(id));
+    print_line("");
 }

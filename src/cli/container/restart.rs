@@ -1,6 +1,6 @@
 //! `usnea restart`: stops containers, and starts them again.
 
-use super::selection::{Missing, Said, Selected, Selection, each_together, open};
+use super::selection::{AfterSuccess, Missing, Selected, Selection, each_together, open};
 use crate::cli::flags::stop::StopFlags;
 use crate::container::{self, Usnea};
 use crate::error::{Context, Result};
@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         Missing::Fails,
         begin,
         |_, (container, stopping)| {
-            container::restart(usnea, &container, stopping).map(|()| Said::Name)
+            container::restart(usnea, &container, stopping).map(|()| AfterSuccess::PrintName)
         },
     )
 }

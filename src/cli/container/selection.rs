@@ -12,24 +12,24 @@ use crate::monitor::Status;
 pub struct Selection {
     /// Container names, or prefixes of container IDs.
     #[arg(value_name = "CONTAINER")]
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
 
     /// Select all containers.
     #[arg(short, long, conflicts_with = "latest")]
-    all: bool,
+    pub(super) all: bool,
 
     /// Use the container that was created last.
     #[arg(short, long)]
-    latest: bool,
+    pub(super) latest: bool,
 
     /// Filter the containers by id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
     /// restart-policy, health, volume, network, publish, expose or command. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE")]
-    filters: Vec<String>,
+    pub(super) filters: Vec<String>,
 
     /// Read the container ID from this file.
     #[arg(long, value_name = "FILE")]
-    cidfile: Vec<PathBuf>,
+    pub(super) cidfile: Vec<PathBuf>,
 }
 
 /// Rule for names of containers that do not exist.
@@ -39,13 +39,6 @@ pub enum Missing {
     Fails,
     /// Missing containers are left out.
     Ignored,
-}
-
-impl Missing {
-    /// Returns `Ignored` if `is_asked`.
-    pub fn ignored(is_asked: bool) -> Self {
-        if is_asked { Self::Ignored } else { Self::Fails }
-    }
 }
 
 /// Selected container: its name as typed, and its ID.
@@ -96,7 +89,7 @@ impl Selection {
             }
         }
         if self.is_vague() {
-            let mut all = fitting(store, &filters)?;
+            let mut all = container::fitting(store, &filters)?;
             if self.latest {
                 all.truncate(1);
             }
@@ -119,31 +112,21 @@ impl Selection {
         self.all && self.filters.is_empty()
     }
 
-    /// Selects these containers, or the last one made.
-    pub fn of(names: &[String], latest: bool) -> Self {
-        Self { names: names.to_vec(), latest, ..Self::default() }
-    }
-
     /// True if containers in the wrong state are skipped silently, because they were not named.
     pub fn is_vague(&self) -> bool {
         self.names.is_empty() && self.cidfile.is_empty()
     }
 }
 
-/// Returns all containers that fit, the newest first.
-pub fn fitting(store: &Path, filters: &[Filter]) -> Result<Vec<Container>> {
-    let mut fitting = Vec::new();
-    for container in container::all(store)? {
-        if filters.is_empty() || Filter::fit(filters, &container, &container.status()?)? {
-            fitting.push(container);
-        }
-    }
-    Ok(fitting)
-}
-
 /// Failures of a command that goes on to its end.
 #[derive(Default)]
 pub struct Failures(Vec<Error>);
+
+impl From<Vec<Error>> for Failures {
+    fn from(failures: Vec<Error>) -> Self {
+        Self(failures)
+    }
+}
 
 impl Failures {
     /// Adds a failure.
@@ -171,7 +154,7 @@ pub fn each(
     selection: &Selection,
     store: &Path,
     missing: Missing,
-    mut work: impl FnMut(&Selected) -> Result<Said>,
+    mut work: impl FnMut(&Selected) -> Result<AfterSuccess>,
 ) -> Result<u8> {
     each_together(selection, store, missing, |_| Ok(()), |selected, ()| work(selected))
 }
@@ -187,10 +170,10 @@ pub fn each_in_state(
     each(selection, store, Missing::Fails, |selected| {
         let container = open(store, selected)?;
         if selection.is_vague() && !has_state(&container.status()?) {
-            return Ok(Said::Nothing);
+            return Ok(AfterSuccess::PrintNothing);
         }
         work(&container)?;
-        Ok(Said::Name)
+        Ok(AfterSuccess::PrintName)
     })
 }
 
@@ -203,7 +186,7 @@ pub fn each_together<T>(
     store: &Path,
     missing: Missing,
     mut begin: impl FnMut(&Selected) -> Result<T>,
-    mut finish: impl FnMut(&Selected, T) -> Result<Said>,
+    mut finish: impl FnMut(&Selected, T) -> Result<AfterSuccess>,
 ) -> Result<u8> {
     let mut failures = Failures::default();
     let all = selection.find(store, missing, &mut failures)?;
@@ -211,8 +194,8 @@ pub fn each_together<T>(
         let begun: Vec<_> = together.iter().map(|selected| (selected, begin(selected))).collect();
         for (selected, work) in begun {
             match work.and_then(|work| finish(selected, work)) {
-                Ok(Said::Name) => say(&selected.typed),
-                Ok(Said::Nothing) => {}
+                Ok(AfterSuccess::PrintName) => print_line(&selected.typed),
+                Ok(AfterSuccess::PrintNothing) => {}
                 Err(error) => failures.add(error),
             }
         }
@@ -222,15 +205,15 @@ pub fn each_together<T>(
 
 /// Output after a success.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Said {
-    /// The name as typed.
-    Name,
-    /// No output.
-    Nothing,
+pub enum AfterSuccess {
+    /// The name as typed is printed.
+    PrintName,
+    /// Nothing is printed.
+    PrintNothing,
 }
 
 /// Prints a line. Ignores errors: the work is done, even without a reader.
-pub fn say(text: &str) {
+pub fn print_line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 

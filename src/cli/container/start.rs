@@ -1,6 +1,6 @@
 //! `usnea start`: starts containers.
 
-use super::selection::{Failures, Missing, Selection, open, say};
+use super::selection::{Failures, Missing, Selection, open, print_line};
 use crate::cli::flags::attach::detach_keys;
 use crate::cli::output::discard_output;
 use crate::cli::streams;
@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         let started =
             open(&store, selected).and_then(|container| container::start(usnea, &container, None));
         match started {
-            Ok(_) => say(&selected.typed),
+            Ok(_) => print_line(&selected.typed),
             Err(error) => failures.add(
                 Err::<(), _>(error)
                     .context(|| format!("container {}", selected.typed))

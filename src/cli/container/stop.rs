@@ -1,6 +1,6 @@
 //! `usnea stop`: stops running containers.
 
-use super::selection::{Missing, Said, Selected, Selection, each_together};
+use super::selection::{AfterSuccess, Missing, Selected, Selection, each_together};
 use crate::cli::flags::stop::StopFlags;
 use crate::container::Usnea;
 use crate::error::Result;
@@ -26,10 +26,10 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
     let selection = &arguments.selection;
     let begin = |selected: &Selected| arguments.stop.begin(&store, selected);
-    let missing = Missing::ignored(arguments.ignore);
+    let missing = if arguments.ignore { Missing::Ignored } else { Missing::Fails };
     each_together(selection, &store, missing, begin, |_, (container, stopping)| match stopping {
-        Some(stopping) => stopping.finish(&container).map(|()| Said::Name),
-        None if selection.is_vague() => Ok(Said::Nothing),
-        None => Ok(Said::Name),
+        Some(stopping) => stopping.finish(&container).map(|()| AfterSuccess::PrintName),
+        None if selection.is_vague() => Ok(AfterSuccess::PrintNothing),
+        None => Ok(AfterSuccess::PrintName),
     })
 }

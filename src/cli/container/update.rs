@@ -1,6 +1,6 @@
 //! `usnea update`: changes limits and restart policy of containers.
 
-use super::selection::{Missing, Said, Selection, each, open};
+use super::selection::{AfterSuccess, Missing, Selection, each, open};
 use crate::container::{self, Changes, Usnea};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
@@ -34,6 +34,6 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
         container::update(&open(&store, selected)?, &changes)?;
-        Ok(Said::Name)
+        Ok(AfterSuccess::PrintName)
     })
 }

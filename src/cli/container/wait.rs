@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::selection::{Missing, Said, Selection, each, open, say};
-use crate::container::{self, Condition, Container, Usnea};
+use super::selection::{AfterSuccess, Missing, Selection, each, open, print_line};
+use crate::container::{self, Container, Usnea, WaitCondition};
 use crate::duration;
 use crate::error::Result;
 use crate::spec::ContainerName;
@@ -19,7 +19,7 @@ pub struct Arguments {
     /// Wait for this state instead: created, running, paused, exited, stopped, healthy, unhealthy or removed. May be given
     /// more than once: the first that holds ends the wait.
     #[arg(long = "condition", value_name = "STATE")]
-    conditions: Vec<Condition>,
+    conditions: Vec<WaitCondition>,
 
     /// Polling interval for states without a notification, as 250ms or 2s; a number alone is milliseconds.
     #[arg(short, long, value_name = "TIME", value_parser = interval, default_value = "250ms")]
@@ -73,11 +73,12 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             .names()
             .iter()
             .filter(|name| container::find_id(&store, name).is_err());
-        gone.for_each(|_| say("-1"));
+        gone.for_each(|_| print_line("-1"));
     }
-    each(&arguments.selection, &store, Missing::ignored(arguments.ignore), |selected| {
-        say(&wait(&open(&store, selected)?)?.to_string());
-        Ok(Said::Nothing)
+    let missing = if arguments.ignore { Missing::Ignored } else { Missing::Fails };
+    each(&arguments.selection, &store, missing, |selected| {
+        print_line(&wait(&open(&store, selected)?)?.to_string());
+        Ok(AfterSuccess::PrintNothing)
     })
 }
 

@@ -2,12 +2,8 @@
 
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
-use crate::container::Usnea;
-use crate::container::images;
-use crate::container::volumes;
-use crate::documents::usage::{DiskUsageRow, ImageUsageRow};
+use crate::container::{self, Usnea};
 use crate::error::Result;
-use crate::image::store::{StoreUsage, UsageTotals};
 
 /// Show disk usage
 ///
@@ -37,30 +33,16 @@ const IMAGES: Layout = Layout {
 
 /// Prints the disk space.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let _stores = usnea.images()?;
-    let usage = images::usage(usnea)?;
-    let totals = rows(&usage, &volumes::usage(usnea)?);
+    let usage = container::disk_usage(usnea)?;
     let format = arguments.format.clone().unwrap_or_default();
+    let totals = || render(&format, &LAYOUT, Headings::Shown, &usage.rows());
     if !arguments.verbose {
-        return print(&render(&format, &LAYOUT, Headings::Shown, &totals)?);
+        return print(&totals()?);
     }
-    let now = jiff::Timestamp::now();
-    let each = usage.each.iter().map(|image| ImageUsageRow::new(image, now));
-    let each: Vec<ImageUsageRow> = each.collect();
-    let images = render(&format, &IMAGES, Headings::Shown, &each)?;
+    let images = usage.image_rows(jiff::Timestamp::now());
+    let images = render(&format, &IMAGES, Headings::Shown, &images)?;
     if arguments.format.is_some() {
         return print(&images);
     }
-    let totals = render(&format, &LAYOUT, Headings::Shown, &totals)?;
-    print(&format!("{totals}\n{images}"))
-}
-
-fn rows(usage: &StoreUsage, volumes: &UsageTotals) -> [DiskUsageRow; 4] {
-    [
-        DiskUsageRow::new("Images", &usage.images),
-        // docker's words for volumes.
-        DiskUsageRow::new("Local Volumes", volumes),
-        DiskUsageRow::new("Host roots", &usage.host_roots),
-        DiskUsageRow::new("Downloads", &usage.downloads),
-    ]
+    print(&format!("{}\n{images}", totals()?))
 }

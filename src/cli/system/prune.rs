@@ -1,10 +1,10 @@
 //! `usnea system prune`: removes unused containers, images and volumes.
 
-use crate::cli::container::remove::prune_ended;
-use crate::cli::container::selection::say;
+use crate::cli::container::remove::print_pruned;
+use crate::cli::container::selection::{Failures, print_line};
 use crate::cli::image::prune::{prune_filter, report};
 use crate::cli::output::prompt::confirm;
-use crate::container::{self, Usnea, images, volumes};
+use crate::container::{self, SystemPrune, Usnea};
 use crate::error::{Error, Result};
 use crate::image::store::PruneScope;
 
@@ -52,14 +52,19 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if !arguments.force && !confirm(&format!("{what}{volumes}"))? {
         return Ok(0);
     }
-    // Containers first: their removal frees their images and volumes.
-    let _stores = usnea.images()?;
-    let (failures, mut bytes) = prune_ended(usnea, &of_containers)?;
-    if arguments.volumes {
-        let pruned = volumes::prune(usnea, &[volumes::VolumeFilter::Anonymous(true)])?;
-        pruned.names.iter().for_each(|name| say(&format!("Deleted: volume {name}")));
-        bytes += pruned.bytes;
-    }
-    report(&images::prune(usnea, which, &of_images)?, bytes)?;
-    failures.end()
+    let request = SystemPrune {
+        containers: of_containers,
+        images: which,
+        image_filters: of_images,
+        anonymous_volumes: arguments.volumes,
+    };
+    let pruned = container::prune_system(usnea, &request)?;
+    print_pruned(&pruned.containers);
+    let volumes = pruned.volumes.inspect(|pruned| {
+        pruned.names.iter().for_each(|name| print_line(&format!("Deleted: volume {name}")));
+    });
+    let bytes = pruned.containers.bytes + volumes.as_ref().map_or(0, |pruned| pruned.bytes);
+    report(&pruned.images?, bytes)?;
+    volumes?;
+    Failures::from(pruned.containers.failures).end()
 }

@@ -1,7 +1,7 @@
 //! `usnea volume rm` and `usnea volume prune`: removes volumes.
 
 use crate::amount;
-use crate::cli::container::selection::{Failures, say};
+use crate::cli::container::selection::{Failures, print_line};
 use crate::cli::output::prompt::confirm;
 use crate::container::Usnea;
 use crate::container::volumes::{self, VolumeFilter};
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             },
         };
         match removed {
-            Ok(()) => say(typed),
+            Ok(()) => print_line(typed),
             Err(error) => failures.add(error),
         }
     }
@@ -98,10 +98,10 @@ pub fn prune(arguments: &PruneArguments, usnea: &Usnea) -> Result<u8> {
     }
     let pruned = volumes::prune(usnea, &filters)?;
     if !pruned.names.is_empty() {
-        say("Deleted Volumes:");
-        pruned.names.iter().for_each(|name| say(name.as_str()));
-        say("");
+        print_line("Deleted Volumes:");
+        pruned.names.iter().for_each(|name| print_line(name.as_str()));
+        print_line("");
     }
-    say(&format!("Total reclaimed space: {}", amount::size(pruned.bytes)));
+    print_line(&format!("Total reclaimed space: {}", amount::size(pruned.bytes)));
     Ok(0)
 }

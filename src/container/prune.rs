@@ -1,0 +1,81 @@
+//! `usnea container prune` and `usnea system prune`: removes what is not used.
+
+use super::images;
+use super::list::fitting;
+use super::remove::{Removal, remove};
+use super::volumes::{self, PrunedVolumes, VolumeFilter};
+use super::{Filter, Usnea, size};
+use crate::error::{Error, Result};
+use crate::image::store::{PruneResult, PruneScope};
+use crate::monitor::Status;
+
+/// Result of a prune of containers.
+#[derive(Debug, Default)]
+pub struct PrunedContainers {
+    /// IDs of the removed containers.
+    pub ids: Vec<String>,
+    /// Freed disk space, in bytes.
+    pub bytes: u64,
+    /// Failures: the prune goes on to its end.
+    pub failures: Vec<Error>,
+}
+
+/// Removes the containers that do not run and fit the filters.
+pub fn prune(usnea: &Usnea, filters: &[Filter]) -> Result<PrunedContainers> {
+    let mut pruned = PrunedContainers::default();
+    for container in fitting(usnea.store()?, filters)? {
+        match container.status() {
+            Ok(Status::Created | Status::Exited(_)) => {}
+            Ok(_) => continue,
+            Err(error) => {
+                pruned.failures.push(error);
+                continue;
+            }
+        }
+        let bytes = size(&container);
+        match remove(usnea, &container.record.id, Removal::default()) {
+            Ok(()) => {
+                pruned.ids.push(container.record.id);
+                pruned.bytes += bytes;
+            }
+            Err(error) => pruned.failures.push(error),
+        }
+    }
+    Ok(pruned)
+}
+
+/// Selection of unused data.
+#[derive(Clone, Debug)]
+pub struct SystemPrune {
+    /// Filters of containers.
+    pub containers: Vec<Filter>,
+    /// Images to remove.
+    pub images: PruneScope,
+    /// Filters of images.
+    pub image_filters: Vec<images::Filter>,
+    /// True if unused anonymous volumes are removed too.
+    pub anonymous_volumes: bool,
+}
+
+/// Results of a prune of all kinds of data: a failure in one kind does not hide what was removed of another.
+#[derive(Debug)]
+pub struct PrunedSystem {
+    /// Removed containers.
+    pub containers: PrunedContainers,
+    /// Removed volumes.
+    pub volumes: Result<PrunedVolumes>,
+    /// Removed images.
+    pub images: Result<PruneResult>,
+}
+
+/// Removes unused data. Containers first: their removal frees their images and volumes.
+pub fn prune_system(usnea: &Usnea, request: &SystemPrune) -> Result<PrunedSystem> {
+    let _stores = usnea.images()?;
+    let containers = prune(usnea, &request.containers)?;
+    let volumes = match request.anonymous_volumes {
+        true => volumes::prune(usnea, &[VolumeFilter::Anonymous(true)]),
+        false => Ok(PrunedVolumes::default()),
+    };
+    let images = images::prune(usnea, request.images, &request.image_filters);
+    Ok(PrunedSystem { containers, volumes, images })
+}

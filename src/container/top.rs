@@ -1,0 +1,65 @@
+//! `usnea top`: the processes of a container, as ps(1) of the host shows them.
+
+use std::process::Command;
+
+use super::{Container, processes};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+
+/// Output of ps(1), for the processes of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessTable {
+    /// Line with the names of the columns.
+    pub head: String,
+    /// Line of each process.
+    pub processes: Vec<String>,
+}
+
+/// Returns the processes of a container. `options` are those of ps(1); without any, `-ef`. Errors: the container does
+/// not run here; ps(1) fails, or shows no process IDs.
+pub fn top(container: &Container, options: &[String]) -> Result<ProcessTable> {
+    let status = container.status_here()?;
+    let Some(state) = status.state().filter(|_| status.is_running()) else {
+        fail!("container {} is not running: it is {}", container.record.name, status.word());
+    };
+    let within = processes(state);
+    let default = ["-ef".to_owned()];
+    let options = if options.is_empty() { &default[..] } else { options };
+    let output = Command::new("ps").args(options).output();
+    let output = output
+        .context(|| "cannot run ps")
+        .map_err(|error| error.hint("it is in the package procps"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::new(format!("ps: {}", said.lines().next().unwrap_or("it failed"))));
+    }
+    chosen(&String::from_utf8_lossy(&output.stdout), &within)
+}
+
+/// Chooses the lines of the container's processes. Errors: no column PID.
+fn chosen(table: &str, processes: &[i32]) -> Result<ProcessTable> {
+    let mut lines = table.lines();
+    let head = lines.next().unwrap_or_default();
+    let Some(column) = head.split_whitespace().position(|name| name == "PID") else {
+        return Err(Error::new("ps shows no column PID")
+            .hint("the processes are told by it: add pid to -o"));
+    };
+    let is_ours = |line: &&str| {
+        let number = line.split_whitespace().nth(column).and_then(|number| number.parse().ok());
+        number.is_some_and(|number: i32| processes.contains(&number))
+    };
+    let processes = lines.filter(is_ours).map(str::to_owned).collect();
+    Ok(ProcessTable { head: head.to_owned(), processes })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn lines_are_chosen_by_their_pid() {
+        let text = "UID   PID  PPID CMD\nme     12     1 a 13\nme     13    12 b\n";
+        let table = super::chosen(text, &[13]).unwrap();
+        assert_eq!(table.head, "UID   PID  PPID CMD");
+        assert_eq!(table.processes, ["me     13    12 b"]);
+        assert!(super::chosen("UID CMD\n", &[1]).is_err());
+    }
+}
