@@ -17,7 +17,7 @@ use crate::sys;
 
 use locks::without_support;
 pub use locks::{
-    Grip, LOCK, Lock, grip, hold, is_held, leads_to, remove_held, remove_unlocked, share,
+    LOCK, Lock, LockAttempt, grip, hold, is_held, leads_to, remove_held, remove_unlocked, share,
     try_exclusive,
 };
 
@@ -107,13 +107,13 @@ pub fn make_folders(path: &Path) -> Result<()> {
 /// Its lock is a shared one from the beginning, which keeps removers off, and no other process knows the name. A change
 /// of the lock would not be atomic (flock(2)), and could let a remover come between once the folder is in place.
 #[derive(Debug)]
-pub struct Birth {
+pub struct NewFolder {
     /// Current path of the folder.
     pub path: PathBuf,
     lock: Option<File>,
 }
 
-impl Birth {
+impl NewFolder {
     /// Creates `folder/PREFIXrandom`, mode 0700.
     pub fn folder(folder: &Path, prefix: &str) -> Result<Self> {
         loop {
@@ -144,7 +144,7 @@ impl Birth {
     }
 }
 
-impl Drop for Birth {
+impl Drop for NewFolder {
     fn drop(&mut self) {
         if let Some(lock) = self.lock.take()
             && let Err(error) = remove_held(&self.path, lock)
@@ -292,7 +292,7 @@ mod tests {
             });
             let held: Vec<File> = (0..200)
                 .map(|number| {
-                    let birth = Birth::folder(&tmp, "born-").unwrap();
+                    let birth = NewFolder::folder(&tmp, "born-").unwrap();
                     birth.put(&places.join(number.to_string())).unwrap().unwrap()
                 })
                 .collect();

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::limits::{Limits, Setting};
-use super::placement::{self, Place, WATCHERS, Wanted};
-use super::systemd::Manager;
+use super::limits::{CgroupLimits, CgroupSetting};
+use super::placement::{self, CgroupPlacement, CgroupRequest, WATCHERS};
+use super::systemd::SystemdManager;
 use crate::error::{Context, Error, Result};
 use crate::host::cgroup::CONTROLLERS;
 
@@ -23,19 +23,19 @@ const OF_SUPERVISORS: [&str; 5] =
 
 /// Cgroup of a container, locked by this process.
 #[derive(Debug)]
-pub struct Group {
+pub struct ContainerCgroup {
     folder: PathBuf,
     /// Open folder of the group, locked so that a sweep leaves it alone.
     file: File,
 }
 
-impl Group {
+impl ContainerCgroup {
     /// Creates the group. If systemd must be asked, this process is in a scope of its own afterwards, with the group in
     /// that scope. `None`: the group cannot be created, and no limits are set. Errors: a limit cannot be set.
-    pub fn make(wanted: &Wanted) -> Result<Option<Self>> {
-        match Self::try_make(wanted) {
+    pub fn make(request: &CgroupRequest) -> Result<Option<Self>> {
+        match Self::try_make(request) {
             Ok(group) => Ok(Some(group)),
-            Err(error) if wanted.limits.are_none() => {
+            Err(error) if request.limits.are_none() => {
                 log::debug!("no cgroup: {error}");
                 Ok(None)
             }
@@ -43,21 +43,21 @@ impl Group {
         }
     }
 
-    fn try_make(wanted: &Wanted) -> Result<Self> {
-        let home = match &wanted.place {
-            Place::Folder(folder) => folder.clone(),
-            Place::Scope(manager, slice) => {
-                let shares = wanted.limits.shares();
-                manager.enter_scope(&super::scope(&wanted.name), slice.as_deref(), &shares)?;
+    fn try_make(request: &CgroupRequest) -> Result<Self> {
+        let home = match &request.placement {
+            CgroupPlacement::Folder(folder) => folder.clone(),
+            CgroupPlacement::Scope(manager, slice) => {
+                let shares = request.limits.shares();
+                manager.enter_scope(&super::scope(&request.name), slice.as_deref(), &shares)?;
                 let scope = crate::host::cgroup::own_folder()
                     .ok_or_else(|| Error::new("this process has no cgroup"))?;
-                set_all(&scope, wanted.limits.other_shares())?;
+                set_all(&scope, request.limits.other_shares())?;
                 scope
             }
         };
-        hand_down(&home);
+        delegate_controllers(&home);
         sweep(&home);
-        let folder = home.join(&wanted.name);
+        let folder = home.join(&request.name);
         let path = || folder.display().to_string();
         std::fs::create_dir(&folder).context(|| format!("cannot make the cgroup {}", path()))?;
         let made = || {
@@ -67,7 +67,7 @@ impl Group {
         };
         let group: Result<Self> = made();
         group
-            .and_then(|group| set(&group.folder, &wanted.limits).map(|()| group))
+            .and_then(|group| set(&group.folder, &request.limits).map(|()| group))
             .inspect_err(|_| drop(std::fs::remove_dir(&folder)))
     }
 
@@ -78,7 +78,7 @@ impl Group {
 
     /// Creates the group of the container's supervisors, with its limits of memory and processors. `None`: no such
     /// limits.
-    pub fn supervisors(&self, limits: &Limits) -> Result<Option<Supervisors>> {
+    pub fn supervisors(&self, limits: &CgroupLimits) -> Result<Option<SupervisorsCgroup>> {
         if !limits.settings().iter().any(is_for_supervisors) {
             return Ok(None);
         }
@@ -88,7 +88,7 @@ impl Group {
         let file = File::open(&folder).context(path)?;
         let _ = file.try_lock_shared();
         set_all(&folder, limits.settings().iter().filter(|setting| is_for_supervisors(setting)))?;
-        Ok(Some(Supervisors(file)))
+        Ok(Some(SupervisorsCgroup(file)))
     }
 
     /// Kills the remaining processes, and removes the group.
@@ -98,7 +98,7 @@ impl Group {
     }
 }
 
-impl AsFd for Group {
+impl AsFd for ContainerCgroup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -106,16 +106,16 @@ impl AsFd for Group {
 
 /// Cgroup of a container's supervisors, held open: a sweep leaves it alone.
 #[derive(Debug)]
-pub struct Supervisors(File);
+pub struct SupervisorsCgroup(File);
 
-impl Supervisors {
+impl SupervisorsCgroup {
     /// Opens the supervisors' group of the container whose group is at `folder`. `None`: no such group.
     pub fn of(folder: &Path) -> Option<Self> {
         File::open(supervisors_folder(folder)).ok().map(Self)
     }
 }
 
-impl AsFd for Supervisors {
+impl AsFd for SupervisorsCgroup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -127,14 +127,14 @@ fn supervisors_folder(folder: &Path) -> PathBuf {
     path.into()
 }
 
-fn is_for_supervisors(setting: &Setting) -> bool {
+fn is_for_supervisors(setting: &CgroupSetting) -> bool {
     OF_SUPERVISORS.contains(&setting.file.as_str())
 }
 
 /// Delegates all available controllers, as far as possible. Processes of ours in the way are moved aside.
-fn hand_down(home: &Path) {
-    let there = placement::words(&home.join("cgroup.controllers"));
-    let down = placement::words(&home.join("cgroup.subtree_control"));
+fn delegate_controllers(home: &Path) {
+    let there = placement::read_words(&home.join("cgroup.controllers"));
+    let down = placement::read_words(&home.join("cgroup.subtree_control"));
     let wanted =
         |name: &&&str| there.iter().any(|one| one == *name) && !down.iter().any(|one| one == *name);
     let missing: Vec<_> = CONTROLLERS.iter().filter(wanted).collect();
@@ -171,12 +171,12 @@ fn sweep(home: &Path) {
 }
 
 /// Writes limits. Errors: the kernel refuses a value.
-fn set(folder: &Path, limits: &Limits) -> Result<()> {
+fn set(folder: &Path, limits: &CgroupLimits) -> Result<()> {
     set_all(folder, limits.settings().iter())
 }
 
-fn set_all<'a>(folder: &Path, settings: impl Iterator<Item = &'a Setting>) -> Result<()> {
-    for Setting { file, value, is_asked } in settings {
+fn set_all<'a>(folder: &Path, settings: impl Iterator<Item = &'a CgroupSetting>) -> Result<()> {
+    for CgroupSetting { file, value, is_asked } in settings {
         let path = folder.join(file);
         match write(&path, value) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_asked => {}
@@ -217,7 +217,7 @@ fn refusal(folder: &Path, file: &str, error: &io::Error) -> Option<String> {
 
 /// Changes the limits of the container whose group is at `folder`; relative ones are set for its scope too. Errors: the
 /// kernel or systemd refuses a value.
-pub fn change(folder: &Path, limits: &Limits) -> Result<()> {
+pub fn change(folder: &Path, limits: &CgroupLimits) -> Result<()> {
     set(folder, limits)?;
     let supervisors = supervisors_folder(folder);
     if supervisors.exists() {
@@ -229,7 +229,7 @@ pub fn change(folder: &Path, limits: &Limits) -> Result<()> {
     let Some(name) = name.filter(|name| super::is_scope(name)) else { return Ok(()) };
     set_all(scope, limits.other_shares())?;
     let shares = limits.shares();
-    match Manager::of_user() {
+    match SystemdManager::of_user() {
         Some(manager) if !shares.is_empty() => manager.set_shares(name, &shares),
         _ => Ok(()),
     }
@@ -271,8 +271,8 @@ fn kill(folder: &Path) {
 }
 
 /// Freezes or thaws all processes of a group, and waits for the effect. Errors: a missing group; a timeout.
-pub fn freeze(folder: &Path, freeze: Freeze) -> Result<()> {
-    let wanted = freeze == Freeze::Stopped;
+pub fn freeze(folder: &Path, freeze: FreezerState) -> Result<()> {
+    let wanted = freeze == FreezerState::Stopped;
     let path = folder.join("cgroup.freeze");
     write(&path, if wanted { "1" } else { "0" }).context(|| path.display().to_string())?;
     let start = Instant::now();
@@ -287,7 +287,7 @@ pub fn freeze(folder: &Path, freeze: Freeze) -> Result<()> {
 
 /// Freezer state of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freeze {
+pub enum FreezerState {
     /// All processes are frozen.
     Stopped,
     /// All processes run.

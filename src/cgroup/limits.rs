@@ -9,7 +9,7 @@ use crate::fail;
 
 /// File of a cgroup, with the value to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
+pub struct CgroupSetting {
     /// Name of the file, such as `memory.max`.
     pub file: String,
     /// Value to write.
@@ -20,12 +20,12 @@ pub struct Setting {
 
 /// Limits of a cgroup, in the order of their writing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits(Vec<Setting>);
+pub struct CgroupLimits(Vec<CgroupSetting>);
 
 const UNLIMITED: &str = "max";
 
 /// Property of a systemd unit, and its value.
-pub type Share = (&'static str, u64);
+pub type UnitShare = (&'static str, u64);
 
 /// Files whose values count relative to the group's siblings. A group alone in another one has no siblings, so the
 /// outer one must have the values too.
@@ -39,7 +39,7 @@ const RELATIVE: [&str; 7] = [
     "memory.min",
 ];
 
-impl Limits {
+impl CgroupLimits {
     /// Converts `resources`. Errors: a limit that version 2 lacks, or a contradiction.
     pub fn of(resources: &LinuxResources) -> Result<Self> {
         let cannot = [
@@ -74,7 +74,7 @@ impl Limits {
     }
 
     /// Settings to write.
-    pub fn settings(&self) -> &[Setting] {
+    pub fn settings(&self) -> &[CgroupSetting] {
         &self.0
     }
 
@@ -85,23 +85,23 @@ impl Limits {
 
     /// Settings that are relative to the group's siblings (weights, protected memory), as properties of a systemd unit
     /// (systemd.resource-control(5)).
-    pub fn shares(&self) -> Vec<Share> {
+    pub fn shares(&self) -> Vec<UnitShare> {
         self.relative().filter_map(share).collect()
     }
 
     /// Settings relative to siblings for which a unit has no property.
-    pub fn other_shares(&self) -> impl Iterator<Item = &Setting> {
+    pub fn other_shares(&self) -> impl Iterator<Item = &CgroupSetting> {
         self.relative().filter(|setting| share(setting).is_none())
     }
 
-    fn relative(&self) -> impl Iterator<Item = &Setting> {
+    fn relative(&self) -> impl Iterator<Item = &CgroupSetting> {
         self.0.iter().filter(|setting| RELATIVE.contains(&setting.file.as_str()))
     }
 
     /// Controllers of the files to write.
     pub fn controllers(&self) -> BTreeSet<&str> {
         let controller =
-            |setting: &'_ Setting| setting.file.split('.').next().unwrap_or_default().len();
+            |setting: &'_ CgroupSetting| setting.file.split('.').next().unwrap_or_default().len();
         self.0
             .iter()
             .map(|setting| &setting.file[..controller(setting)])
@@ -110,7 +110,7 @@ impl Limits {
     }
 
     fn push(&mut self, file: &str, value: String) {
-        self.0.push(Setting { file: file.to_owned(), value, is_asked: true });
+        self.0.push(CgroupSetting { file: file.to_owned(), value, is_asked: true });
     }
 
     fn set(&mut self, file: &str, value: Option<String>) {
@@ -141,7 +141,7 @@ impl Limits {
             (Some(_), _) => {
                 fail!(Invalid: "a limit of memory and swap together needs a limit of memory")
             }
-            (None, Some(limit)) if limit >= 0 => self.0.push(Setting {
+            (None, Some(limit)) if limit >= 0 => self.0.push(CgroupSetting {
                 file: "memory.swap.max".to_owned(),
                 value: limit.to_string(),
                 is_asked: false,
@@ -214,7 +214,7 @@ fn throttle(device: &LinuxThrottleDevice, word: &str) -> String {
     format!("{}:{} {word}={rate}", device.major(), device.minor())
 }
 
-fn share(setting: &Setting) -> Option<Share> {
+fn share(setting: &CgroupSetting) -> Option<UnitShare> {
     let value = setting.value.trim();
     let name = match setting.file.as_str() {
         "cpu.weight" => "CPUWeight",
@@ -264,8 +264,8 @@ mod tests {
     use super::*;
 
     fn lines(resources: LinuxResources) -> Vec<String> {
-        let limits = Limits::of(&resources).unwrap();
-        let line = |setting: &Setting| format!("{} {}", setting.file, setting.value);
+        let limits = CgroupLimits::of(&resources).unwrap();
+        let line = |setting: &CgroupSetting| format!("{} {}", setting.file, setting.value);
         limits.settings().iter().map(line).collect()
     }
 
@@ -281,9 +281,9 @@ mod tests {
         assert_eq!(lines(memory(100, Some(100))), ["memory.swap.max 0", "memory.max 100"]);
         assert_eq!(lines(memory(100, Some(-1))), ["memory.swap.max max", "memory.max 100"]);
         assert_eq!(lines(memory(-1, None)), ["memory.max max"]);
-        let alone = Limits::of(&memory(100, None)).unwrap();
+        let alone = CgroupLimits::of(&memory(100, None)).unwrap();
         assert!(!alone.settings()[0].is_asked && alone.settings()[1].is_asked);
-        assert!(Limits::of(&memory(100, Some(50))).is_err());
+        assert!(CgroupLimits::of(&memory(100, Some(50))).is_err());
     }
 
     #[test]
@@ -300,14 +300,14 @@ mod tests {
         let pids = LinuxPidsBuilder::default().limit(-1).build().unwrap();
         let mut resources = memory(1, None);
         resources.set_pids(Some(pids));
-        let limits = Limits::of(&resources).unwrap();
+        let limits = CgroupLimits::of(&resources).unwrap();
         assert_eq!(limits.controllers().into_iter().collect::<Vec<_>>(), ["memory", "pids"]);
         assert_eq!(limits.settings().last().unwrap().value, "max");
     }
 
     #[test]
     fn what_counts_among_siblings_is_the_units_too() {
-        let mut limits = Limits::default();
+        let mut limits = CgroupLimits::default();
         for (file, value) in [
             ("cpu.weight", "20"),
             ("memory.max", "1"),

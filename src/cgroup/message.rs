@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 /// Value of a property.
 #[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
+pub enum BusValue<'a> {
     /// `s`
     Text(&'a str),
     /// `b`
@@ -19,7 +19,7 @@ pub enum Value<'a> {
 
 /// Marshalled arguments of a call.
 #[derive(Debug, Default)]
-pub struct Body {
+pub struct BusBody {
     bytes: Vec<u8>,
     signature: &'static str,
 }
@@ -71,21 +71,21 @@ fn array(bytes: &mut Vec<u8>, to: usize, fill: impl FnOnce(&mut Vec<u8>)) {
     bytes[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-fn variant(bytes: &mut Vec<u8>, value: Value<'_>) {
+fn variant(bytes: &mut Vec<u8>, value: BusValue<'_>) {
     match value {
-        Value::Text(value) => {
+        BusValue::Text(value) => {
             signature(bytes, "s");
             text(bytes, value);
         }
-        Value::Truth(value) => {
+        BusValue::Truth(value) => {
             signature(bytes, "b");
             number(bytes, value.into());
         }
-        Value::Numbers(values) => {
+        BusValue::Numbers(values) => {
             signature(bytes, "au");
             array(bytes, 4, |bytes| values.iter().for_each(|value| number(bytes, *value)));
         }
-        Value::Amount(value) => {
+        BusValue::Amount(value) => {
             signature(bytes, "t");
             align(bytes, 8);
             bytes.extend(value.to_le_bytes());
@@ -94,7 +94,7 @@ fn variant(bytes: &mut Vec<u8>, value: Value<'_>) {
 }
 
 /// Appends properties as `a(sv)`.
-fn write_properties(bytes: &mut Vec<u8>, properties: &[(&str, Value<'_>)]) {
+fn write_properties(bytes: &mut Vec<u8>, properties: &[(&str, BusValue<'_>)]) {
     array(bytes, 8, |bytes| {
         for (name, value) in properties {
             align(bytes, 8);
@@ -104,9 +104,9 @@ fn write_properties(bytes: &mut Vec<u8>, properties: &[(&str, Value<'_>)]) {
     });
 }
 
-impl Body {
+impl BusBody {
     /// `ssa(sv)a(sa(sv))`: the arguments of StartTransientUnit, without auxiliary units.
-    pub fn transient_unit(name: &str, mode: &str, properties: &[(&str, Value<'_>)]) -> Self {
+    pub fn transient_unit(name: &str, mode: &str, properties: &[(&str, BusValue<'_>)]) -> Self {
         let mut bytes = Vec::new();
         text(&mut bytes, name);
         text(&mut bytes, mode);
@@ -116,7 +116,7 @@ impl Body {
     }
 
     /// `sba(sv)`: the arguments of SetUnitProperties, until the next boot.
-    pub fn unit_properties(name: &str, properties: &[(&str, Value<'_>)]) -> Self {
+    pub fn unit_properties(name: &str, properties: &[(&str, BusValue<'_>)]) -> Self {
         let mut bytes = Vec::new();
         text(&mut bytes, name);
         number(&mut bytes, true.into());
@@ -172,12 +172,12 @@ impl Body {
 
 /// Arguments of an answer, still marshalled.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer(Vec<u8>);
+pub struct BusReply(Vec<u8>);
 
-impl Answer {
+impl BusReply {
     /// Reads an `o`, or an `s` in a `v`.
     pub fn text(&self) -> Option<String> {
-        let mut reader = Reader { bytes: &self.0, at: 0 };
+        let mut reader = BusReader { bytes: &self.0, at: 0 };
         if self.0.starts_with(b"\x01s") {
             reader.signature()?;
             reader.align(4);
@@ -187,7 +187,7 @@ impl Answer {
 
     /// Reads a `b` in a `v`.
     pub fn truth(&self) -> Option<bool> {
-        let mut reader = Reader { bytes: &self.0, at: 0 };
+        let mut reader = BusReader { bytes: &self.0, at: 0 };
         let kind = reader.signature()?;
         (kind == "b").then(|| reader.number())?.map(|number| number != 0)
     }
@@ -195,7 +195,7 @@ impl Answer {
 
 /// Waits for the answer to the call. An inner `Err` is the other side's error: its message, else its name. Other
 /// messages are skipped. Errors: a broken connection, or an invalid message.
-pub fn answer(from: &mut impl Read) -> io::Result<Result<Answer, String>> {
+pub fn answer(from: &mut impl Read) -> io::Result<Result<BusReply, String>> {
     loop {
         let mut start = [0; 16];
         from.read_exact(&mut start)?;
@@ -211,12 +211,12 @@ pub fn answer(from: &mut impl Read) -> io::Result<Result<Answer, String>> {
         let mut rest = vec![0; fields_end + body];
         from.read_exact(&mut rest)?;
         let (fields, body) = (&rest[..fields], &rest[fields_end..]);
-        let found = Fields::of(fields).ok_or(io::ErrorKind::InvalidData)?;
+        let found = BusFields::of(fields).ok_or(io::ErrorKind::InvalidData)?;
         if found.answers != Some(SERIAL) {
             continue;
         }
         return match start[1] {
-            RETURN => Ok(Ok(Answer(body.to_vec()))),
+            RETURN => Ok(Ok(BusReply(body.to_vec()))),
             ERROR => Ok(Err(said(found, body))),
             _ => Err(io::ErrorKind::InvalidData.into()),
         };
@@ -224,24 +224,24 @@ pub fn answer(from: &mut impl Read) -> io::Result<Result<Answer, String>> {
 }
 
 /// Returns the text of an error: its first argument if a text, else its name.
-fn said(fields: Fields<'_>, body: &[u8]) -> String {
+fn said(fields: BusFields<'_>, body: &[u8]) -> String {
     let words = fields.signature.filter(|signature| signature.starts_with('s'));
-    let words = words.and_then(|_| Reader { bytes: body, at: 0 }.text());
+    let words = words.and_then(|_| BusReader { bytes: body, at: 0 }.text());
     words.or(fields.error).unwrap_or("an error without a name").to_owned()
 }
 
 /// Relevant header fields.
 #[derive(Default)]
-struct Fields<'a> {
+struct BusFields<'a> {
     answers: Option<u32>,
     error: Option<&'a str>,
     signature: Option<&'a str>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> BusFields<'a> {
     fn of(bytes: &'a [u8]) -> Option<Self> {
         let mut found = Self::default();
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = BusReader { bytes, at: 0 };
         while reader.at < bytes.len() {
             reader.align(8);
             let field = *reader.take(1)?.first()?;
@@ -259,12 +259,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-struct Reader<'a> {
+struct BusReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BusReader<'a> {
     fn align(&mut self, to: usize) {
         self.at = self.at.next_multiple_of(to);
     }
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn the_answer_is_found_among_other_messages() {
         let stream = [message(4, 9, None), message(RETURN, 9, None), message(RETURN, 1, None)];
-        assert_eq!(answer(&mut stream.concat().as_slice()).unwrap(), Ok(Answer(Vec::new())));
+        assert_eq!(answer(&mut stream.concat().as_slice()).unwrap(), Ok(BusReply(Vec::new())));
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_property_is_read() {
-        let truth = |bytes: &[u8]| Answer(bytes.to_vec()).truth();
+        let truth = |bytes: &[u8]| BusReply(bytes.to_vec()).truth();
         assert_eq!(truth(b"\x01b\0\0\x01\0\0\0"), Some(true));
         assert_eq!(truth(b"\x01b\0\0\0\0\0\0"), Some(false));
         assert_eq!(
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_path_and_a_word_are_read() {
-        let word = |bytes: &[u8]| Answer(bytes.to_vec()).text();
+        let word = |bytes: &[u8]| BusReply(bytes.to_vec()).text();
         assert_eq!(word(b"\x02\0\0\0/a\0").as_deref(), Some("/a"));
         assert_eq!(word(b"\x01s\0\0\x02\0\0\0no\0").as_deref(), Some("no"));
         assert_eq!((word(b"\x01s\0\0\x09\0\0\0no\0"), word(b"")), (None, None));
@@ -378,7 +378,10 @@ mod tests {
 
     #[test]
     fn a_number_of_64_bits_is_aligned_within_the_message() {
-        let body = Body::unit_properties("a", &[("W", Value::Amount(7)), ("I", Value::Amount(9))]);
+        let body = BusBody::unit_properties(
+            "a",
+            &[("W", BusValue::Amount(7)), ("I", BusValue::Amount(9))],
+        );
         let at = |value: u8| body.bytes.iter().position(|byte| *byte == value).unwrap();
         assert_eq!((at(7) % 8, at(9) % 8, body.bytes.len() % 8), (0, 0, 0));
     }
@@ -386,13 +389,13 @@ mod tests {
     /// The bytes that busctl sends for the same call, without its serial number and flags.
     #[test]
     fn a_call_is_aligned_as_the_specification_says() {
-        let body = Body::processes_to_unit("a.scope", "/b", &[7]);
+        let body = BusBody::processes_to_unit("a.scope", "/b", &[7]);
         let call = body.call("org.x", "/org/x", "org.x.M", "Do");
         assert_eq!(call.len() % 4, 0);
         let fields = u32::from_le_bytes(call[12..16].try_into().unwrap()) as usize;
-        let found = Fields::of(&call[16..16 + fields]).unwrap();
+        let found = BusFields::of(&call[16..16 + fields]).unwrap();
         assert_eq!(found.signature, Some("ssau"));
-        let mut arguments = Reader { bytes: &call[(16 + fields).next_multiple_of(8)..], at: 0 };
+        let mut arguments = BusReader { bytes: &call[(16 + fields).next_multiple_of(8)..], at: 0 };
         assert_eq!(arguments.text(), Some("a.scope"));
         assert_eq!(arguments.text(), Some("/b"));
         assert_eq!((arguments.number(), arguments.number()), (Some(4), Some(7)));

@@ -21,10 +21,11 @@ mod systemd;
 use std::path::Path;
 
 pub use group::{
-    Freeze, Group, Supervisors, change, count, freeze, is_frozen, number, oom_kills, remove,
+    ContainerCgroup, FreezerState, SupervisorsCgroup, change, count, freeze, is_frozen, number,
+    oom_kills, remove,
 };
-pub use limits::{Limits, Setting};
-pub use placement::{Wanted, find};
+pub use limits::{CgroupLimits, CgroupSetting};
+pub use placement::{CgroupRequest, find};
 
 use crate::error::Result;
 
@@ -51,16 +52,16 @@ fn scope(name: &str) -> String {
 }
 
 /// Advice to a user who wants containers with cgroups.
-pub fn how_to_have_one() -> String {
-    placement::how_to_have_one()
+pub fn delegation_advice() -> String {
+    placement::delegation_advice()
 }
 
 /// Moves this process next to the group in `folder`, so that it may create processes there: a process of a session may
 /// not. Errors: the group is in no unit of the user's systemd.
-pub fn come_near(folder: &Path) -> Result<()> {
+pub fn join_sibling_group(folder: &Path) -> Result<()> {
     let unit = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let unit = unit.filter(|name| name.ends_with(".scope") || name.ends_with(".service"));
-    match (unit, systemd::Manager::of_user()) {
+    match (unit, systemd::SystemdManager::of_user()) {
         (Some(unit), Some(manager)) => manager.attach(unit, placement::WATCHERS),
         _ => {
             let error = format!("no process may be moved from here to {}", folder.display());

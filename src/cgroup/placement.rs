@@ -13,12 +13,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::limits::Limits;
-use super::systemd::Manager;
+use super::limits::CgroupLimits;
+use super::systemd::SystemdManager;
 use crate::error::{Error, Result, Setting};
 use crate::fail;
 use crate::hint;
-use crate::host::cgroup::{self, Delegation, Version};
+use crate::host::cgroup::{self, CgroupVersion, DelegatedCgroup};
 use crate::host::hint::Hint;
 
 /// Name of the group for monitors and their like, beside the containers' own groups.
@@ -26,29 +26,29 @@ pub(super) const WATCHERS: &str = "usnea";
 
 /// Cgroup to create for a container.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct CgroupRequest {
     /// Name of the cgroup, a single path part.
     pub name: String,
     /// Limits of the cgroup.
-    pub limits: Limits,
+    pub limits: CgroupLimits,
     /// Place of the cgroup.
-    pub(super) place: Place,
+    pub(super) placement: CgroupPlacement,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum CgroupPlacement {
     /// A subfolder of this folder.
     Folder(PathBuf),
     /// A scope to request from the manager, with its slice.
-    Scope(Manager, Option<String>),
+    Scope(SystemdManager, Option<String>),
 }
 
-impl Wanted {
+impl CgroupRequest {
     /// Returns the future folder, as far as known.
     pub fn folder(&self) -> PathBuf {
-        match &self.place {
-            Place::Folder(folder) => folder.join(&self.name),
-            Place::Scope(..) => {
+        match &self.placement {
+            CgroupPlacement::Folder(folder) => folder.join(&self.name),
+            CgroupPlacement::Scope(..) => {
                 Path::new("/sys/fs/cgroup/...").join(super::scope(&self.name)).join(&self.name)
             }
         }
@@ -56,9 +56,9 @@ impl Wanted {
 
     /// Returns the scope to request, and its slice.
     pub fn scope(&self) -> Option<(String, Option<&str>)> {
-        match &self.place {
-            Place::Folder(_) => None,
-            Place::Scope(_, slice) => Some((super::scope(&self.name), slice.as_deref())),
+        match &self.placement {
+            CgroupPlacement::Folder(_) => None,
+            CgroupPlacement::Scope(_, slice) => Some((super::scope(&self.name), slice.as_deref())),
         }
     }
 }
@@ -66,28 +66,31 @@ impl Wanted {
 /// Finds the place for the cgroup `path` of config.json. Its last part is the name; before that may be a slice of
 /// systemd's, or a cgroup. `None`: no place, and no limits. Errors: limits without a place for a cgroup; a named parent
 /// that is not ours.
-pub fn find(path: &Path, limits: Limits) -> Result<Option<Wanted>> {
+pub fn find(path: &Path, limits: CgroupLimits) -> Result<Option<CgroupRequest>> {
     let name = path.file_name().and_then(|name| name.to_str());
     let Some(name) = name.map(str::to_owned) else {
         fail!("config.json: linux.cgroupsPath {} has no name", path.display());
     };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let found = match parent {
-        Some(parent) => Some(named(parent)?),
-        None => by_itself(),
+        Some(parent) => Some(below_parent(parent)?),
+        None => without_parent(),
     };
     let Some((place, controllers)) = found else {
-        return if limits.are_none() { Ok(None) } else { Err(nowhere(&limits)) };
+        return if limits.are_none() { Ok(None) } else { Err(no_placement_error(&limits)) };
     };
     refuse_missing(&limits, &controllers, &place)?;
-    Ok(Some(Wanted { name, limits, place }))
+    Ok(Some(CgroupRequest { name, limits, placement: place }))
 }
 
-type Found = (Place, Vec<String>);
+type FoundPlacement = (CgroupPlacement, Vec<String>);
 
-fn by_itself() -> Option<Found> {
-    let own = cgroup::own_folder().map(home).and_then(Delegation::of).filter(|own| own.writable);
-    let manager = Manager::of_user();
+fn without_parent() -> Option<FoundPlacement> {
+    let own = cgroup::own_folder()
+        .map(without_watchers)
+        .and_then(DelegatedCgroup::of)
+        .filter(|own| own.writable);
+    let manager = SystemdManager::of_user();
     match (own, manager) {
         (Some(own), None) => Some(in_folder(own)),
         (Some(own), Some(manager)) if is_delegated(&own.folder, &manager) => Some(in_folder(own)),
@@ -99,53 +102,53 @@ fn by_itself() -> Option<Found> {
     }
 }
 
-fn named(parent: &Path) -> Result<Found> {
+fn below_parent(parent: &Path) -> Result<FoundPlacement> {
     let is_slice = parent.extension().is_some_and(|kind| kind == "slice");
     if let (true, Some(slice)) = (is_slice && parent.components().count() == 1, parent.to_str()) {
-        let manager = Manager::of_user().ok_or_else(|| {
+        let manager = SystemdManager::of_user().ok_or_else(|| {
             Error::invalid("no systemd user manager answers")
                 .within(Setting::CgroupParent.with(slice))
                 .hint(Hint::NoUserManager.to_string())
         })?;
         return Ok(in_scope(manager, Some(slice.to_owned())));
     }
-    let said = || {
+    let refusal = || {
         Error::invalid("no cgroup of yours").within(Setting::CgroupParent.with(parent.display()))
     };
-    let mount = cgroup::mount().ok_or_else(|| said().hint(Hint::CgroupVersion2.to_string()))?;
+    let mount = cgroup::mount().ok_or_else(|| refusal().hint(Hint::CgroupVersion2.to_string()))?;
     let relative =
         parent.strip_prefix(mount).or_else(|_| parent.strip_prefix("/")).unwrap_or(parent);
     let is_plain = |part| matches!(part, std::path::Component::Normal(_));
     if !relative.components().all(is_plain) {
-        return Err(said());
+        return Err(refusal());
     }
-    let own = Delegation::of(mount.join(relative)).filter(|own| own.writable);
-    own.map(in_folder).ok_or_else(|| said().hint(Hint::Delegate.to_string()))
+    let own = DelegatedCgroup::of(mount.join(relative)).filter(|own| own.writable);
+    own.map(in_folder).ok_or_else(|| refusal().hint(Hint::Delegate.to_string()))
 }
 
 /// Returns the parent of the watchers' group for a process inside that group.
-fn home(folder: PathBuf) -> PathBuf {
+fn without_watchers(folder: PathBuf) -> PathBuf {
     match (folder.ends_with(WATCHERS), folder.parent()) {
         (true, Some(parent)) => parent.to_owned(),
         _ => folder,
     }
 }
 
-fn in_folder(own: Delegation) -> Found {
-    let controllers = match may_hand_down(&own.folder) {
+fn in_folder(own: DelegatedCgroup) -> FoundPlacement {
+    let controllers = match may_delegate_controllers(&own.folder) {
         true => own.controllers,
-        false => words(&own.folder.join("cgroup.subtree_control")),
+        false => read_words(&own.folder.join("cgroup.subtree_control")),
     };
-    (Place::Folder(own.folder), controllers)
+    (CgroupPlacement::Folder(own.folder), controllers)
 }
 
-fn in_scope(manager: Manager, slice: Option<String>) -> Found {
+fn in_scope(manager: SystemdManager, slice: Option<String>) -> FoundPlacement {
     let controllers = cgroup::of_user_manager().map(|manager| manager.controllers);
-    (Place::Scope(manager, slice), controllers.unwrap_or_default())
+    (CgroupPlacement::Scope(manager, slice), controllers.unwrap_or_default())
 }
 
 /// True if the unit of a cgroup has Delegate=yes. The cgroup is ours to write to.
-fn is_delegated(folder: &Path, manager: &Manager) -> bool {
+fn is_delegated(folder: &Path, manager: &SystemdManager) -> bool {
     let unit_of = |folder: &Path| {
         let name = folder.file_name()?.to_str()?;
         (name.ends_with(".service") || name.ends_with(".scope")).then(|| name.to_owned())
@@ -161,7 +164,7 @@ fn is_delegated(folder: &Path, manager: &Manager) -> bool {
     // The user's own manager knows its units. A cgroup of another manager that belongs to us was delegated to us.
     match is_of_user_manager(folder) {
         true => manager.has_delegated(&unit),
-        false => is_given(folder),
+        false => is_owned(folder),
     }
 }
 
@@ -178,7 +181,7 @@ fn is_of_user_manager(folder: &Path) -> bool {
 }
 
 /// True if the cgroup was delegated to this user. For root, ownership proves no delegation.
-fn is_given(folder: &Path) -> bool {
+fn is_owned(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let uid = rustix::process::geteuid().as_raw();
     uid != 0 && folder.metadata().is_ok_and(|metadata| metadata.uid() == uid)
@@ -197,7 +200,7 @@ fn may_be_left(folder: &Path) -> bool {
 }
 
 /// True if all processes of the cgroup are usnea's: a cgroup with processes cannot delegate controllers.
-fn may_hand_down(folder: &Path) -> bool {
+fn may_delegate_controllers(folder: &Path) -> bool {
     processes(folder).iter().all(|pid| is_usnea(*pid))
 }
 
@@ -215,12 +218,12 @@ pub(super) fn is_usnea(pid: i32) -> bool {
     ours.is_some() && file(&pid.to_string()) == ours
 }
 
-pub(super) fn words(path: &Path) -> Vec<String> {
+pub(super) fn read_words(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-fn refuse_missing(limits: &Limits, there: &[String], place: &Place) -> Result<()> {
+fn refuse_missing(limits: &CgroupLimits, there: &[String], place: &CgroupPlacement) -> Result<()> {
     let missing: BTreeSet<_> = limits
         .controllers()
         .into_iter()
@@ -233,28 +236,30 @@ fn refuse_missing(limits: &Limits, there: &[String], place: &Place) -> Result<()
     let what = files(limits);
     Err(Error::refused(format!("cannot set {what}: no cgroup with {missing} is delegated to you"))
         .hint(match (cgroup::version(), place) {
-            (Version::V2, Place::Folder(folder)) if !may_hand_down(folder) => {
+            (CgroupVersion::V2, CgroupPlacement::Folder(folder))
+                if !may_delegate_controllers(folder) =>
+            {
                 hint::own_scope(folder.display())
             }
-            (Version::V2, _) => Hint::Delegate.to_string(),
+            (CgroupVersion::V2, _) => Hint::Delegate.to_string(),
             _ => Hint::CgroupVersion2.to_string(),
         }))
 }
 
-fn nowhere(limits: &Limits) -> Error {
+fn no_placement_error(limits: &CgroupLimits) -> Error {
     Error::refused(format!("cannot set {}: no cgroup is delegated to you here", files(limits)))
-        .hint(how_to_have_one())
+        .hint(delegation_advice())
 }
 
-pub(super) fn how_to_have_one() -> String {
-    match (cgroup::version(), Manager::of_user()) {
-        (Version::V2, None) => Hint::NoUserManager.to_string(),
-        (Version::V2, Some(_)) => hint::DELEGATE_TO_SERVICE.to_owned(),
+pub(super) fn delegation_advice() -> String {
+    match (cgroup::version(), SystemdManager::of_user()) {
+        (CgroupVersion::V2, None) => Hint::NoUserManager.to_string(),
+        (CgroupVersion::V2, Some(_)) => hint::DELEGATE_TO_SERVICE.to_owned(),
         _ => Hint::CgroupVersion2.to_string(),
     }
 }
 
-fn files(limits: &Limits) -> String {
+fn files(limits: &CgroupLimits) -> String {
     let asked = limits.settings().iter().filter(|setting| setting.is_asked);
     asked.map(|setting| setting.file.as_str()).collect::<Vec<_>>().join(", ")
 }

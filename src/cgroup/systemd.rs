@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::limits::Share;
-use super::message::{self, Answer, Body, Value};
+use super::limits::UnitShare;
+use super::message::{self, BusBody, BusReply, BusValue};
 use crate::error::{Context, Error, Result};
 use crate::hint;
 
@@ -25,12 +25,12 @@ const ROUND: Duration = Duration::from_secs(2);
 /// Client of a manager. All clones share one connection, made with the first request: systemd logs connections that
 /// send no data.
 #[derive(Clone, Debug)]
-pub struct Manager {
+pub struct SystemdManager {
     socket: PathBuf,
     connection: Arc<Mutex<Option<BufReader<UnixStream>>>>,
 }
 
-impl Manager {
+impl SystemdManager {
     /// Returns the calling user's manager, if one runs.
     pub fn of_user() -> Option<Self> {
         let socket = crate::host::cgroup::user_manager_socket()?;
@@ -40,34 +40,34 @@ impl Manager {
     /// Creates the scope `name` with this process in it, and waits until the process has moved: its folder is then this
     /// process's cgroup. `shares` are the scope's weights among its siblings. Errors: the manager refuses, with its
     /// reason.
-    pub fn enter_scope(&self, name: &str, slice: Option<&str>, shares: &[Share]) -> Result<()> {
+    pub fn enter_scope(&self, name: &str, slice: Option<&str>, shares: &[UnitShare]) -> Result<()> {
         let processes = [std::process::id()];
         let mut properties = vec![
-            ("Description", Value::Text("container of usnea")),
-            ("Delegate", Value::Truth(true)),
-            ("CollectMode", Value::Text("inactive-or-failed")),
-            ("PIDs", Value::Numbers(&processes)),
+            ("Description", BusValue::Text("container of usnea")),
+            ("Delegate", BusValue::Truth(true)),
+            ("CollectMode", BusValue::Text("inactive-or-failed")),
+            ("PIDs", BusValue::Numbers(&processes)),
         ];
-        properties.extend(slice.map(|slice| ("Slice", Value::Text(slice))));
-        properties.extend(shares.iter().map(|(name, value)| (*name, Value::Amount(*value))));
-        let body = Body::transient_unit(name, "fail", &properties);
+        properties.extend(slice.map(|slice| ("Slice", BusValue::Text(slice))));
+        properties.extend(shares.iter().map(|(name, value)| (*name, BusValue::Amount(*value))));
+        let body = BusBody::transient_unit(name, "fail", &properties);
         self.ask(OBJECT, INTERFACE, "StartTransientUnit", &body)
             .and_then(|answer| self.wait_until_in(name, answer.text()))
             .context(|| format!("cannot get the scope {name} from the systemd user manager"))
     }
 
     /// Changes the weights of a unit among its siblings.
-    pub fn set_shares(&self, unit: &str, shares: &[Share]) -> Result<()> {
+    pub fn set_shares(&self, unit: &str, shares: &[UnitShare]) -> Result<()> {
         let values: Vec<_> =
-            shares.iter().map(|(name, value)| (*name, Value::Amount(*value))).collect();
-        let body = Body::unit_properties(unit, &values);
+            shares.iter().map(|(name, value)| (*name, BusValue::Amount(*value))).collect();
+        let body = BusBody::unit_properties(unit, &values);
         let answer = self.ask(OBJECT, INTERFACE, "SetUnitProperties", &body);
         answer.map(drop).context(|| format!("cannot change {unit}"))
     }
 
     /// Moves this process into the group `subgroup` of the scope `name`, and waits until the process has moved.
     pub fn attach(&self, name: &str, subgroup: &str) -> Result<()> {
-        let body = Body::processes_to_unit(name, &format!("/{subgroup}"), &[std::process::id()]);
+        let body = BusBody::processes_to_unit(name, &format!("/{subgroup}"), &[std::process::id()]);
         self.ask(OBJECT, INTERFACE, "AttachProcessesToUnit", &body)
             .and_then(|_| self.wait_until_in(&format!("{name}/{subgroup}"), None))
             .context(|| format!("cannot enter {name}"))
@@ -76,13 +76,13 @@ impl Manager {
     /// True if the unit has Delegate=yes.
     pub fn has_delegated(&self, unit: &str) -> bool {
         let kind = if unit.ends_with(".scope") { "Scope" } else { "Service" };
-        let body = Body::property(&format!("{NAME}.{kind}"), "Delegate");
+        let body = BusBody::property(&format!("{NAME}.{kind}"), "Delegate");
         let object = format!("{OBJECT}/unit/{}", escaped(unit));
         let answer = self.ask(&object, PROPERTIES, "Get", &body);
         answer.is_ok_and(|answer| answer.truth() == Some(true))
     }
 
-    fn ask(&self, object: &str, interface: &str, member: &str, body: &Body) -> Result<Answer> {
+    fn ask(&self, object: &str, interface: &str, member: &str, body: &BusBody) -> Result<BusReply> {
         let at = || self.socket.display().to_string();
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stream = match connection.take() {
@@ -122,7 +122,7 @@ impl Manager {
     }
 
     fn has_job(&self, job: &str) -> bool {
-        self.ask(job, PROPERTIES, "Get", &Body::property(JOB, "State")).is_ok()
+        self.ask(job, PROPERTIES, "Get", &BusBody::property(JOB, "State")).is_ok()
     }
 
     /// Connects and authenticates; the kernel reports our user (D-Bus Specification, "Authentication Protocol",

@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use crate::spec::{EnvChange, Options};
+use crate::spec::{ContainerOptions, EnvChange};
 
 const NOTIFY: &str = "NOTIFY_SOCKET";
 const LISTEN: &str = "LISTEN_FDS";
 
 /// Warnings about variables that systemd hands to this process.
-pub fn warnings(options: &Options) -> Vec<String> {
+pub fn warnings(options: &ContainerOptions) -> Vec<String> {
     let variable = |name: &str| std::env::var(name).ok();
     let is_for_us = variable("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());
     let notify = variable(NOTIFY).filter(|socket| is_socket(socket));
@@ -20,7 +20,11 @@ fn is_socket(socket: &str) -> bool {
     socket.starts_with('@') || Path::new(socket).exists()
 }
 
-fn warnings_for(options: &Options, notify: Option<&str>, listen: Option<&str>) -> Vec<String> {
+fn warnings_for(
+    options: &ContainerOptions,
+    notify: Option<&str>,
+    listen: Option<&str>,
+) -> Vec<String> {
     let is_given = |name: &str| options.env.iter().any(|change| sets(change, name));
     let mut warnings = Vec::new();
     if notify.is_some() && !is_given(NOTIFY) {
@@ -53,7 +57,7 @@ mod tests {
     fn what_is_handed_on_by_flags_is_no_reason_for_a_warning() {
         let with = |env: &[&str]| {
             let env = env.iter().map(|text| text.parse().unwrap()).collect();
-            Options { env, ..Options::default() }
+            ContainerOptions { env, ..ContainerOptions::default() }
         };
         let count = |env: &[&str]| warnings_for(&with(env), Some("/run/x"), Some("2")).len();
         assert_eq!(count(&[]), 2);

@@ -31,7 +31,7 @@ pub struct Settings {
     /// Number of concurrent blob downloads.
     pub parallel_downloads: Option<usize>,
     /// Limits of a layer.
-    pub limits: Limits,
+    pub limits: LayerLimits,
     /// Limits of a container's log.
     pub log: LogLimits,
 }
@@ -54,16 +54,16 @@ impl Default for LogLimits {
 
 /// Limits of a layer; larger layers are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct LayerLimits {
     /// Unpacked size in bytes.
     pub layer_bytes: u64,
     /// Number of entries: files, folders, links, whiteouts.
     pub layer_entries: u64,
-    /// Unpacked bytes for each packed byte; checked from [`Limits::RATIO_FROM`] on.
+    /// Unpacked bytes for each packed byte; checked from [`LayerLimits::RATIO_FROM`] on.
     pub layer_ratio: u64,
 }
 
-impl Limits {
+impl LayerLimits {
     /// No limits: for the user's own layers, or for ones accepted before.
     pub const NONE: Self =
         Self { layer_bytes: u64::MAX, layer_entries: u64::MAX, layer_ratio: u64::MAX };
@@ -72,7 +72,7 @@ impl Limits {
     pub const RATIO_FROM: u64 = 1 << 30;
 }
 
-impl Default for Limits {
+impl Default for LayerLimits {
     fn default() -> Self {
         Self { layer_bytes: 128 << 30, layer_entries: 2_000_000, layer_ratio: 200 }
     }
@@ -80,13 +80,13 @@ impl Default for Limits {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct File {
+struct SettingsFile {
     #[serde(default)]
     images: ImageSettings,
     #[serde(default)]
-    limits: FileLimits,
+    limits: LimitSettings,
     #[serde(default)]
-    log: FileLog,
+    log: LogSettings,
 }
 
 #[derive(Default, Deserialize)]
@@ -98,7 +98,7 @@ struct ImageSettings {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct FileLimits {
+struct LimitSettings {
     layer_bytes: Option<u64>,
     layer_entries: Option<u64>,
     layer_ratio: Option<u64>,
@@ -106,7 +106,7 @@ struct FileLimits {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct FileLog {
+struct LogSettings {
     max_size: Option<i64>,
     max_file: Option<NonZeroU32>,
 }
@@ -143,7 +143,7 @@ impl Settings {
     }
 
     fn apply(&mut self, text: &str) -> Result<()> {
-        let file: File = toml::from_str(text)
+        let file: SettingsFile = toml::from_str(text)
             .map_err(|error| Error::new(error.message()).hint(error.to_string()))?;
         if let Some(stores) = file.images.stores {
             self.image_stores = stores;
@@ -183,7 +183,7 @@ mod tests {
         settings.apply("[images]\nstores = ['/a']\n[limits]\nlayer-ratio = 7").unwrap();
         assert_eq!(
             settings.limits,
-            Limits { layer_entries: 5, layer_ratio: 7, ..Limits::default() }
+            LayerLimits { layer_entries: 5, layer_ratio: 7, ..LayerLimits::default() }
         );
         assert_eq!(settings.image_stores, [PathBuf::from("/a")]);
         assert!(settings.apply("[limits]\nlayer-size = 1").is_err());

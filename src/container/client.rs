@@ -2,7 +2,7 @@
 
 use crate::engine::CallerStreams;
 use crate::error::{Error, Result};
-use crate::spec::Options;
+use crate::spec::ContainerOptions;
 
 /// Receiver of signals that reach this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Client<'a> {
 }
 
 /// Refuses an interactive terminal for a client whose input is none.
-pub(super) fn check_terminal(options: &Options, streams: CallerStreams<'_>) -> Result<()> {
+pub(super) fn check_terminal(options: &ContainerOptions, streams: CallerStreams<'_>) -> Result<()> {
     if options.tty && options.interactive && !rustix::termios::isatty(streams.input) {
         return Err(Error::invalid("-it: standard input is not a terminal")
             .hint("leave -t out to feed the command from a file or a pipe"));

@@ -15,7 +15,7 @@ use super::layers::Layers;
 use super::start::config;
 use super::stores::{self};
 use super::usnea::Usnea;
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -113,7 +113,7 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
             platform: &details.platform,
             names: &names,
             owners: &owners,
-            limits: &Limits::NONE,
+            limits: &LayerLimits::NONE,
             parallel: 1,
             progress: &Silent,
             approve: &|_| Ok(()),

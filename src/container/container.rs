@@ -21,7 +21,7 @@ use super::foreground;
 use super::id::short;
 use super::names::{self, Names};
 use crate::error::{Context, Error, Result};
-use crate::files::Grip;
+use crate::files::LockAttempt;
 use crate::hint;
 use crate::monitor::Status;
 use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
@@ -138,9 +138,9 @@ impl Container {
 
 pub(super) fn try_lock(folder: &Path) -> Result<Hold> {
     match crate::files::grip(folder) {
-        Ok(Grip::Ours(lock)) => Ok(Hold::Ours(lock)),
-        Ok(Grip::Held) => Ok(Hold::Others),
-        Ok(Grip::Gone) => Ok(Hold::Gone),
+        Ok(LockAttempt::Ours(lock)) => Ok(Hold::Ours(lock)),
+        Ok(LockAttempt::Held) => Ok(Hold::Others),
+        Ok(LockAttempt::Gone) => Ok(Hold::Gone),
         // A file system without locks: the record says whether the container runs.
         Err(error) => {
             log::debug!("{}: {error}", folder.display());

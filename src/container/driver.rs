@@ -4,12 +4,12 @@ use std::path::Path;
 
 use super::image_root::ImageRoot;
 use crate::error::{Context, Error, Result, Setting};
-use crate::host::overlay::{self, Known};
+use crate::host::overlay::{self, OverlayEvidence};
 use crate::host::{fuse, idmap};
 use crate::ids::IdMaps;
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
-use crate::spec::{Options, Stacking, StorageDriver};
+use crate::spec::{ContainerOptions, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
 
 /// Chosen storage driver.
@@ -23,7 +23,7 @@ pub struct Choice {
 
 /// Chooses the driver of `--storage-driver`, else the first that serves. `maps`: the container's, to the host.
 pub fn choose(
-    options: &Options,
+    options: &ContainerOptions,
     base: &Base,
     maps: &IdMaps,
     root: &ImageRoot,
@@ -62,7 +62,7 @@ pub fn choose(
                     Setting::StorageDriver
                 );
             }
-            (StorageDriver::Overlay, known == Known::Tried)
+            (StorageDriver::Overlay, known == OverlayEvidence::Tried)
         }
         Some(StorageDriver::Copy) => (StorageDriver::Copy, false),
         None => first_that_serves(idmapped, root, store)?,
@@ -135,7 +135,10 @@ fn of_this_machine(store: &Path) -> (StorageDriver, Found) {
     let overlay = match overlay::serves(store) {
         Ok(known) => {
             let text = "the kernel's overlay serves ordinary users here".to_owned();
-            return (StorageDriver::Overlay, Found { text, was_tried: known == Known::Tried });
+            return (
+                StorageDriver::Overlay,
+                Found { text, was_tried: known == OverlayEvidence::Tried },
+            );
         }
         Err(error) => error,
     };

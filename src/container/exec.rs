@@ -16,7 +16,7 @@ use crate::engine::{
 use crate::error::{Context, Error, Result};
 use crate::monitor::{Status, events};
 use crate::security::{self, Privileges};
-use crate::spec::{self, EntryOptions, UserFlag, Who};
+use crate::spec::{self, ContainerUser, EntryOptions, UserFlag};
 use crate::sys::signal::Signals;
 use crate::sys::title;
 
@@ -139,7 +139,11 @@ fn recorded_user(container: &Container) -> Option<UserFlag> {
 }
 
 /// Looks up the user of `-u` in the container's accounts as they are now.
-fn who(running: &RunningContainer, spec: &Spec, options: &EntryOptions) -> Result<Option<Who>> {
+fn who(
+    running: &RunningContainer,
+    spec: &Spec,
+    options: &EntryOptions,
+) -> Result<Option<ContainerUser>> {
     let Some(flag) = &options.user else { return Ok(None) };
     let own = spec.process().as_ref().map_or(0, |process| process.user().uid());
     let look_up = || {

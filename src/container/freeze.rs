@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::files::{namespaces, running};
 use super::{Container, processes};
-use crate::cgroup::{self, Freeze};
+use crate::cgroup::{self, FreezerState};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
 use crate::sys::process::{self, Child, Forked};
@@ -72,10 +72,10 @@ fn say_and_wait(all: bool, say: &OwnedFd, watched: &OwnedFd) {
 
 fn stop_cgroup(folder: &Path, say: &OwnedFd, watched: &OwnedFd) {
     let was_stopped = cgroup::is_frozen(folder);
-    let stopped = cgroup::freeze(folder, Freeze::Stopped);
+    let stopped = cgroup::freeze(folder, FreezerState::Stopped);
     say_and_wait(stopped.is_ok(), say, watched);
     if !was_stopped {
-        let _ = cgroup::freeze(folder, Freeze::Running);
+        let _ = cgroup::freeze(folder, FreezerState::Running);
     }
 }
 

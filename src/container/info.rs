@@ -73,9 +73,9 @@ fn host(usnea: &Usnea) -> Result<HostInfo> {
         cgroup_controllers: delegation.map(|delegation| delegation.controllers).unwrap_or_default(),
         cgroup_manager: manager,
         cgroup_version: match cgroup::version() {
-            cgroup::Version::V2 => "v2",
-            cgroup::Version::V1 | cgroup::Version::Hybrid => "v1",
-            cgroup::Version::None => "",
+            cgroup::CgroupVersion::V2 => "v2",
+            cgroup::CgroupVersion::V1 | cgroup::CgroupVersion::Hybrid => "v1",
+            cgroup::CgroupVersion::None => "",
         },
         cpus: machine::processors(),
         distribution: DistributionInfo {

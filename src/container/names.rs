@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::random_name;
 use crate::config;
 use crate::error::{Context, Error, Result};
-use crate::files::{self, Grip, Lock};
+use crate::files::{self, Lock, LockAttempt};
 use crate::hint;
 
 /// Lock on all names of a store.
@@ -70,8 +70,10 @@ impl Names {
                 self.containers.join(&id).is_dir().then(|| super::id::short(&id).to_owned())
             }
             None => {
-                let is_held =
-                    !matches!(files::grip(&self.folder.join(name)), Ok(Grip::Ours(_) | Grip::Gone));
+                let is_held = !matches!(
+                    files::grip(&self.folder.join(name)),
+                    Ok(LockAttempt::Ours(_) | LockAttempt::Gone)
+                );
                 is_held.then(|| "that is thrown away when it ends".to_owned())
             }
         }

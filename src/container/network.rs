@@ -17,22 +17,22 @@ use crate::host::hint::Hint;
 use crate::monitor::process_id;
 use crate::net::{Mode, Network, Resolver, Wanted};
 use crate::phrase;
-use crate::spec::{self, Exposed, ImageDefaults, Options, Publish};
+use crate::spec::{self, ContainerOptions, ExposedPorts, ImageDefaults, PublishedPorts};
 
 /// Returns the network of the flags, with free ports of the host where none are named. Errors: published ports without
 /// a network; no free port.
-pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
+pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Wanted> {
     let network = options.network();
     let publishes = options.publish_all || !options.publish.is_empty();
     let (mode, flag) = match network {
-        spec::Network::None if publishes => {
+        spec::NetworkMode::None if publishes => {
             return Err(Error::invalid("a container without a network has no ports")
                 .within(Setting::Publish)
                 .hint(hint::NOT_NETWORK_NONE));
         }
-        spec::Network::None => (Mode::None, Default::default()),
-        spec::Network::Host => (Mode::Host, Default::default()),
-        spec::Network::Helper(flag) => (Mode::Helper, flag),
+        spec::NetworkMode::None => (Mode::None, Default::default()),
+        spec::NetworkMode::Host => (Mode::Host, Default::default()),
+        spec::NetworkMode::Helper(flag) => (Mode::Helper, flag),
     };
     let exposed = exposed(options, image);
     if mode == Mode::Host && publishes {
@@ -82,7 +82,7 @@ pub fn connected(wanted: &Wanted, spec: &Spec, store: &Path) -> Result<Network> 
 }
 
 /// Returns the ports that the container claims to listen at: those of the image, and of `--expose`.
-fn exposed(options: &Options, image: &ImageDefaults) -> Vec<Exposed> {
+fn exposed(options: &ContainerOptions, image: &ImageDefaults) -> Vec<ExposedPorts> {
     let of_image = image.exposed_ports.iter().filter_map(|text| match text.parse() {
         Ok(exposed) => Some(exposed),
         Err(error) => {
@@ -93,12 +93,12 @@ fn exposed(options: &Options, image: &ImageDefaults) -> Vec<Exposed> {
     of_image.chain(options.expose.iter().cloned()).collect()
 }
 
-fn ends(exposed: &Exposed) -> impl Iterator<Item = (u16, Protocol)> + use<> {
+fn ends(exposed: &ExposedPorts) -> impl Iterator<Item = (u16, Protocol)> + use<> {
     let protocol = exposed.protocol;
     exposed.ports.clone().map(move |port| (port, protocol))
 }
 
-fn forwards(options: &Options, exposed: &[Exposed]) -> Result<Vec<Forward>> {
+fn forwards(options: &ContainerOptions, exposed: &[ExposedPorts]) -> Result<Vec<Forward>> {
     let mut chosen = Chosen::default();
     // Named ports first, so that the kernel picks no free port that is named.
     let (said, free): (Vec<_>, Vec<_>) =
@@ -127,8 +127,8 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn publish(&mut self, publish: &Publish) -> Result<()> {
-        let Exposed { ports, protocol } = publish.container.clone();
+    fn publish(&mut self, publish: &PublishedPorts) -> Result<()> {
+        let ExposedPorts { ports, protocol } = publish.container.clone();
         let forward = |port, host_port| Forward { protocol, port, host: publish.host, host_port };
         match &publish.host_ports {
             None => ports.clone().try_for_each(|port| self.at_any(port, protocol, publish.host)),
@@ -212,9 +212,9 @@ fn taken(forward: &Forward) -> Result<OwnedFd> {
 mod tests {
     use super::*;
 
-    fn options(publish: &[&str]) -> Options {
+    fn options(publish: &[&str]) -> ContainerOptions {
         let publish = publish.iter().map(|text| text.parse().unwrap()).collect();
-        Options { publish, ..Options::default() }
+        ContainerOptions { publish, ..ContainerOptions::default() }
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
             exposed_ports: vec!["80/tcp".into(), "odd".into(), "53/udp".into()],
             ..ImageDefaults::default()
         };
-        let options = Options { publish_all: true, ..options(&["127.0.0.1:40002:80"]) };
+        let options = ContainerOptions { publish_all: true, ..options(&["127.0.0.1:40002:80"]) };
         let wanted = wanted(&options, &image).unwrap();
         let ends: Vec<_> = wanted.forwards.iter().map(Forward::container_end).collect();
         assert_eq!(ends, ["80/tcp", "53/udp"]);

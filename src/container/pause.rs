@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Container;
-use crate::cgroup::{self, Freeze};
+use crate::cgroup::{self, FreezerState};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::monitor::record::State;
 use crate::monitor::{Status, events};
@@ -11,7 +11,7 @@ use crate::monitor::{Status, events};
 /// Freezes all processes of a container. Errors: the container does not run, or is paused already; no cgroup.
 pub fn pause(container: &Container) -> Result<()> {
     match container.status_here()? {
-        Status::Running(state) => freeze(container, &state, Freeze::Stopped, "pause"),
+        Status::Running(state) => freeze(container, &state, FreezerState::Stopped, "pause"),
         status @ Status::Paused(_) => {
             Err(not(container, "running", &status).of_kind(ErrorKind::AlreadySo))
         }
@@ -22,7 +22,7 @@ pub fn pause(container: &Container) -> Result<()> {
 /// Thaws the processes of a container. Errors: the container is not paused.
 pub fn unpause(container: &Container) -> Result<()> {
     match container.status_here()? {
-        Status::Paused(state) => freeze(container, &state, Freeze::Running, "unpause"),
+        Status::Paused(state) => freeze(container, &state, FreezerState::Running, "unpause"),
         status @ Status::Running(_) => {
             Err(not(container, "paused", &status).of_kind(ErrorKind::AlreadySo))
         }
@@ -30,7 +30,7 @@ pub fn unpause(container: &Container) -> Result<()> {
     }
 }
 
-fn freeze(container: &Container, state: &State, what: Freeze, action: &str) -> Result<()> {
+fn freeze(container: &Container, state: &State, what: FreezerState, action: &str) -> Result<()> {
     let said = || format!("cannot {action} container {}", container.record.name);
     cgroup::freeze(&folder(container, state)?, what).context(said)?;
     events::of_container(&container.store, &container.record, action, &[]);
@@ -41,7 +41,7 @@ fn freeze(container: &Container, state: &State, what: Freeze, action: &str) -> R
 pub(super) fn folder(container: &Container, state: &State) -> Result<PathBuf> {
     state.cgroup.clone().ok_or_else(|| {
         let error = format!("container {} runs without a cgroup", container.record.name);
-        Error::conflict(error).hint(cgroup::how_to_have_one())
+        Error::conflict(error).hint(cgroup::delegation_advice())
     })
 }
 

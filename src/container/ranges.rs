@@ -12,7 +12,7 @@ use super::request::ContainerRequest;
 use super::usnea::Usnea;
 use crate::config;
 use crate::error::{Context, Error, Result};
-use crate::files::{self, Grip, Lock};
+use crate::files::{self, Lock, LockAttempt};
 use crate::ids::{IdMaps, UsernsMode};
 use crate::spec::{self, RootEmulation};
 use crate::userns::{Base, Room};
@@ -126,5 +126,5 @@ fn is_alive(store: &Path, path: &Path) -> bool {
     if path.file_name().is_some_and(there) {
         return true;
     }
-    !matches!(files::grip(path), Ok(Grip::Ours(_) | Grip::Gone))
+    !matches!(files::grip(path), Ok(LockAttempt::Ours(_) | LockAttempt::Gone))
 }

@@ -3,7 +3,7 @@
 use super::root_source::RootSource;
 use crate::error::{Error, Phrase, Result, Setting};
 use crate::hint;
-use crate::spec::Options;
+use crate::spec::ContainerOptions;
 use crate::sys::fd;
 
 /// Container to make: its root, its command and the settings of its spec.
@@ -14,7 +14,7 @@ pub struct ContainerRequest {
     /// Command and its arguments: COMMAND [ARG...].
     pub command: Vec<String>,
     /// Settings of the spec.
-    pub options: Options,
+    pub options: ContainerOptions,
 }
 
 /// Marks all descriptors but 0 to 2 and the preserved ones close-on-exec: `count` from 3 on, and those of `preserved`.

@@ -7,7 +7,7 @@ use super::folder;
 use crate::container::Usnea;
 use crate::container::{self, Removal};
 use crate::error::{Context, Error, Result};
-use crate::files::{self, Grip};
+use crate::files::{self, LockAttempt};
 use crate::hint;
 
 /// Our files and folders in a store. Locks and images.json last: an interrupted reset can be run again.
@@ -86,7 +86,7 @@ fn held(store: &Path) -> Option<PathBuf> {
         // A link of a name leads to a container, which is removed already.
         let metadata = path.symlink_metadata();
         metadata.is_ok_and(|metadata| !metadata.is_symlink())
-            && matches!(files::grip(path), Ok(Grip::Held))
+            && matches!(files::grip(path), Ok(LockAttempt::Held))
     };
     entries.flatten().map(|entry| entry.path()).find(is_held)
 }

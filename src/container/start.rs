@@ -27,7 +27,7 @@ use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::hint;
-use crate::host::lifetime::End;
+use crate::host::lifetime::LifetimeEnd;
 use crate::image::store::{ForceRemoval, ImageRemoval, Store};
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, protocol};
@@ -181,7 +181,7 @@ fn lacked_memory(folder: &File) -> bool {
 fn warn_of_end(container: &Container) {
     let state = record::read::<State>(&container.folder, STATE).ok().flatten();
     let cgroup = state.and_then(|state| state.cgroup);
-    if let Some(end) = End::of(cgroup.as_deref()) {
+    if let Some(end) = LifetimeEnd::of(cgroup.as_deref()) {
         log::warn!("{}", end.warning(&container.record.name));
     }
 }

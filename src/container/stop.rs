@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Container;
-use crate::cgroup::{self, Freeze};
+use crate::cgroup::{self, FreezerState};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::{self, EXIT, Exit, STOPPED, State};
 use crate::monitor::{Status, events};
@@ -57,7 +57,7 @@ impl Stopping {
             let _ = process::pidfd_signal(process.as_fd(), signal);
         }
         if let (Status::Paused(_), Some(folder)) = (&status, &state.cgroup) {
-            let _ = cgroup::freeze(folder, Freeze::Running); // a frozen process gets no signal
+            let _ = cgroup::freeze(folder, FreezerState::Running); // a frozen process gets no signal
         }
         let time = u64::try_from(time.unwrap_or(container.record.stop_timeout as i64)).ok();
         let deadline = time.and_then(|time| Instant::now().checked_add(Duration::from_secs(time)));

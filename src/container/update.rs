@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::pause::folder;
 use super::rename::current;
 use super::{Container, Names};
-use crate::cgroup::{self, Limits};
+use crate::cgroup::{self, CgroupLimits};
 use crate::error::{Context, Error, Result, Setting};
 use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
@@ -65,9 +65,9 @@ fn limit(container: &Container, changes: &LinuxResources) -> Result<()> {
     let merged = merged(linux.resources().as_ref(), changes)?;
     let status = container.status_here()?;
     match status.state().filter(|_| status.is_running()) {
-        Some(state) => cgroup::change(&folder(container, state)?, &Limits::of(&merged)?)?,
+        Some(state) => cgroup::change(&folder(container, state)?, &CgroupLimits::of(&merged)?)?,
         // Limits of a stopped container are checked before they are recorded.
-        None => drop(cgroup::find(&path, Limits::of(&merged)?)?),
+        None => drop(cgroup::find(&path, CgroupLimits::of(&merged)?)?),
     }
     linux.set_resources(Some(merged));
     record::write(&container.folder, CONFIG, &spec)
@@ -80,7 +80,7 @@ pub(super) fn limit_spec(spec: &mut Spec, changes: &LinuxResources) -> Result<()
         return Err(without_cgroup());
     };
     let merged = merged(linux.resources().as_ref(), changes)?;
-    drop(cgroup::find(&path, Limits::of(&merged)?)?);
+    drop(cgroup::find(&path, CgroupLimits::of(&merged)?)?);
     linux.set_resources(Some(merged));
     Ok(())
 }

@@ -21,8 +21,8 @@ use crate::net::Wanted;
 use crate::phrase;
 use crate::security::{self, GuardedPaths, emulation::Emulation};
 use crate::spec::{
-    self, CgroupHierarchy, ImageDefaults, Inputs, Options, Root, RootEmulation, SecurityOption,
-    TimeNamespace, TopLayer, VolumeName,
+    self, CgroupHierarchy, ContainerOptions, ImageDefaults, RootEmulation, SecurityOption,
+    SpecInputs, SpecRoot, TimeNamespace, TopLayer, VolumeName,
 };
 use crate::userns::Base;
 
@@ -114,7 +114,7 @@ impl Workspace {
 
 /// Chooses the storage driver. Errors: options that need layers, for a root without any.
 fn stacking(
-    options: &Options,
+    options: &ContainerOptions,
     base: &Base,
     maps: &IdMaps,
     root: &ImageRoot,
@@ -139,7 +139,7 @@ fn stacking(
 
 /// Parts of a spec that do not depend on the workspace's identity.
 struct Built<'a> {
-    options: &'a Options,
+    options: &'a ContainerOptions,
     image: ImageDefaults,
     command: &'a [String],
     store: &'a Path,
@@ -154,11 +154,15 @@ fn build_spec(
     let Built { options, image, command, store } = parts;
     let Identity { id, folder, top_layer, maps } = identity;
     let top = root.folders.first().ok_or_else(|| Error::new("an image without a folder"))?;
-    let mut spec = spec::build(&Inputs {
+    let mut spec = spec::build(&SpecInputs {
         options,
         top_layer: *top_layer,
         id: short(id),
-        root: if options.rw_root { Root::Itself(top) } else { Root::Layered(&root.folders) },
+        root: if options.rw_root {
+            SpecRoot::Itself(top)
+        } else {
+            SpecRoot::Layered(&root.folders)
+        },
         folder,
         volumes: &volumes::folder(store),
         stacking: driver.stacking,
@@ -170,7 +174,7 @@ fn build_spec(
             Err(_) => TimeNamespace::Missing,
         },
         cgroups: match cgroup::version() {
-            cgroup::Version::V2 => CgroupHierarchy::Unified,
+            cgroup::CgroupVersion::V2 => CgroupHierarchy::Unified,
             _ => CgroupHierarchy::Other,
         },
     })?;
@@ -184,7 +188,7 @@ fn build_spec(
 }
 
 /// Returns the guarded parts of /proc and /sys: docker's, changed by `--security-opt` and `--privileged`.
-fn guarded_paths(options: &Options) -> GuardedPaths {
+fn guarded_paths(options: &ContainerOptions) -> GuardedPaths {
     let mut paths = match options.privileged {
         true => GuardedPaths::none(),
         false => GuardedPaths::default(),

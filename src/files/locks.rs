@@ -38,7 +38,7 @@ pub enum Lock {
 
 /// Result of a request for an exclusive lock that does not wait.
 #[derive(Debug)]
-pub enum Grip {
+pub enum LockAttempt {
     /// The lock: no other process has a lock while this one is open.
     Ours(File),
     /// Another process has a lock.
@@ -96,26 +96,26 @@ fn hold_as(path: &Path, lock: Lock, has_own_lock: OwnLock) -> io::Result<Option<
 
 /// Locks the object at `path` for its removal, without waiting. Errors: it cannot be opened, or its file system has no
 /// locks.
-pub fn grip(path: &Path) -> io::Result<Grip> {
+pub fn grip(path: &Path) -> io::Result<LockAttempt> {
     grip_as(path, has_own_lock)
 }
 
-fn grip_as(path: &Path, has_own_lock: OwnLock) -> io::Result<Grip> {
-    let Some(object) = open(path, Lock::Exclusive)? else { return Ok(Grip::Gone) };
+fn grip_as(path: &Path, has_own_lock: OwnLock) -> io::Result<LockAttempt> {
+    let Some(object) = open(path, Lock::Exclusive)? else { return Ok(LockAttempt::Gone) };
     match object.try_lock() {
-        Err(TryLockError::WouldBlock) => return Ok(Grip::Held),
+        Err(TryLockError::WouldBlock) => return Ok(LockAttempt::Held),
         Err(TryLockError::Error(error)) => return Err(error),
-        Ok(()) if !leads_to(path, &object) => return Ok(Grip::Gone),
+        Ok(()) if !leads_to(path, &object) => return Ok(LockAttempt::Gone),
         Ok(()) => {}
     }
     match carrier(path, &object, Lock::Exclusive, has_own_lock)? {
-        Carrier::Itself => Ok(Grip::Ours(object)),
-        Carrier::Gone => Ok(Grip::Gone),
+        Carrier::Itself => Ok(LockAttempt::Ours(object)),
+        Carrier::Gone => Ok(LockAttempt::Gone),
         Carrier::File(file) => match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Ok(Grip::Held),
+            Err(TryLockError::WouldBlock) => Ok(LockAttempt::Held),
             Err(TryLockError::Error(error)) => Err(error),
-            Ok(()) if is_carrier_of(path, &file) => Ok(Grip::Ours(file)),
-            Ok(()) => Ok(Grip::Gone),
+            Ok(()) if is_carrier_of(path, &file) => Ok(LockAttempt::Ours(file)),
+            Ok(()) => Ok(LockAttempt::Gone),
         },
     }
 }
@@ -123,8 +123,8 @@ fn grip_as(path: &Path, has_own_lock: OwnLock) -> io::Result<Grip> {
 /// Locks like [`grip`]. `None`: the object is in use, missing, or cannot be locked.
 pub fn try_exclusive(path: &Path) -> Option<File> {
     match grip(path) {
-        Ok(Grip::Ours(lock)) => Some(lock),
-        Ok(Grip::Held | Grip::Gone) => None,
+        Ok(LockAttempt::Ours(lock)) => Some(lock),
+        Ok(LockAttempt::Held | LockAttempt::Gone) => None,
         Err(error) => {
             log::debug!("cannot lock {}: {error}", path.display());
             None
@@ -297,15 +297,15 @@ mod tests {
         fs::write(&file, "").unwrap();
         for path in [&folder, &file] {
             for kind in [LOCAL, NETWORK] {
-                let free = |path: &Path| matches!(grip_as(path, kind), Ok(Grip::Ours(_)));
+                let free = |path: &Path| matches!(grip_as(path, kind), Ok(LockAttempt::Ours(_)));
                 assert!(free(path));
                 let users = [0; 2].map(|_| hold_as(path, Lock::Shared, kind).unwrap().unwrap());
-                assert!(matches!(grip_as(path, kind), Ok(Grip::Held)));
+                assert!(matches!(grip_as(path, kind), Ok(LockAttempt::Held)));
                 assert_eq!(is_held_as(path, kind), Some(false), "{}", path.display());
                 drop(users);
                 let lock = exclusive(path, kind);
                 assert_eq!(is_held_as(path, kind), Some(true), "{}", path.display());
-                assert!(matches!(grip_as(path, kind), Ok(Grip::Held)));
+                assert!(matches!(grip_as(path, kind), Ok(LockAttempt::Held)));
                 drop(lock);
                 assert!(free(path));
             }
@@ -331,7 +331,7 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let before = File::open(top.path()).unwrap();
         before.lock().unwrap();
-        assert!(matches!(grip_as(top.path(), NETWORK), Ok(Grip::Held)));
+        assert!(matches!(grip_as(top.path(), NETWORK), Ok(LockAttempt::Held)));
         assert_eq!(is_held_as(top.path(), NETWORK), Some(true));
     }
 
@@ -357,7 +357,7 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let folder = top.path().join("folder");
         for kind in [LOCAL, NETWORK] {
-            assert!(matches!(grip_as(&folder, kind), Ok(Grip::Gone)));
+            assert!(matches!(grip_as(&folder, kind), Ok(LockAttempt::Gone)));
             fs::create_dir(&folder).unwrap();
             let object = File::open(&folder).unwrap();
             remove_held(&folder, exclusive(&folder, kind)).unwrap();

@@ -13,7 +13,7 @@ pub const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// Layout of the cgroup mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
+pub enum CgroupVersion {
     /// A single tree, version 2.
     V2,
     /// Controllers in version 1, an empty tree of version 2 beside them.
@@ -25,30 +25,30 @@ pub enum Version {
 }
 
 /// Returns the layout here: at most three calls of statfs(2).
-pub fn version() -> Version {
+pub fn version() -> CgroupVersion {
     let kind = |path: &str| super::filesystem::kind(Path::new(path)).name;
     match kind(MOUNT) {
-        "cgroup2" => Version::V2,
+        "cgroup2" => CgroupVersion::V2,
         "tmpfs"
             if Path::new("/sys/fs/cgroup/unified").exists()
                 && kind("/sys/fs/cgroup/unified") == "cgroup2" =>
         {
-            Version::Hybrid
+            CgroupVersion::Hybrid
         }
         // A tmpfs with a folder for each controller; any one of them identifies version 1.
         "tmpfs"
             if Path::new("/sys/fs/cgroup/memory").exists()
                 || Path::new("/sys/fs/cgroup/systemd").exists() =>
         {
-            Version::V1
+            CgroupVersion::V1
         }
-        _ => Version::None,
+        _ => CgroupVersion::None,
     }
 }
 
 /// Cgroup of version 2, and the caller's rights to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delegation {
+pub struct DelegatedCgroup {
     /// Folder of the cgroup.
     pub folder: PathBuf,
     /// True if the caller may make groups in it, move processes and enable controllers below: all three are needed.
@@ -57,7 +57,7 @@ pub struct Delegation {
     pub controllers: Vec<String>,
 }
 
-impl Delegation {
+impl DelegatedCgroup {
     /// Returns the caller's rights to the cgroup at `folder`; `None` for a missing one.
     pub fn of(folder: PathBuf) -> Option<Self> {
         let controllers = std::fs::read_to_string(folder.join("cgroup.controllers")).ok()?;
@@ -76,8 +76,8 @@ impl Delegation {
 }
 
 /// Returns the cgroup of version 2 that this process is in.
-pub fn own() -> Option<Delegation> {
-    Delegation::of(own_folder()?)
+pub fn own() -> Option<DelegatedCgroup> {
+    DelegatedCgroup::of(own_folder()?)
 }
 
 /// Returns the folder of this process's cgroup.
@@ -89,22 +89,22 @@ pub fn own_folder() -> Option<PathBuf> {
 /// Returns the mount point of version 2.
 pub fn mount() -> Option<&'static Path> {
     match version() {
-        Version::V2 => Some(Path::new(MOUNT)),
-        Version::Hybrid => Some(Path::new("/sys/fs/cgroup/unified")),
-        Version::V1 | Version::None => None,
+        CgroupVersion::V2 => Some(Path::new(MOUNT)),
+        CgroupVersion::Hybrid => Some(Path::new("/sys/fs/cgroup/unified")),
+        CgroupVersion::V1 | CgroupVersion::None => None,
     }
 }
 
 /// Returns the cgroup of the calling user's systemd manager: a scope of that manager has at most its rights.
-pub fn of_user_manager() -> Option<Delegation> {
+pub fn of_user_manager() -> Option<DelegatedCgroup> {
     let uid = rustix::process::getuid().as_raw();
     let folder = format!("{MOUNT}/user.slice/user-{uid}.slice/user@{uid}.service");
-    Delegation::of(folder.into())
+    DelegatedCgroup::of(folder.into())
 }
 
 /// Returns the name of the manager of the containers' cgroups (docker's and podman's word), and the cgroup that is delegated
 /// to us: `cgroupfs` in our own cgroup, `systemd` by the user's manager, else `none`.
-pub fn manager() -> (&'static str, Option<Delegation>) {
+pub fn manager() -> (&'static str, Option<DelegatedCgroup>) {
     if let Some(own) = own().filter(|own| own.writable) {
         return ("cgroupfs", Some(own));
     }
@@ -199,13 +199,13 @@ mod tests {
     #[test]
     fn missing_controllers_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Delegation::of(folder.path().into()), None);
+        assert_eq!(DelegatedCgroup::of(folder.path().into()), None);
         for (file, content) in
             [("cgroup.controllers", "memory pids hugetlb\n"), ("cgroup.procs", "")]
         {
             std::fs::write(folder.path().join(file), content).unwrap();
         }
-        let delegation = Delegation::of(folder.path().into()).unwrap();
+        let delegation = DelegatedCgroup::of(folder.path().into()).unwrap();
         assert_eq!(delegation.missing(), ["cpu", "cpuset", "io"]);
         assert!(!delegation.writable, "cgroup.subtree_control is missing");
     }

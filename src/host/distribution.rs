@@ -2,7 +2,7 @@
 
 /// Families of distributions that hints are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub enum DistributionFamily {
     /// Debian, Ubuntu and their derivatives.
     Debian,
     /// Fedora, RHEL, Rocky, Alma, CentOS.
@@ -32,7 +32,7 @@ pub enum Package {
 
 /// Names of this machine in os-release(5); empty where the file has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
+pub struct DistributionNames {
     /// `ID`, such as `debian`.
     pub id: String,
     /// `VARIANT_ID`, such as `server`.
@@ -42,15 +42,19 @@ pub struct Names {
 }
 
 /// Returns the family of this machine.
-pub fn family() -> Family {
-    os_release().map_or(Family::Other, |text| family_in(&text))
+pub fn family() -> DistributionFamily {
+    os_release().map_or(DistributionFamily::Other, |text| family_in(&text))
 }
 
 /// Returns this machine's names in os-release(5).
-pub fn names() -> Names {
+pub fn names() -> DistributionNames {
     let text = os_release().unwrap_or_default();
     let value = |key| value(&text, key).unwrap_or_default().to_owned();
-    Names { id: value("ID"), variant: value("VARIANT_ID"), version: value("VERSION_ID") }
+    DistributionNames {
+        id: value("ID"),
+        variant: value("VARIANT_ID"),
+        version: value("VERSION_ID"),
+    }
 }
 
 fn os_release() -> Option<String> {
@@ -63,25 +67,28 @@ fn value<'a>(os_release: &'a str, key: &str) -> Option<&'a str> {
     Some(value.trim_matches(['"', '\'']))
 }
 
-fn family_in(os_release: &str) -> Family {
+fn family_in(os_release: &str) -> DistributionFamily {
     let value = |key: &str| value(os_release, key);
     // ID first, then ID_LIKE from the closest relative on, as os-release(5) orders them.
     let words = [value("ID"), value("ID_LIKE")].into_iter().flatten();
-    words.flat_map(str::split_whitespace).find_map(family_of_word).unwrap_or(Family::Other)
+    words
+        .flat_map(str::split_whitespace)
+        .find_map(family_of_word)
+        .unwrap_or(DistributionFamily::Other)
 }
 
-fn family_of_word(word: &str) -> Option<Family> {
+fn family_of_word(word: &str) -> Option<DistributionFamily> {
     match word {
-        "debian" | "ubuntu" => Some(Family::Debian),
-        "fedora" | "rhel" | "centos" => Some(Family::Fedora),
-        "suse" | "opensuse" | "sles" => Some(Family::Suse),
-        "arch" => Some(Family::Arch),
-        "alpine" => Some(Family::Alpine),
+        "debian" | "ubuntu" => Some(DistributionFamily::Debian),
+        "fedora" | "rhel" | "centos" => Some(DistributionFamily::Fedora),
+        "suse" | "opensuse" | "sles" => Some(DistributionFamily::Suse),
+        "arch" => Some(DistributionFamily::Arch),
+        "alpine" => Some(DistributionFamily::Alpine),
         _ => None,
     }
 }
 
-impl Family {
+impl DistributionFamily {
     /// Returns the command that installs `package`.
     pub fn install(self, package: Package) -> String {
         let name = match package {
@@ -114,7 +121,7 @@ impl Family {
 }
 
 /// True if the release has no passt package: Debian has it since 12, Ubuntu since 22.10.
-fn lacks_passt(names: &Names) -> bool {
+fn lacks_passt(names: &DistributionNames) -> bool {
     let before = |first: f64| names.version.parse::<f64>().is_ok_and(|version| version < first);
     match names.id.as_str() {
         "debian" => before(12.0),
@@ -139,7 +146,11 @@ mod tests {
             ("ubuntu", "24.04", false),
             ("fedora", "40", false),
         ] {
-            let names = Names { id: id.into(), version: version.into(), ..Names::default() };
+            let names = DistributionNames {
+                id: id.into(),
+                version: version.into(),
+                ..DistributionNames::default()
+            };
             assert_eq!(lacks_passt(&names), lacks, "{id} {version}");
         }
     }
@@ -147,13 +158,13 @@ mod tests {
     #[test]
     fn a_family_is_known_by_its_relatives() {
         for (text, family) in [
-            ("ID=debian\nVERSION_ID=\"12\"\n", Family::Debian),
-            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", Family::Debian),
-            ("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", Family::Fedora),
-            ("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n", Family::Suse),
-            ("ID=alpine\n", Family::Alpine),
-            ("VERSION_ID=debian\n", Family::Other),
-            ("", Family::Other),
+            ("ID=debian\nVERSION_ID=\"12\"\n", DistributionFamily::Debian),
+            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", DistributionFamily::Debian),
+            ("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", DistributionFamily::Fedora),
+            ("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n", DistributionFamily::Suse),
+            ("ID=alpine\n", DistributionFamily::Alpine),
+            ("VERSION_ID=debian\n", DistributionFamily::Other),
+            ("", DistributionFamily::Other),
         ] {
             assert_eq!(family_in(text), family, "{text}");
         }
@@ -161,7 +172,10 @@ mod tests {
 
     #[test]
     fn a_hint_names_the_package_as_the_distribution_does() {
-        assert_eq!(Family::Debian.install(Package::Uidmap), "sudo apt install uidmap");
-        assert_eq!(Family::Fedora.install(Package::Uidmap), "sudo dnf install shadow-utils");
+        assert_eq!(DistributionFamily::Debian.install(Package::Uidmap), "sudo apt install uidmap");
+        assert_eq!(
+            DistributionFamily::Fedora.install(Package::Uidmap),
+            "sudo dnf install shadow-utils"
+        );
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub enum FindingStatus {
     /// Works fully.
     Ok,
     /// Works, at a cost.
@@ -14,7 +14,7 @@ pub enum Status {
     Missing,
 }
 
-impl Status {
+impl FindingStatus {
     /// Returns the word of the table and of the JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -27,7 +27,7 @@ impl Status {
 
 /// Importance of a finding for running containers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Weight {
+pub enum FindingWeight {
     /// Containers run without it, with a limit.
     #[default]
     Limit,
@@ -41,7 +41,7 @@ pub struct Finding {
     /// Subject of the check.
     pub name: &'static str,
     /// Result of the check.
-    pub status: Status,
+    pub status: FindingStatus,
     /// Facts that the check found.
     pub found: String,
     /// Cost to the user, in one sentence.
@@ -50,28 +50,28 @@ pub struct Finding {
     pub fix: Option<String>,
     /// Importance for running containers.
     #[serde(skip)]
-    pub weight: Weight,
+    pub weight: FindingWeight,
 }
 
 impl Finding {
-    fn new(name: &'static str, status: Status, found: impl Into<String>) -> Self {
+    fn new(name: &'static str, status: FindingStatus, found: impl Into<String>) -> Self {
         let found = found.into();
-        Self { name, status, found, costs: None, fix: None, weight: Weight::Limit }
+        Self { name, status, found, costs: None, fix: None, weight: FindingWeight::Limit }
     }
 
     /// Makes a finding that works fully.
     pub fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(name, Status::Ok, found)
+        Self::new(name, FindingStatus::Ok, found)
     }
 
     /// Makes a finding that works at a cost.
     pub fn degraded(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(name, Status::Degraded, found)
+        Self::new(name, FindingStatus::Degraded, found)
     }
 
     /// Makes a finding that is missing.
     pub fn missing(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(name, Status::Missing, found)
+        Self::new(name, FindingStatus::Missing, found)
     }
 
     /// Sets the cost, in one plain sentence.
@@ -88,14 +88,14 @@ impl Finding {
 
     /// Marks the finding as essential: no container can run without it.
     pub fn essential(mut self) -> Self {
-        self.weight = Weight::Essential;
+        self.weight = FindingWeight::Essential;
         self
     }
 }
 
 /// Summary of all findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FindingsVerdict {
     /// All checks are ok.
     Works,
     /// Containers run, with limits.
@@ -105,17 +105,17 @@ pub enum Verdict {
 }
 
 /// Returns the summary of all findings.
-pub fn verdict(findings: &[Finding]) -> Verdict {
+pub fn verdict(findings: &[Finding]) -> FindingsVerdict {
     let stops = |finding: &&Finding| {
-        finding.weight == Weight::Essential && finding.status == Status::Missing
+        finding.weight == FindingWeight::Essential && finding.status == FindingStatus::Missing
     };
     if let Some(finding) = findings.iter().find(stops) {
-        return Verdict::DoesNotWork(format!("{}: {}", finding.name, finding.found));
+        return FindingsVerdict::DoesNotWork(format!("{}: {}", finding.name, finding.found));
     }
-    if findings.iter().all(|finding| finding.status == Status::Ok) {
-        return Verdict::Works;
+    if findings.iter().all(|finding| finding.status == FindingStatus::Ok) {
+        return FindingsVerdict::Works;
     }
-    Verdict::WorksWithLimits
+    FindingsVerdict::WorksWithLimits
 }
 
 #[cfg(test)]
@@ -127,10 +127,10 @@ mod tests {
         let fine = Finding::ok("a", "x").essential();
         let limit = Finding::missing("b", "y");
         let stop = Finding::missing("c", "z").essential();
-        assert_eq!(verdict(&[]), Verdict::Works);
-        assert_eq!(verdict(std::slice::from_ref(&fine)), Verdict::Works);
-        assert_eq!(verdict(&[fine, limit.clone()]), Verdict::WorksWithLimits);
-        assert_eq!(verdict(&[limit, stop]), Verdict::DoesNotWork("c: z".into()));
+        assert_eq!(verdict(&[]), FindingsVerdict::Works);
+        assert_eq!(verdict(std::slice::from_ref(&fine)), FindingsVerdict::Works);
+        assert_eq!(verdict(&[fine, limit.clone()]), FindingsVerdict::WorksWithLimits);
+        assert_eq!(verdict(&[limit, stop]), FindingsVerdict::DoesNotWork("c: z".into()));
     }
 
     #[test]

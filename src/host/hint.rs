@@ -3,8 +3,8 @@
 
 use std::fmt::{self, Display};
 
-use super::distribution::{self, Family, Package};
-use super::kernel::Version;
+use super::distribution::{self, DistributionFamily, Package};
+use super::kernel::KernelVersion;
 
 /// Remedy for a problem of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub enum Hint {
     /// The store's file system is unsuitable.
     StoreElsewhere,
     /// A newer kernel supports more.
-    Kernel(Version),
+    Kernel(KernelVersion),
     /// The kernel was built, or started, without an option.
     KernelOption(&'static str),
     /// A module of the kernel is not loaded.
@@ -167,7 +167,7 @@ impl Display for Hint {
                 _ if !super::systemd_runs() => {
                     "start the kernel with cgroup_no_v1=all, and have its init mount cgroup2 on /sys/fs/cgroup"
                 }
-                Family::Fedora => {
+                DistributionFamily::Fedora => {
                     "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && sudo reboot"
                 }
                 _ => {

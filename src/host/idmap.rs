@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Context, Result};
 use crate::fail;
-use crate::host::kernel::{self, Version};
+use crate::host::kernel::{self, KernelVersion};
 use crate::host::{trial, userns};
 use crate::sys::mount::{self, Reach};
 use crate::sys::namespace::{self, Namespaces};
@@ -16,7 +16,7 @@ pub fn serves(folder: &Path) -> Result<()> {
         fail!("the kernel lets the root of the host alone map the IDs of its file systems");
     }
     // Before this version the overlay refuses such layers, whatever their file system.
-    const OVERLAY: Version = Version(5, 19);
+    const OVERLAY: KernelVersion = KernelVersion(5, 19);
     let version = kernel::version();
     if version < OVERLAY {
         fail!("the kernel's overlay takes such layers from Linux {OVERLAY} on, this is {version}");

@@ -17,7 +17,7 @@ const CAP_SETUID: u32 = 7;
 
 /// Paths of the two programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Helpers {
+pub struct IdmapHelpers {
     /// newuidmap(1)
     pub newuidmap: PathBuf,
     /// newgidmap(1)
@@ -25,9 +25,9 @@ pub struct Helpers {
 }
 
 /// Returns both programs, if the caller can use both.
-pub fn find() -> Option<Helpers> {
+pub fn find() -> Option<IdmapHelpers> {
     without_effect().is_none().then_some(())?;
-    Some(Helpers {
+    Some(IdmapHelpers {
         newuidmap: program::find("newuidmap", |path| power(path, CAP_SETUID).is_ok())?,
         newgidmap: program::find("newgidmap", |path| power(path, CAP_SETGID).is_ok())?,
     })
@@ -35,7 +35,7 @@ pub fn find() -> Option<Helpers> {
 
 /// Source of a helper's power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Power {
+pub enum HelperPrivilege {
     /// Setuid bit of a helper that root owns.
     Setuid,
     /// File capability.
@@ -44,7 +44,7 @@ pub enum Power {
 
 /// Reason why a helper does not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unusable {
+pub enum UnusableHelper {
     /// The helper is not installed.
     Missing,
     /// The caller may not run the helper.
@@ -61,7 +61,7 @@ pub enum Unusable {
     Bounded,
 }
 
-impl Unusable {
+impl UnusableHelper {
     fn text(self) -> &'static str {
         match self {
             Self::Missing => "is not installed",
@@ -80,16 +80,16 @@ impl Unusable {
 }
 
 /// Returns the reason why no program gains powers in this process.
-fn without_effect() -> Option<Unusable> {
+fn without_effect() -> Option<UnusableHelper> {
     use rustix::thread::{CapabilitySet, capability_is_in_bounding_set, no_new_privs};
     // After no_new_privs no exec gives any power (prctl(2)); no exec gives a capability that the bounding set lacks
     // (capabilities(7)).
     if no_new_privs().unwrap_or(false) {
-        return Some(Unusable::NoNewPrivileges);
+        return Some(UnusableHelper::NoNewPrivileges);
     }
     let has = |capability| capability_is_in_bounding_set(capability).unwrap_or(true);
     let has_both = has(CapabilitySet::SETUID) && has(CapabilitySet::SETGID);
-    (!has_both).then_some(Unusable::Bounded)
+    (!has_both).then_some(UnusableHelper::Bounded)
 }
 
 /// Explains why [`find`] found nothing, for a hint: "/usr/bin/newuidmap is neither setuid root nor has the file
@@ -109,50 +109,52 @@ pub fn hint() -> Option<Hint> {
     let (_, reason) =
         reason("newuidmap", CAP_SETUID).or_else(|| reason("newgidmap", CAP_SETGID))?;
     Some(match reason {
-        Unusable::Missing => Hint::Install(Package::Uidmap),
-        Unusable::NotExecutable | Unusable::Powerless => Hint::PowerlessHelpers(Package::Uidmap),
-        Unusable::OtherNamespace => Hint::NestedIds,
-        Unusable::NoSuidMount | Unusable::NoNewPrivileges | Unusable::Bounded => {
+        UnusableHelper::Missing => Hint::Install(Package::Uidmap),
+        UnusableHelper::NotExecutable | UnusableHelper::Powerless => {
+            Hint::PowerlessHelpers(Package::Uidmap)
+        }
+        UnusableHelper::OtherNamespace => Hint::NestedIds,
+        UnusableHelper::NoSuidMount | UnusableHelper::NoNewPrivileges | UnusableHelper::Bounded => {
             Hint::HelpersWithoutEffect
         }
     })
 }
 
-fn reason(name: &str, capability: u32) -> Option<(PathBuf, Unusable)> {
+fn reason(name: &str, capability: u32) -> Option<(PathBuf, UnusableHelper)> {
     let mut first_found = None;
     for path in program::candidates(name) {
         match power(&path, capability) {
             Ok(_) => return without_effect().map(|reason| (path, reason)),
-            Err(Unusable::Missing) => {}
+            Err(UnusableHelper::Missing) => {}
             Err(other) => first_found = first_found.or(Some((path, other))),
         }
     }
-    first_found.or(Some((name.into(), Unusable::Missing)))
+    first_found.or(Some((name.into(), UnusableHelper::Missing)))
 }
 
 /// Returns the source of the power of the helper at `path`. Errors: the reason why the helper has none.
-pub fn power(path: &Path, capability: u32) -> Result<Power, Unusable> {
-    let stat = std::fs::metadata(path).map_err(|_| Unusable::Missing)?;
+pub fn power(path: &Path, capability: u32) -> Result<HelperPrivilege, UnusableHelper> {
+    let stat = std::fs::metadata(path).map_err(|_| UnusableHelper::Missing)?;
     if !stat.is_file() {
-        return Err(Unusable::Missing);
+        return Err(UnusableHelper::Missing);
     }
     if stat.mode() & 0o111 == 0 || rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_err() {
-        return Err(Unusable::NotExecutable);
+        return Err(UnusableHelper::NotExecutable);
     }
     // In another user namespace root's files belong to the overflow ID: this test fails too where their setuid bit is
     // void.
     let power = if stat.uid() == 0 && stat.mode() & 0o4000 != 0 {
-        Power::Setuid
+        HelperPrivilege::Setuid
     } else if has_capability(path, capability) {
-        Power::Capability
+        HelperPrivilege::Capability
     } else if stat.mode() & 0o4000 != 0 && !super::userns::in_initial_namespace() {
-        return Err(Unusable::OtherNamespace);
+        return Err(UnusableHelper::OtherNamespace);
     } else {
-        return Err(Unusable::Powerless);
+        return Err(UnusableHelper::Powerless);
     };
     match rustix::fs::statvfs(path) {
         Ok(mount) if mount.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID) => {
-            Err(Unusable::NoSuidMount)
+            Err(UnusableHelper::NoSuidMount)
         }
         _ => Ok(power),
     }
@@ -202,11 +204,11 @@ mod tests {
     fn a_program_without_power_is_not_a_helper() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("newuidmap");
-        assert_eq!(power(&program, CAP_SETUID), Err(Unusable::Missing));
+        assert_eq!(power(&program, CAP_SETUID), Err(UnusableHelper::Missing));
         std::fs::write(&program, "").unwrap();
-        assert_eq!(power(&program, CAP_SETUID), Err(Unusable::NotExecutable));
+        assert_eq!(power(&program, CAP_SETUID), Err(UnusableHelper::NotExecutable));
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        assert_eq!(power(&program, CAP_SETUID), Err(Unusable::Powerless));
-        assert_eq!(power(folder.path(), CAP_SETUID), Err(Unusable::Missing));
+        assert_eq!(power(&program, CAP_SETUID), Err(UnusableHelper::Powerless));
+        assert_eq!(power(folder.path(), CAP_SETUID), Err(UnusableHelper::Missing));
     }
 }

@@ -3,9 +3,9 @@
 
 /// Major and minor number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(pub u32, pub u32);
+pub struct KernelVersion(pub u32, pub u32);
 
-impl std::fmt::Display for Version {
+impl std::fmt::Display for KernelVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
     }
@@ -17,13 +17,13 @@ pub fn release() -> String {
 }
 
 /// Returns the version of the running kernel; 0.0 when its release does not begin with two numbers.
-pub fn version() -> Version {
-    parse(&release()).unwrap_or(Version(0, 0))
+pub fn version() -> KernelVersion {
+    parse(&release()).unwrap_or(KernelVersion(0, 0))
 }
 
-fn parse(release: &str) -> Option<Version> {
+fn parse(release: &str) -> Option<KernelVersion> {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
-    Some(Version(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    Some(KernelVersion(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -32,9 +32,9 @@ mod tests {
 
     #[test]
     fn a_release_begins_with_its_version() {
-        assert_eq!(parse("6.18.44-fc-v595"), Some(Version(6, 18)));
-        assert_eq!(parse("5.4-rc1"), Some(Version(5, 4)));
+        assert_eq!(parse("6.18.44-fc-v595"), Some(KernelVersion(6, 18)));
+        assert_eq!(parse("5.4-rc1"), Some(KernelVersion(5, 4)));
         assert_eq!(parse("linux"), None);
-        assert!(Version(5, 11) < Version(6, 2));
+        assert!(KernelVersion(5, 11) < KernelVersion(6, 2));
     }
 }

@@ -12,14 +12,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Event that ends a process left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum LifetimeEnd {
     /// End of the user's last session.
     Logout,
     /// End of the first process of this systemd unit.
     Unit(String),
 }
 
-impl End {
+impl LifetimeEnd {
     /// Returns the event that ends a process in the cgroup `folder` (`None`: in this process's). `None`: no known event
     /// ends it.
     pub fn of(folder: Option<&Path>) -> Option<Self> {
@@ -27,10 +27,10 @@ impl End {
             return None;
         }
         let folder = folder.map(PathBuf::from).or_else(cgroup::own_folder)?;
-        let (is_users, unit) = units(&folder, rustix::process::getuid().as_raw());
+        let (manager, unit) = units(&folder, rustix::process::getuid().as_raw());
         match unit {
-            Some(unit) if ends_with_its_command(is_users, &unit) => Some(Self::Unit(unit)),
-            _ if is_users && !lingers() => Some(Self::Logout),
+            Some(unit) if kills_leftovers(manager, &unit) => Some(Self::Unit(unit)),
+            _ if manager == UnitManager::User && !lingers() => Some(Self::Logout),
             _ => None,
         }
     }
@@ -57,18 +57,30 @@ pub fn lingers() -> bool {
         || Path::new("/var/lib/systemd/linger").join(account::own_name()).exists()
 }
 
-/// Returns whether a cgroup is below the user's systemd manager, and the innermost service around the cgroup.
-fn units(folder: &Path, uid: u32) -> (bool, Option<String>) {
+/// Instance of systemd that manages a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnitManager {
+    /// The machine's.
+    System,
+    /// The user's own: a cgroup below `user@UID.service`.
+    User,
+}
+
+/// Returns the manager of a cgroup, and the innermost service around the cgroup.
+fn units(folder: &Path, uid: u32) -> (UnitManager, Option<String>) {
     let manager = format!("user@{uid}.service");
     let parts = || folder.iter().filter_map(|part| part.to_str());
     let is_service = |part: &&str| part.ends_with(".service") && !part.starts_with("user@");
-    (parts().any(|part| part == manager), parts().rfind(is_service).map(str::to_owned))
+    let is_users = parts().any(|part| part == manager);
+    let manager = if is_users { UnitManager::User } else { UnitManager::System };
+    (manager, parts().rfind(is_service).map(str::to_owned))
 }
 
-fn ends_with_its_command(is_users: bool, unit: &str) -> bool {
+/// True if the unit's other processes are killed when its first one ends.
+fn kills_leftovers(manager: UnitManager, unit: &str) -> bool {
     let Some(systemctl) = program::find("systemctl", Path::is_file) else { return false };
     let mut command = Command::new(systemctl);
-    command.args(is_users.then_some("--user")).args(["show", "--property"]);
+    command.args((manager == UnitManager::User).then_some("--user")).args(["show", "--property"]);
     command.args(["Type,RemainAfterExit,KillMode,GuessMainPID", "--", unit]);
     program::ask(&mut command, PATIENCE)
         .is_ok_and(|answer| answer.status.success() && is_short(&answer.output))
@@ -89,10 +101,16 @@ mod tests {
     fn the_unit_of_a_cgroup_is_the_innermost_service() {
         let units = |path: &str| units(&Path::new("/sys/fs/cgroup").join(path), 7);
         let user = "user.slice/user-7.slice/user@7.service/app.slice";
-        assert_eq!(units(&format!("{user}/usnea-1-2.scope/usnea-1")), (true, None));
-        assert_eq!(units(&format!("{user}/a.service/usnea-1")), (true, Some("a.service".into())));
-        assert_eq!(units("user.slice/user-7.slice/session-1.scope"), (false, None));
-        assert_eq!(units("system.slice/b.service/x"), (false, Some("b.service".into())));
+        assert_eq!(units(&format!("{user}/usnea-1-2.scope/usnea-1")), (UnitManager::User, None));
+        assert_eq!(
+            units(&format!("{user}/a.service/usnea-1")),
+            (UnitManager::User, Some("a.service".into()))
+        );
+        assert_eq!(units("user.slice/user-7.slice/session-1.scope"), (UnitManager::System, None));
+        assert_eq!(
+            units("system.slice/b.service/x"),
+            (UnitManager::System, Some("b.service".into()))
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{program, trial};
 /// Helper program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Program {
+pub enum NetworkHelper {
     /// passt.top
     Pasta,
     /// github.com/rootless-containers/slirp4netns
@@ -26,7 +26,7 @@ const MATURE: u32 = 20_240_220;
 /// Version of a helper that succeeds with an empty answer.
 const SILENT: &str = "a version that it does not tell";
 
-impl Program {
+impl NetworkHelper {
     /// All helpers, the better first.
     pub const ALL: [Self; 2] = [Self::Pasta, Self::Slirp4netns];
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::host::scratch::{self, Scratch};
+use crate::host::scratch::{self, ScratchFolder};
 use crate::host::{boot_id, filesystem, trial};
 use crate::sys::mount::{self, Attributes, Overlay};
 use crate::sys::namespace::Namespaces;
@@ -20,7 +20,7 @@ const FAILED: &str = " no: ";
 
 /// Source of the knowledge that the overlay serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum OverlayEvidence {
     /// A noted trial since the machine was started.
     Noted,
     /// A trial just now, not noted yet.
@@ -29,18 +29,18 @@ pub enum Known {
 
 /// Checks that the overlay serves with the store's file system. Tries, unless a trial since the machine was started is
 /// noted. Errors: the step that fails.
-pub fn serves(store: &Path) -> Result<Known> {
+pub fn serves(store: &Path) -> Result<OverlayEvidence> {
     if let Ok(text) = fs::read_to_string(store.join(NOTE))
         && let Some(rest) = text.strip_prefix(&boot_id())
     {
         match rest.strip_prefix(FAILED) {
-            _ if rest.is_empty() => return Ok(Known::Noted),
+            _ if rest.is_empty() => return Ok(OverlayEvidence::Noted),
             Some(error) => return Err(Error::refused(error)),
             None => {}
         }
     }
-    match try_in(&Scratch::new(store).context(|| "cannot try the kernel overlay")?) {
-        Ok(_) => Ok(Known::Tried),
+    match try_in(&ScratchFolder::new(store).context(|| "cannot try the kernel overlay")?) {
+        Ok(_) => Ok(OverlayEvidence::Tried),
         Err(error) => {
             // The overlay will not serve later either, and each trial is a line in the kernel's log.
             if error.errno().is_some_and(is_lasting) {
@@ -82,7 +82,7 @@ fn write(store: &Path, text: &str) {
 /// Mounts an overlay and does what containers do to layers: change a file, delete, and make a folder in place of a
 /// deleted one. The last needs extended attributes on the upper layer. Errors of kind `Refused`: the mount fails, or
 /// does not serve.
-pub fn try_in(scratch: &Scratch) -> Result<String> {
+pub fn try_in(scratch: &ScratchFolder) -> Result<String> {
     trial::run(Namespaces::USER.with(Namespaces::MOUNT), trial::map_own_ids, || {
         let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
         let (lower, upper, work) = (folder("lower")?, folder("upper")?, folder("work")?);
@@ -132,6 +132,6 @@ mod tests {
         assert!(!store.path().join(NOTE).exists());
         note(&boot_id());
         forget(store.path());
-        assert_eq!(serves(store.path()).unwrap(), Known::Noted);
+        assert_eq!(serves(store.path()).unwrap(), OverlayEvidence::Noted);
     }
 }

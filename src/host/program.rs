@@ -40,7 +40,7 @@ fn only_we_or_root_write(folder: &Path) -> bool {
 
 /// Answer of a short-lived program.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ProgramOutput {
     /// Exit status.
     pub status: ExitStatus,
     /// Standard output.
@@ -50,7 +50,7 @@ pub struct Answer {
 }
 
 /// Runs a program that answers in a few lines. Errors: the program cannot be started; TimedOut after `patience`.
-pub fn ask(command: &mut Command, patience: Duration) -> io::Result<Answer> {
+pub fn ask(command: &mut Command, patience: Duration) -> io::Result<ProgramOutput> {
     let deadline = Instant::now() + patience;
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -67,7 +67,7 @@ pub fn ask(command: &mut Command, patience: Duration) -> io::Result<Answer> {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     };
-    Ok(Answer {
+    Ok(ProgramOutput {
         status,
         output: child.stdout.take().map(what_is_there).unwrap_or_default(),
         complaint: child.stderr.take().map(what_is_there).unwrap_or_default(),

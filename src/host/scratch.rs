@@ -13,13 +13,13 @@ const PREFIX: &str = ".doctor-";
 
 /// Folder for trials, removed on drop.
 #[derive(Debug)]
-pub struct Scratch {
+pub struct ScratchFolder {
     path: PathBuf,
     /// Lock that keeps the sweepers of killed processes' folders away.
     lock: Option<File>,
 }
 
-impl Scratch {
+impl ScratchFolder {
     /// Makes a folder in the store's `tmp/`. Does not make the store: where the store or its `tmp/` is missing, uses
     /// the nearest folder above. Errors: mkdir(2), such as EROFS.
     pub fn new(store: &Path) -> io::Result<Self> {
@@ -56,7 +56,7 @@ pub fn sweep(store: &Path) {
     files::sweep(&store.join("tmp"), &[PREFIX]);
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         // An empty folder can be removed even when no descriptor is left to list it with.
         if std::fs::remove_dir(&self.path).is_ok() {
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn nothing_stays_behind_not_even_what_an_overlay_left() {
         let store = tempfile::tempdir().unwrap();
-        let scratch = Scratch::new(&store.path().join("not/there/yet")).unwrap();
+        let scratch = ScratchFolder::new(&store.path().join("not/there/yet")).unwrap();
         let work = scratch.folder("work").unwrap();
         DirBuilder::new().mode(0o000).create(work.join("work")).unwrap();
         drop(scratch);

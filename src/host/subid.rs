@@ -11,7 +11,7 @@ use crate::error::{Context, Result};
 
 /// Range of `count` IDs from `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
+pub struct SubidRange {
     /// First ID.
     pub first: u32,
     /// Number of IDs; never 0, and `first + count` never overflows.
@@ -21,23 +21,23 @@ pub struct Range {
 /// Subordinate IDs of a user, in the order of the grants. Files on disk belong to the n-th of these IDs: the order must
 /// not change between two runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ranges {
+pub struct SubidRanges {
     /// User IDs.
-    pub uids: Vec<Range>,
+    pub uids: Vec<SubidRange>,
     /// Group IDs.
-    pub gids: Vec<Range>,
+    pub gids: Vec<SubidRange>,
 }
 
 /// Kind of subordinate IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SubidKind {
     /// subuid(5)
     Users,
     /// subgid(5)
     Groups,
 }
 
-impl Kind {
+impl SubidKind {
     /// Returns the file that grants IDs of this kind.
     pub fn file(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-impl Range {
+impl SubidRange {
     /// Returns a range that is not empty and ends before 4294967295, which is "no ID" to the system calls.
     pub fn new(first: u32, count: u32) -> Option<Self> {
         (count > 0 && first.checked_add(count).is_some()).then_some(Self { first, count })
@@ -75,13 +75,13 @@ impl Range {
 }
 
 /// Returns the number of IDs in all ranges.
-pub fn total(ranges: &[Range]) -> u64 {
+pub fn total(ranges: &[SubidRange]) -> u64 {
     ranges.iter().map(|range| u64::from(range.count)).sum()
 }
 
 /// Returns the subordinate IDs of the calling user that can be mapped here. `None` without both user and group IDs: an
 /// image's files need both. Errors: an existing file cannot be read.
-pub fn of_user() -> Result<Option<Ranges>> {
+pub fn of_user() -> Result<Option<SubidRanges>> {
     let ranges = granted()?;
     if ranges.uids.is_empty() != ranges.gids.is_empty() {
         log::debug!("subordinate IDs of one kind alone are of no use: {ranges:?}");
@@ -90,21 +90,24 @@ pub fn of_user() -> Result<Option<Ranges>> {
 }
 
 /// Returns the IDs as [`of_user`] does, also when IDs of one kind are missing.
-pub fn granted() -> Result<Ranges> {
+pub fn granted() -> Result<SubidRanges> {
     let uid = rustix::process::getuid().as_raw();
     let gid = rustix::process::getgid().as_raw();
     let raw = match other_source() {
         Some(source) => ask_getsubids(&source, uid),
         None => {
             let (subuid, subgid) =
-                (read_if_there(Kind::Users.file())?, read_if_there(Kind::Groups.file())?);
+                (read_if_there(SubidKind::Users.file())?, read_if_there(SubidKind::Groups.file())?);
             // Empty files need no names: this avoids a query to a directory server.
             let names = if subuid.is_empty() && subgid.is_empty() {
                 vec![]
             } else {
                 account::names_of(uid)
             };
-            Ranges { uids: ranges_in(&subuid, &names, uid), gids: ranges_in(&subgid, &names, uid) }
+            SubidRanges {
+                uids: ranges_in(&subuid, &names, uid),
+                gids: ranges_in(&subgid, &names, uid),
+            }
         }
     };
     let outermost = userns::in_initial_namespace();
@@ -113,20 +116,20 @@ pub fn granted() -> Result<Ranges> {
         let map = if outermost { Ok(String::new()) } else { std::fs::read_to_string(file) };
         parse_mapped(&map.unwrap_or_default())
     };
-    Ok(Ranges {
+    Ok(SubidRanges {
         uids: usable(&raw.uids, uid, &mappable("/proc/self/uid_map")),
         gids: usable(&raw.gids, gid, &mappable("/proc/self/gid_map")),
     })
 }
 
 /// Returns the subordinate IDs of an account by name, as the two files grant them. Errors: a file that cannot be read.
-pub fn granted_to(name: &str) -> Result<Ranges> {
-    let in_file = |kind: Kind| -> Result<Vec<Range>> {
+pub fn granted_to(name: &str) -> Result<SubidRanges> {
+    let in_file = |kind: SubidKind| -> Result<Vec<SubidRange>> {
         let text = read_if_there(kind.file())?;
         let lines = text.lines().filter_map(parse_line);
         Ok(lines.filter(|(owner, _)| *owner == name).map(|(_, range)| range).collect())
     };
-    Ok(Ranges { uids: in_file(Kind::Users)?, gids: in_file(Kind::Groups)? })
+    Ok(SubidRanges { uids: in_file(SubidKind::Users)?, gids: in_file(SubidKind::Groups)? })
 }
 
 fn read_if_there(path: &str) -> Result<String> {
@@ -139,8 +142,8 @@ fn read_if_there(path: &str) -> Result<String> {
 
 /// Returns the first ID from 100000 on (as useradd(8) counts) behind all grants: a new range may begin there.
 pub fn first_free() -> u32 {
-    let files =
-        [Kind::Users, Kind::Groups].map(|kind| read_if_there(kind.file()).unwrap_or_default());
+    let files = [SubidKind::Users, SubidKind::Groups]
+        .map(|kind| read_if_there(kind.file()).unwrap_or_default());
     let ends = files
         .iter()
         .flat_map(|file| file.lines().filter_map(parse_line))
@@ -150,13 +153,13 @@ pub fn first_free() -> u32 {
 }
 
 /// Parses a line of subuid(5) into owner and range. `None`: malformed or a comment.
-pub fn parse_line(line: &str) -> Option<(&str, Range)> {
+pub fn parse_line(line: &str) -> Option<(&str, SubidRange)> {
     let mut fields = line.trim().split(':');
     let (owner, first, count) = (fields.next()?, fields.next()?, fields.next()?);
     if owner.is_empty() || owner.starts_with('#') || fields.next().is_some() {
         return None;
     }
-    Some((owner, Range::new(number(first)?, number(count)?)?))
+    Some((owner, SubidRange::new(number(first)?, number(count)?)?))
 }
 
 fn number(text: &str) -> Option<u32> {
@@ -164,7 +167,7 @@ fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-fn ranges_in(file: &str, names: &[String], uid: u32) -> Vec<Range> {
+fn ranges_in(file: &str, names: &[String], uid: u32) -> Vec<SubidRange> {
     let mut ranges = Vec::new();
     for line in file.lines().filter(|line| !line.trim().is_empty()) {
         match parse_line(line) {
@@ -182,8 +185,8 @@ fn is_owner(owner: &str, names: &[String], uid: u32) -> bool {
 
 /// Returns the granted ranges that one map can hold. The kernel refuses a map with an ID twice (user_namespaces(7)),
 /// and the caller's own ID is always in it. Inside another container most IDs do not exist.
-fn usable(granted: &[Range], own: u32, mappable: &[Range]) -> Vec<Range> {
-    let mut taken: Vec<Range> = Range::new(own, 1).into_iter().collect();
+fn usable(granted: &[SubidRange], own: u32, mappable: &[SubidRange]) -> Vec<SubidRange> {
+    let mut taken: Vec<SubidRange> = SubidRange::new(own, 1).into_iter().collect();
     let mut usable = Vec::new();
     for range in granted {
         let there = mappable.iter().filter_map(|mapped| range.common(*mapped)).collect::<Vec<_>>();
@@ -200,14 +203,14 @@ fn usable(granted: &[Range], own: u32, mappable: &[Range]) -> Vec<Range> {
 }
 
 /// Returns the inner IDs of a `/proc/PID/uid_map`; an empty map counts as that of the initial namespace.
-fn parse_mapped(map: &str) -> Vec<Range> {
+fn parse_mapped(map: &str) -> Vec<SubidRange> {
     let of_line = |line: &str| {
         let mut fields = line.split_ascii_whitespace().map(number);
         let (first, _, count) = (fields.next()??, fields.next()??, fields.next()??);
-        Range::new(first, count)
+        SubidRange::new(first, count)
     };
-    let ranges: Vec<Range> = map.lines().filter_map(of_line).collect();
-    if ranges.is_empty() { vec![Range { first: 0, count: u32::MAX }] } else { ranges }
+    let ranges: Vec<SubidRange> = map.lines().filter_map(of_line).collect();
+    if ranges.is_empty() { vec![SubidRange { first: 0, count: u32::MAX }] } else { ranges }
 }
 
 /// Returns the source of subordinate IDs where nsswitch.conf names one other than the files.
@@ -228,13 +231,13 @@ pub fn getsubids() -> Option<PathBuf> {
     program::find("getsubids", Path::is_file)
 }
 
-fn ask_getsubids(source: &str, uid: u32) -> Ranges {
+fn ask_getsubids(source: &str, uid: u32) -> SubidRanges {
     let name = account::names_of(uid).into_iter().next();
     let (Some(program), Some(name)) = (getsubids(), name) else {
         log::warn!(
             "subordinate IDs come from '{source}' (nsswitch.conf), and getsubids, which asks it, is not here"
         );
-        return Ranges::default();
+        return SubidRanges::default();
     };
     let ask = |options: &[&str]| {
         let mut command = Command::new(&program);
@@ -242,15 +245,15 @@ fn ask_getsubids(source: &str, uid: u32) -> Ranges {
         // getsubids fails for a user without IDs: the result is empty too.
         answer.map(|answer| parse_getsubids(&answer.output)).unwrap_or_default()
     };
-    Ranges { uids: ask(&[]), gids: ask(&["-g"]) }
+    SubidRanges { uids: ask(&[]), gids: ask(&["-g"]) }
 }
 
 /// Parses `0: alice 100000 65536`, one line a range.
-fn parse_getsubids(answer: &str) -> Vec<Range> {
+fn parse_getsubids(answer: &str) -> Vec<SubidRange> {
     let of_line = |line: &str| {
         let mut from_the_end = line.split_ascii_whitespace().rev().map(number);
         let (count, first) = (from_the_end.next()??, from_the_end.next()??);
-        Range::new(first, count)
+        SubidRange::new(first, count)
     };
     answer.lines().filter_map(of_line).collect()
 }
@@ -260,10 +263,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Range; 1] = [Range { first: 0, count: u32::MAX }];
+    const ALL: [SubidRange; 1] = [SubidRange { first: 0, count: u32::MAX }];
 
-    fn ranges(list: &[(u32, u32)]) -> Vec<Range> {
-        list.iter().map(|(first, count)| Range::new(*first, *count).unwrap()).collect()
+    fn ranges(list: &[(u32, u32)]) -> Vec<SubidRange> {
+        list.iter().map(|(first, count)| SubidRange::new(*first, *count).unwrap()).collect()
     }
 
     #[test]
@@ -293,7 +296,7 @@ mod tests {
         ] {
             assert_eq!(parse_line(wrong), None, "{wrong}");
         }
-        assert_eq!(parse_line(" alice:7:8 "), Some(("alice", Range { first: 7, count: 8 })));
+        assert_eq!(parse_line(" alice:7:8 "), Some(("alice", SubidRange { first: 7, count: 8 })));
     }
 
     #[test]
@@ -340,7 +343,7 @@ mod tests {
         ) {
             let granted = ranges(&granted);
             let usable = usable(&granted, own, &ALL);
-            let times = |ranges: &[Range], id| ranges.iter().filter(|r| r.first <= id && id < r.end()).count();
+            let times = |ranges: &[SubidRange], id| ranges.iter().filter(|r| r.first <= id && id < r.end()).count();
             for id in 0..100 {
                 let expected = usize::from(times(&granted, id) > 0 && id != own);
                 prop_assert_eq!(times(&usable, id), expected, "ID {}", id);

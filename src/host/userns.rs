@@ -17,7 +17,7 @@ pub fn forbidden_hint() -> Option<String> {
 
 /// Returns [`forbidden_hint`] as an entry of the table.
 pub fn forbidden_by() -> Option<Hint> {
-    diagnose(&Facts::of_this_process())
+    diagnose(&UsernsFacts::of_this_process())
 }
 
 /// True if this process is in the machine's first user namespace, not in a container's.
@@ -28,7 +28,7 @@ pub fn in_initial_namespace() -> bool {
 /// True if AppArmor takes all powers from user namespaces that this process makes. On Ubuntu the process can make them,
 /// but write no map: EACCES or EPERM at uid_map, not at unshare.
 pub fn apparmor_restricts() -> bool {
-    let facts = Facts::of_this_process();
+    let facts = UsernsFacts::of_this_process();
     diagnose(&facts) == Some(Hint::AppArmor)
 }
 
@@ -50,7 +50,7 @@ fn is_filtered() -> bool {
     has_filter(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
-struct Facts {
+struct UsernsFacts {
     kernel_has_them: bool,
     is_root: bool,
     /// `user.max_user_namespaces`
@@ -68,7 +68,7 @@ struct Facts {
     has_filter: bool,
 }
 
-impl Facts {
+impl UsernsFacts {
     fn of_this_process() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
@@ -97,7 +97,7 @@ impl Facts {
     }
 }
 
-fn diagnose(facts: &Facts) -> Option<Hint> {
+fn diagnose(facts: &UsernsFacts) -> Option<Hint> {
     if !facts.kernel_has_them {
         return Some(Hint::NoUserNamespaces);
     }
@@ -161,8 +161,8 @@ fn has_filter(status: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn healthy() -> Facts {
-        Facts {
+    fn healthy() -> UsernsFacts {
+        UsernsFacts {
             kernel_has_them: true,
             is_root: false,
             none_of: None,
@@ -178,14 +178,14 @@ mod tests {
 
     #[test]
     fn no_namespaces_of_a_kind_is_a_cause() {
-        let facts = Facts { none_of: Some("net"), ..healthy() };
+        let facts = UsernsFacts { none_of: Some("net"), ..healthy() };
         let hint = diagnose(&facts).map(String::from).unwrap_or_default();
         assert!(hint.contains("user.max_net_namespaces=15000"), "{hint}");
     }
 
     #[test]
     fn each_cause_has_its_way_out() {
-        type Break = fn(&mut Facts);
+        type Break = fn(&mut UsernsFacts);
         let cases: [(Break, Hint); 8] = [
             (|facts| facts.kernel_has_them = false, Hint::NoUserNamespaces),
             (|facts| facts.max = Some(0), Hint::MaxUserNamespaces),

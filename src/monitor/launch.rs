@@ -12,7 +12,7 @@ use super::handover::{Handover, MONITOR};
 use super::process_id::{self, ProcessId};
 use super::protocol;
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
-use crate::cgroup::Group;
+use crate::cgroup::ContainerCgroup;
 use crate::engine::{self, CallerStreams, CommandStreams, LaunchStreams, Launched, Plan, Reports};
 use crate::error::{Context, Error, Result, Setting};
 use crate::phrase;
@@ -127,7 +127,7 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
     if let Err(error) = written {
         let _ = launched.command.signal(libc::SIGKILL);
         engine::end_children();
-        launched.cgroup.into_iter().for_each(Group::remove);
+        launched.cgroup.into_iter().for_each(ContainerCgroup::remove);
         return Err(error);
     }
     events::of_container(&job.store, &job.record, "start", &[]);

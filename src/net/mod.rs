@@ -31,7 +31,7 @@ pub use program::{Helper, Namespaces, Starting};
 use crate::error::{Context, Error, Result, Setting};
 use crate::forward::Forward;
 use crate::host::hint::Hint;
-use crate::host::network_helper::{self, Program};
+use crate::host::network_helper::{self, NetworkHelper};
 use crate::host_entry::HostEntry;
 use crate::phrase;
 
@@ -61,7 +61,7 @@ pub struct Wanted {
     /// Mode of the network.
     pub mode: Mode,
     /// Helper program; `None`: the first that works.
-    pub program: Option<Program>,
+    pub program: Option<NetworkHelper>,
     /// Options of the helper, as typed.
     pub options: Vec<String>,
     /// Published ports of the host.
@@ -178,25 +178,28 @@ impl Wanted {
         let options: Vec<_> =
             self.options.iter().filter(|option| !option.starts_with(CIDR)).cloned().collect();
         let of_slirp = match self.program {
-            Some(Program::Slirp4netns) => slirp::flags(&options)?,
+            Some(NetworkHelper::Slirp4netns) => slirp::flags(&options)?,
             _ => slirp::flags(&[])?,
         };
-        let is_wanted = |program: &Program| self.program.is_none_or(|wanted| wanted == *program);
-        let here =
-            Program::ALL.into_iter().filter(is_wanted).filter_map(|one| Some((one, one.find()?)));
+        let is_wanted =
+            |program: &NetworkHelper| self.program.is_none_or(|wanted| wanted == *program);
+        let here = NetworkHelper::ALL
+            .into_iter()
+            .filter(is_wanted)
+            .filter_map(|one| Some((one, one.find()?)));
         let mut here: Vec<_> = here.collect();
         // pasta fails on a host without a default route, or (from 2024_10_30 on) takes addresses of its own.
-        if let [(Program::Pasta, pasta), _] = &here[..]
+        if let [(NetworkHelper::Pasta, pasta), _] = &here[..]
             && !(has_way_out() && network_helper::is_mature(&network_helper::version(pasta)))
         {
             here.reverse();
         }
         let found = here.into_iter().map(|(one, path)| match one {
-            Program::Pasta => {
+            NetworkHelper::Pasta => {
                 let arguments = pasta::arguments(addresses, &options, &self.forwards);
                 Helper { program: one, path, arguments, api: None }
             }
-            Program::Slirp4netns => {
+            NetworkHelper::Slirp4netns => {
                 let api = slirp::Api::of(&self.forwards, addresses, folder);
                 let arguments = slirp::arguments(addresses, &of_slirp);
                 Helper { program: one, path, arguments, api }
@@ -204,8 +207,8 @@ impl Wanted {
         });
         let found: Vec<Helper> = found.collect();
         if found.is_empty() {
-            let name = self.program.map_or("pasta or slirp4netns", Program::name);
-            let package = self.program.unwrap_or(Program::Pasta).package();
+            let name = self.program.map_or("pasta or slirp4netns", NetworkHelper::name);
+            let package = self.program.unwrap_or(NetworkHelper::Pasta).package();
             let error = Error::new(format!("no helper for the network is here: {name}"));
             return Err(error.hint(Hint::Install(package).to_string()));
         }

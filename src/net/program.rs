@@ -16,9 +16,9 @@ use super::Network;
 use super::slirp::{self, Api};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
-use crate::files::Birth;
+use crate::files::NewFolder;
 use crate::host::hint::Hint;
-use crate::host::network_helper::Program;
+use crate::host::network_helper::NetworkHelper;
 use crate::sys::process::{self, Child, Forked};
 use crate::sys::{fd, namespace, signal};
 
@@ -33,7 +33,7 @@ const READY: i32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Helper {
     /// Program of the helper.
-    pub program: Program,
+    pub program: NetworkHelper,
     /// Path of the program.
     pub path: PathBuf,
     /// Arguments, without the namespaces.
@@ -84,7 +84,7 @@ impl Namespaces {
 struct Attempt {
     helper: Helper,
     /// Folder of the helper's socket.
-    folder: Option<Birth>,
+    folder: Option<NewFolder>,
     /// Running helper. `None`: the caller of `wait` owns the ready helper.
     child: Option<Child>,
     ready: OwnedFd,
@@ -109,11 +109,11 @@ impl Helper {
         let mut words = vec![self.path.to_string_lossy().into_owned()];
         words.extend(self.arguments.iter().cloned());
         match self.program {
-            Program::Pasta => {
+            NetworkHelper::Pasta => {
                 words.extend(user.map(|user| format!("--userns={user}")));
                 words.push(format!("--netns={net}"));
             }
-            Program::Slirp4netns => {
+            NetworkHelper::Slirp4netns => {
                 words.push(format!("--ready-fd={READY}"));
                 words.extend(socket.map(|socket| format!("--api-socket={socket}")));
                 words.extend(slirp::place(user, net));
@@ -160,7 +160,8 @@ impl Attempt {
         let here = folder.as_ref().map_or(Path::new("/"), |folder| &folder.path);
         let here = std::fs::File::open(here).context(cannot)?;
         // slirp4netns's sandbox must be root in a user namespace; pasta enters the innermost by itself.
-        let base = namespaces.base.as_ref().filter(|_| helper.program == Program::Slirp4netns);
+        let base =
+            namespaces.base.as_ref().filter(|_| helper.program == NetworkHelper::Slirp4netns);
         let is_there = base.is_some() && namespaces.is_base;
         let user = (!is_there).then(|| format!("/proc/{}/ns/user", namespaces.pid));
         let net = format!("/proc/{}/ns/net", namespaces.pid);
@@ -173,8 +174,8 @@ impl Attempt {
             words.into_iter().map(CString::new).collect::<Result<_, _>>().map_err(Error::new)?;
         let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
         let output = match helper.program {
-            Program::Pasta => ready_far.as_fd(),
-            Program::Slirp4netns => said.as_fd(),
+            NetworkHelper::Pasta => ready_far.as_fd(),
+            NetworkHelper::Slirp4netns => said.as_fd(),
         };
         let us = rustix::process::getpid();
         let child = match process::fork().context(cannot)? {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Addresses, INTERFACE};
 use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
-use crate::files::Birth;
+use crate::files::NewFolder;
 use crate::forward::Forward;
 
 /// Largest MTU that both helpers accept: fewer packets mean fewer turns.
@@ -109,12 +109,12 @@ impl Api {
 
     /// Creates the folder of the socket. The folder is removed after the requests; leftovers of a killed process are
     /// swept.
-    pub(super) fn folder(&self) -> Result<Birth> {
-        Birth::folder(&self.tmp, self.prefix)
+    pub(super) fn folder(&self) -> Result<NewFolder> {
+        NewFolder::folder(&self.tmp, self.prefix)
     }
 
     /// Sends the port requests over the socket in that folder.
-    pub(super) fn tell(&self, folder: &Birth) -> Result<()> {
+    pub(super) fn tell(&self, folder: &NewFolder) -> Result<()> {
         let path = folder.path.join(SOCKET);
         for (forward, request) in &self.requests {
             let ask = || -> std::io::Result<String> {

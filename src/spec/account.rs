@@ -50,7 +50,7 @@ impl fmt::Display for NameOrId {
 
 /// Entry of /etc/passwd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User {
+pub(super) struct PasswdEntry {
     pub(super) name: String,
     pub(super) uid: u32,
     pub(super) gid: u32,
@@ -59,7 +59,7 @@ pub(super) struct User {
 
 /// Entry of /etc/group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Group {
+pub(super) struct GroupEntry {
     pub(super) name: String,
     pub(super) gid: u32,
     pub(super) members: Vec<String>,
@@ -69,12 +69,12 @@ pub(super) struct Group {
 const LARGEST: u64 = 1 << 20;
 
 /// Users of the root; None: no such file. Errors: the file cannot be read, is a FIFO or larger than 1 MiB.
-pub(super) fn users(root: &Merged) -> Result<Option<Vec<User>>> {
+pub(super) fn users(root: &Merged) -> Result<Option<Vec<PasswdEntry>>> {
     Ok(read(root, "etc/passwd")?.map(|text| text.lines().filter_map(user).collect()))
 }
 
 /// Groups of the root; returns and errors as [`users`].
-pub(super) fn groups(root: &Merged) -> Result<Option<Vec<Group>>> {
+pub(super) fn groups(root: &Merged) -> Result<Option<Vec<GroupEntry>>> {
     Ok(read(root, "etc/group")?.map(|text| text.lines().filter_map(group).collect()))
 }
 
@@ -92,10 +92,10 @@ fn id(text: &str) -> Option<u32> {
     }
 }
 
-fn user(line: &str) -> Option<User> {
+fn user(line: &str) -> Option<PasswdEntry> {
     let fields: Vec<&str> = line.split(':').collect();
     match fields[..] {
-        [name, _, uid, gid, _, home, _] if !name.is_empty() => Some(User {
+        [name, _, uid, gid, _, home, _] if !name.is_empty() => Some(PasswdEntry {
             name: name.to_owned(),
             uid: id(uid)?,
             gid: id(gid)?,
@@ -105,10 +105,10 @@ fn user(line: &str) -> Option<User> {
     }
 }
 
-fn group(line: &str) -> Option<Group> {
+fn group(line: &str) -> Option<GroupEntry> {
     let fields: Vec<&str> = line.split(':').collect();
     match fields[..] {
-        [name, _, gid, members] if !name.is_empty() => Some(Group {
+        [name, _, gid, members] if !name.is_empty() => Some(GroupEntry {
             name: name.to_owned(),
             gid: id(gid)?,
             members: members

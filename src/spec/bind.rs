@@ -9,9 +9,9 @@ use crate::error::{Context, Error, Result};
 
 /// Path of a bind mount's source, as typed: absolute, or relative with `./` or `../` in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source(PathBuf);
+pub struct BindSource(PathBuf);
 
-impl Source {
+impl BindSource {
     /// An absolute path.
     pub(super) fn of(path: PathBuf) -> Self {
         Self(path)
@@ -26,7 +26,7 @@ impl Source {
     }
 }
 
-impl FromStr for Source {
+impl FromStr for BindSource {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -44,7 +44,7 @@ impl FromStr for Source {
 
 /// Access of the container to a bind mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Access {
+pub enum BindAccess {
     /// Read and write.
     #[default]
     ReadWrite,
@@ -54,9 +54,9 @@ pub enum Access {
 
 /// Settings of a bind mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bind {
+pub struct BindOptions {
     /// Write access of the container.
-    pub access: Access,
+    pub access: BindAccess,
     /// `rbind` or `bind`.
     pub reach: &'static str,
     /// Propagation: a word of mount(8).
@@ -64,12 +64,12 @@ pub struct Bind {
     /// Mount flags among nosuid, nodev, noexec, suid, dev, exec.
     pub flags: Vec<&'static str>,
     /// Ownership of the files.
-    pub owners: Owners,
+    pub owners: BindOwners,
 }
 
 /// Ownership of a bind mount's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Owners {
+pub enum BindOwners {
     /// Unchanged owners.
     #[default]
     AsTheyAre,
@@ -79,14 +79,13 @@ pub enum Owners {
     Mapped(Idmap),
 }
 
-impl Owners {
-    /// Builds the ownership from the options `U` and `idmap`. Errors: both are present.
-    pub(super) fn asked(users: bool, idmap: Option<Idmap>) -> Result<Self, String> {
-        match (users, idmap) {
-            (false, None) => Ok(Self::AsTheyAre),
-            (true, None) => Ok(Self::TheUsers),
-            (false, Some(idmap)) => Ok(Self::Mapped(idmap)),
-            (true, Some(_)) => Err("'U' and 'idmap' exclude each other".into()),
+impl BindOwners {
+    /// Adds the option `idmap` to the ownership by the option `U`. Errors: both are present.
+    pub(super) fn with_idmap(self, idmap: Option<Idmap>) -> Result<Self, String> {
+        match (self, idmap) {
+            (owners, None) => Ok(owners),
+            (Self::TheUsers, Some(_)) => Err("'U' and 'idmap' exclude each other".into()),
+            (_, Some(idmap)) => Ok(Self::Mapped(idmap)),
         }
     }
 
@@ -135,29 +134,29 @@ impl Owners {
 }
 
 /// docker's defaults: recursive, with private propagation.
-impl Default for Bind {
+impl Default for BindOptions {
     fn default() -> Self {
         Self {
-            access: Access::ReadWrite,
+            access: BindAccess::ReadWrite,
             reach: "rbind",
             propagation: "rprivate",
             flags: Vec::new(),
-            owners: Owners::AsTheyAre,
+            owners: BindOwners::AsTheyAre,
         }
     }
 }
 
-impl Bind {
+impl BindOptions {
     /// Options of the OCI mount.
     pub(super) fn options(&self) -> Vec<String> {
         let mut options = vec![self.reach, self.propagation];
         options.extend(&self.flags);
         options.extend(match self.owners {
-            Owners::AsTheyAre => None,
-            Owners::TheUsers => Some("U"),
-            Owners::Mapped(_) => Some(IDMAP),
+            BindOwners::AsTheyAre => None,
+            BindOwners::TheUsers => Some("U"),
+            BindOwners::Mapped(_) => Some(IDMAP),
         });
-        if self.access == Access::ReadOnly {
+        if self.access == BindAccess::ReadOnly {
             options.push("ro");
             // "ro" concerns the topmost mount alone (OCI config.md, "Linux mount options"): the host's mounts below
             // would stay writable.
@@ -185,17 +184,17 @@ mod tests {
     #[test]
     fn a_source_is_a_path_and_never_the_name_of_a_volume() {
         for text in ["/", "/a", "./a", "../a", ".", ".."] {
-            assert!(text.parse::<Source>().is_ok(), "{text}");
+            assert!(text.parse::<BindSource>().is_ok(), "{text}");
         }
         for text in ["", "a", "a/b", ".a", "~/a", "..a"] {
-            assert!(text.parse::<Source>().is_err(), "{text}");
+            assert!(text.parse::<BindSource>().is_err(), "{text}");
         }
-        assert!("data".parse::<Source>().unwrap_err().contains("./data"));
+        assert!("data".parse::<BindSource>().unwrap_err().contains("./data"));
     }
 
     #[test]
     fn a_missing_source_is_named_with_its_cause() {
-        let source: Source = "/nope".parse().unwrap();
+        let source: BindSource = "/nope".parse().unwrap();
         assert_eq!(source.found().unwrap_err().to_string(), "/nope: No such file or directory");
     }
 }

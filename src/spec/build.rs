@@ -13,10 +13,10 @@ use oci_spec::runtime::{
 };
 
 use super::group::GroupAdd;
-use super::namespace::{Cgroups, Network, Sharing};
-use super::options::Options;
+use super::namespace::{CgroupMode, NamespaceSharing, NetworkMode};
+use super::options::ContainerOptions;
 use super::own_account::{GROUP_ENTRY, OwnAccount, PASSWD_ENTRY};
-use super::personality::Personality;
+use super::personality::PersonalityFlag;
 use super::resources::Resources;
 use super::storage_driver::Stacking;
 use super::{mounts, process, sysctl};
@@ -36,14 +36,14 @@ pub const RUN_INIT: &str = "usnea.init";
 
 /// Root file system of a container.
 #[derive(Clone, Copy, Debug)]
-pub enum Root<'a> {
+pub enum SpecRoot<'a> {
     /// Folder that is the root itself, and is written to (`--rw-root`).
     Itself(&'a Path),
     /// Read-only layers, the topmost first, below a writable one: `upper` and `work` in the inputs' folder.
     Layered(&'a [PathBuf]),
 }
 
-impl<'a> Root<'a> {
+impl<'a> SpecRoot<'a> {
     /// Folders to search for a file of the root, in this order.
     pub(super) fn folders(&self) -> Vec<&'a Path> {
         match self {
@@ -115,13 +115,13 @@ pub enum TopLayer {
 
 /// Inputs of a config.
 #[derive(Clone, Debug)]
-pub struct Inputs<'a> {
+pub struct SpecInputs<'a> {
     /// Options from the command line.
-    pub options: &'a Options,
+    pub options: &'a ContainerOptions,
     /// The container's ID, 12 hex digits: the default host name.
     pub id: &'a str,
     /// Root file system.
-    pub root: Root<'a>,
+    pub root: SpecRoot<'a>,
     /// The container's folder, with `upper`, `work`, `volume-N` and `anonymous-N`. The caller that runs the config
     /// creates [`layer_folders`] and [`super::anonymous_folders`].
     pub folder: &'a Path,
@@ -145,7 +145,7 @@ pub struct Inputs<'a> {
 
 /// Builds the container's config. Must be called before a user namespace is entered: keep-id depends on the caller's
 /// own IDs. Errors: an option cannot be fulfilled; the message quotes the option as typed.
-pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
+pub fn build(inputs: &SpecInputs<'_>) -> Result<Spec> {
     refuse_contradictions(inputs.options)?;
     warn_of_discarded(inputs.options);
     let path = inputs.root.path()?;
@@ -170,8 +170,8 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
     Ok(spec)
 }
 
-fn refuse_contradictions(options: &Options) -> Result<()> {
-    if options.uts == Sharing::Host && options.hostname.is_some() {
+fn refuse_contradictions(options: &ContainerOptions) -> Result<()> {
+    if options.uts == NamespaceSharing::Host && options.hostname.is_some() {
         return Err(Error::invalid(phrase!(
             Setting::Hostname,
             " and ",
@@ -179,7 +179,7 @@ fn refuse_contradictions(options: &Options) -> Result<()> {
             " host exclude each other: it would be the host's name that is set",
         )));
     }
-    if options.uts == Sharing::Host && options.domainname.is_some() {
+    if options.uts == NamespaceSharing::Host && options.domainname.is_some() {
         return Err(Error::invalid(phrase!(
             Setting::Domainname,
             " and ",
@@ -207,7 +207,7 @@ fn refuse_contradictions(options: &Options) -> Result<()> {
             " exclude each other",
         )));
     }
-    if options.cgroups == Cgroups::Disabled
+    if options.cgroups == CgroupMode::Disabled
         && (options.resources.limits() != Resources::default() || options.cgroup_parent.is_some())
     {
         return Err(Error::invalid(phrase!(
@@ -223,16 +223,16 @@ fn refuse_contradictions(options: &Options) -> Result<()> {
 }
 
 /// Host name to set; None: the host's name is used.
-fn hostname(inputs: &Inputs<'_>) -> Option<String> {
+fn hostname(inputs: &SpecInputs<'_>) -> Option<String> {
     match (inputs.options.uts, &inputs.options.hostname) {
-        (Sharing::Host, _) => None,
-        (Sharing::Private, Some(name)) => Some(name.as_str().to_owned()),
-        (Sharing::Private, None) => Some(inputs.id.to_owned()),
+        (NamespaceSharing::Host, _) => None,
+        (NamespaceSharing::Private, Some(name)) => Some(name.as_str().to_owned()),
+        (NamespaceSharing::Private, None) => Some(inputs.id.to_owned()),
     }
 }
 
 /// Host name that processes of the container see.
-pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
+pub(super) fn seen_hostname(inputs: &SpecInputs<'_>) -> String {
     hostname(inputs).unwrap_or_else(|| {
         let uname = rustix::system::uname();
         uname.nodename().to_string_lossy().into_owned()
@@ -240,7 +240,7 @@ pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
 }
 
 /// Warns about flags without effect on cgroup version 2, as docker does.
-fn warn_of_discarded(options: &Options) {
+fn warn_of_discarded(options: &ContainerOptions) {
     for (setting, is_given) in [
         (Setting::KernelMemory, options.kernel_memory.is_some_and(|size| size.bytes() > 0)),
         (Setting::MemorySwappiness, options.memory_swappiness.is_some_and(|value| value >= 0)),
@@ -253,7 +253,7 @@ fn warn_of_discarded(options: &Options) {
 }
 
 /// Annotations from the options, and usnea's own.
-fn annotations(inputs: &Inputs<'_>, account: OwnAccount) -> Result<HashMap<String, String>> {
+fn annotations(inputs: &SpecInputs<'_>, account: OwnAccount) -> Result<HashMap<String, String>> {
     let options = inputs.options;
     let mut asked = HashMap::new();
     for text in &options.annotation {
@@ -279,7 +279,7 @@ fn annotations(inputs: &Inputs<'_>, account: OwnAccount) -> Result<HashMap<Strin
     Ok(annotations)
 }
 
-fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
+fn linux(inputs: &SpecInputs<'_>) -> Result<Linux> {
     let options = inputs.options;
     let mut sysctls = HashMap::new();
     for asked in &options.sysctl {
@@ -295,7 +295,7 @@ fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
         .map_err(Error::new)?;
     linux.set_resources(options.resources.limits().oci()?);
     linux.set_cgroups_path(cgroup(inputs));
-    linux.set_personality(options.personality.map(Personality::oci).transpose()?);
+    linux.set_personality(options.personality.map(PersonalityFlag::oci).transpose()?);
     // The crate sets default paths, which are not wanted here: paths are added by `security`.
     linux.set_masked_paths(None);
     linux.set_readonly_paths(None);
@@ -304,11 +304,11 @@ fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
 
 /// Path of the container's cgroup. A disposable container has a cgroup only if an option needs one: making one takes
 /// time.
-fn cgroup(inputs: &Inputs<'_>) -> Option<PathBuf> {
+fn cgroup(inputs: &SpecInputs<'_>) -> Option<PathBuf> {
     let options = inputs.options;
     let is_asked =
         options.resources.limits() != Resources::default() || options.cgroup_parent.is_some();
-    let is_had = options.cgroups == Cgroups::Enabled;
+    let is_had = options.cgroups == CgroupMode::Enabled;
     (is_had && (is_asked || inputs.top_layer == TopLayer::Persistent)).then(|| {
         let name = format!("{CGROUP}{}", inputs.id);
         options
@@ -330,15 +330,15 @@ pub(super) fn mappings(map: &[IdMap]) -> Result<Vec<LinuxIdMapping>> {
     map.iter().map(line).collect()
 }
 
-fn namespaces(inputs: &Inputs<'_>) -> Result<Vec<LinuxNamespace>> {
+fn namespaces(inputs: &SpecInputs<'_>) -> Result<Vec<LinuxNamespace>> {
     let options = inputs.options;
-    let own = |sharing: Sharing| sharing == Sharing::Private;
+    let own = |sharing: NamespaceSharing| sharing == NamespaceSharing::Private;
     [
         (LinuxNamespaceType::Pid, own(options.pid)),
         (LinuxNamespaceType::Mount, true),
         (LinuxNamespaceType::Ipc, own(options.ipc.sharing())),
         (LinuxNamespaceType::Uts, own(options.uts)),
-        (LinuxNamespaceType::Network, options.network() != Network::Host),
+        (LinuxNamespaceType::Network, options.network() != NetworkMode::Host),
         (LinuxNamespaceType::Cgroup, own(options.cgroupns)),
         (LinuxNamespaceType::User, true),
         (LinuxNamespaceType::Time, inputs.time_namespace == TimeNamespace::Available),

@@ -11,7 +11,7 @@ use crate::fail;
 
 /// Parsed value of `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
+pub struct DeviceFlag {
     /// The value as typed.
     pub text: String,
     /// Device, or folder of devices, on the host.
@@ -20,7 +20,7 @@ pub struct Device {
     pub destination: Destination,
 }
 
-impl FromStr for Device {
+impl FromStr for DeviceFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -56,7 +56,7 @@ fn refuse_limits(permissions: &str) -> Result<(), String> {
     Err(format!("'{permissions}': a device cannot be limited without root: rw or rwm"))
 }
 
-impl Device {
+impl DeviceFlag {
     /// Lists the devices: this one, or all below the folder. Errors: no device exists, or the file is no device.
     pub(super) fn nodes(&self) -> Result<Vec<(PathBuf, Destination)>> {
         let metadata =
@@ -112,7 +112,7 @@ mod tests {
             ("/dev/null:/dev/x:rw", "/dev/null", "/dev/x"),
             ("/dev/null:wr", "/dev/null", "/dev/null"),
         ] {
-            let device: Device = text.parse().unwrap();
+            let device: DeviceFlag = text.parse().unwrap();
             assert_eq!(device.source, Path::new(source), "{text}");
             assert_eq!(device.destination.path(), Path::new(destination), "{text}");
         }
@@ -134,13 +134,13 @@ mod tests {
             "/dev/null:/:rwm",
             "/dev/null:/a:rwm:x",
         ] {
-            assert!(wrong.parse::<Device>().is_err(), "{wrong}");
+            assert!(wrong.parse::<DeviceFlag>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn a_folder_stands_for_the_devices_in_it() {
-        let nodes = |text: &str| text.parse::<Device>().unwrap().nodes();
+        let nodes = |text: &str| text.parse::<DeviceFlag>().unwrap().nodes();
         assert_eq!(nodes("/dev/null").unwrap().len(), 1);
         assert_eq!(nodes("/nope").unwrap_err().to_string(), "/nope: No such file or directory");
         assert_eq!(nodes("/etc/passwd").unwrap_err().to_string(), "/etc/passwd: not a device");
@@ -154,7 +154,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_is_a_panic(text in "\\PC*", near in "[/rwm:x]{0,12}") {
-            let _ = (text.parse::<Device>(), near.parse::<Device>());
+            let _ = (text.parse::<DeviceFlag>(), near.parse::<DeviceFlag>());
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct EntryOptions {
 
 /// User of the container, resolved in its accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Who {
+pub struct ContainerUser {
     uid: u32,
     gid: u32,
     others: Vec<u32>,
@@ -51,13 +51,13 @@ pub struct Who {
 
 /// Resolves `flag` in the accounts below `root`. `own`: the user ID of the container's command. Errors: a name without
 /// an entry.
-pub fn look_up(root: OwnedFd, flag: &UserFlag, own: u32) -> Result<Who> {
+pub fn look_up(root: OwnedFd, flag: &UserFlag, own: u32) -> Result<ContainerUser> {
     let root = Merged::of([root], Whiteouts::Overlay);
     let users = account::users(&root)?.unwrap_or_default();
     let groups = account::groups(&root)?.unwrap_or_default();
     let identity = identify(flag, &users, &groups)?;
     let containers_home = identify(&UserFlag::of(own, None), &users, &groups)?.home;
-    Ok(Who {
+    Ok(ContainerUser {
         uid: identity.uid,
         gid: identity.gid,
         others: identity.others,
@@ -71,7 +71,7 @@ pub fn look_up(root: OwnedFd, flag: &UserFlag, own: u32) -> Result<Who> {
 pub fn entry(
     spec: &Spec,
     options: &EntryOptions,
-    who: Option<&Who>,
+    who: Option<&ContainerUser>,
     command: &[String],
 ) -> Result<Process> {
     let Some(mut process) = spec.process().clone() else { fail!("config.json: no process") };
@@ -99,7 +99,7 @@ pub fn entry(
 fn environment(
     process: &Process,
     options: &EntryOptions,
-    who: Option<&Who>,
+    who: Option<&ContainerUser>,
 ) -> Result<Vec<String>> {
     let mut environment = Environment::default();
     for line in process.env().iter().flatten() {
@@ -131,7 +131,12 @@ pub(super) fn home(uid: u32, listed: Option<&str>) -> &str {
     }
 }
 
-fn become_user(process: &mut Process, spec: &Spec, who: &Who, flag: &UserFlag) -> Result<()> {
+fn become_user(
+    process: &mut Process,
+    spec: &Spec,
+    who: &ContainerUser,
+    flag: &UserFlag,
+) -> Result<()> {
     let linux = spec.linux().as_ref();
     let map = |lines: Option<&Vec<LinuxIdMapping>>| -> Vec<IdMap> {
         let line =
@@ -184,8 +189,8 @@ mod tests {
         spec
     }
 
-    fn web() -> Who {
-        Who {
+    fn web() -> ContainerUser {
+        ContainerUser {
             uid: 33,
             gid: 34,
             others: vec![5, 500],
@@ -194,7 +199,7 @@ mod tests {
         }
     }
 
-    fn made(spec: &Spec, options: &EntryOptions, who: Option<&Who>) -> Result<Process> {
+    fn made(spec: &Spec, options: &EntryOptions, who: Option<&ContainerUser>) -> Result<Process> {
         entry(spec, options, who, &["id".to_owned()])
     }
 
@@ -222,7 +227,7 @@ mod tests {
         // An explicitly set HOME stays.
         let process = made(&spec("/data"), &options, Some(&web())).unwrap();
         assert!(process.env().as_ref().unwrap().contains(&"HOME=/data".to_owned()));
-        let unknown = Who { uid: 500, ..web() };
+        let unknown = ContainerUser { uid: 500, ..web() };
         let error = made(&spec("/root"), &options, Some(&unknown)).unwrap_err();
         assert!(error.to_string().contains("-u web: the user ID 500 is not mapped"), "{error}");
     }

@@ -12,20 +12,20 @@ use crate::ids::{self, IdMap, IdMaps};
 /// Maps from the option; without any, the container's own map applies: root's files belong to the container's root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Idmap {
-    uids: Vec<Line>,
-    gids: Vec<Line>,
+    uids: Vec<IdmapLine>,
+    gids: Vec<IdmapLine>,
 }
 
 /// Range of file IDs (`inside`) and the IDs under which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Line {
+struct IdmapLine {
     line: IdMap,
-    shown: Shown,
+    shown: IdmapTarget,
 }
 
 /// Meaning of the shown IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
+enum IdmapTarget {
     /// IDs of the host.
     Host,
     /// IDs of the container (`@`).
@@ -51,7 +51,7 @@ impl Idmap {
             return Ok(None);
         }
         // A single map serves for both, as with --uidmap.
-        let or = |asked: &'_ [Line], other: &'_ [Line]| {
+        let or = |asked: &'_ [IdmapLine], other: &'_ [IdmapLine]| {
             if asked.is_empty() { other } else { asked }.to_vec()
         };
         let uids = to_host(&or(&self.uids, &self.gids), &container.uids)?;
@@ -60,12 +60,12 @@ impl Idmap {
     }
 }
 
-fn to_host(lines: &[Line], container: &[IdMap]) -> Result<Vec<IdMap>> {
+fn to_host(lines: &[IdmapLine], container: &[IdMap]) -> Result<Vec<IdMap>> {
     let mut map = Vec::new();
-    for Line { line, shown } in lines {
+    for IdmapLine { line, shown } in lines {
         map.extend(match shown {
-            Shown::Host => vec![*line],
-            Shown::Container => ids::through(&[*line], container).ok_or_else(|| {
+            IdmapTarget::Host => vec![*line],
+            IdmapTarget::Container => ids::through(&[*line], container).ok_or_else(|| {
                 let IdMap { inside, outside, count } = line;
                 let text = format!(
                     "idmap: @{inside}-{outside}-{count}: not all of these are IDs of the container"
@@ -97,10 +97,10 @@ impl FromStr for Idmap {
     }
 }
 
-fn line(text: &str) -> Result<Line, String> {
+fn line(text: &str) -> Result<IdmapLine, String> {
     let (shown, numbers) = match text.strip_prefix('@') {
-        Some(rest) => (Shown::Container, rest),
-        None => (Shown::Host, text),
+        Some(rest) => (IdmapTarget::Container, rest),
+        None => (IdmapTarget::Host, text),
     };
     let wrong = || format!("idmap: '{text}' is not [@]FILES-SHOWN-COUNT");
     if numbers.split('-').count() != 3 {
@@ -108,7 +108,7 @@ fn line(text: &str) -> Result<Line, String> {
     }
     let line =
         numbers.replace('-', ":").parse().map_err(|error| format!("{}: {error}", wrong()))?;
-    Ok(Line { line, shown })
+    Ok(IdmapLine { line, shown })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Options of a container, and the OCI runtime config built from them.
 //!
-//! `Options` are the flags of `usnea run` and `usnea spec`; each value has a type that refuses malformed text when clap
+//! `ContainerOptions` are the flags of `usnea run` and `usnea spec`; each value has a type that refuses malformed text when clap
 //! parses it. `build` combines options, root and image. `build` checks the host (do the sources exist?) and the image's
 //! accounts, and changes nothing. Its checks are the last before anything runs. Capabilities and masked paths are not
 //! set here: `security` adds them.
@@ -50,26 +50,26 @@ mod volume;
 mod volumes;
 mod volumes_from;
 
-pub use bind::{Access, Bind, Owners, Source};
+pub use bind::{BindAccess, BindOptions, BindOwners, BindSource};
 pub use build::{
-    CGROUP, CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, STOP_SIGNAL,
-    TimeNamespace, TopLayer, build, layer_folders,
+    CGROUP, CgroupHierarchy, ImageDefaults, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs,
+    SpecRoot, TimeNamespace, TopLayer, build, layer_folders,
 };
 pub use destination::Destination;
-pub use device::Device;
-pub use entry::{EntryOptions, Who, entry, look_up};
+pub use device::DeviceFlag;
+pub use entry::{ContainerUser, EntryOptions, entry, look_up};
 pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
 pub use group::GroupAdd;
 pub use mount::MountFlag;
 pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, move_paths, set_lower};
 pub use name::{ContainerName, Hostname, VolumeName};
-pub use namespace::{Cgroups, HelperFlag, Ipc, Network, Sharing};
-pub use options::Options;
+pub use namespace::{CgroupMode, HelperFlag, IpcMode, NamespaceSharing, NetworkMode};
+pub use options::ContainerOptions;
 pub use own_account::{GROUP_ENTRY, PASSWD_ENTRY};
-pub use personality::Personality;
+pub use personality::PersonalityFlag;
 pub use process::{ids_needed, image_user};
-pub use publish::{Exposed, Publish};
+pub use publish::{ExposedPorts, PublishedPorts};
 pub use resources::Resources;
 pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;
@@ -79,9 +79,9 @@ pub use storage_driver::{
 };
 pub use switch::parse_switch;
 pub use sysctl::Sysctl;
-pub use tmpfs::Tmpfs;
+pub use tmpfs::TmpfsMount;
 pub use ulimit::Ulimit;
 pub use user::UserFlag;
-pub use volume::{Content, Volume, VolumeKind, VolumeSource};
+pub use volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
 pub use volumes::{ImageVolumes, has_mount_at, name_volumes, volume_names};
 pub use volumes_from::{VolumesFrom, asked_for, is_thrown_away, source};

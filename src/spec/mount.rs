@@ -3,13 +3,13 @@
 use crate::hint;
 use std::str::FromStr;
 
-use super::bind::{Access, Bind, Owners, PROPAGATIONS, Source, word_of};
+use super::bind::{BindAccess, BindOptions, BindOwners, BindSource, PROPAGATIONS, word_of};
 use super::destination::Destination;
 use super::idmap::Idmap;
 use super::size::Size;
 use super::switch::parse_switch;
-use super::tmpfs::{Tmpfs, parse_mode};
-use super::volume::{CONSISTENCY, Content, Volume, VolumeKind, VolumeSource};
+use super::tmpfs::{TmpfsMount, parse_mode};
+use super::volume::{CONSISTENCY, VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
 
 /// Parsed value of `--mount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,36 +19,36 @@ pub enum MountFlag {
         /// The value as typed.
         text: String,
         /// File or folder of the host.
-        source: Source,
+        source: BindSource,
         /// Mount point in the container.
         destination: Destination,
         /// Settings of the bind mount.
-        bind: Bind,
+        bind: BindOptions,
     },
     /// `type=tmpfs`
-    Tmpfs(Tmpfs),
+    Tmpfs(TmpfsMount),
     /// `type=volume`
-    Volume(Volume),
+    Volume(VolumeFlag),
 }
 
 /// Fields of the value, before the type of the mount is known.
 #[derive(Default)]
-struct Said {
+struct MountFields {
     kind: Option<String>,
     source: Option<String>,
     target: Option<String>,
-    access: Access,
+    access: BindAccess,
     propagation: Option<&'static str>,
     reach: Option<&'static str>,
     relabel: bool,
-    users: bool,
+    owners: BindOwners,
     idmap: Option<Idmap>,
     size: Option<Size>,
     mode: Option<u32>,
     nocopy: Option<bool>,
 }
 
-impl Said {
+impl MountFields {
     fn take(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
         let needed = || {
             value.filter(|value| !value.is_empty()).ok_or_else(|| format!("{key} needs a value"))
@@ -58,8 +58,8 @@ impl Said {
             "type" => self.kind = Some(needed()?.to_owned()),
             "source" | "src" => self.source = Some(needed()?.to_owned()),
             "target" | "dst" | "destination" => self.target = Some(needed()?.to_owned()),
-            "readonly" | "ro" if switch()? => self.access = Access::ReadOnly,
-            "readonly" | "ro" => self.access = Access::ReadWrite,
+            "readonly" | "ro" if switch()? => self.access = BindAccess::ReadOnly,
+            "readonly" | "ro" => self.access = BindAccess::ReadWrite,
             "bind-propagation" => {
                 let word = word_of(&PROPAGATIONS, needed()?);
                 self.propagation = Some(word.ok_or_else(|| {
@@ -75,7 +75,12 @@ impl Said {
             "consistency"
                 if value
                     .is_some_and(|value| value == "default" || CONSISTENCY.contains(&value)) => {}
-            "u" | "chown" => self.users = switch()?,
+            "u" | "chown" => {
+                self.owners = match switch()? {
+                    true => BindOwners::TheUsers,
+                    false => BindOwners::AsTheyAre,
+                };
+            }
             "idmap" => self.idmap = Some(value.map_or_else(|| Ok(Idmap::default()), str::parse)?),
             "relabel" if matches!(value, Some("shared" | "private")) => self.relabel = true,
             "relabel" => return Err("relabel is shared or private".into()),
@@ -102,17 +107,17 @@ impl Said {
         if self.nocopy.is_some() {
             return Err("volume-nocopy is not for type=bind".into());
         }
-        let default = Bind::default();
+        let default = BindOptions::default();
         Ok(MountFlag::Bind {
             text: text.to_owned(),
             source: self.source.ok_or("source is missing")?.parse()?,
             destination,
-            bind: Bind {
+            bind: BindOptions {
                 access: self.access,
                 reach: self.reach.unwrap_or(default.reach),
                 propagation: self.propagation.unwrap_or(default.propagation),
                 flags: Vec::new(),
-                owners: Owners::asked(self.users, self.idmap)?,
+                owners: self.owners.with_idmap(self.idmap)?,
             },
         })
     }
@@ -121,7 +126,7 @@ impl Said {
         if self.source.is_some() {
             return Err("a tmpfs has no source".into());
         }
-        let is_given = self.users || self.idmap.is_some();
+        let is_given = self.owners == BindOwners::TheUsers || self.idmap.is_some();
         if self.propagation.is_some() || self.reach.is_some() || self.relabel || is_given {
             return Err(
                 "bind-propagation, bind-nonrecursive, relabel, U and idmap are not for type=tmpfs"
@@ -131,8 +136,8 @@ impl Said {
         if self.nocopy.is_some() {
             return Err("volume-nocopy is not for type=tmpfs".into());
         }
-        let mut tmpfs = Tmpfs::new(destination);
-        if self.access == Access::ReadOnly {
+        let mut tmpfs = TmpfsMount::new(destination);
+        if self.access == BindAccess::ReadOnly {
             tmpfs.flags[0] = "ro";
         }
         tmpfs.mode = self.mode.unwrap_or(tmpfs.mode);
@@ -154,16 +159,16 @@ impl Said {
             None => VolumeSource::Anonymous,
         };
         let nocopy = self.nocopy.unwrap_or(false);
-        Ok(MountFlag::Volume(Volume {
+        Ok(MountFlag::Volume(VolumeFlag {
             text: text.to_owned(),
             source,
             destination,
-            kind: VolumeKind::Bind(Bind {
+            kind: VolumeKind::Bind(BindOptions {
                 access: self.access,
-                owners: Owners::asked(self.users, self.idmap)?,
-                ..Bind::default()
+                owners: self.owners.with_idmap(self.idmap)?,
+                ..BindOptions::default()
             }),
-            content: if nocopy { Content::Nothing } else { Content::OfImage },
+            content: if nocopy { VolumeContent::Nothing } else { VolumeContent::OfImage },
         }))
     }
 }
@@ -172,7 +177,7 @@ impl FromStr for MountFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut said = Said::default();
+        let mut said = MountFields::default();
         for field in fields(text)? {
             match field.split_once('=') {
                 Some((key, value)) => said.take(&key.to_ascii_lowercase(), Some(value))?,

@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, MountBuilder, Spec};
 
-use super::bind::{Bind, Owners};
-use super::build::{CgroupHierarchy, Inputs, Root, TopLayer};
+use super::bind::{BindOptions, BindOwners};
+use super::build::{CgroupHierarchy, SpecInputs, SpecRoot, TopLayer};
 use super::destination::Destination;
 use super::mount::MountFlag;
-use super::namespace::{Ipc, Network, Sharing};
-use super::options::Options;
+use super::namespace::{IpcMode, NamespaceSharing, NetworkMode};
+use super::options::ContainerOptions;
 use super::storage_driver::{Stacking, StorageDriver};
-use super::tmpfs::Tmpfs;
-use super::volume::{Content, Volume, VolumeKind, VolumeSource};
+use super::tmpfs::TmpfsMount;
+use super::volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
 use super::volumes::{asked_volumes, image_tmpfs, image_volumes};
 use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
@@ -37,19 +37,19 @@ pub const COPY_UP: &str = "copyup";
 pub(super) const ANONYMOUS: &str = "anonymous-";
 
 /// Mount from an option, with its mount point.
-struct Asked {
+struct FlagMount {
     destination: Destination,
     mount: Mount,
 }
 
 /// Lists all mounts. Errors: a source that does not exist, a duplicate destination, an unmapped owner.
-pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
+pub(super) fn mounts(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     let asked = asked(inputs)?;
     let covered = |mount: &Mount| {
         asked.iter().any(|asked| mount.destination().starts_with(asked.destination.path()))
     };
     let mut mounts = Vec::with_capacity(16);
-    if let Root::Layered(lowers) = inputs.root {
+    if let SpecRoot::Layered(lowers) = inputs.root {
         let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
         let flags: &[_] = match inputs.top_layer {
             TopLayer::Disposable => &[VOLATILE],
@@ -172,12 +172,14 @@ pub fn anonymous_folders(spec: &Spec, folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Mounts that every container has.
-fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
+fn system(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     let options = inputs.options;
     let mut mounts = vec![
         match options.pid {
-            Sharing::Private => mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
-            Sharing::Host => {
+            NamespaceSharing::Private => {
+                mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?
+            }
+            NamespaceSharing::Host => {
                 mount("/proc", "bind", "/proc", &["rbind", "nosuid", "noexec", "nodev"])?
             }
         },
@@ -193,12 +195,12 @@ fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-fn sys(options: &Options) -> Result<Mount> {
+fn sys(options: &ContainerOptions) -> Result<Mount> {
     let flags = ["nosuid", "noexec", "nodev", if options.privileged { "rw" } else { "ro" }];
     match options.network() {
-        Network::None | Network::Helper(_) => mount("/sys", "sysfs", "sysfs", &flags),
+        NetworkMode::None | NetworkMode::Helper(_) => mount("/sys", "sysfs", "sysfs", &flags),
         // Only the owner of the network namespace may mount a sysfs (sysfs_init_fs_context): here, the host.
-        Network::Host => {
+        NetworkMode::Host => {
             let below: &[&str] = if options.privileged { &[] } else { &["rro"] };
             mount("/sys", "bind", "/sys", &[&["rbind", "rprivate"], &flags[..], below].concat())
         }
@@ -206,9 +208,9 @@ fn sys(options: &Options) -> Result<Mount> {
 }
 
 /// Binds the host's name files on the host's network, unless an option replaces them.
-fn names(options: &Options) -> Result<Vec<Mount>> {
+fn names(options: &ContainerOptions) -> Result<Vec<Mount>> {
     let flags = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"];
-    if options.network() != Network::Host {
+    if options.network() != NetworkMode::Host {
         return Ok(Vec::new());
     }
     let files =
@@ -220,22 +222,24 @@ fn names(options: &Options) -> Result<Vec<Mount>> {
 }
 
 /// Read-only: CVE-2023-25809. A privileged container manages cgroups below its own.
-fn cgroups(options: &Options) -> Result<Option<Mount>> {
-    let is_own = options.privileged && options.cgroupns == Sharing::Private;
+fn cgroups(options: &ContainerOptions) -> Result<Option<Mount>> {
+    let is_own = options.privileged && options.cgroupns == NamespaceSharing::Private;
     let flags = [if is_own { "rw" } else { "ro" }, "nosuid", "noexec", "nodev"];
     match (options.cgroupns, options.network()) {
-        (Sharing::Private, _) => mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags).map(Some),
+        (NamespaceSharing::Private, _) => {
+            mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags).map(Some)
+        }
         // The host's /sys, bound as a whole, includes the cgroups.
-        (Sharing::Host, Network::Host) => Ok(None),
+        (NamespaceSharing::Host, NetworkMode::Host) => Ok(None),
         // Only the owner of the cgroup namespace may mount cgroups (cgroup_init_fs_context).
-        (Sharing::Host, _) => {
+        (NamespaceSharing::Host, _) => {
             let flags = [&["rbind", "rprivate"], &flags[..], &["rro"]].concat();
             mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", &flags).map(Some)
         }
     }
 }
 
-fn terminals(inputs: &Inputs<'_>) -> Result<Mount> {
+fn terminals(inputs: &SpecInputs<'_>) -> Result<Mount> {
     let mut options = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
     // devpts refuses a group that is not mapped (EINVAL).
     if outside_of(&inputs.maps.gids, TTY).is_some() {
@@ -245,16 +249,16 @@ fn terminals(inputs: &Inputs<'_>) -> Result<Mount> {
 }
 
 /// Mounts for shared memory and message queues: the namespace's own, or the host's where they exist.
-fn ipc(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
+fn ipc(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     let flags = ["nosuid", "noexec", "nodev"];
-    if inputs.options.ipc == Ipc::Host {
+    if inputs.options.ipc == IpcMode::Host {
         return ["/dev/shm", "/dev/mqueue"]
             .into_iter()
             .filter(|path| Path::new(path).exists())
             .map(|path| mount(path, "bind", path, &[&["bind", "rprivate"], &flags[..]].concat()))
             .collect();
     }
-    if inputs.options.ipc == Ipc::None {
+    if inputs.options.ipc == IpcMode::None {
         return Ok(vec![mount("/dev/mqueue", "mqueue", "mqueue", &flags)?]);
     }
     let size = match inputs.options.shm_size.filter(|size| size.bytes() > 0) {
@@ -269,7 +273,7 @@ fn ipc(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
 }
 
 /// Mounts from the options, the outer before the inner.
-fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
+fn asked(inputs: &SpecInputs<'_>) -> Result<Vec<FlagMount>> {
     let options = inputs.options;
     let mut all = Vec::new();
     for flag in &options.tmpfs {
@@ -290,7 +294,7 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
             MountFlag::Volume(_) => continue,
         });
     }
-    let mut numbers = Numbers::default();
+    let mut numbers = FolderCounts::default();
     for (setting, volume) in asked_volumes(options) {
         let mount = one_volume(volume, inputs, &mut numbers);
         all.push(mount.context(|| setting.with(&volume.text))?);
@@ -305,7 +309,7 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
         let nodes = flag.nodes().context(|| Setting::Device.with(&flag.text))?;
         for (source, destination) in nodes {
             let mount = mount(destination.path(), "bind", source, &["bind", "nosuid", "noexec"])?;
-            all.push(Asked { destination, mount });
+            all.push(FlagMount { destination, mount });
         }
     }
     refuse_duplicates(&all)?;
@@ -314,7 +318,7 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
             let folder: Destination = folder.parse().map_err(Error::new)?;
             if all.iter().all(|asked| asked.destination != folder) {
                 let label = Setting::ReadOnlyTmpfs.with(&folder);
-                all.push(tmpfs(&Tmpfs::new(folder), label, inputs)?);
+                all.push(tmpfs(&TmpfsMount::new(folder), label, inputs)?);
             }
         }
     }
@@ -324,7 +328,7 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
 }
 
 /// Binds a time zone of the host's database, or the host's own (`local`), as /etc/localtime.
-fn time_zone(name: &str) -> Result<Asked> {
+fn time_zone(name: &str) -> Result<FlagMount> {
     let is_name =
         !name.starts_with('/') && name.split('/').all(|part| !part.is_empty() && part != "..");
     let file = match name {
@@ -337,11 +341,15 @@ fn time_zone(name: &str) -> Result<Asked> {
         .context(|| Setting::Tz.with(name))?;
     let destination: Destination = "/etc/localtime".parse().map_err(Error::new)?;
     let flags = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"];
-    Ok(Asked { mount: mount(destination.path(), "bind", found, &flags)?, destination })
+    Ok(FlagMount { mount: mount(destination.path(), "bind", found, &flags)?, destination })
 }
 
 /// Builds the mount of a tmpfs. `label`: the origin of the tmpfs, for errors.
-fn tmpfs(tmpfs: &Tmpfs, label: impl Into<Phrase>, inputs: &Inputs<'_>) -> Result<Asked> {
+fn tmpfs(
+    tmpfs: &TmpfsMount,
+    label: impl Into<Phrase>,
+    inputs: &SpecInputs<'_>,
+) -> Result<FlagMount> {
     let unmapped = |map, id: Option<u32>| id.filter(|id| outside_of(map, *id).is_none());
     let (uids, gids) = (&inputs.maps.uids, &inputs.maps.gids);
     if let Some(id) = unmapped(uids, tmpfs.uid).or_else(|| unmapped(gids, tmpfs.gid)) {
@@ -350,33 +358,42 @@ fn tmpfs(tmpfs: &Tmpfs, label: impl Into<Phrase>, inputs: &Inputs<'_>) -> Result
     }
     let options = tmpfs.options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    Ok(Asked {
+    Ok(FlagMount {
         destination: tmpfs.destination.clone(),
         mount: mount(tmpfs.destination.path(), "tmpfs", "tmpfs", &options)?,
     })
 }
 
-fn bound(destination: &Destination, source: &Path, bind: &Bind, maps: &IdMaps) -> Result<Asked> {
+fn bound(
+    destination: &Destination,
+    source: &Path,
+    bind: &BindOptions,
+    maps: &IdMaps,
+) -> Result<FlagMount> {
     text(source)?;
     let options = bind.options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let mut mount = mount(destination.path(), "bind", source, &options)?;
-    if let Owners::Mapped(idmap) = &bind.owners
+    if let BindOwners::Mapped(idmap) = &bind.owners
         && let Some((uids, gids)) = idmap.mappings(maps)?
     {
         mount.set_uid_mappings(Some(uids)).set_gid_mappings(Some(gids));
     }
-    Ok(Asked { destination: destination.clone(), mount })
+    Ok(FlagMount { destination: destination.clone(), mount })
 }
 
 /// Number of folders of each kind that the container has so far.
 #[derive(Default)]
-struct Numbers {
+struct FolderCounts {
     layers: usize,
     anonymous: usize,
 }
 
-fn one_volume(volume: &Volume, inputs: &Inputs<'_>, numbers: &mut Numbers) -> Result<Asked> {
+fn one_volume(
+    volume: &VolumeFlag,
+    inputs: &SpecInputs<'_>,
+    numbers: &mut FolderCounts,
+) -> Result<FlagMount> {
     let stacking = Stacking { driver: inputs.stacking.driver, ..Stacking::default() };
     let source = match &volume.source {
         VolumeSource::Host(source) => source.found()?,
@@ -393,7 +410,7 @@ fn one_volume(volume: &Volume, inputs: &Inputs<'_>, numbers: &mut Numbers) -> Re
                 bind.owners.refuse_what_others_need(&source)?;
             }
             let mut asked = bound(&volume.destination, &source, bind, inputs.maps)?;
-            if !is_path && volume.content == Content::OfImage {
+            if !is_path && volume.content == VolumeContent::OfImage {
                 let mut options = asked.mount.options().clone().unwrap_or_default();
                 options.push(COPY_UP.to_owned());
                 asked.mount.set_options(Some(options));
@@ -406,7 +423,7 @@ fn one_volume(volume: &Volume, inputs: &Inputs<'_>, numbers: &mut Numbers) -> Re
             }
             let folder = inputs.folder.join(format!("volume-{}", numbers.layers));
             numbers.layers += 1;
-            Ok(Asked {
+            Ok(FlagMount {
                 destination: volume.destination.clone(),
                 mount: overlay(
                     volume.destination.path(),
@@ -420,7 +437,7 @@ fn one_volume(volume: &Volume, inputs: &Inputs<'_>, numbers: &mut Numbers) -> Re
     }
 }
 
-fn refuse_duplicates(all: &[Asked]) -> Result<()> {
+fn refuse_duplicates(all: &[FlagMount]) -> Result<()> {
     let mut seen = HashSet::with_capacity(all.len());
     for asked in all {
         refuse_proc(asked.destination.path())?;

@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-use crate::host::network_helper::Program;
+use crate::host::network_helper::NetworkHelper;
 
 /// Network of the container (`--network`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Network {
+pub enum NetworkMode {
     /// A network namespace of its own, with nothing but a loopback interface.
     #[default]
     None,
@@ -20,12 +20,12 @@ pub enum Network {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HelperFlag {
     /// Helper program; `None`: the first that works.
-    pub program: Option<Program>,
+    pub program: Option<NetworkHelper>,
     /// Options of the helper, as typed.
     pub options: Vec<String>,
 }
 
-impl FromStr for Network {
+impl FromStr for NetworkMode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -36,7 +36,7 @@ impl FromStr for Network {
             "private" | "bridge" | "default" => Ok(Self::Helper(HelperFlag::default())),
             _ => {
                 let (name, options) = text.split_once(':').unwrap_or((text, ""));
-                let program = Program::ALL.into_iter().find(|program| program.name() == name);
+                let program = NetworkHelper::ALL.into_iter().find(|program| program.name() == name);
                 let options = options.split(',').filter(|option| !option.is_empty());
                 match program {
                     Some(_) => Ok(Self::Helper(HelperFlag {
@@ -52,7 +52,7 @@ impl FromStr for Network {
 
 /// Cgroup of the container (`--cgroups`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Cgroups {
+pub enum CgroupMode {
     /// A cgroup of its own, where one can be made.
     #[default]
     #[value(alias = "no-conmon")]
@@ -63,7 +63,7 @@ pub enum Cgroups {
 
 /// Owner of a namespace: the container or the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sharing {
+pub enum NamespaceSharing {
     /// Namespace of the container's own.
     #[default]
     Private,
@@ -73,7 +73,7 @@ pub enum Sharing {
 
 /// `--ipc`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Ipc {
+pub enum IpcMode {
     /// A namespace of its own; docker's "shareable" is one that others may join, as all are here.
     #[default]
     #[value(alias = "shareable")]
@@ -84,17 +84,17 @@ pub enum Ipc {
     Host,
 }
 
-impl Ipc {
+impl IpcMode {
     /// Where its namespace is.
-    pub(super) fn sharing(self) -> Sharing {
+    pub(super) fn sharing(self) -> NamespaceSharing {
         match self {
-            Self::Private | Self::None => Sharing::Private,
-            Self::Host => Sharing::Host,
+            Self::Private | Self::None => NamespaceSharing::Private,
+            Self::Host => NamespaceSharing::Host,
         }
     }
 }
 
-impl FromStr for Sharing {
+impl FromStr for NamespaceSharing {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

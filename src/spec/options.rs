@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use super::volumes;
 use super::{
-    Cgroups, ContainerName, Device, Entrypoint, EnvChange, Exposed, GroupAdd, HelperFlag, Hostname,
-    ImageVolumes, Ipc, MountFlag, Network, Personality, Publish, Resources, RootEmulation,
-    SecurityOption, Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
-    VolumesFrom,
+    CgroupMode, ContainerName, DeviceFlag, Entrypoint, EnvChange, ExposedPorts, GroupAdd,
+    HelperFlag, Hostname, ImageVolumes, IpcMode, MountFlag, NamespaceSharing, NetworkMode,
+    PersonalityFlag, PublishedPorts, Resources, RootEmulation, SecurityOption, Size, StorageDriver,
+    Sysctl, TmpfsMount, Ulimit, UserFlag, VolumeFlag, VolumesFrom,
 };
 use crate::capability::CapabilityChange;
 use crate::host_entry::HostEntry;
@@ -22,7 +22,7 @@ use crate::ids::{AskedMap, UsernsMode};
 /// flags append.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(args_override_self = true)]
-pub struct Options {
+pub struct ContainerOptions {
     /// Keep standard input open.
     #[arg(short, long)]
     pub interactive: bool,
@@ -104,7 +104,7 @@ pub struct Options {
     /// z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel; so are
     /// cached, delegated and consistent, which mean nothing on Linux.
     #[arg(short, long, value_name = "[HOST|NAME:]CONTAINER[:OPTIONS]")]
-    pub volume: Vec<Volume>,
+    pub volume: Vec<VolumeFlag>,
 
     /// Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...]
     /// [,bind-nonrecursive][,relabel=shared|private][,U][,idmap[=...]],
@@ -125,7 +125,7 @@ pub struct Options {
     /// Mount a tmpfs. Options: size, mode, uid, gid, nr_inodes, rw, ro, exec, noexec, suid, nosuid, dev, nodev.
     /// Default: rw,noexec,nosuid,nodev,mode=1777.
     #[arg(long, value_name = "CONTAINER[:OPTIONS]")]
-    pub tmpfs: Vec<Tmpfs>,
+    pub tmpfs: Vec<TmpfsMount>,
 
     /// Mount the container's root file system read-only.
     #[arg(long)]
@@ -194,12 +194,12 @@ pub struct Options {
     /// private, bridge or default (the first of them that
     /// serves). Default: private where ports are published, else none.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
-    pub network: Option<Network>,
+    pub network: Option<NetworkMode>,
 
     /// Publish a port or a range of ports of the container on the host. A range of the container needs a range of equal size, or
     /// a single port any free port of a range. Without HOST, a free port is chosen.
     #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]", value_delimiter = ',')]
-    pub publish: Vec<Publish>,
+    pub publish: Vec<PublishedPorts>,
 
     /// Publish all exposed ports (of the image and --expose) to free ports of the host.
     #[arg(short = 'P', long)]
@@ -207,7 +207,7 @@ pub struct Options {
 
     /// Expose ports, for --publish-all.
     #[arg(long, value_name = "PORT[/tcp|udp]", value_delimiter = ',')]
-    pub expose: Vec<Exposed>,
+    pub expose: Vec<ExposedPorts>,
 
     /// DNS server. Default: those of the host, through the network helper.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
@@ -235,7 +235,7 @@ pub struct Options {
 
     /// PID namespace: private, or host.
     #[arg(long, value_name = "MODE", default_value = "private")]
-    pub pid: Sharing,
+    pub pid: NamespaceSharing,
 
     /// IPC namespace: private (also called shareable), none (private, without /dev/shm), or host.
     #[arg(
@@ -245,11 +245,11 @@ pub struct Options {
         default_value = "private",
         hide_possible_values = true
     )]
-    pub ipc: Ipc,
+    pub ipc: IpcMode,
 
     /// UTS namespace (host name): private, or host.
     #[arg(long, value_name = "MODE", default_value = "private")]
-    pub uts: Sharing,
+    pub uts: NamespaceSharing,
 
     /// Set a resource limit of processes, such as nofile=1024:2048; -1 is unlimited; "host" keeps all of yours. Default:
     /// yours, with the soft limit of nofile raised to the hard one.
@@ -274,7 +274,7 @@ pub struct Options {
 
     /// Cgroup of the container's own: enabled (with --rm only where a limit is asked for) or disabled.
     #[arg(long, value_enum, value_name = "MODE", default_value = "enabled")]
-    pub cgroups: Cgroups,
+    pub cgroups: CgroupMode,
 
     /// Parent cgroup: a slice of systemd's (work.slice), or a cgroup of yours.
     #[arg(long, value_name = "SLICE|CGROUP")]
@@ -282,7 +282,7 @@ pub struct Options {
 
     /// Cgroup namespace: private, or host.
     #[arg(long, value_name = "MODE", default_value = "private")]
-    pub cgroupns: Sharing,
+    pub cgroupns: NamespaceSharing,
 
     /// OOM score adjustment of the container, from -1000 to 1000, and not less than the caller's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
@@ -306,11 +306,11 @@ pub struct Options {
 
     /// Add a device of the host, or all devices in a directory.
     #[arg(long, value_name = "HOST[:CONTAINER][:PERMISSIONS]")]
-    pub device: Vec<Device>,
+    pub device: Vec<DeviceFlag>,
 
     /// Set the execution domain (personality(2)); LINUX32 makes uname(1) name a 32-bit machine.
     #[arg(long, value_enum, value_name = "PERSONA")]
-    pub personality: Option<Personality>,
+    pub personality: Option<PersonalityFlag>,
 
     /// Pass these open file descriptors to the container, under the same numbers.
     #[arg(long, value_name = "FD", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(3..=1_048_575))]
@@ -322,20 +322,20 @@ pub struct Options {
     pub preserve_fds: u32,
 }
 
-impl Options {
+impl ContainerOptions {
     /// Whether descriptors of the caller are the container's.
     pub fn preserves_descriptors(&self) -> bool {
         self.preserve_fds > 0 || !self.preserve_fd.is_empty()
     }
 
     /// Network of the container: from the option, else as the other options require.
-    pub fn network(&self) -> Network {
+    pub fn network(&self) -> NetworkMode {
         match &self.network {
             Some(network) => network.clone(),
             None if self.publish_all || !self.publish.is_empty() => {
-                Network::Helper(HelperFlag::default())
+                NetworkMode::Helper(HelperFlag::default())
             }
-            None => Network::None,
+            None => NetworkMode::None,
         }
     }
 
@@ -359,9 +359,9 @@ impl Options {
     /// names are resolved, so no missing file is created in a folder of the host either.
     fn has_names_of_its_own(&self) -> bool {
         match self.network() {
-            Network::Helper(_) => true,
-            Network::None => !self.rw_root,
-            Network::Host => false,
+            NetworkMode::Helper(_) => true,
+            NetworkMode::None => !self.rw_root,
+            NetworkMode::Host => false,
         }
     }
 

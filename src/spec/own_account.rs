@@ -1,9 +1,9 @@
 //! The caller's account in the container (`--userns keep-id`). An image has no account of the caller, and without a
 //! line in /etc/passwd `whoami`, ssh, git and many installers fail (podman's `--passwd`).
 
-use super::account::{Group, User};
-use super::build::Inputs;
-use super::user::Identity;
+use super::account::{GroupEntry, PasswdEntry};
+use super::build::SpecInputs;
+use super::user::ProcessIdentity;
 use super::volumes;
 use crate::host::account;
 
@@ -23,9 +23,10 @@ impl OwnAccount {
     /// Builds the lines for `identity` that the image's accounts lack. The home is the caller's if mounted, else `cwd`
     /// (podman's rule), and becomes the identity's home.
     pub(super) fn complete(
-        inputs: &Inputs<'_>,
-        identity: &mut Identity,
-        (users, groups): (&[User], &[Group]),
+        inputs: &SpecInputs<'_>,
+        identity: &mut ProcessIdentity,
+        users: &[PasswdEntry],
+        groups: &[GroupEntry],
         cwd: &str,
     ) -> Self {
         let name = field(Some(account::own_name())).unwrap_or_else(|| "user".to_owned());

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 
 /// Execution domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Personality {
+pub enum PersonalityFlag {
     /// The kernel's own.
     #[value(name = "LINUX")]
     Linux,
@@ -15,7 +15,7 @@ pub enum Personality {
     Linux32,
 }
 
-impl Personality {
+impl PersonalityFlag {
     /// As the OCI config has it.
     pub(super) fn oci(self) -> Result<LinuxPersonality> {
         let domain = match self {

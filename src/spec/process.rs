@@ -9,15 +9,15 @@ use oci_spec::runtime::{
     UserBuilder,
 };
 
-use super::account::{self, Group};
-use super::build::{ImageDefaults, Inputs, seen_hostname};
+use super::account::{self, GroupEntry};
+use super::build::{ImageDefaults, SpecInputs, seen_hostname};
 use super::entry::home;
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
 use super::own_account::OwnAccount;
 use super::security_option::SecurityOption;
 use super::ulimit;
-use super::user::{Identity, UserFlag, find_group, identify};
+use super::user::{ProcessIdentity, UserFlag, find_group, identify};
 use super::{env_file, mounts};
 use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
@@ -43,12 +43,12 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// Builds the process. Errors: no command, an unknown or unmapped user, a limit above the caller's, a relative working
 /// directory.
-pub(super) fn process(inputs: &Inputs<'_>) -> Result<(Process, OwnAccount)> {
+pub(super) fn process(inputs: &SpecInputs<'_>) -> Result<(Process, OwnAccount)> {
     let options = inputs.options;
     let (mut identity, users, groups) = who(inputs)?;
     let account = match options.userns() {
         UsernsMode::KeepId { .. } => {
-            OwnAccount::complete(inputs, &mut identity, (&users, &groups), &cwd(inputs)?)
+            OwnAccount::complete(inputs, &mut identity, &users, &groups, &cwd(inputs)?)
         }
         _ => OwnAccount::default(),
     };
@@ -102,7 +102,7 @@ fn no_capabilities() -> Result<LinuxCapabilities> {
 }
 
 /// Returns the command line by docker's rules: an entrypoint from the options removes the image's command too.
-fn args(inputs: &Inputs<'_>) -> Result<Vec<String>> {
+fn args(inputs: &SpecInputs<'_>) -> Result<Vec<String>> {
     let (entrypoint, cmd) = match &inputs.options.entrypoint {
         Some(entrypoint) => (entrypoint.words(), &[][..]),
         None => (&inputs.image.entrypoint[..], &inputs.image.cmd[..]),
@@ -117,7 +117,7 @@ fn args(inputs: &Inputs<'_>) -> Result<Vec<String>> {
     }
 }
 
-fn cwd(inputs: &Inputs<'_>) -> Result<String> {
+fn cwd(inputs: &SpecInputs<'_>) -> Result<String> {
     let given = |folder: &&String| !folder.is_empty();
     let asked = inputs.options.workdir.as_ref().filter(given);
     let of_image = inputs.image.workdir.as_ref().filter(given);
@@ -137,7 +137,7 @@ fn cwd(inputs: &Inputs<'_>) -> Result<String> {
 
 /// Merges base, image, files and flags, each overriding the one before (docker). No variable of the host is inherited
 /// implicitly.
-fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> {
+fn environment(inputs: &SpecInputs<'_>, identity: &ProcessIdentity) -> Result<Vec<String>> {
     let options = inputs.options;
     let mut environment = Environment::default();
     environment.set("PATH", PATH);
@@ -182,7 +182,7 @@ fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> 
 }
 
 /// Returns the requested user, with the label that errors use for the request.
-fn wish(inputs: &Inputs<'_>) -> Result<(Phrase, UserFlag)> {
+fn wish(inputs: &SpecInputs<'_>) -> Result<(Phrase, UserFlag)> {
     if let Some(flag) = &inputs.options.user {
         // keep-id was chosen for the caller's sake, whose group is not root's.
         let own = (inputs.options.userns.is_none() && inputs.options.userns() != UsernsMode::Host)
@@ -210,7 +210,9 @@ fn wish(inputs: &Inputs<'_>) -> Result<(Phrase, UserFlag)> {
     }
 }
 
-fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<account::User>, Vec<Group>)> {
+fn who(
+    inputs: &SpecInputs<'_>,
+) -> Result<(ProcessIdentity, Vec<account::PasswdEntry>, Vec<GroupEntry>)> {
     let (label, flag) = wish(inputs)?;
     let (users, groups) = accounts(inputs)?;
     let identity = identify(&flag, &users, &groups)?;
@@ -268,14 +270,14 @@ pub fn image_user(
 }
 
 /// Returns the image's accounts.
-fn accounts(inputs: &Inputs<'_>) -> Result<(Vec<account::User>, Vec<Group>)> {
+fn accounts(inputs: &SpecInputs<'_>) -> Result<(Vec<account::PasswdEntry>, Vec<GroupEntry>)> {
     accounts_in(inputs.root.folders().into_iter(), inputs.stacking.whiteouts)
 }
 
 fn accounts_in<'a>(
     folders: impl Iterator<Item = &'a Path>,
     whiteouts: Whiteouts,
-) -> Result<(Vec<account::User>, Vec<Group>)> {
+) -> Result<(Vec<account::PasswdEntry>, Vec<GroupEntry>)> {
     // A root that is yet to be created (--explain) has no accounts yet.
     let folders = folders.filter(|folder| folder.exists());
     let open = |folder: &Path| open_root(folder).map(OwnedFd::from);
@@ -296,7 +298,11 @@ fn open_root(folder: &Path) -> Result<File> {
 
 /// Returns the user of the config. The process's group is among the supplementary groups too. Otherwise the process
 /// could drop that group to get around a file that is closed to the group (CVE-2022-36109).
-fn user(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<User> {
+fn user(
+    inputs: &SpecInputs<'_>,
+    identity: &ProcessIdentity,
+    groups: &[GroupEntry],
+) -> Result<User> {
     let builder = UserBuilder::default().uid(identity.uid).gid(identity.gid);
     let additional = additional_gids(inputs, identity, groups)?;
     let mut user = builder.additional_gids(additional).build().map_err(Error::new)?;
@@ -304,7 +310,11 @@ fn user(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<Us
     Ok(user)
 }
 
-fn additional_gids(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<Vec<u32>> {
+fn additional_gids(
+    inputs: &SpecInputs<'_>,
+    identity: &ProcessIdentity,
+    groups: &[GroupEntry],
+) -> Result<Vec<u32>> {
     let map = &inputs.maps.gids;
     let mut gids = vec![identity.gid];
     // Groups that the image lists beyond the map are skipped. For example, alpine's root is in a dozen groups, and a

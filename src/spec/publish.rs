@@ -8,7 +8,7 @@ use crate::forward::Protocol;
 
 /// Ports that a program listens on, from an image or from `--expose`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exposed {
+pub struct ExposedPorts {
     /// Range of port numbers.
     pub ports: RangeInclusive<u16>,
     /// Transport protocol.
@@ -17,7 +17,7 @@ pub struct Exposed {
 
 /// Parsed value of `--publish`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Publish {
+pub struct PublishedPorts {
     /// The value as typed.
     pub text: String,
     /// Address of the host; `None`: all its addresses.
@@ -25,10 +25,10 @@ pub struct Publish {
     /// Ports of the host: as many as the container's, or a range for a single one of them. `None`: any free port.
     pub host_ports: Option<RangeInclusive<u16>>,
     /// Ports of the container.
-    pub container: Exposed,
+    pub container: ExposedPorts,
 }
 
-impl FromStr for Exposed {
+impl FromStr for ExposedPorts {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -40,7 +40,7 @@ impl FromStr for Exposed {
     }
 }
 
-impl FromStr for Publish {
+impl FromStr for PublishedPorts {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -55,7 +55,7 @@ impl FromStr for Publish {
                 None => (None, before),
             },
         };
-        let container: Exposed = container.parse()?;
+        let container: ExposedPorts = container.parse()?;
         let host_ports = match host_ports {
             "" | "0" => None,
             ports => Some(range(ports)?),
@@ -111,7 +111,7 @@ mod tests {
     fn parsed(
         text: &str,
     ) -> (Option<String>, Option<RangeInclusive<u16>>, RangeInclusive<u16>, Protocol) {
-        let publish: Publish = text.parse().unwrap();
+        let publish: PublishedPorts = text.parse().unwrap();
         let host = publish.host.map(|host| host.to_string());
         (host, publish.host_ports, publish.container.ports, publish.container.protocol)
     }
@@ -152,7 +152,7 @@ mod tests {
             "1-2-3",
             " 80",
         ] {
-            assert!(text.parse::<Publish>().is_err(), "{text}");
+            assert!(text.parse::<PublishedPorts>().is_err(), "{text}");
         }
     }
 }

@@ -22,7 +22,7 @@ const PERIOD: u64 = 100_000;
 
 /// Limit in bytes; 0 and -1 are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Most {
+pub enum ByteLimit {
     /// Limit of so many bytes.
     Bytes(u64),
     /// No limit, written as 0. For `--memory-swap` this is the default, a limit as high as that of memory.
@@ -31,7 +31,7 @@ pub enum Most {
     Unlimited,
 }
 
-impl Most {
+impl ByteLimit {
     fn oci(self) -> i64 {
         match self {
             Self::Bytes(bytes) => bytes as i64,
@@ -47,7 +47,7 @@ impl Most {
     }
 }
 
-impl FromStr for Most {
+impl FromStr for ByteLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -100,7 +100,7 @@ impl FromStr for NumberList {
 
 /// `DEVICE:RATE`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Throttle {
+pub struct DeviceRate {
     device: PathBuf,
     rate: u64,
 }
@@ -118,29 +118,29 @@ fn period(text: &str) -> Result<u64, String> {
 }
 
 /// Parses a rate in bytes each second.
-fn bytes_rate(text: &str) -> Result<Throttle, String> {
+fn bytes_rate(text: &str) -> Result<DeviceRate, String> {
     throttle(text, |rate| Ok(rate.parse::<Size>()?.bytes()))
 }
 
 /// Parses a rate in operations each second.
-fn operations_rate(text: &str) -> Result<Throttle, String> {
+fn operations_rate(text: &str) -> Result<DeviceRate, String> {
     throttle(text, |rate| rate.parse().map_err(|_| format!("'{rate}' is not a number")))
 }
 
-fn throttle(text: &str, rate: impl Fn(&str) -> Result<u64, String>) -> Result<Throttle, String> {
+fn throttle(text: &str, rate: impl Fn(&str) -> Result<u64, String>) -> Result<DeviceRate, String> {
     let parts = text.rsplit_once(':').filter(|(device, _)| device.starts_with('/'));
     let (device, text) = parts.ok_or_else(|| format!("'{text}' is not DEVICE:RATE"))?;
-    Ok(Throttle { device: device.into(), rate: rate(text)? })
+    Ok(DeviceRate { device: device.into(), rate: rate(text)? })
 }
 
 /// `--cgroup-conf FILE=VALUE`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conf {
+pub struct CgroupConf {
     file: String,
     value: String,
 }
 
-impl FromStr for Conf {
+impl FromStr for CgroupConf {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -157,15 +157,15 @@ impl FromStr for Conf {
 pub struct Resources {
     /// Memory limit, such as 512m; 0 or -1: no limit.
     #[arg(short, long, value_name = "BYTES")]
-    pub memory: Option<Most>,
+    pub memory: Option<ByteLimit>,
 
     /// Limit of memory and swap together; -1: unlimited swap; 0: the default, as much swap as memory.
     #[arg(long, value_name = "BYTES")]
-    pub memory_swap: Option<Most>,
+    pub memory_swap: Option<ByteLimit>,
 
     /// Memory soft limit: memory below it is reclaimed last; 0 or -1: none.
     #[arg(long, value_name = "BYTES")]
-    pub memory_reservation: Option<Most>,
+    pub memory_reservation: Option<ByteLimit>,
 
     /// Number of processors, such as 1.5; 0: no limit.
     #[arg(long, value_name = "N", conflicts_with_all = ["cpu_quota", "cpu_period"])]
@@ -201,33 +201,34 @@ pub struct Resources {
 
     /// Limit of the read rate of a device, in bytes per second.
     #[arg(long, value_name = "DEVICE:BYTES", value_parser = bytes_rate)]
-    pub device_read_bps: Vec<Throttle>,
+    pub device_read_bps: Vec<DeviceRate>,
 
     /// Limit of the write rate of a device, in bytes per second.
     #[arg(long, value_name = "DEVICE:BYTES", value_parser = bytes_rate)]
-    pub device_write_bps: Vec<Throttle>,
+    pub device_write_bps: Vec<DeviceRate>,
 
     /// Limit reads from a device, in operations per second.
     #[arg(long, value_name = "DEVICE:N", value_parser = operations_rate)]
-    pub device_read_iops: Vec<Throttle>,
+    pub device_read_iops: Vec<DeviceRate>,
 
     /// Limit writes to a device, in operations per second.
     #[arg(long, value_name = "DEVICE:N", value_parser = operations_rate)]
-    pub device_write_iops: Vec<Throttle>,
+    pub device_write_iops: Vec<DeviceRate>,
 
     /// Any other setting of the cgroup: memory.high=1073741824.
     #[arg(long, value_name = "FILE=VALUE")]
-    pub cgroup_conf: Vec<Conf>,
+    pub cgroup_conf: Vec<CgroupConf>,
 }
 
 impl Resources {
     /// Limits of a new container: values that mean "no limit" are left out, so that they require no cgroup.
     pub fn limits(&self) -> Self {
-        let is_limit = |most: &Most| matches!(most, Most::Bytes(_));
+        let is_limit = |most: &ByteLimit| matches!(most, ByteLimit::Bytes(_));
         let memory = self.memory.filter(is_limit);
         // Unlimited swap matters beside a memory limit, whose default is as much swap.
-        let swap = |most: &Most| is_limit(most) || memory.is_some() && *most == Most::Unlimited;
-        let rates = |all: &[Throttle]| all.iter().filter(|one| one.rate > 0).cloned().collect();
+        let swap =
+            |most: &ByteLimit| is_limit(most) || memory.is_some() && *most == ByteLimit::Unlimited;
+        let rates = |all: &[DeviceRate]| all.iter().filter(|one| one.rate > 0).cloned().collect();
         Self {
             memory,
             memory_swap: self.memory_swap.filter(swap),
@@ -270,12 +271,12 @@ impl Resources {
     }
 
     fn memory(&self) -> Result<Option<LinuxMemory>> {
-        let limit = self.memory.and_then(Most::bytes);
+        let limit = self.memory.and_then(ByteLimit::bytes);
         if limit.is_some_and(|limit| limit < LEAST_MEMORY) {
             return Err(Error::invalid("no container can live with less than 6m"))
                 .context(|| Setting::Memory);
         }
-        if let Some(swap) = self.memory_swap.and_then(Most::bytes) {
+        if let Some(swap) = self.memory_swap.and_then(ByteLimit::bytes) {
             match limit {
                 None => {
                     return Err(Error::invalid(phrase!(
@@ -295,7 +296,7 @@ impl Resources {
             }
         }
         if let (Some(reservation), Some(limit)) =
-            (self.memory_reservation.and_then(Most::bytes), limit)
+            (self.memory_reservation.and_then(ByteLimit::bytes), limit)
             && reservation > limit
         {
             return Err(Error::invalid(phrase!(
@@ -309,9 +310,11 @@ impl Resources {
             return Ok(None);
         }
         let mut memory = LinuxMemoryBuilder::default().build().map_err(Error::new)?;
-        memory.set_limit(self.memory.map(Most::oci));
-        memory.set_swap(self.memory_swap.filter(|swap| *swap != Most::Default).map(Most::oci));
-        let reservation = |most: Most| most.bytes().map_or(0, |bytes| bytes as i64);
+        memory.set_limit(self.memory.map(ByteLimit::oci));
+        memory.set_swap(
+            self.memory_swap.filter(|swap| *swap != ByteLimit::Default).map(ByteLimit::oci),
+        );
+        let reservation = |most: ByteLimit| most.bytes().map_or(0, |bytes| bytes as i64);
         memory.set_reservation(self.memory_reservation.map(reservation));
         Ok(Some(memory))
     }
@@ -363,8 +366,8 @@ impl Resources {
     }
 }
 
-fn devices(setting: Setting, throttles: &[Throttle]) -> Result<Option<Vec<LinuxThrottleDevice>>> {
-    let device = |throttle: &Throttle| {
+fn devices(setting: Setting, throttles: &[DeviceRate]) -> Result<Option<Vec<LinuxThrottleDevice>>> {
+    let device = |throttle: &DeviceRate| {
         let said = || setting.with(throttle.device.display());
         let metadata = std::fs::metadata(&throttle.device).context(said)?;
         if !metadata.file_type().is_block_device() {

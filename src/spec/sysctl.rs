@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use super::namespace::{Network, Sharing};
+use super::namespace::{NamespaceSharing, NetworkMode};
 use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
 
@@ -48,7 +48,11 @@ fn dotted(name: &str) -> Result<String, String> {
 }
 
 /// Refuses a parameter that the container may not set.
-pub(super) fn refuse_hosts(sysctl: &Sysctl, ipc: Sharing, network: &Network) -> Result<()> {
+pub(super) fn refuse_hosts(
+    sysctl: &Sysctl,
+    ipc: NamespaceSharing,
+    network: &NetworkMode,
+) -> Result<()> {
     let name = sysctl.name.as_str();
     let refusal = |why: &str, hint: &str| {
         Err(Error::invalid(why)).context(|| Setting::Sysctl.with(name)).hint(|| hint)
@@ -59,14 +63,16 @@ pub(super) fn refuse_hosts(sysctl: &Sysctl, ipc: Sharing, network: &Network) -> 
     }
     if name == "kernel.sem" || begins(&["kernel.shm", "kernel.msg", "fs.mqueue."]) {
         return match ipc {
-            Sharing::Private => Ok(()),
-            Sharing::Host => refusal("belongs to the host's IPC namespace", hint::NOT_IPC_HOST),
+            NamespaceSharing::Private => Ok(()),
+            NamespaceSharing::Host => {
+                refusal("belongs to the host's IPC namespace", hint::NOT_IPC_HOST)
+            }
         };
     }
     if begins(&["net."]) {
         return match network {
-            Network::None | Network::Helper(_) => Ok(()),
-            Network::Host => refusal("belongs to the host's network", hint::NOT_NETWORK_HOST),
+            NetworkMode::None | NetworkMode::Helper(_) => Ok(()),
+            NetworkMode::Host => refusal("belongs to the host's network", hint::NOT_NETWORK_HOST),
         };
     }
     refusal(
@@ -132,11 +138,11 @@ mod tests {
             "kernel.shm_rmid_forced",
             "fs.mqueue.msg_max",
         ] {
-            assert!(!refused(name, Sharing::Private, &Network::Host), "{name}");
-            assert!(refused(name, Sharing::Host, &Network::None), "{name}");
+            assert!(!refused(name, NamespaceSharing::Private, &NetworkMode::Host), "{name}");
+            assert!(refused(name, NamespaceSharing::Host, &NetworkMode::None), "{name}");
         }
-        assert!(!refused("net.core.somaxconn", Sharing::Host, &Network::None));
-        assert!(refused("net.core.somaxconn", Sharing::Private, &Network::Host));
+        assert!(!refused("net.core.somaxconn", NamespaceSharing::Host, &NetworkMode::None));
+        assert!(refused("net.core.somaxconn", NamespaceSharing::Private, &NetworkMode::Host));
         for name in [
             "kernel.hostname",
             "kernel.domainname",
@@ -145,7 +151,7 @@ mod tests {
             "fs.file-max",
             "network.x",
         ] {
-            assert!(refused(name, Sharing::Private, &Network::None), "{name}");
+            assert!(refused(name, NamespaceSharing::Private, &NetworkMode::None), "{name}");
         }
     }
 

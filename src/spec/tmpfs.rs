@@ -7,7 +7,7 @@ use super::size::Size;
 
 /// Tmpfs to mount in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tmpfs {
+pub struct TmpfsMount {
     /// Mount point in the container.
     pub destination: Destination,
     /// Mount flags, one word of each pair in `PAIRS`; docker's default where the options have none.
@@ -32,7 +32,7 @@ const PAIRS: [[&str; 2]; 4] =
 const NOTHING: [&str; 7] =
     ["defaults", "private", "rprivate", "notmpcopyup", "relatime", "sync", "async"];
 
-impl Tmpfs {
+impl TmpfsMount {
     /// docker's defaults: writable by all, no programs, no set-user-ID, no devices, half of memory.
     pub(super) fn new(destination: Destination) -> Self {
         Self {
@@ -108,7 +108,7 @@ fn parse_size(text: &str) -> Result<String, String> {
     }
 }
 
-impl FromStr for Tmpfs {
+impl FromStr for TmpfsMount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -142,7 +142,7 @@ mod tests {
                 "rw,noexec,nosuid,nodev,mode=755,nr_inodes=1024,uid=5,gid=6",
             ),
         ] {
-            assert_eq!(text.parse::<Tmpfs>().unwrap().options().join(","), options, "{text}");
+            assert_eq!(text.parse::<TmpfsMount>().unwrap().options().join(","), options, "{text}");
         }
     }
 
@@ -168,19 +168,19 @@ mod tests {
             "/t:gid=4294967295",
             "/t:rw,,ro",
         ] {
-            assert!(wrong.parse::<Tmpfs>().is_err(), "{wrong}");
+            assert!(wrong.parse::<TmpfsMount>().is_err(), "{wrong}");
         }
     }
 
     proptest! {
         #[test]
         fn no_text_is_a_panic(text in "/t:\\PC*") {
-            let _ = text.parse::<Tmpfs>();
+            let _ = text.parse::<TmpfsMount>();
         }
 
         #[test]
         fn options_are_read_again_as_they_are_printed(mode in 0..=0o7777_u32, uid in 0..u32::MAX, size in 1..1_u64 << 60) {
-            let first: Tmpfs = format!("/t:ro,dev,mode={mode:o},uid={uid},size={size}").parse().unwrap();
+            let first: TmpfsMount = format!("/t:ro,dev,mode={mode:o},uid={uid},size={size}").parse().unwrap();
             let again = format!("/t:{}", first.options().join(",")).parse();
             prop_assert_eq!(again, Ok(first));
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::account::{Group, NameOrId, User};
+use super::account::{GroupEntry, NameOrId, PasswdEntry};
 use crate::error::{Error, Result};
 
 /// Value of `--user`, or the user of an image: both have the same parser.
@@ -69,7 +69,7 @@ impl FromStr for UserFlag {
 
 /// Identity of the process inside the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct ProcessIdentity {
     pub(super) uid: u32,
     pub(super) gid: u32,
     /// Groups that list the user. Empty if the flag has a group: then that is the only one (docker).
@@ -79,7 +79,11 @@ pub(super) struct Identity {
 }
 
 /// Resolves `flag` in the image's accounts. Errors: a name without an entry.
-pub(super) fn identify(flag: &UserFlag, users: &[User], groups: &[Group]) -> Result<Identity> {
+pub(super) fn identify(
+    flag: &UserFlag,
+    users: &[PasswdEntry],
+    groups: &[GroupEntry],
+) -> Result<ProcessIdentity> {
     let entry = match &flag.user {
         NameOrId::Name(name) => {
             Some(users.iter().find(|user| user.name == *name).ok_or_else(|| {
@@ -97,12 +101,12 @@ pub(super) fn identify(flag: &UserFlag, users: &[User], groups: &[Group]) -> Res
         Some(group) => find_group(group, groups)?,
         None => entry.map_or(0, |user| user.gid),
     };
-    let lists = |group: &&Group| entry.is_some_and(|user| group.members.contains(&user.name));
+    let lists = |group: &&GroupEntry| entry.is_some_and(|user| group.members.contains(&user.name));
     let others = match flag.group {
         Some(_) => Vec::new(),
         None => groups.iter().filter(lists).map(|group| group.gid).collect(),
     };
-    Ok(Identity {
+    Ok(ProcessIdentity {
         uid,
         gid,
         others,
@@ -111,7 +115,7 @@ pub(super) fn identify(flag: &UserFlag, users: &[User], groups: &[Group]) -> Res
 }
 
 /// Returns the ID of a group. Errors: a name without an entry.
-pub(super) fn find_group(group: &NameOrId, groups: &[Group]) -> Result<u32> {
+pub(super) fn find_group(group: &NameOrId, groups: &[GroupEntry]) -> Result<u32> {
     match group {
         NameOrId::Id(gid) => Ok(*gid),
         NameOrId::Name(name) => {
@@ -130,14 +134,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn accounts() -> (Vec<User>, Vec<Group>) {
-        let user = |name: &str, uid, gid, home: &str| User {
+    fn accounts() -> (Vec<PasswdEntry>, Vec<GroupEntry>) {
+        let user = |name: &str, uid, gid, home: &str| PasswdEntry {
             name: name.into(),
             uid,
             gid,
             home: home.into(),
         };
-        let group = |name: &str, gid, members: &[&str]| Group {
+        let group = |name: &str, gid, members: &[&str]| GroupEntry {
             name: name.into(),
             gid,
             members: members.iter().map(|member| (*member).into()).collect(),
@@ -160,7 +164,7 @@ mod tests {
         )
     }
 
-    fn who(text: &str) -> Result<Identity> {
+    fn who(text: &str) -> Result<ProcessIdentity> {
         let (users, groups) = accounts();
         identify(&text.parse::<UserFlag>().map_err(Error::new)?, &users, &groups)
     }

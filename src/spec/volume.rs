@@ -2,14 +2,14 @@
 
 use std::str::FromStr;
 
-use super::bind::{Access, Bind, Owners, PROPAGATIONS, Source, word_of};
+use super::bind::{BindAccess, BindOptions, BindOwners, BindSource, PROPAGATIONS, word_of};
 use super::destination::Destination;
 use super::idmap::Idmap;
 use super::name::VolumeName;
 
 /// Parsed value of `--volume`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Volume {
+pub struct VolumeFlag {
     /// The value as typed.
     pub text: String,
     /// Source of the mount.
@@ -19,14 +19,14 @@ pub struct Volume {
     /// Handling of changes, and mount options.
     pub kind: VolumeKind,
     /// Initial content of a new volume.
-    pub content: Content,
+    pub content: VolumeContent,
 }
 
 /// Source of a volume's mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeSource {
     /// A file or folder of the host.
-    Host(Source),
+    Host(BindSource),
     /// A named volume of the store.
     Named(VolumeName),
     /// A private folder of the container.
@@ -35,7 +35,7 @@ pub enum VolumeSource {
 
 /// Initial content of a new volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum VolumeContent {
     /// Copy of the image's files at the mount point.
     OfImage,
     /// No content (`nocopy`).
@@ -59,12 +59,12 @@ impl FromStr for VolumeSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeKind {
     /// The source itself, by a bind mount.
-    Bind(Bind),
+    Bind(BindOptions),
     /// A disposable layer above the source (`O`), mounted with these flags.
     Overlay(Vec<&'static str>),
 }
 
-impl FromStr for Volume {
+impl FromStr for VolumeFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -80,7 +80,7 @@ impl FromStr for Volume {
         let is_path = matches!(source, VolumeSource::Host(_));
         let (kind, content) = match options {
             Some(options) => parse_options(options)?,
-            None => (VolumeKind::Bind(Bind::default()), None),
+            None => (VolumeKind::Bind(BindOptions::default()), None),
         };
         if let (true, Some(word)) = (is_path, content) {
             return Err(format!("'{word}' is for volumes that have a name"));
@@ -90,20 +90,24 @@ impl FromStr for Volume {
             source,
             destination: destination.parse()?,
             kind,
-            content: if content == Some("nocopy") { Content::Nothing } else { Content::OfImage },
+            content: if content == Some("nocopy") {
+                VolumeContent::Nothing
+            } else {
+                VolumeContent::OfImage
+            },
         })
     }
 }
 
-impl Volume {
+impl VolumeFlag {
     /// Anonymous volume at `destination`: a private folder of the container.
     pub(super) fn anonymous(destination: Destination, text: String) -> Self {
         Self {
             text,
             source: VolumeSource::Anonymous,
             destination,
-            kind: VolumeKind::Bind(Bind::default()),
-            content: Content::OfImage,
+            kind: VolumeKind::Bind(BindOptions::default()),
+            content: VolumeContent::OfImage,
         }
     }
 }
@@ -163,13 +167,14 @@ fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), Strin
             None => Ok((VolumeKind::Overlay(flags), content)),
         };
     }
-    let default = Bind::default();
-    let kind = VolumeKind::Bind(Bind {
-        access: if access == Some("ro") { Access::ReadOnly } else { Access::ReadWrite },
+    let default = BindOptions::default();
+    let owners = users.map_or(BindOwners::AsTheyAre, |_| BindOwners::TheUsers);
+    let kind = VolumeKind::Bind(BindOptions {
+        access: if access == Some("ro") { BindAccess::ReadOnly } else { BindAccess::ReadWrite },
         reach: reach.unwrap_or(default.reach),
         propagation: propagation.unwrap_or(default.propagation),
         flags,
-        owners: Owners::asked(users.is_some(), idmap)?,
+        owners: owners.with_idmap(idmap)?,
     });
     Ok((kind, content))
 }
@@ -180,7 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn options(text: &str) -> Vec<String> {
-        match text.parse::<Volume>().unwrap().kind {
+        match text.parse::<VolumeFlag>().unwrap().kind {
             VolumeKind::Bind(bind) => bind.options(),
             VolumeKind::Overlay(flags) => {
                 ["O"].into_iter().chain(flags).map(str::to_owned).collect()
@@ -244,30 +249,30 @@ mod tests {
             ("/a:/b:rshared,O", "'O'"),
             ("/a:/b:ro:x", "expected"),
         ] {
-            let error = wrong.parse::<Volume>().unwrap_err();
+            let error = wrong.parse::<VolumeFlag>().unwrap_err();
             assert!(error.contains(said), "{wrong}: {error}");
         }
     }
 
     #[test]
     fn a_name_is_a_volume_and_a_path_alone_an_anonymous_one() {
-        let volume: Volume = "data:/b:ro,nocopy".parse().unwrap();
+        let volume: VolumeFlag = "data:/b:ro,nocopy".parse().unwrap();
         assert_eq!(volume.source, VolumeSource::Named("data".parse().unwrap()));
-        assert_eq!(volume.content, Content::Nothing);
-        let volume: Volume = "/b".parse().unwrap();
+        assert_eq!(volume.content, VolumeContent::Nothing);
+        let volume: VolumeFlag = "/b".parse().unwrap();
         assert_eq!(volume.source, VolumeSource::Anonymous);
-        assert_eq!(volume.content, Content::OfImage);
+        assert_eq!(volume.content, VolumeContent::OfImage);
     }
 
     proptest! {
         #[test]
         fn no_text_is_a_panic(text in "\\PC*") {
-            let _ = text.parse::<Volume>();
+            let _ = text.parse::<VolumeFlag>();
         }
 
         #[test]
         fn near_volumes_are_no_panic(text in "[/.a:,ro]{0,20}") {
-            let _ = text.parse::<Volume>();
+            let _ = text.parse::<VolumeFlag>();
         }
     }
 }

@@ -7,13 +7,15 @@ use super::build::ImageDefaults;
 use super::destination::Destination;
 use super::mount::MountFlag;
 use super::name::VolumeName;
-use super::options::Options;
-use super::tmpfs::Tmpfs;
-use super::volume::{Volume, VolumeSource};
+use super::options::ContainerOptions;
+use super::tmpfs::TmpfsMount;
+use super::volume::{VolumeFlag, VolumeSource};
 use crate::error::{Context, Error, Result, Setting};
 
 /// Volumes of `--volume` and `--mount type=volume`, with the flag.
-pub(super) fn asked_volumes(options: &Options) -> impl Iterator<Item = (Setting, &Volume)> {
+pub(super) fn asked_volumes(
+    options: &ContainerOptions,
+) -> impl Iterator<Item = (Setting, &VolumeFlag)> {
     let mounts = options.mount.iter().filter_map(|flag| match flag {
         MountFlag::Volume(volume) => Some((Setting::Mount, volume)),
         _ => None,
@@ -35,7 +37,10 @@ pub enum ImageVolumes {
 }
 
 /// Volumes of the image, without those whose place another mount takes. Errors: an invalid path.
-pub(super) fn image_volumes(options: &Options, image: &ImageDefaults) -> Result<Vec<Volume>> {
+pub(super) fn image_volumes(
+    options: &ContainerOptions,
+    image: &ImageDefaults,
+) -> Result<Vec<VolumeFlag>> {
     match options.image_volume {
         ImageVolumes::Anonymous => free_volumes(options, image),
         ImageVolumes::Tmpfs | ImageVolumes::Ignore => Ok(Vec::new()),
@@ -43,15 +48,18 @@ pub(super) fn image_volumes(options: &Options, image: &ImageDefaults) -> Result<
 }
 
 /// The same as tmpfs, where that is asked for (podman's flags: programs run in it).
-pub(super) fn image_tmpfs(options: &Options, image: &ImageDefaults) -> Result<Vec<Tmpfs>> {
+pub(super) fn image_tmpfs(
+    options: &ContainerOptions,
+    image: &ImageDefaults,
+) -> Result<Vec<TmpfsMount>> {
     if options.image_volume != ImageVolumes::Tmpfs {
         return Ok(Vec::new());
     }
     let volumes = free_volumes(options, image)?.into_iter();
-    Ok(volumes.map(|volume| Tmpfs::with_programs(volume.destination)).collect())
+    Ok(volumes.map(|volume| TmpfsMount::with_programs(volume.destination)).collect())
 }
 
-fn free_volumes(options: &Options, image: &ImageDefaults) -> Result<Vec<Volume>> {
+fn free_volumes(options: &ContainerOptions, image: &ImageDefaults) -> Result<Vec<VolumeFlag>> {
     let mut taken: HashSet<Destination> = destinations(options).cloned().collect();
     let mut volumes = Vec::new();
     for text in &image.volumes {
@@ -60,30 +68,30 @@ fn free_volumes(options: &Options, image: &ImageDefaults) -> Result<Vec<Volume>>
         let path = if text.starts_with('/') { text.clone() } else { format!("/{text}") };
         let destination = path.parse::<Destination>().map_err(Error::new).context(said)?;
         if taken.insert(destination.clone()) {
-            volumes.push(Volume::anonymous(destination, said()));
+            volumes.push(VolumeFlag::anonymous(destination, said()));
         }
     }
     Ok(volumes)
 }
 
 /// True if a file or folder of the host is mounted.
-pub(super) fn shows_host(options: &Options) -> bool {
+pub(super) fn shows_host(options: &ContainerOptions) -> bool {
     let is_bind = |flag: &MountFlag| matches!(flag, MountFlag::Bind { .. });
-    let is_path = |volume: &Volume| matches!(volume.source, VolumeSource::Host(_));
+    let is_path = |volume: &VolumeFlag| matches!(volume.source, VolumeSource::Host(_));
     options.mount.iter().any(is_bind) || options.volume.iter().any(is_path)
 }
 
 /// True if `path` in the container is below a mount point of the options.
-pub(super) fn is_mounted(options: &Options, path: &str) -> bool {
+pub(super) fn is_mounted(options: &ContainerOptions, path: &str) -> bool {
     destinations(options).any(|mounted| Path::new(path).starts_with(mounted.to_string()))
 }
 
 /// Whether something is asked for at exactly this place.
-pub fn has_mount_at(options: &Options, place: &Destination) -> bool {
+pub fn has_mount_at(options: &ContainerOptions, place: &Destination) -> bool {
     destinations(options).any(|mounted| mounted == place)
 }
 
-fn destinations(options: &Options) -> impl Iterator<Item = &Destination> {
+fn destinations(options: &ContainerOptions) -> impl Iterator<Item = &Destination> {
     let mounts = options.mount.iter().map(|flag| match flag {
         MountFlag::Bind { destination, .. } => destination,
         MountFlag::Tmpfs(tmpfs) => &tmpfs.destination,
@@ -96,7 +104,7 @@ fn destinations(options: &Options) -> impl Iterator<Item = &Destination> {
 /// Names each anonymous volume, the image's included: named volumes stay when the container is stopped. Returns the new
 /// names.
 pub fn name_volumes(
-    options: &mut Options,
+    options: &mut ContainerOptions,
     image: &mut ImageDefaults,
     mut name: impl FnMut() -> Result<VolumeName>,
 ) -> Result<Vec<VolumeName>> {
@@ -121,7 +129,7 @@ pub fn name_volumes(
 }
 
 /// Names of the requested volumes, each once.
-pub fn volume_names(options: &Options) -> Vec<VolumeName> {
+pub fn volume_names(options: &ContainerOptions) -> Vec<VolumeName> {
     let mut names: Vec<VolumeName> = asked_volumes(options)
         .filter_map(|(_, volume)| match &volume.source {
             VolumeSource::Named(name) => Some(name.clone()),
@@ -139,11 +147,11 @@ mod tests {
 
     #[test]
     fn an_image_s_volume_is_one_unless_something_is_asked_for_there() {
-        let options = Options {
+        let options = ContainerOptions {
             volume: vec!["data:/a".parse().unwrap(), "/own".parse().unwrap()],
             mount: vec!["type=volume,target=/m".parse().unwrap()],
             tmpfs: vec!["/t".parse().unwrap()],
-            ..Options::default()
+            ..ContainerOptions::default()
         };
         let paths = ["/a", "/b/", "/t", "/b", "/m"].map(str::to_owned).to_vec();
         let image = ImageDefaults { volumes: paths, ..ImageDefaults::default() };
@@ -167,7 +175,7 @@ mod tests {
     #[test]
     fn a_volume_of_an_image_that_is_no_path_is_refused() {
         let image = ImageDefaults { volumes: vec!["a/../b".into()], ..ImageDefaults::default() };
-        let error = image_volumes(&Options::default(), &image).unwrap_err();
+        let error = image_volumes(&ContainerOptions::default(), &image).unwrap_err();
         assert!(error.to_string().contains("the image's volume 'a/../b'"), "{error}");
     }
 }

@@ -6,12 +6,12 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::bind::{Access, Bind, Owners, PROPAGATIONS, Source, word_of};
+use super::bind::{BindAccess, BindOptions, BindOwners, BindSource, PROPAGATIONS, word_of};
 use super::idmap::Idmap;
 use super::mounts::{COPY_UP, DATA};
 use super::name::VolumeName;
 use super::storage_driver::IDMAP;
-use super::volume::{Content, Volume, VolumeKind, VolumeSource};
+use super::volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::sys::mount::split_lowers;
@@ -22,7 +22,7 @@ pub struct VolumesFrom {
     /// Name or ID of the container.
     pub container: String,
     /// `ro` or `rw`; `None`: as the container has each mount.
-    pub access: Option<Access>,
+    pub access: Option<BindAccess>,
 }
 
 impl FromStr for VolumesFrom {
@@ -36,8 +36,8 @@ impl FromStr for VolumesFrom {
         let mut access = None;
         for option in options.split(',').filter(|option| !option.is_empty()) {
             let asked = match option {
-                "ro" => Access::ReadOnly,
-                "rw" => Access::ReadWrite,
+                "ro" => BindAccess::ReadOnly,
+                "rw" => BindAccess::ReadWrite,
                 // Nothing is confined by SELinux, so there is nothing to relabel.
                 "z" | "Z" => continue,
                 _ => return Err(format!("'{option}' is not ro, rw, z or Z")),
@@ -54,8 +54,8 @@ impl fmt::Display for VolumesFrom {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.container)?;
         match self.access {
-            Some(Access::ReadOnly) => formatter.write_str(":ro"),
-            Some(Access::ReadWrite) => formatter.write_str(":rw"),
+            Some(BindAccess::ReadOnly) => formatter.write_str(":ro"),
+            Some(BindAccess::ReadWrite) => formatter.write_str(":rw"),
             None => Ok(()),
         }
     }
@@ -93,7 +93,7 @@ pub fn source(mount: &Mount) -> Option<PathBuf> {
     }
 }
 
-impl Volume {
+impl VolumeFlag {
     /// The volume that shows what `mount` of another container shows. `name`: its name, where it has one. Errors: a mount
     /// that cannot be made again.
     pub fn inherited(
@@ -109,28 +109,28 @@ impl Volume {
             .iter()
             .filter_map(|pair| words(pair))
             .collect();
-        let default = Bind::default();
+        let default = BindOptions::default();
         let has_own_map = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
         if has_own_map {
             fail!(Invalid: "{}: its idmap is that container's own", mount.destination().display());
         }
         let recorded = match words(&["ro", "rro"]) {
-            Some(_) => Access::ReadOnly,
-            None => Access::ReadWrite,
+            Some(_) => BindAccess::ReadOnly,
+            None => BindAccess::ReadWrite,
         };
         let kind = match mount.typ().as_deref() {
-            Some("bind") => VolumeKind::Bind(Bind {
+            Some("bind") => VolumeKind::Bind(BindOptions {
                 access: from.access.unwrap_or(recorded),
                 reach: words(&["rbind", "bind"]).unwrap_or(default.reach),
                 propagation: words(&PROPAGATIONS).unwrap_or(default.propagation),
                 flags,
                 owners: match options.contains(&IDMAP) {
-                    true => Owners::Mapped(Idmap::default()),
-                    false => Owners::AsTheyAre,
+                    true => BindOwners::Mapped(Idmap::default()),
+                    false => BindOwners::AsTheyAre,
                 },
             }),
-            _ if from.access == Some(Access::ReadOnly) => {
-                VolumeKind::Bind(Bind { access: Access::ReadOnly, flags, ..default })
+            _ if from.access == Some(BindAccess::ReadOnly) => {
+                VolumeKind::Bind(BindOptions { access: BindAccess::ReadOnly, flags, ..default })
             }
             _ => VolumeKind::Overlay(flags),
         };
@@ -140,11 +140,11 @@ impl Volume {
             text: from.to_string(),
             source: match name {
                 Some(name) => VolumeSource::Named(name),
-                None => VolumeSource::Host(Source::of(source)),
+                None => VolumeSource::Host(BindSource::of(source)),
             },
             destination: destination.parse().map_err(Error::new)?,
             kind,
-            content: if is_new { Content::OfImage } else { Content::Nothing },
+            content: if is_new { VolumeContent::OfImage } else { VolumeContent::Nothing },
         }))
     }
 }
@@ -160,7 +160,7 @@ pub fn is_thrown_away(source: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn inherited(options: &[&str], from: &str) -> Bind {
+    fn inherited(options: &[&str], from: &str) -> BindOptions {
         let mut mount = Mount::default();
         mount
             .set_destination("/data".into())
@@ -168,7 +168,7 @@ mod tests {
             .set_source(Some("/host".into()))
             .set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
         let from = from.parse().unwrap();
-        match Volume::inherited(&mount, None, &from).unwrap().unwrap().kind {
+        match VolumeFlag::inherited(&mount, None, &from).unwrap().unwrap().kind {
             VolumeKind::Bind(bind) => bind,
             VolumeKind::Overlay(_) => panic!("a layer"),
         }
@@ -178,9 +178,9 @@ mod tests {
     fn options_are_a_container_and_its_access() {
         for (text, access) in [
             ("web", None),
-            ("web:ro", Some(Access::ReadOnly)),
-            ("web:rw", Some(Access::ReadWrite)),
-            ("web:ro,z", Some(Access::ReadOnly)),
+            ("web:ro", Some(BindAccess::ReadOnly)),
+            ("web:rw", Some(BindAccess::ReadWrite)),
+            ("web:ro,z", Some(BindAccess::ReadOnly)),
             ("web:Z", None),
         ] {
             let from: VolumesFrom = text.parse().unwrap();
@@ -193,8 +193,9 @@ mod tests {
 
     #[test]
     fn a_mount_stays_as_it_was_unless_its_access_is_said() {
-        let bind = Bind { flags: vec!["nosuid"], propagation: "rslave", ..Bind::default() };
-        let read_only = Bind { access: Access::ReadOnly, ..bind.clone() };
+        let bind =
+            BindOptions { flags: vec!["nosuid"], propagation: "rslave", ..BindOptions::default() };
+        let read_only = BindOptions { access: BindAccess::ReadOnly, ..bind.clone() };
         for (asked, bind) in [("a", &bind), ("a:rw", &bind), ("a:ro", &read_only)] {
             let options = bind.options();
             let options: Vec<&str> = options.iter().map(String::as_str).collect();

@@ -1,7 +1,7 @@
 //! `--userns auto`: a range of IDs for a container alone, out of all available ones.
 
 use super::lines;
-use crate::host::subid::{Range, total};
+use crate::host::subid::{SubidRange, total};
 use crate::ids::{IdMap, IdMaps};
 
 /// Smallest number of IDs of a container (podman's).
@@ -30,17 +30,18 @@ pub(super) struct Shortage {
 /// Maps the IDs `0..size` to base: `fixed` lines unchanged, the others to IDs of `granted` (in base's numbers). IDs of
 /// the `taken` lines, which map to the host, are avoided.
 pub(super) fn map<'a>(
-    granted: &[Range],
+    granted: &[SubidRange],
     base: &[IdMap],
     taken: impl Iterator<Item = &'a IdMap>,
     fixed: &[IdMap],
     size: u32,
 ) -> Result<Vec<IdMap>, Shortage> {
-    let outer = |line: &IdMap| Range::new(line.outside, line.count);
-    let inner = |line: &IdMap| Range::new(line.inside, line.count);
+    let outer = |line: &IdMap| SubidRange::new(line.outside, line.count);
+    let inner = |line: &IdMap| SubidRange::new(line.inside, line.count);
     let taken = taken.filter_map(outer).flat_map(|range| in_base(range, base));
     let free = without(granted.to_vec(), taken.chain(fixed.iter().filter_map(outer)));
-    let inside = without(Range::new(0, size).into_iter().collect(), fixed.iter().filter_map(inner));
+    let inside =
+        without(SubidRange::new(0, size).into_iter().collect(), fixed.iter().filter_map(inner));
     let needed = total(&inside);
     if total(&free) < needed {
         return Err(Shortage { needed, free: total(&free), all: total(granted) });
@@ -52,22 +53,22 @@ pub(super) fn map<'a>(
 }
 
 /// Returns the part of a host range that is in base, in base's numbers.
-fn in_base(range: Range, base: &[IdMap]) -> Vec<Range> {
+fn in_base(range: SubidRange, base: &[IdMap]) -> Vec<SubidRange> {
     let part = |line: &IdMap| {
-        let common = Range::new(line.outside, line.count)?.common(range)?;
-        Range::new(common.first - line.outside + line.inside, common.count)
+        let common = SubidRange::new(line.outside, line.count)?.common(range)?;
+        SubidRange::new(common.first - line.outside + line.inside, common.count)
     };
     base.iter().filter_map(part).collect()
 }
 
-fn without(ranges: Vec<Range>, taken: impl Iterator<Item = Range>) -> Vec<Range> {
+fn without(ranges: Vec<SubidRange>, taken: impl Iterator<Item = SubidRange>) -> Vec<SubidRange> {
     taken.fold(ranges, |ranges, taken| {
         ranges.into_iter().flat_map(|range| range.without(taken)).collect()
     })
 }
 
 /// Maps the IDs of `inside`, in order, to those of `outside`.
-fn zipped(inside: &[Range], outside: &[Range]) -> Vec<IdMap> {
+fn zipped(inside: &[SubidRange], outside: &[SubidRange]) -> Vec<IdMap> {
     let mut map = Vec::new();
     let mut left = outside.iter().copied();
     let mut piece = left.next();
@@ -77,15 +78,15 @@ fn zipped(inside: &[Range], outside: &[Range]) -> Vec<IdMap> {
             let count = at.count.min(range.count - done);
             map.push(IdMap::new(range.first + done, at.first, count));
             done += count;
-            piece = Range::new(at.first + count, at.count - count).or_else(|| left.next());
+            piece = SubidRange::new(at.first + count, at.count - count).or_else(|| left.next());
         }
     }
     map
 }
 
 /// All IDs of base but the user's.
-pub(super) fn all_but_first(base: &[IdMap]) -> Vec<Range> {
-    Range::new(1, lines::count(base).saturating_sub(1)).into_iter().collect()
+pub(super) fn all_but_first(base: &[IdMap]) -> Vec<SubidRange> {
+    SubidRange::new(1, lines::count(base).saturating_sub(1)).into_iter().collect()
 }
 
 #[cfg(test)]

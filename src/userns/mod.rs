@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::hint;
 use crate::host::hint::Hint;
-use crate::host::idmap_helpers::{self, Helpers};
+use crate::host::idmap_helpers::{self, IdmapHelpers};
 use crate::host::{account, subid};
 use crate::ids::{AskedMap, IdMap, IdMaps, Outside, OwnRange, UsernsMode, through};
 
@@ -29,7 +29,7 @@ pub enum Writer {
     /// The process in base: its own ID alone, and setgroups is denied (user_namespaces(7), CVE-2018-7169).
     Itself,
     /// newuidmap and newgidmap, which may use the subordinate IDs.
-    Helpers(Helpers),
+    Helpers(IdmapHelpers),
     /// The parent of that process, as root: every ID of that root.
     Root,
 }
@@ -181,7 +181,7 @@ impl Base {
 
     /// Returns the ranges to choose from, in base's numbers. Root has all of the host's IDs, and most of them are in
     /// use. So root's ranges are those granted to the account `containers` (podman's).
-    fn own_ranges(&self) -> Result<(Vec<subid::Range>, Vec<subid::Range>)> {
+    fn own_ranges(&self) -> Result<(Vec<subid::SubidRange>, Vec<subid::SubidRange>)> {
         if self.writer != Writer::Root || !crate::host::userns::in_initial_namespace() {
             return Ok((
                 auto::all_but_first(&self.maps.uids),

@@ -6,13 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use usnea::config::Limits;
+use usnea::config::LayerLimits;
 use usnea::image::extract::{UnpackContent, UnpackRules, layer};
 use usnea::image::owners::Owners;
 use usnea::layer::whiteout::Whiteouts;
 
 /// Small, so that what goes beyond is found out.
-const LIMITS: Limits = Limits { layer_bytes: 4 << 20, layer_entries: 500, layer_ratio: 50 };
+const LIMITS: LayerLimits = LayerLimits { layer_bytes: 4 << 20, layer_entries: 500, layer_ratio: 50 };
 
 /// A new folder in memory, where there is such a place.
 pub fn folder() -> TempDir {

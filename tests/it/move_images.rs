@@ -4,7 +4,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use serde_json::Value;
-use usnea::config::Limits;
+use usnea::config::LayerLimits;
 use usnea::image::Reference;
 use usnea::image::compose::{self, ImageDetails, LayerWriter, ParentImage};
 use usnea::image::diff::{self, ChangeKind};
@@ -45,7 +45,7 @@ fn pulled(place: &Stocked, endpoint: RegistryEndpoint, name: &str) {
         platform: &Platform::host(),
         names: &[name],
         owners: &Owners::Recorded,
-        limits: &Limits::default(),
+        limits: &LayerLimits::default(),
         parallel: 2,
         progress: &Silent,
         approve: &|_| Ok(()),
@@ -497,7 +497,7 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
         platform: &Platform::host(),
         names: &["localhost/new:1".parse().expect("a name")],
         owners,
-        limits: &Limits::default(),
+        limits: &LayerLimits::default(),
         parallel: 1,
         progress: &Silent,
         approve: &|_| Ok(()),

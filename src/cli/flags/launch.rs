@@ -2,7 +2,7 @@
 
 use crate::container::{ContainerRequest, Usnea, volumes};
 use crate::error::Result;
-use crate::spec::Options;
+use crate::spec::ContainerOptions;
 
 /// Arguments that `run`, `create` and `spec` have in common.
 #[derive(clap::Args)]
@@ -10,7 +10,7 @@ use crate::spec::Options;
 pub struct LaunchFlags {
     /// Flags of the spec.
     #[command(flatten)]
-    pub options: Options,
+    pub options: ContainerOptions,
 
     /// Image of the container: [REGISTRY/]NAME[:TAG][@DIGEST], the ID of one, oci:DIR[:NAME],
     /// oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]; host:PROGRAM[,PROGRAM...] for programs of this machine with all that they need;

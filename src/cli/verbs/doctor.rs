@@ -7,7 +7,7 @@ use std::io::Write as _;
 use crate::container::Usnea;
 use crate::error::{Context, Result};
 use crate::host::checks;
-use crate::host::finding::{self, Finding, Status, Verdict};
+use crate::host::finding::{self, Finding, FindingStatus, FindingsVerdict};
 
 /// Check this machine for all that containers need, and explain what is missing
 ///
@@ -45,12 +45,12 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     // anstream removes the colours without a terminal, or with NO_COLOR set.
     anstream::stdout().write_all(text.as_bytes()).context(|| "cannot write to standard output")?;
     Ok(match verdict {
-        Verdict::DoesNotWork(_) => 1,
-        Verdict::Works | Verdict::WorksWithLimits => 0,
+        FindingsVerdict::DoesNotWork(_) => 1,
+        FindingsVerdict::Works | FindingsVerdict::WorksWithLimits => 0,
     })
 }
 
-fn page(findings: &[Finding], verdict: &Verdict) -> String {
+fn page(findings: &[Finding], verdict: &FindingsVerdict) -> String {
     let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
     let mut page = String::new();
     let mut line =
@@ -68,21 +68,21 @@ fn page(findings: &[Finding], verdict: &Verdict) -> String {
     page
 }
 
-fn colour(status: Status) -> &'static str {
+fn colour(status: FindingStatus) -> &'static str {
     match status {
-        Status::Ok => "\x1b[32m",
-        Status::Degraded => "\x1b[33m",
-        Status::Missing => "\x1b[31m",
+        FindingStatus::Ok => "\x1b[32m",
+        FindingStatus::Degraded => "\x1b[33m",
+        FindingStatus::Missing => "\x1b[31m",
     }
 }
 
-fn sentence(verdict: &Verdict) -> String {
+fn sentence(verdict: &FindingsVerdict) -> String {
     match verdict {
-        Verdict::Works => "usnea run works here".into(),
-        Verdict::WorksWithLimits => {
+        FindingsVerdict::Works => "usnea run works here".into(),
+        FindingsVerdict::WorksWithLimits => {
             "usnea run works here, with limits: see degraded and missing above".into()
         }
-        Verdict::DoesNotWork(why) => format!("usnea run does not work here: {why}"),
+        FindingsVerdict::DoesNotWork(why) => format!("usnea run does not work here: {why}"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Silent;
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::container::Usnea;
 use crate::container::stores::{self};
 use crate::error::{Context, Result};
@@ -58,7 +58,7 @@ pub fn import(usnea: &Usnea, import: &Import) -> Result<ImageRecord> {
             platform: &import.platform,
             names: &names,
             owners: &owners,
-            limits: &Limits::NONE,
+            limits: &LayerLimits::NONE,
             parallel: 1,
             progress: &Silent,
             approve: &|_| Ok(()),

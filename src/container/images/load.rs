@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::pull::warn_of_platform;
-use crate::config::{Limits, Settings};
+use crate::config::{LayerLimits, Settings};
 use crate::container::Usnea;
 use crate::container::stores::{self, given_name};
 use crate::digest::Digest;
@@ -102,7 +102,7 @@ pub fn load(
                 platform: &platform,
                 names: &names,
                 owners: &owners,
-                limits: &Limits::NONE,
+                limits: &LayerLimits::NONE,
                 parallel: settings.parallel_downloads.unwrap_or(2),
                 progress,
                 approve: &approve,

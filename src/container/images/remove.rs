@@ -2,7 +2,7 @@
 
 use super::filter::{Filter, Filters, Place};
 use super::{happened, known, name_typed};
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::container::Usnea;
 use crate::container::folder;
 use crate::container::stores::{self, Stores, given_name, meanings};
@@ -177,6 +177,11 @@ pub fn check(usnea: &Usnea, repair: Repair, depth: CheckDepth) -> Result<Vec<Sto
     let base = usnea.base()?;
     let owners = stores::owners(&base, stores.own());
     in_store(stores, &base, |store| {
-        store.check(Some(CheckSettings { repair, depth, owners: &owners, limits: &Limits::NONE }))
+        store.check(Some(CheckSettings {
+            repair,
+            depth,
+            owners: &owners,
+            limits: &LayerLimits::NONE,
+        }))
     })
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::used_by;
 use crate::container;
 use crate::error::{Context, Error, Result, Setting};
-use crate::spec::{self, Options, Volume, VolumesFrom};
+use crate::spec::{self, ContainerOptions, VolumeFlag, VolumesFrom};
 
 /// Adds the mounts of the containers in `--volumes-from`, each where no other mount is yet: the user's own mounts win,
 /// then those of the last container. Errors: no such container.
-pub fn inherit(store: &Path, options: &mut Options) -> Result<()> {
+pub fn inherit(store: &Path, options: &mut ContainerOptions) -> Result<()> {
     for from in options.volumes_from.clone().iter().rev() {
         let volumes = of_container(store, from).context(|| Setting::VolumesFrom.with(from))?;
         for volume in volumes {
@@ -21,7 +21,7 @@ pub fn inherit(store: &Path, options: &mut Options) -> Result<()> {
     Ok(())
 }
 
-fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<Volume>> {
+fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<VolumeFlag>> {
     let container = container::find(store, &from.container)?;
     let (config, used) = (container.spec()?, used_by(&container)?);
     let mut volumes = Vec::new();
@@ -36,7 +36,7 @@ fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<Volume>> {
             ))
             .hint("a volume with a name can be shared: -v NAME:CONTAINER"));
         }
-        volumes.extend(Volume::inherited(mount, name, from)?);
+        volumes.extend(VolumeFlag::inherited(mount, name, from)?);
     }
     Ok(volumes)
 }

@@ -32,7 +32,7 @@ use crate::config;
 use crate::container::Usnea;
 use crate::documents::volume::{VolumeDocument, VolumeRow};
 use crate::error::{Context, Error, Result};
-use crate::files::{self, Birth, Lock};
+use crate::files::{self, Lock, NewFolder};
 use crate::monitor::events;
 use crate::spec::{DATA, NEW, VolumeName};
 
@@ -204,7 +204,7 @@ pub fn make(
             labels: labels.clone(),
             anonymous: naming == Naming::Anonymous,
         };
-        let birth = Birth::folder(&tmp, PREFIX)?;
+        let birth = NewFolder::folder(&tmp, PREFIX)?;
         fill(&birth.path, &volume).map_err(|error| files::cannot_write(error, &birth.path))?;
         // `None`: another command made the volume first.
         if let Some(held) = birth.put(&place)? {

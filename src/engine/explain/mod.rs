@@ -81,7 +81,7 @@ impl ShellScript {
         self.line(&format!("mkdir -p {}", folders.join(" ")));
     }
 
-    fn cgroup(&mut self, wanted: &cgroup::Wanted) {
+    fn cgroup(&mut self, wanted: &cgroup::CgroupRequest) {
         let folder = quote(&wanted.folder().to_string_lossy());
         if let Some((scope, slice)) = wanted.scope() {
             let slice = slice.map(|slice| format!(" --slice={}", quote(slice))).unwrap_or_default();

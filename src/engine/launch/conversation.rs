@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::failure::explain_failure;
 use super::supervisor;
-use crate::cgroup::Supervisors;
+use crate::cgroup::SupervisorsCgroup;
 use crate::engine::messages::{ChildMessage, ParentChannel, ParentMessage};
 use crate::engine::plan::step::{Step, Supervised};
 use crate::error::{Context, Error, Result};
@@ -27,7 +27,7 @@ pub struct LaunchProgress {
     /// Supervisor that answers the calls which the filter hands over.
     pub supervisor: Option<Child>,
     /// Cgroup of the supervisor.
-    pub supervisors: Option<Supervisors>,
+    pub supervisors: Option<SupervisorsCgroup>,
     /// Number of the first process, which is in the base user namespace.
     pub base: Option<i32>,
     /// Network helper that is getting ready.

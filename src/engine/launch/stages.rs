@@ -22,7 +22,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::child::ChildInput;
 use super::conversation::{Conversation, LaunchPoint, LaunchProgress, supervised};
 use super::processes::end_all;
-use crate::cgroup::Group;
+use crate::cgroup::ContainerCgroup;
 use crate::engine::messages::{self, ChildChannel, ParentChannel, ParentMessage};
 use crate::engine::plan::Plan;
 use crate::engine::root::idmapped::Idmapped;
@@ -51,7 +51,7 @@ pub struct Launched {
     /// Helper that connects the container's network. Dies with this process, and must be ended with the container.
     pub helper: Option<Child>,
     /// The container's cgroup.
-    pub cgroup: Option<Group>,
+    pub cgroup: Option<ContainerCgroup>,
     pub(super) base: Option<Child>,
     pub(super) preexisting_children: Vec<i32>,
 }
@@ -69,7 +69,7 @@ pub struct Prepared<'a> {
     alive: OwnedFd,
     preexisting_children: Vec<i32>,
     idmapped: Idmapped,
-    cgroup: Option<Group>,
+    cgroup: Option<ContainerCgroup>,
 }
 
 /// First process, in a user namespace without maps.
@@ -97,7 +97,7 @@ impl<'a> Prepared<'a> {
         .context(|| "cannot make a socket pair")?;
         let preexisting_children = process::children().unwrap_or_default(); // jobs of a shell that became usnea by exec
         let idmapped = Idmapped::make(plan).context(|| "cannot map the IDs of files")?;
-        let cgroup = plan.cgroup().map(Group::make).transpose()?.flatten();
+        let cgroup = plan.cgroup().map(ContainerCgroup::make).transpose()?.flatten();
         Ok(Self {
             plan,
             streams,
@@ -128,7 +128,7 @@ impl<'a> Prepared<'a> {
             }
             Ok(Forked::Parent(base)) => base,
             Err(error) => {
-                cgroup.into_iter().for_each(Group::remove);
+                cgroup.into_iter().for_each(ContainerCgroup::remove);
                 return Err(error);
             }
         };
@@ -211,7 +211,7 @@ struct Launch<'a> {
     base: Option<Child>,
     conversation: Conversation<'a>,
     alive: Option<OwnedFd>,
-    cgroup: Option<Group>,
+    cgroup: Option<ContainerCgroup>,
     preexisting_children: Vec<i32>,
 }
 
@@ -250,7 +250,7 @@ impl Drop for Launch<'_> {
             let all = [Some(&base), container].into_iter().chain(beside);
             end_all(&all.collect::<Vec<_>>(), &self.preexisting_children);
         }
-        self.cgroup.take().into_iter().for_each(Group::remove);
+        self.cgroup.take().into_iter().for_each(ContainerCgroup::remove);
     }
 }
 

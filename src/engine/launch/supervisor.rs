@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::cgroup::Supervisors;
+use crate::cgroup::SupervisorsCgroup;
 use crate::engine::plan::step::{Supervised, SupervisorLifetime};
 use crate::error::{Context, Error, Result};
 use crate::hint;
@@ -25,7 +25,7 @@ pub fn start(
     supervised: &Supervised,
     listener: OwnedFd,
     namespaces: &[OwnedFd],
-    cgroup: Option<&Supervisors>,
+    cgroup: Option<&SupervisorsCgroup>,
 ) -> Result<Child> {
     let (told, tell) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match forked(cgroup).context(|| "cannot fork")? {
@@ -52,7 +52,7 @@ pub fn start(
 }
 
 /// Forks into `cgroup`, where the kernel allows it.
-fn forked(cgroup: Option<&Supervisors>) -> io::Result<Forked> {
+fn forked(cgroup: Option<&SupervisorsCgroup>) -> io::Result<Forked> {
     let cgroup = cgroup.map(AsFd::as_fd);
     match process::clone_into(cgroup, Namespaces::default(), Parentage::Ours) {
         Err(error) if cgroup.is_some() => {

@@ -189,9 +189,9 @@ fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
 }
 
 /// Returns the cgroup of the container; `None`: the container gets none. Errors: a limit that cannot apply here.
-fn cgroup(spec: &Spec) -> Result<Option<cgroup::Wanted>> {
+fn cgroup(spec: &Spec) -> Result<Option<cgroup::CgroupRequest>> {
     let Some(linux) = spec.linux() else { return Ok(None) };
-    let limits = linux.resources().as_ref().map(cgroup::Limits::of).transpose()?;
+    let limits = linux.resources().as_ref().map(cgroup::CgroupLimits::of).transpose()?;
     let limits = limits.unwrap_or_default();
     match linux.cgroups_path() {
         Some(path) => cgroup::find(path, limits),

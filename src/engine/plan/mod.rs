@@ -55,7 +55,7 @@ pub enum Begin {
 
 impl Plan {
     /// Returns the cgroup to make.
-    pub(super) fn cgroup(&self) -> Option<&cgroup::Wanted> {
+    pub(super) fn cgroup(&self) -> Option<&cgroup::CgroupRequest> {
         self.steps.iter().find_map(|step| match step {
             Step::Cgroup(wanted, _) => Some(wanted),
             _ => None,

@@ -8,7 +8,7 @@ use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::cgroup::{self, Supervisors};
+use crate::cgroup::{self, SupervisorsCgroup};
 use crate::engine::plan::process::has_init;
 use crate::error::{Context, Error, Result};
 use crate::sys::namespace::{self, Namespaces};
@@ -60,7 +60,7 @@ impl RunningContainer {
         match fork() {
             // A process in a session scope has no right over the cgroup above both.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                cgroup::come_near(folder)?;
+                cgroup::join_sibling_group(folder)?;
                 fork()
             }
             answer => answer,
@@ -69,8 +69,8 @@ impl RunningContainer {
     }
 
     /// Returns the cgroup of the container's supervisors, if their resources are limited.
-    pub fn supervisors(&self) -> Option<Supervisors> {
-        self.cgroup.as_deref().and_then(Supervisors::of)
+    pub fn supervisors(&self) -> Option<SupervisorsCgroup> {
+        self.cgroup.as_deref().and_then(SupervisorsCgroup::of)
     }
 
     /// Returns the number of the container's process.

@@ -20,7 +20,7 @@ pub enum Step {
     Join(RunningContainer),
     /// Make the container's cgroup. The container's process starts in that cgroup, and then makes these namespaces: the
     /// root that a cgroup namespace shows is the cgroup of its maker.
-    Cgroup(cgroup::Wanted, Namespaces),
+    Cgroup(cgroup::CgroupRequest, Namespaces),
     /// Make the base user namespace, and the other namespaces with it when one level serves for both.
     Namespaces(Namespaces),
     /// Write base's maps.

@@ -4,12 +4,12 @@ use super::first_line;
 use crate::hint;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
-use crate::host::kernel::{self, Version};
+use crate::host::kernel::{self, KernelVersion};
 use crate::host::userns;
 use crate::sys::probe;
 
 /// First kernel with mount_setattr(2), the youngest call that a container is made with.
-const COMFORTABLE: Version = Version(5, 12);
+const COMFORTABLE: KernelVersion = KernelVersion(5, 12);
 
 pub(super) fn kernel() -> Finding {
     let name = "kernel";
@@ -38,7 +38,7 @@ fn seccomp() -> Finding {
     }
     Finding::degraded(name, "filters; no user notification")
         .costs("filters that ask usnea what to do cannot be used")
-        .fix(Hint::Kernel(Version(5, 0)).to_string())
+        .fix(Hint::Kernel(KernelVersion(5, 0)).to_string())
 }
 
 fn landlock() -> Finding {

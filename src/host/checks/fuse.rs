@@ -10,14 +10,14 @@ use crate::hint;
 use crate::host::finding::Finding;
 use crate::host::fuse::open;
 use crate::host::hint::Hint;
-use crate::host::kernel::{self, Version};
+use crate::host::kernel::{self, KernelVersion};
 use crate::host::trial;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Forked, Parentage};
 
 /// First kernel that idmaps FUSE mounts of a user namespace.
-const IDMAPS: Version = Version(6, 12);
+const IDMAPS: KernelVersion = KernelVersion(6, 12);
 
 pub(super) fn device() -> Finding {
     let name = "FUSE";

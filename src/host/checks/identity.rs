@@ -8,8 +8,8 @@ use crate::fail;
 use crate::host::distribution::Package;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
-use crate::host::idmap_helpers::{self, Helpers};
-use crate::host::subid::{self, Kind, Range, Ranges};
+use crate::host::idmap_helpers::{self, IdmapHelpers};
+use crate::host::subid::{self, SubidKind, SubidRange, SubidRanges};
 use crate::host::{account, program, trial, userns};
 use crate::sys::mount::{self, Attributes};
 use crate::sys::namespace::Namespaces;
@@ -86,7 +86,7 @@ pub(super) fn subordinate_ids() -> Finding {
             .costs(format!(
                 "{other} can read and change files of your containers, and you those of theirs"
             ))
-            .fix(format!("sudoedit {} {}", Kind::Users.file(), Kind::Groups.file()));
+            .fix(format!("sudoedit {} {}", SubidKind::Users.file(), SubidKind::Groups.file()));
     }
     if count < ENOUGH {
         return Finding::degraded(name, found)
@@ -105,8 +105,8 @@ fn getsubids() -> String {
     }
 }
 
-fn describe(ranges: &Ranges) -> String {
-    let list = |ranges: &[Range]| match ranges {
+fn describe(ranges: &SubidRanges) -> String {
+    let list = |ranges: &[SubidRange]| match ranges {
         [] => "none".to_owned(),
         ranges => ranges
             .iter()
@@ -121,10 +121,10 @@ fn describe(ranges: &Ranges) -> String {
 }
 
 /// Returns another user who was granted some of the same IDs.
-fn overlap(ranges: &Ranges) -> Option<String> {
+fn overlap(ranges: &SubidRanges) -> Option<String> {
     let me = rustix::process::getuid().as_raw();
     let names = account::names_of(me);
-    let other_in = |kind: Kind, ours: &[Range]| {
+    let other_in = |kind: SubidKind, ours: &[SubidRange]| {
         let file = std::fs::read_to_string(kind.file()).ok()?;
         let mut lines = file.lines().filter_map(subid::parse_line);
         lines.find_map(|(owner, range)| {
@@ -132,7 +132,7 @@ fn overlap(ranges: &Ranges) -> Option<String> {
             (theirs && ours.iter().any(|our| our.common(range).is_some())).then(|| owner.to_owned())
         })
     };
-    other_in(Kind::Users, &ranges.uids).or_else(|| other_in(Kind::Groups, &ranges.gids))
+    other_in(SubidKind::Users, &ranges.uids).or_else(|| other_in(SubidKind::Groups, &ranges.gids))
 }
 
 pub(super) fn idmap_helpers() -> Finding {
@@ -160,7 +160,7 @@ pub(super) fn idmap_helpers() -> Finding {
 }
 
 /// Maps all the caller's IDs into a child by the two programs; the child then becomes its user 1.
-fn really_map(helpers: &Helpers, ranges: &Ranges) -> Result<String> {
+fn really_map(helpers: &IdmapHelpers, ranges: &SubidRanges) -> Result<String> {
     let map = |pid: i32| {
         let uid = rustix::process::getuid().as_raw();
         let gid = rustix::process::getgid().as_raw();
@@ -174,7 +174,7 @@ fn really_map(helpers: &Helpers, ranges: &Ranges) -> Result<String> {
     })
 }
 
-fn write_map(mut command: Command, pid: i32, own: u32, ranges: &[Range]) -> Result<()> {
+fn write_map(mut command: Command, pid: i32, own: u32, ranges: &[SubidRange]) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.arg(pid.to_string()).args(["0", &own.to_string(), "1"]);
     let mut inside = 1;

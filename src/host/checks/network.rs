@@ -6,7 +6,7 @@ use super::first_line;
 use crate::hint;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
-use crate::host::network_helper::{self, Program};
+use crate::host::network_helper::{self, NetworkHelper};
 
 pub(super) fn all() -> Vec<Finding> {
     vec![helpers(), tun(), ping(), ports()]
@@ -14,7 +14,7 @@ pub(super) fn all() -> Vec<Finding> {
 
 fn helpers() -> Finding {
     let name = "network helper";
-    let here = Program::ALL.map(|one| {
+    let here = NetworkHelper::ALL.map(|one| {
         let path = one.find()?;
         let version = network_helper::version(&path);
         Some((format!("{} ({version})", path.display()), version))
@@ -25,14 +25,14 @@ fn helpers() -> Finding {
         [Some(pasta), None] if is_old => {
             Finding::degraded(name, format!("{pasta}, of before February 2024; no slirp4netns"))
                 .costs("some connections of containers do not end, or have bytes twice")
-                .fix(Hint::Install(Program::Slirp4netns.package()).to_string())
+                .fix(Hint::Install(NetworkHelper::Slirp4netns.package()).to_string())
         }
         [None, None] => Finding::missing(name, "neither pasta nor slirp4netns is here")
             .costs(hint::COST_NO_NETWORK_HELPER)
-            .fix(Hint::Install(Program::Pasta.package()).to_string()),
+            .fix(Hint::Install(NetworkHelper::Pasta.package()).to_string()),
         [None, Some(slirp)] => Finding::degraded(name, format!("{slirp}; no pasta"))
             .costs("published ports lose the caller's address")
-            .fix(Hint::Install(Program::Pasta.package()).to_string()),
+            .fix(Hint::Install(NetworkHelper::Pasta.package()).to_string()),
         found => Finding::ok(name, found.into_iter().flatten().collect::<Vec<_>>().join(", ")),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::is_real_root;
 use crate::hint;
-use crate::host::cgroup::{self, Delegation, Version};
+use crate::host::cgroup::{self, CgroupVersion, DelegatedCgroup};
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
 
@@ -11,10 +11,10 @@ const NO_LIMITS: &str = hint::COST_NO_LIMITS;
 
 pub(super) fn cgroups() -> Finding {
     let version = match cgroup::version() {
-        Version::V2 => return delegation(),
-        Version::Hybrid => "version 1 with an empty version 2 beside it",
-        Version::V1 => "version 1",
-        Version::None => "none mounted on /sys/fs/cgroup",
+        CgroupVersion::V2 => return delegation(),
+        CgroupVersion::Hybrid => "version 1 with an empty version 2 beside it",
+        CgroupVersion::V1 => "version 1",
+        CgroupVersion::None => "none mounted on /sys/fs/cgroup",
     };
     Finding::degraded(NAME, format!("{version} (version 2 is needed)"))
         .costs(NO_LIMITS)
@@ -37,7 +37,7 @@ fn delegation() -> Finding {
     }
 }
 
-fn controllers(delegation: &Delegation, how: &str) -> Finding {
+fn controllers(delegation: &DelegatedCgroup, how: &str) -> Finding {
     let has = match delegation.controllers.join(" ") {
         none if none.is_empty() => "no controller".to_owned(),
         some => some,

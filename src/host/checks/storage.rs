@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hint;
-use crate::host::finding::{Finding, Status};
+use crate::host::finding::{Finding, FindingStatus};
 use crate::host::hint::Hint;
-use crate::host::kernel::{self, Version};
-use crate::host::scratch::Scratch;
+use crate::host::kernel::{self, KernelVersion};
+use crate::host::scratch::ScratchFolder;
 use crate::host::{filesystem, fuse, idmap, overlay, trial, userns};
 use crate::layer::{self, whiteout::Whiteouts};
 use crate::sys::namespace::Namespaces;
@@ -45,7 +45,7 @@ fn unusable(found: impl Into<String>) -> Finding {
 /// Writes to the store, first in a child: a write to a file server that is gone never returns.
 fn answers(store: &Path) -> Result<()> {
     let write = || {
-        Scratch::new(store).context(|| "cannot write there")?;
+        ScratchFolder::new(store).context(|| "cannot write there")?;
         Ok(String::new())
     };
     trial::run(Namespaces::default(), |_| Ok(()), write).map(drop)
@@ -80,7 +80,7 @@ fn overlay_not_tried() -> Finding {
 /// Tries the whiteout format, as for the first layer that is unpacked.
 fn whiteouts(store: &Path) -> Finding {
     let tried = || -> Result<Whiteouts> {
-        let scratch = Scratch::new(store)?;
+        let scratch = ScratchFolder::new(store)?;
         Ok(layer::find_whiteout_form(fs::File::open(scratch.path())?.as_fd())?)
     };
     match tried() {
@@ -96,7 +96,7 @@ fn whiteouts(store: &Path) -> Finding {
 }
 
 fn kernel_overlay(store: &Path) -> Finding {
-    let Ok(scratch) = Scratch::new(store) else {
+    let Ok(scratch) = ScratchFolder::new(store) else {
         return overlay_not_tried();
     };
     match overlay::try_in(&scratch) {
@@ -114,12 +114,12 @@ fn kernel_overlay(store: &Path) -> Finding {
 pub(super) fn driver(findings: &[Finding], store: Option<&Path>) -> Finding {
     let name = "storage driver";
     let overlay = findings.iter().find(|finding| finding.name == OVERLAY);
-    if overlay.is_some_and(|finding| finding.status == Status::Ok) {
+    if overlay.is_some_and(|finding| finding.status == FindingStatus::Ok) {
         let is_idmapped =
             store.is_some_and(|store| idmap::serves(filesystem::nearest_existing(store)).is_ok());
         let own = if is_idmapped { "its layers are idmapped" } else { "fuse" };
         let is_named =
-            |finding: &&Finding| finding.name == WHITEOUTS && finding.status != Status::Ok;
+            |finding: &&Finding| finding.name == WHITEOUTS && finding.status != FindingStatus::Ok;
         let own = match findings.iter().any(|finding| is_named(&finding)) {
             true => "fuse for images with whiteouts, and",
             false => own,
@@ -143,8 +143,8 @@ fn overlay_fix(scratch: &Path, error: &Error) -> Option<String> {
     let refused_as_upper =
         kind.network || ["ecryptfs", "overlay", "fuse", "vfat", "exfat"].contains(&kind.name);
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    let hint = if kernel::version() < Version(5, 11) {
-        Hint::Kernel(Version(5, 11))
+    let hint = if kernel::version() < KernelVersion(5, 11) {
+        Hint::Kernel(KernelVersion(5, 11))
     } else if refused_as_upper {
         Hint::StoreElsewhere
     } else if !known.contains("\toverlay\n") {

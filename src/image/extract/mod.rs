@@ -37,7 +37,7 @@ use std::thread;
 
 use rustix::io::Errno;
 
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hint::MORE_SPACE;
@@ -59,7 +59,7 @@ pub struct UnpackRules<'a> {
     /// Form in which the files' owners are stored.
     pub owners: &'a Owners,
     /// Limits for the layer's content.
-    pub limits: &'a Limits,
+    pub limits: &'a LayerLimits,
     /// Form of whiteouts on disk.
     pub whiteouts: Whiteouts,
     /// Treatment of the files' content.

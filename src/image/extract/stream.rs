@@ -6,7 +6,7 @@
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::compression;
@@ -102,7 +102,7 @@ impl Inflater {
         self,
         packed: impl Read,
         size: u64,
-        limits: &Limits,
+        limits: &LayerLimits,
     ) -> Result<Option<Inflated>> {
         let mut plain = compression::open(packed)?;
         let mut hasher = Hasher::new(Algorithm::Sha256);
@@ -139,11 +139,11 @@ fn fill(chunk: &mut Vec<u8>, plain: &mut compression::Plain<'_>) -> Result<()> {
     Ok(())
 }
 
-fn check(length: u64, size: u64, limits: &Limits) -> Result<()> {
+fn check(length: u64, size: u64, limits: &LayerLimits) -> Result<()> {
     if length > limits.layer_bytes {
         return Err(too_many_bytes(limits));
     }
-    if length >= Limits::RATIO_FROM && length > size.saturating_mul(limits.layer_ratio) {
+    if length >= LayerLimits::RATIO_FROM && length > size.saturating_mul(limits.layer_ratio) {
         let ratio = limits.layer_ratio;
         return Err(Error::new(format!("unpacks to more than {ratio} times its size")).hint(
             "if the image is to be trusted, raise layer-ratio under [limits] in usnea.toml",
@@ -153,7 +153,7 @@ fn check(length: u64, size: u64, limits: &Limits) -> Result<()> {
 }
 
 /// The error for a layer that exceeds its limit.
-pub(super) fn too_many_bytes(limits: &Limits) -> Error {
+pub(super) fn too_many_bytes(limits: &LayerLimits) -> Error {
     Error::new(format!("unpacks to more than {} bytes", limits.layer_bytes))
         .hint("if the image is to be trusted, raise layer-bytes under [limits] in usnea.toml")
 }
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn a_ratio_beyond_the_limit_is_refused_from_a_gibibyte_on() {
-        let limits = Limits { layer_ratio: 200, ..Limits::default() };
-        let from = Limits::RATIO_FROM;
+        let limits = LayerLimits { layer_ratio: 200, ..LayerLimits::default() };
+        let from = LayerLimits::RATIO_FROM;
         assert!(check(from - 1, 0, &limits).is_ok());
         assert!(check(from, from / 200 + 1, &limits).is_ok());
         assert!(check(from * 4, u64::MAX, &limits).is_ok());

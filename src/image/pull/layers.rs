@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::writeback::Writeback;
 use super::{ImagePull, TransferOutcome};
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
@@ -270,7 +270,7 @@ fn unpack_blob(
     unpacking: Unpacking<'_>,
     blob: &HeldBlob,
     descriptor: &Descriptor,
-    limits: &Limits,
+    limits: &LayerLimits,
 ) -> Result<HeldLayer> {
     let mut hashed = Hashed::new(&blob.file, descriptor.digest.algorithm());
     let unpacked = unpacking.unpack(&mut hashed, descriptor.size, limits);
@@ -310,7 +310,7 @@ pub fn unpack_missing(
         };
         let mut hashed = Hashed::new(&blob.file, layer.blob.algorithm());
         unpacking
-            .unpack(&mut hashed, layer.packed, &Limits::NONE)
+            .unpack(&mut hashed, layer.packed, &LayerLimits::NONE)
             .map_err(|error| cause(error, store, &layer.blob))?;
         let (digest, _) = hashed.finish();
         if digest != layer.blob {

@@ -18,7 +18,7 @@ use super::manifest::{Descriptor, LARGEST, Manifest, ManifestDocument, Platform,
 use super::owners::Owners;
 use super::source::{FetchedManifest, ImageSource};
 use super::store::{HeldBlob, ImageLayer, ImageRecord, Store};
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Result};
 use crate::fail;
@@ -65,7 +65,7 @@ pub struct ImagePull<'a> {
     /// Form in which the layers' owners are stored.
     pub owners: &'a Owners,
     /// Limits for a layer's content.
-    pub limits: &'a Limits,
+    pub limits: &'a LayerLimits,
     /// Number of layers fetched at once.
     pub parallel: usize,
     /// Receiver of progress reports.

@@ -19,7 +19,7 @@ use super::{ImageList, ImageRecord, Store, layers};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::files::{self, Grip};
+use crate::files::{self, LockAttempt};
 use crate::hint;
 use crate::image::Reference;
 use crate::image::manifest::{ManifestDocument, parse_config};
@@ -54,7 +54,7 @@ pub struct ImageRemoval {
 }
 
 /// Locks `path` for its removal, without waiting. Errors: its file system has no locks, or it cannot be opened.
-pub(super) fn grip(path: &Path) -> Result<Grip> {
+pub(super) fn grip(path: &Path) -> Result<LockAttempt> {
     let is_unsupported = |error: &std::io::Error| {
         matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK))
     };
@@ -153,15 +153,15 @@ impl Store {
     ) -> Result<(ImageRemoval, RemovedObjects)> {
         // Held until all is moved: no other command can begin to use the image.
         let manifest_lock = match grip(&self.blob_path(&image.manifest))? {
-            Grip::Held => {
+            LockAttempt::Held => {
                 return Err(Error::conflict(format!(
                     "image {} is in use by a running container or another command",
                     image.display_name()
                 ))
                 .hint("stop its containers first"));
             }
-            Grip::Ours(lock) => Some(lock),
-            Grip::Gone => None,
+            LockAttempt::Ours(lock) => Some(lock),
+            LockAttempt::Gone => None,
         };
         // After the lock: a container that is being made holds the blob until its folder is in place.
         let users = self.containers_of_image(&image.manifest)?;
@@ -248,7 +248,7 @@ impl Store {
     /// True if a container or another command uses the image. The caller holds the lock of images.json: else a remover
     /// that runs meanwhile would take our lock for a user's.
     pub(super) fn is_held(&self, image: &ImageRecord) -> Result<bool> {
-        Ok(matches!(grip(&self.blob_path(&image.manifest))?, Grip::Held)
+        Ok(matches!(grip(&self.blob_path(&image.manifest))?, LockAttempt::Held)
             || !self.containers_of_image(&image.manifest)?.is_empty())
     }
 

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use super::census::{Census, census};
 use super::foreign::ObjectKind;
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::files::{self, Birth, Lock};
+use crate::files::{self, Lock, NewFolder};
 use crate::host::boot_id;
 use crate::image::extract::{self, UnpackContent, UnpackRules};
 use crate::image::owners::Owners;
@@ -259,8 +259,13 @@ impl Store {
 impl Unpacking<'_> {
     /// Unpacks `packed`, the layer's blob of `size` bytes, and moves the layer into place. Errors: the blob breaks off,
     /// is hostile, exceeds a limit, or does not match the diff ID.
-    pub fn unpack(self, packed: impl Read + Send, size: u64, limits: &Limits) -> Result<HeldLayer> {
-        let birth = Birth::folder(&self.store.tmp(), PREFIX)?;
+    pub fn unpack(
+        self,
+        packed: impl Read + Send,
+        size: u64,
+        limits: &LayerLimits,
+    ) -> Result<HeldLayer> {
+        let birth = NewFolder::folder(&self.store.tmp(), PREFIX)?;
         let fs = birth.path.join("fs");
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o755).create(&fs).map_err(|error| files::cannot_write(error, &fs))?;
@@ -292,7 +297,7 @@ impl Unpacking<'_> {
         self.put(birth, facts)
     }
 
-    fn put(&self, birth: Birth, facts: LayerFacts) -> Result<HeldLayer> {
+    fn put(&self, birth: NewFolder, facts: LayerFacts) -> Result<HeldLayer> {
         // A layer that others may read holds no program with powers of ours and no file of other IDs. Any other layer
         // is closed to others.
         let mode = if *self.owners == Owners::Shared { 0o755 } else { 0o700 };

@@ -7,7 +7,7 @@ use super::collect::{ForceRemoval, NeededObjects, RemovedObjects, grip, list};
 use super::{ImageRecord, ImageRemoval, Store};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::files::Grip;
+use crate::files::LockAttempt;
 use crate::image::manifest::LARGEST;
 
 /// Selects the images to remove.
@@ -103,7 +103,7 @@ impl Store {
         for blob in &blobs {
             let path = self.blob_path(blob);
             let is_small = path.metadata().is_ok_and(|metadata| metadata.len() <= LARGEST);
-            if is_small && matches!(grip(&path)?, Grip::Held) {
+            if is_small && matches!(grip(&path)?, LockAttempt::Held) {
                 needed.layers.extend(self.diff_ids_of(blob).unwrap_or_default());
             }
         }
@@ -147,7 +147,7 @@ impl Store {
     fn remove_downloads(&self) -> Result<(u64, u64)> {
         let (mut count, mut bytes) = (0, 0);
         for (path, _) in list(&self.root.join("downloads"))? {
-            let Grip::Ours(_lock) = grip(&path)? else { continue };
+            let LockAttempt::Ours(_lock) = grip(&path)? else { continue };
             let size = disk_use(&path).unwrap_or_default();
             match std::fs::remove_file(&path) {
                 // An empty file is left over from a wait and is no download.

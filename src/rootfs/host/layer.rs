@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use super::seen::Stamp;
 use super::tree::{HostNode, HostTree};
 use crate::error::{Context, Error, Result};
-use crate::files::{self, Birth, cannot_write};
+use crate::files::{self, NewFolder, cannot_write};
 
 /// Prefix of this module's folders in tmp/.
 const PREFIX: &str = "host-";
@@ -176,7 +176,7 @@ pub fn make(
         if let Some(layer) = open(store, name) {
             return Ok(layer);
         }
-        let birth = Birth::folder(&store.join("tmp"), PREFIX)?;
+        let birth = NewFolder::folder(&store.join("tmp"), PREFIX)?;
         fill(&birth.path.join("fs"), tree)?;
         let told = birth.path.join("layer.json");
         files::write_synced(&told, story.as_bytes()).map_err(|error| cannot_write(error, &told))?;

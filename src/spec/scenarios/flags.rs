@@ -2,7 +2,7 @@
 
 use clap::CommandFactory;
 
-use super::super::Options;
+use super::super::ContainerOptions;
 use super::{Line, parsed};
 
 #[test]
@@ -72,7 +72,7 @@ fn a_malformed_value_is_an_error_that_names_flag_and_value() {
 #[test]
 fn defaults_of_the_flags_are_the_defaults_of_the_type() {
     let parsed = parsed(&["image"]).unwrap_or_else(|error| panic!("{error}")).options;
-    assert_eq!(format!("{parsed:?}"), format!("{:?}", Options::default()));
+    assert_eq!(format!("{parsed:?}"), format!("{:?}", ContainerOptions::default()));
 }
 
 #[test]

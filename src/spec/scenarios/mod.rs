@@ -10,7 +10,9 @@ use clap::Parser;
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use super::{CgroupHierarchy, ImageDefaults, Inputs, Options, Root, TimeNamespace, build};
+use super::{
+    CgroupHierarchy, ContainerOptions, ImageDefaults, SpecInputs, SpecRoot, TimeNamespace, build,
+};
 use crate::error::Result;
 use crate::ids::{IdMap, IdMaps};
 
@@ -19,7 +21,7 @@ use crate::ids::{IdMap, IdMaps};
 #[command(disable_help_flag = true)]
 struct Line {
     #[command(flatten)]
-    options: Options,
+    options: ContainerOptions,
     image: String,
     #[arg(trailing_var_arg = true)]
     command: Vec<String>,
@@ -66,10 +68,10 @@ impl Scene {
     fn spec(&self, flags: &[&str]) -> Result<Spec> {
         let line = parsed(flags).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
         let root = match self.itself {
-            true => Root::Itself(self.root.path()),
-            false => Root::Layered(&self.layers),
+            true => SpecRoot::Itself(self.root.path()),
+            false => SpecRoot::Layered(&self.layers),
         };
-        build(&Inputs {
+        build(&SpecInputs {
             stacking: super::Stacking::default(),
             top_layer: crate::spec::TopLayer::Disposable,
             options: &line.options,

@@ -15,7 +15,7 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::cgroup::Group;
+use crate::cgroup::ContainerCgroup;
 use crate::engine::command::exec::{LastSteps, ParentsDeath};
 use crate::engine::command::{filter, prepare};
 use crate::engine::keeper;
@@ -44,7 +44,7 @@ pub struct ChildInput<'a> {
     /// Streams of the command and of the caller.
     pub streams: LaunchStreams<'a>,
     /// The container's cgroup.
-    pub cgroup: Option<Group>,
+    pub cgroup: Option<ContainerCgroup>,
     /// ID-mapped mounts, detached.
     pub idmapped: Idmapped,
     /// Start of the launch.

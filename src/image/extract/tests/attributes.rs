@@ -52,7 +52,7 @@ fn what_is_shared_can_be_read_by_all_and_written_by_none() {
         Item::folder("closed").mode(0),
         Item::file("closed/inner", "x").mode(0o666),
     ]);
-    place.unpack_with(&tar.end(), &Owners::Shared, &Limits::default()).unwrap();
+    place.unpack_with(&tar.end(), &Owners::Shared, &LayerLimits::default()).unwrap();
     let tree = place.tree();
     for (name, mode, recorded) in [
         ("plain", 0o644, None),
@@ -88,7 +88,7 @@ fn owners_in_the_range_are_real_and_others_recorded() {
         Item::folder("closed").mode(0).owner(5, 5),
         Item::file("closed/inner", "x"),
     ]);
-    place.unpack_with(&tar.end(), &identity(), &Limits::default()).unwrap();
+    place.unpack_with(&tar.end(), &identity(), &LayerLimits::default()).unwrap();
     let tree = place.tree();
     let of = |name: &str| (tree[name].owner, tree[name].mode);
     assert_eq!(of("mail"), ((8, 12), 0o2775));
@@ -198,7 +198,7 @@ fn capabilities_survive_the_change_of_owner() {
         Tar::of([Item::file("ping", "x").owner(1, 1).xattr("security.capability", capability)]);
     let place = Place::new();
     let owners = if is_root() { identity() } else { Owners::Recorded };
-    place.unpack_with(&tar.end(), &owners, &Limits::default()).unwrap();
+    place.unpack_with(&tar.end(), &owners, &LayerLimits::default()).unwrap();
     let tree = place.tree();
     let kept = tree["ping"].xattrs.get("security.capability");
     assert_eq!(kept.map(Vec::as_slice), is_root().then_some(&capability[..]));
@@ -224,11 +224,11 @@ fn an_acl_is_kept_or_its_mask_is_not_the_groups_right() {
     let name = "system.posix_acl_access";
     let tar = |named| Tar::of([Item::file("f", "x").mode(0o664).xattr(name, acl(named))]).end();
     let place = Place::new();
-    place.unpack_with(&tar(12), &Owners::Recorded, &Limits::default()).unwrap();
+    place.unpack_with(&tar(12), &Owners::Recorded, &LayerLimits::default()).unwrap();
     assert_eq!((place.tree()["f"].mode, place.tree()["f"].xattrs.len()), (0o644, 0));
     if is_root() {
         let place = Place::new();
-        place.unpack_with(&tar(12), &identity(), &Limits::default()).unwrap();
+        place.unpack_with(&tar(12), &identity(), &LayerLimits::default()).unwrap();
         let tree = place.tree();
         assert_eq!((tree["f"].mode, tree["f"].xattrs.get(name)), (0o664, Some(&acl(12))));
     }

@@ -284,7 +284,7 @@ fn nul_in_a_pax_name_is_refused() {
 
 #[test]
 fn entries_are_limited() {
-    let limits = Limits { layer_entries: 100, ..Limits::default() };
+    let limits = LayerLimits { layer_entries: 100, ..LayerLimits::default() };
     let unpack = |tar: Tar| Place::new().unpack_with(&tar.end(), &Owners::Recorded, &limits);
     let files = |count: usize| Tar::of((0..count).map(|at| Item::file(at.to_string(), "")));
     assert!(unpack(files(100)).is_ok());

@@ -18,7 +18,7 @@ use archive::{Item, Tar};
 use tree::{Node, Tree};
 
 use super::{UnpackRules, Unpacked, layer};
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::error::Result;
 use crate::ids::{IdMap, IdMaps};
 use crate::image::owners::Owners;
@@ -46,7 +46,7 @@ impl Place {
         self.fs().join(below)
     }
 
-    fn unpack_with(&self, bytes: &[u8], owners: &Owners, limits: &Limits) -> Result<Unpacked> {
+    fn unpack_with(&self, bytes: &[u8], owners: &Owners, limits: &LayerLimits) -> Result<Unpacked> {
         self.unpack_how(bytes, &how(owners, limits, Whiteouts::Overlay))
     }
 
@@ -58,7 +58,7 @@ impl Place {
     }
 
     fn unpack(&self, bytes: &[u8]) -> Result<Unpacked> {
-        self.unpack_with(bytes, &Owners::Recorded, &Limits::default())
+        self.unpack_with(bytes, &Owners::Recorded, &LayerLimits::default())
     }
 
     fn check_outside(&self) {
@@ -81,7 +81,7 @@ impl Place {
 }
 
 /// Settings that write the contents.
-fn how<'a>(owners: &'a Owners, limits: &'a Limits, whiteouts: Whiteouts) -> UnpackRules<'a> {
+fn how<'a>(owners: &'a Owners, limits: &'a LayerLimits, whiteouts: Whiteouts) -> UnpackRules<'a> {
     UnpackRules { owners, limits, whiteouts, content: super::UnpackContent::Whole }
 }
 

@@ -48,7 +48,7 @@ fn the_stream_is_read_to_its_end_in_drops() {
     for packed in [plain.clone(), gzip(&plain), zstd(&plain)] {
         let place = Place::new();
         let into = std::fs::File::open(place.fs()).unwrap();
-        let limits = Limits::default();
+        let limits = LayerLimits::default();
         let how = UnpackRules {
             owners: &Owners::Recorded,
             limits: &limits,
@@ -137,7 +137,7 @@ fn what_the_source_fails_with_is_told() {
     for head in [&b""[..], b"12", &gzip[..100], &zstd[..50]] {
         let place = Place::new();
         let into = std::fs::File::open(place.fs()).unwrap();
-        let limits = Limits::default();
+        let limits = LayerLimits::default();
         let how = UnpackRules {
             owners: &Owners::Recorded,
             limits: &limits,
@@ -153,7 +153,7 @@ fn what_the_source_fails_with_is_told() {
 #[test]
 fn a_layer_that_unpacks_to_too_much_is_refused_on_the_way() {
     let zeros = vec![0; 20 << 20];
-    let limits = Limits { layer_bytes: 1 << 20, ..Limits::default() };
+    let limits = LayerLimits { layer_bytes: 1 << 20, ..LayerLimits::default() };
     let bombs = [
         Tar::of([Item::file("bomb", &zeros)]).end(),
         // After the tar's end, where no byte would be written to a file.
@@ -175,7 +175,7 @@ fn a_layer_that_unpacks_to_too_much_is_refused_on_the_way() {
 fn a_layer_that_is_refused_is_not_read_to_its_end() {
     let place = Place::new();
     let into = std::fs::File::open(place.fs()).unwrap();
-    let limits = Limits::default();
+    let limits = LayerLimits::default();
     let how = UnpackRules {
         owners: &Owners::Recorded,
         limits: &limits,

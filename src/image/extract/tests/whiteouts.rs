@@ -109,7 +109,7 @@ fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
         .iter()
         .map(|items| {
             let place = Place::new();
-            let (owners, limits) = (&Owners::Recorded, &Limits::default());
+            let (owners, limits) = (&Owners::Recorded, &LayerLimits::default());
             let tar = Tar::of(items.iter().cloned()).end();
             let unpacked = place.unpack_how(&tar, &how(owners, limits, whiteouts)).unwrap();
             set_new_folders_back(&place.fs());

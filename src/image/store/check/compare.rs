@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::{CheckSettings, ImageLayer, Store};
 use crate::digest::{Algorithm, Hashed};
 use crate::error::{Context, Result};
-use crate::files::{self, Birth};
+use crate::files::{self, NewFolder};
 use crate::image::extract::{self, ContentSummary, UnpackContent, UnpackRules};
 use crate::image::store::layers::{LayerFacts, PREFIX};
 use crate::sys::inode::names;
@@ -32,7 +32,7 @@ pub(super) fn difference(
     by: CheckSettings<'_>,
 ) -> Result<Option<String>> {
     let Some(blob) = store.blob(&layer.blob)? else { return Ok(None) };
-    let birth = Birth::folder(&store.tmp(), PREFIX)?;
+    let birth = NewFolder::folder(&store.tmp(), PREFIX)?;
     let fs = birth.path.join("fs");
     std::fs::create_dir(&fs).map_err(|error| files::cannot_write(error, &fs))?;
     let open = |path: &Path| File::open(path).context(|| format!("cannot open {}", path.display()));

@@ -21,11 +21,11 @@ use super::blobs::has_digest;
 use super::census::census;
 use super::collect::{RemovedObjects, grip};
 use super::{ImageLayer, ImageList, ImageRecord, LayerClaim, LayerFacts, LayerTrust, Store};
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Result};
 use crate::fail;
-use crate::files::Grip;
+use crate::files::LockAttempt;
 use crate::image::owners::Owners;
 
 /// Treatment of faults.
@@ -56,7 +56,7 @@ pub struct CheckSettings<'a> {
     /// Form in which owners are stored.
     pub owners: &'a Owners,
     /// Limits for a layer's content.
-    pub limits: &'a Limits,
+    pub limits: &'a LayerLimits,
 }
 
 /// Outcome of a fault.
@@ -397,14 +397,14 @@ impl RepairPass<'_> {
 
     fn set_aside(&mut self, done: &str, path: &Path) -> Result<FaultOutcome> {
         Ok(match grip(path)? {
-            Grip::Held => FaultOutcome::Left(IN_USE.to_owned()),
+            LockAttempt::Held => FaultOutcome::Left(IN_USE.to_owned()),
             // A symbolic link leads to another object: no command uses the blob or layer by this name.
-            Grip::Gone if path.is_symlink() => {
+            LockAttempt::Gone if path.is_symlink() => {
                 fs::remove_file(path).context(|| format!("cannot remove {}", path.display()))?;
                 FaultOutcome::Mended(done.to_owned())
             }
-            Grip::Gone => FaultOutcome::Mended("it is gone".to_owned()),
-            Grip::Ours(lock) => {
+            LockAttempt::Gone => FaultOutcome::Mended("it is gone".to_owned()),
+            LockAttempt::Ours(lock) => {
                 drop(lock);
                 self.store.take_out_object(path, &mut self.removed)?;
                 FaultOutcome::Mended(done.to_owned())

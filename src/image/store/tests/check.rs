@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::Shop;
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::digest::Digest;
 use crate::image::owners::Owners;
 use crate::image::store::{
@@ -27,7 +27,7 @@ impl Shop {
                 repair: Repair::Yes,
                 depth: CheckDepth::Whole,
                 owners: &Owners::Recorded,
-                limits: &Limits::default(),
+                limits: &LayerLimits::default(),
             };
             let faults = self.store.check(Some(mending)).unwrap();
             if !faults.iter().any(is_held) {
@@ -41,7 +41,7 @@ impl Shop {
             repair: Repair::Yes,
             depth: CheckDepth::Whole,
             owners: &Owners::Recorded,
-            limits: &Limits::default(),
+            limits: &LayerLimits::default(),
         };
         mended.extend(self.store.check(Some(mending)).unwrap());
         mended

@@ -6,7 +6,7 @@ mod collect;
 use std::path::Path;
 
 use super::{ImageRecord, Store};
-use crate::config::Limits;
+use crate::config::LayerLimits;
 use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails, LayerWriter, NewLayer, ParentImage};
 use crate::image::manifest::{ManifestDocument, Platform};
@@ -80,7 +80,7 @@ impl Shop {
             platform: &Platform::host(),
             names: &names,
             owners: &Owners::Recorded,
-            limits: &Limits::default(),
+            limits: &LayerLimits::default(),
             parallel: 1,
             progress: &Silent,
             approve: &|_| Ok(()),
