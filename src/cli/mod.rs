@@ -2,17 +2,12 @@
 //! parses, reports errors, and sets the exit status; `container` makes all decisions.
 
 mod activation;
-mod container;
-mod events;
 mod flags;
-pub mod format;
 mod grammar;
 mod help;
 pub mod late;
 mod output;
-mod system;
 mod verbs;
-mod volume;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -27,7 +22,7 @@ use crate::error::{self, Error, STATUS_OURS};
 use crate::sys::signal;
 
 use output::{streams, table};
-use verbs::{TopLevelCommand, completion, image, run};
+use verbs::{TopLevelCommand, completion};
 
 /// Run containers without root: no daemon, no setuid program, and nothing stays behind.
 #[derive(Parser)]

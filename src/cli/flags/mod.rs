@@ -5,4 +5,5 @@ pub mod launch;
 pub mod lifecycle;
 pub mod pull;
 pub mod registry;
+pub mod selection;
 pub mod stop;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::container::selection::{Selected, open};
+use crate::cli::flags::selection::{Selected, open};
 use crate::container::{Container, Stopping};
 use crate::error::Result;
 use crate::sys::signal;

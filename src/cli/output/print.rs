@@ -17,6 +17,11 @@ pub fn print_bytes(bytes: &[u8]) -> Result<u8> {
     Ok(0)
 }
 
+/// Prints a line. Ignores errors: the work is done, even without a reader.
+pub fn print_line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// Redirects standard output to /dev/null.
 pub fn discard_output() -> Result<()> {
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null");

@@ -2,7 +2,9 @@
 
 mod check;
 pub mod completion;
+pub mod container;
 mod doctor;
+pub mod events;
 pub mod image;
 mod login;
 mod logout;
@@ -10,17 +12,18 @@ mod manifest;
 mod mount;
 pub mod run;
 mod spec;
+pub mod system;
 mod unshare;
 mod version;
+mod volume;
 
 use clap::Subcommand;
 
-use super::container::{self, ContainerVerb, NameScope};
 use super::late::Late;
-use super::{events, system, volume};
 use crate::container::Usnea;
 use crate::error::Result;
 use crate::sys::signal;
+use container::{ContainerVerb, NameScope};
 use image::ImageVerb;
 
 #[derive(Subcommand)]

@@ -1,6 +1,6 @@
 //! `usnea version`: versions of this program.
 
-use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::container;
 use crate::documents::version::VersionDocument;

@@ -1,7 +1,7 @@
 //! `usnea image diff`: changes of an image.
 
-use crate::cli::container::diff::print_changes;
-use crate::cli::format::Format;
+use crate::cli::output::format::Format;
+use crate::cli::verbs::container::diff::print_changes;
 use crate::container::Usnea;
 use crate::container::images;
 use crate::error::Result;

@@ -2,7 +2,7 @@
 
 use clap::builder::BoolishValueParser;
 
-use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::container::Usnea;
 use crate::container::images::{SizeForm, history};

@@ -1,7 +1,7 @@
 //! `usnea search`: repositories of registries.
 
 use crate::cli::flags::registry::RegistryFlags;
-use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::container::images::{self, Search, SearchFilter};
 use crate::documents::image::{SearchRow, TagRow};

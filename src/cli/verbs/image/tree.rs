@@ -1,7 +1,7 @@
 //! `usnea image tree`: the layers of images, and their sharers.
 
 use crate::amount::size;
-use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::cli::output::table;
 use crate::container::Usnea;

@@ -1,0 +1,56 @@
+//! `usnea container clone`: copies a container's configuration to a new container.
+
+use crate::cli::output::print_line;
+use crate::container::{self, Cloning, Removal, Usnea};
+use crate::error::{Error, Result};
+use crate::spec::{ContainerName, Resources};
+
+/// Create a container with the configuration of another one
+///
+/// The clone has the same image, flags and volumes, and an empty writable layer. Prints its ID.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Set the name of the clone. Default: the container's name with "-clone".
+    #[arg(long = "name", value_name = "NAME")]
+    name: Option<ContainerName>,
+
+    /// Remove the original container.
+    #[arg(long)]
+    destroy: bool,
+
+    /// Kill the original container if it runs; with --destroy.
+    #[arg(short, long)]
+    force: bool,
+
+    /// Start the clone.
+    #[arg(long)]
+    run: bool,
+
+    #[command(flatten)]
+    resources: Resources,
+
+    /// Name of the container, or the beginning of its ID.
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+
+    /// Name of the clone, as with --name.
+    #[arg(value_name = "NAME", conflicts_with = "name")]
+    new_name: Option<ContainerName>,
+}
+
+/// Clones the container, and prints the clone's ID.
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    if arguments.force && !arguments.destroy {
+        return Err(Error::new("--force is about the removal of the original: it needs --destroy"));
+    }
+    let container = container::find(usnea.store()?, &arguments.container)?;
+    let removal = Removal { force: arguments.force, ..Removal::default() };
+    let cloning = Cloning {
+        name: arguments.name.clone().or_else(|| arguments.new_name.clone()),
+        resources: arguments.resources.oci()?,
+        destroy: arguments.destroy.then_some(removal),
+        run: arguments.run,
+    };
+    print_line(&container::clone(usnea, &container, &cloning)?);
+    Ok(0)
+}

@@ -1,0 +1,126 @@
+//! `usnea logs`: the recorded output of containers.
+
+use std::io::{BufWriter, Write};
+
+use crate::cli::flags::selection::{MissingContainers, Selection, open};
+use crate::cli::output::failures::Failures;
+use crate::container::{self, Logs, Usnea, time};
+use crate::error::{Error, Result, Setting};
+use crate::sys::signal;
+
+/// Show container logs
+///
+/// Standard output and standard error of the container appear on standard output and standard error.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Container names, or prefixes of container IDs.
+    #[arg(value_name = "CONTAINER", required_unless_present = "latest")]
+    containers: Vec<String>,
+
+    /// Use the container that was created last.
+    #[arg(short, long, conflicts_with = "containers")]
+    latest: bool,
+
+    /// Follow the log until the container ends. The container does not wait: of a log with a limit
+    /// (--log-opt max-size) what goes before it was read is missed.
+    #[arg(short, long)]
+    follow: bool,
+
+    /// Show the last N lines only; all.
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "all",
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
+    tail: String,
+
+    /// Show logs since a time, or a duration ago (10m).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+
+    /// Show logs until a time, or a duration ago (10m).
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+
+    /// Show timestamps.
+    #[arg(short, long)]
+    timestamps: bool,
+
+    /// Show the container's name before each line.
+    #[arg(long)]
+    names: bool,
+
+    /// Show the lines of each container in another color.
+    #[arg(long)]
+    color: bool,
+
+    /// Show the attributes of each line: none are recorded, so that it begins with a space, as docker's does.
+    #[arg(long)]
+    details: bool,
+}
+
+impl Arguments {
+    /// Returns the text before each line of the container `name`, the `index`th.
+    fn prefix(&self, index: usize, name: &str) -> String {
+        // podman's colors: red, green, yellow, blue, magenta, cyan (ECMA-48, SGR).
+        let color = if self.color { format!("\x1b[3{}m", 1 + index % 6) } else { String::new() };
+        let name = if self.names { format!("{name} ") } else { String::new() };
+        let details = if self.details { " " } else { "" };
+        format!("{color}{name}{details}")
+    }
+}
+
+/// Prints the logs of containers.
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    signal::set_default(&[libc::SIGPIPE]);
+    let store = usnea.store()?;
+    let mut failures = Failures::default();
+    let selection = Selection {
+        names: arguments.containers.clone(),
+        latest: arguments.latest,
+        ..Selection::default()
+    };
+    let selected = selection.find(&store, MissingContainers::Fails, &mut failures)?;
+    if arguments.follow && selected.len() > 1 {
+        return Err(Error::new("only one container can be followed"));
+    }
+    let tail = match arguments.tail.as_str() {
+        "all" => None,
+        text => match text.parse::<i64>() {
+            // docker's rule: a negative number means all lines.
+            Ok(count) => usize::try_from(count).ok(),
+            Err(_) => {
+                return Err(Error::new(format!(
+                    "--tail {}: a number, or all",
+                    text.escape_debug()
+                )));
+            }
+        },
+    };
+    let since = time::of_setting(Setting::Since, arguments.since.as_deref())?;
+    let until = time::of_setting(Setting::Until, arguments.until.as_deref())?;
+    for (index, selected) in selected.iter().enumerate() {
+        let shown = open(&store, selected).and_then(|container| {
+            let wanted = Logs {
+                follow: arguments.follow,
+                tail,
+                since,
+                until,
+                timestamps: arguments.timestamps,
+                prefix: arguments.prefix(index, &container.record.name),
+                suffix: if arguments.color { "\x1b[0m" } else { "" },
+            };
+            // A single write for many lines; with both streams, a reader cannot rely on the order of the log.
+            let mut output = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
+            let mut error = std::io::stderr().lock();
+            container::logs(&container, &wanted, &mut output, &mut error)?;
+            let _ = output.flush();
+            Ok(())
+        });
+        shown.unwrap_or_else(|error| failures.add(error));
+    }
+    failures.end()
+}

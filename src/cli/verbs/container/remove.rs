@@ -1,0 +1,68 @@
+//! `usnea rm`: removes containers.
+
+use crate::cli::flags::selection::{AfterSuccess, MissingContainers, Selection, each_together};
+use crate::cli::output::print_line;
+use crate::container::{self, Removal, Usnea};
+use crate::error::Result;
+
+/// Remove containers
+///
+/// A container is removed with its log and all files that its command wrote.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Kill and remove running containers; missing containers are no error.
+    #[arg(short, long)]
+    force: bool,
+
+    /// Remove anonymous volumes too. (Those of `create --rm` are always removed.)
+    #[arg(short, long)]
+    volumes: bool,
+
+    /// Seconds to wait before a running container is killed, with --force. Default: 0.
+    #[arg(short, long = "time", value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<i64>,
+
+    /// Ignore containers that do not exist.
+    #[arg(short, long)]
+    ignore: bool,
+
+    /// With --force: remove it even if another machine that shares the store still counts as running it. For a machine
+    /// that is gone for good.
+    #[arg(long, requires = "force")]
+    other_host: bool,
+}
+
+/// Removes the selected containers.
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
+    let missing = match arguments.force || arguments.ignore {
+        true => MissingContainers::Ignored,
+        false => MissingContainers::Fails,
+    };
+    if arguments.selection.is_all() {
+        for id in container::damaged(&store)? {
+            let removal = Removal { force: arguments.force, ..Removal::default() };
+            container::remove(usnea, &id, removal)?;
+            print_line(&id);
+        }
+    }
+    let removal = Removal {
+        force: arguments.force,
+        time: arguments.time,
+        volumes: arguments.volumes,
+        other_host: arguments.other_host,
+    };
+    each_together(
+        &arguments.selection,
+        &store,
+        missing,
+        |selected| container::begin_removal(usnea, &selected.id, removal),
+        |selected, stopping| {
+            stopping.map_or(Ok(()), |(container, stopping)| stopping.finish(&container))?;
+            container::remove(usnea, &selected.id, removal).map(|()| AfterSuccess::PrintName)
+        },
+    )
+}

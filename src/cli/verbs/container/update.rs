@@ -1,0 +1,39 @@
+//! `usnea update`: changes limits and restart policy of containers.
+
+use crate::cli::flags::selection::{AfterSuccess, MissingContainers, Selection, each, open};
+use crate::container::{self, Changes, Usnea};
+use crate::error::{Error, Result};
+use crate::monitor::policy::RestartPolicy;
+use crate::spec::Resources;
+
+/// Update the configuration of containers
+///
+/// Limits change at once where the container runs, and for each of its starts. A new restart policy counts from its next
+/// end on.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Restart policy: no, on-failure[:N], always or unless-stopped.
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<RestartPolicy>,
+
+    #[command(flatten)]
+    resources: Resources,
+}
+
+/// Changes containers.
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let changes = Changes { restart: arguments.restart, resources: arguments.resources.oci()? };
+    if changes.restart.is_none() && changes.resources.is_none() {
+        return Err(
+            Error::new("nothing is to be changed").hint("such as --memory 1g, or --restart always")
+        );
+    }
+    let store = usnea.store()?;
+    each(&arguments.selection, &store, MissingContainers::Fails, |selected| {
+        container::update(&open(&store, selected)?, &changes)?;
+        Ok(AfterSuccess::PrintName)
+    })
+}

@@ -1,0 +1,71 @@
+//! `usnea system prune`: removes unused containers, images and volumes.
+
+use crate::cli::output::failures::Failures;
+use crate::cli::output::print_line;
+use crate::cli::output::prompt::confirm;
+use crate::cli::verbs::container::prune::print_pruned;
+use crate::cli::verbs::image::prune::{prune_filter, report};
+use crate::container::{self, SystemPrune, Usnea};
+use crate::error::{Error, Result};
+use crate::image::store::PruneScope;
+
+/// Remove unused data
+///
+/// Removes stopped containers, images without a name, packed and unpacked layers that no image needs, and the remains of
+/// killed commands. Images of containers are kept.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Remove all images that no container uses, also those with names, and roots made of the host's programs.
+    #[arg(short, long)]
+    all: bool,
+
+    /// Remove unused anonymous volumes too.
+    #[arg(long)]
+    volumes: bool,
+
+    /// Do not ask for confirmation.
+    #[arg(short, long)]
+    force: bool,
+
+    /// Filter containers and images by until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]. May be given more than once.
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<String>,
+}
+
+/// Removes unused data, after a question at the terminal.
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let (which, what) = match arguments.all {
+        true => (
+            PruneScope::Unused,
+            "all containers that do not run, all images that none is made from, and what killed commands left",
+        ),
+        false => (
+            PruneScope::Dangling,
+            "all containers that do not run, all images without a name, and what killed commands left",
+        ),
+    };
+    let said = |error: String| Error::new(format!("--filter: {error}"));
+    let of_images = arguments.filters.iter().map(|text| prune_filter(text).map_err(said));
+    let of_images = of_images.collect::<Result<Vec<_>>>()?;
+    let of_containers = arguments.filters.iter().map(|text| text.parse());
+    let of_containers = of_containers.collect::<Result<Vec<container::Filter>>>()?;
+    let volumes = if arguments.volumes { ", and all volumes without a name" } else { "" };
+    if !arguments.force && !confirm(&format!("{what}{volumes}"))? {
+        return Ok(0);
+    }
+    let request = SystemPrune {
+        containers: of_containers,
+        images: which,
+        image_filters: of_images,
+        anonymous_volumes: arguments.volumes,
+    };
+    let pruned = container::prune_system(usnea, &request)?;
+    print_pruned(&pruned.containers);
+    let volumes = pruned.volumes.inspect(|pruned| {
+        pruned.names.iter().for_each(|name| print_line(&format!("Deleted: volume {name}")));
+    });
+    let bytes = pruned.containers.bytes + volumes.as_ref().map_or(0, |pruned| pruned.bytes);
+    report(&pruned.images?, bytes)?;
+    volumes?;
+    Failures::from(pruned.containers.failures).end()
+}
