@@ -1,11 +1,14 @@
 //! OCI runtime: a spec in, a process out. Knows nothing of images.
 //!
-//! Reading order: `plan` turns a spec into steps. `launch` makes the processes: `parent` hears how it goes, `child`
-//! carries the steps out. `root` has the steps of the root file system, `command` the last steps before exec.
-//! `messages` are those between the processes. `session` is the parent's life while the command runs (`streams`).
-//! `supervisor` starts the process that answers the calls which a filter hands over; `init` is process 1 with
-//! `--init`. `enter` launches another command in a container that runs. `explain` prints the steps as the commands
-//! that an administrator would type.
+//! Reading order: `plan` turns a spec into steps. `launch` makes the processes: its `stages` are the story, its
+//! `conversation` is the parent's part, and its `child` carries the steps out. `root` has the steps of the root file
+//! system, `command` the last steps before exec. `messages` are those between the processes. `session` is the parent's
+//! life while the command runs (`streams`). `supervisor` starts the process that answers the calls which a filter hands
+//! over; `init` is process 1 with `--init`. `enter` launches another command in a container that runs. `explain` prints
+//! the steps as the commands that an administrator would type.
+//!
+//! With namespaces of another container (`plan::namespace`) base is that container's: it is entered, and nothing is
+//! mapped.
 //!
 //! ```text
 //!   usnea run (parent)                    base                        container
@@ -22,9 +25,11 @@
 //!      |                                   |                             |   it, and it gets ready meanwhile
 //!      |<----- Terminal(fd) ---------------------------------------------|   only with a terminal
 //!      |<----- Namespace(fd), Listener(fd) ------------------------------|   only with root emulation: the parent forks a
-//!      |------ Heard ---------------------------------------------------->|   supervisor, which enters the container
+//!      |------ Ready ---------------------------------------------------->|   supervisor, which enters the container
 //!      |<----- Connect --------------------------------------------------|   only with a network's helper: it is ready
-//!      |------ Heard ---------------------------------------------------->|
+//!      |------ Ready ---------------------------------------------------->|
+//!      |<----- Created --------------------------------------------------|   only with Step::Hold: the container is set
+//!      |------ Start ---------------------------------------------------->|   up, and its command waits for the caller
 //!      |<----- Running -------------------------------------------------|   from here on signals are the command's
 //!      |<----- end of file ----------------------------------------------| exec: the socket is close-on-exec
 //!      |<----- Failed(step, what, errno) --------------------------------|   instead, from whoever failed

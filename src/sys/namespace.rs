@@ -1,7 +1,7 @@
 //! Namespaces: their flags and names, and entering them.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Set of namespaces, as clone(2) flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +101,30 @@ pub fn join_one_by_one(pid: i32, pidfd: BorrowedFd<'_>, namespaces: Namespaces) 
 /// Enters a namespace. Errors: setns(2); EINVAL for a user namespace if a second thread exists.
 pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::sched::setns(namespace, nix::sched::CloneFlags::empty())?)
+}
+
+/// ioctl_nsfs(2): <linux/nsfs.h>
+const NS_GET_USERNS: u64 = 0xb701;
+const NS_GET_NSTYPE: u64 = 0xb703;
+
+/// Opens the user namespace that owns a namespace; the parent, for a user namespace (ioctl_nsfs(2), kernel 4.9). Errors:
+/// EPERM if that is not the caller's user namespace or below.
+pub fn owner(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: NS_GET_USERNS takes no argument and touches no memory of ours.
+    match unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS as _) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the kernel has just given us this descriptor, close-on-exec; nobody else owns it.
+        owner => Ok(unsafe { OwnedFd::from_raw_fd(owner) }),
+    }
+}
+
+/// Returns the kind of a namespace (ioctl_nsfs(2), kernel 4.11). Errors: ENOTTY if the file is no namespace.
+pub fn kind(namespace: BorrowedFd<'_>) -> io::Result<Namespaces> {
+    // SAFETY: NS_GET_NSTYPE takes no argument and touches no memory of ours.
+    match unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE as _) } {
+        -1 => Err(io::Error::last_os_error()),
+        kind => Ok(Namespaces(kind as u32 as u64)),
+    }
 }
 
 /// Opens the user namespace of a process, which must be a child of ours, so that its PID is valid. Errors: open(2).

@@ -6,6 +6,16 @@ use crate::ids::{IdMap, IdMaps};
 
 /// Maps every ID of this process's own namespace to itself.
 pub fn identity() -> Result<IdMaps> {
+    let maps = of_process()?;
+    // Line by line: a line across two of the kernel's is EPERM.
+    let same = |map: &[IdMap]| {
+        map.iter().map(|line| IdMap::new(line.inside, line.inside, line.count)).collect()
+    };
+    Ok(IdMaps { uids: same(&maps.uids), gids: same(&maps.gids) })
+}
+
+/// Returns the maps of this process's own namespace, to the level above.
+pub fn of_process() -> Result<IdMaps> {
     let read = |path: &str| -> Result<Vec<IdMap>> {
         let text = std::fs::read_to_string(path).context(|| format!("cannot read {path}"))?;
         let mut map = Vec::new();
@@ -13,11 +23,11 @@ pub fn identity() -> Result<IdMaps> {
             let numbers: Vec<u32> =
                 line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
             match numbers[..] {
-                [inside, _, count] => map.push(IdMap::new(inside, inside, count)),
+                [inside, outside, count] => map.push(IdMap::new(inside, outside, count)),
                 _ => fail!("{path}: cannot understand '{line}'"),
             }
         }
-        Ok(map) // line by line: a line across two of the kernel's is EPERM
+        Ok(map)
     };
     Ok(IdMaps { uids: read("/proc/self/uid_map")?, gids: read("/proc/self/gid_map")? })
 }

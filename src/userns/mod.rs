@@ -19,7 +19,7 @@ use crate::ids::{AskedMap, IdMap, IdMaps, Outside, OwnRange, UsernsMode, through
 
 pub use auto::Room;
 pub use write::{
-    become_root, forbidden, in_base, in_base_and_here, in_container, in_process_and_here,
+    become_root, forbidden, in_base, in_base_and_here, in_container, in_process_and_here, maps_in,
     namespace_of, write_maps, write_own_maps,
 };
 
@@ -32,6 +32,15 @@ pub enum Writer {
     Helpers(IdmapHelpers),
     /// The parent of that process, as root: every ID of that root.
     Root,
+}
+
+/// Permission for setgroups(2) in a user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setgroups {
+    /// The namespace's root may set groups.
+    Allowed,
+    /// No process may.
+    Denied,
 }
 
 /// Base user namespace, which owns all our files.
@@ -217,13 +226,17 @@ impl Base {
         }
     }
 
-    /// True if setgroups(2) is denied in base: its own process maps it, or setgroups is denied in our namespace
+    /// Permission for setgroups(2) in base: denied if its own process maps it, or if it is denied in our namespace
     /// already. All namespaces below inherit the denial (user_namespaces(7)).
-    pub fn denies_setgroups(&self) -> bool {
-        let around_us = || {
+    pub fn setgroups(&self) -> Setgroups {
+        let denied_around_us = || {
             std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
         };
-        self.writer == Writer::Itself || (self.writer == Writer::Root && around_us())
+        match self.writer {
+            Writer::Itself => Setgroups::Denied,
+            Writer::Root if denied_around_us() => Setgroups::Denied,
+            Writer::Root | Writer::Helpers(_) => Setgroups::Allowed,
+        }
     }
 
     /// Returns the levels that a container with `maps` (container -> host) needs. Errors: an ID that is not in base.
@@ -254,6 +267,11 @@ impl Base {
         };
         Ok(Levels { base: self, container: Some(container) })
     }
+}
+
+/// True if both maps map the same IDs.
+pub fn have_same_ids(one: &IdMaps, other: &IdMaps) -> bool {
+    lines::normalise(one) == lines::normalise(other)
 }
 
 impl Levels {

@@ -1,12 +1,12 @@
 //! Creation of the base user namespace: its maps, and work to be done inside.
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::{Child as Helper, Stdio};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Base, Writer};
+use super::{Base, Writer, lines};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::host;
@@ -177,6 +177,12 @@ pub fn in_process_and_here<T: Serialize + DeserializeOwned, R>(
     let parent = rustix::process::getpid();
     let enter = || enter().and_then(|()| die_with(parent));
     apart(Namespaces::default(), enter, |_| Ok(()), work, here)
+}
+
+/// Returns the maps of a user namespace below ours. Errors: the caller may not enter it.
+pub fn maps_in(namespace: BorrowedFd<'_>) -> Result<IdMaps> {
+    let enter = || namespace::enter(namespace).context(|| "cannot enter a user namespace");
+    in_process_and_here(enter, lines::of_process, || ())?.0
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {

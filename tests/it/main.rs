@@ -56,6 +56,7 @@ mod in_use;
 mod information;
 mod inherited;
 mod isolation;
+mod joined;
 mod kills;
 mod kills_of_pull;
 mod layers;

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::engine::command::{filter, init, program};
 use crate::engine::messages::{ChildChannel, ChildMessage};
 use crate::engine::plan::LaunchOptions;
-use crate::engine::plan::process::ExecCommand;
+use crate::engine::plan::process::{ExecCommand, Reaper};
 use crate::engine::plan::step::Step;
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::engine::streams::{CommandStreams, Stdin};
@@ -52,7 +52,7 @@ impl LastSteps<'_> {
         if self.channel.is_deserted() {
             process::exit_now(125);
         }
-        if exec.init {
+        if exec.reaper == Reaper::Usnea {
             init::stay_as_init_and_go_on_in_child(|| {
                 // Init needs neither the filter nor the capability that installing it takes.
                 if filter::let_go(self.steps).is_err() {

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::cgroup;
 use crate::engine::plan::Plan;
 use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
-use crate::engine::plan::process::{ExecCommand, Groups, ProcessCredentials};
+use crate::engine::plan::namespace::{JoinedNamespace, NamespacesToJoin};
+use crate::engine::plan::process::{ExecCommand, Groups, ProcessCredentials, Reaper};
 use crate::engine::plan::step::{Step, Supervised};
 use crate::engine::streams::Stdin;
 use crate::ids::{IdMap, IdMaps};
@@ -135,14 +136,17 @@ impl ShellScript {
                 self.line("unshare --user sleep 1000 & base=$!");
                 self.line("until [ \"$(readlink /proc/$base/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do :; done");
             }
+            Step::JoinNamespaces(join) => self.join(join, plan),
             Step::Maps(maps) => {
                 self.maps(maps, &plan.levels.base.writer);
                 let alone = !plan.steps.iter().any(|step| matches!(step, Step::Container(..)));
                 if alone {
-                    self.enter("base", plan.first_namespaces());
+                    self.enter("base", plan.first_namespaces(), "");
                 }
             }
-            Step::Container(namespaces, None) => self.enter("base", *namespaces),
+            Step::Container(namespaces, None) => {
+                self.enter("base", *namespaces, &joined_options(plan))
+            }
             Step::Container(namespaces, Some(maps)) => {
                 self.line("nsenter --user --preserve-credentials --target $base unshare --user sleep 1000 & container=$!");
                 self.line("until [ \"$(readlink /proc/$container/ns/user)\" != \"$(readlink /proc/$base/ns/user)\" ] && [ \"$(readlink /proc/$container/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do :; done");
@@ -152,7 +156,7 @@ impl ShellScript {
                         numbers(map, " ", "\\n")
                     ));
                 }
-                self.enter("container", *namespaces);
+                self.enter("container", *namespaces, &joined_options(plan));
             }
             Step::BecomeRoot { .. } => self.line("# (unshare has done that)"),
             Step::Root(mount) => {
@@ -230,6 +234,18 @@ impl ShellScript {
         }
     }
 
+    /// Enters the base of another container, and its namespaces: a process there stands for them until the end.
+    fn join(&mut self, join: &NamespacesToJoin, plan: &Plan) {
+        let user = join.namespaces.first().and_then(|joined| joined.path.parent());
+        let user = user.unwrap_or(Path::new("/")).join("user");
+        let mount = if plan.levels.container.is_some() { " unshare --mount" } else { "" };
+        self.line(&format!(
+            "nsenter --preserve-credentials --user={}{}{mount} sleep 1000 & base=$!",
+            quote(&user.to_string_lossy()),
+            joined_options(plan)
+        ));
+    }
+
     fn filter(&mut self, filter: &Filter, supervised: Option<&Supervised>) {
         self.line(&format!(
             "# (seccomp(2), a filter of {} instructions; 'usnea spec' shows it as linux.seccomp)",
@@ -273,14 +289,14 @@ impl ShellScript {
         }
     }
 
-    fn enter(&mut self, who: &str, namespaces: Namespaces) {
+    fn enter(&mut self, who: &str, namespaces: Namespaces, joined: &str) {
         let options: Vec<&str> = Namespaces::ALL
             .iter()
             .filter(|(namespace, ..)| namespaces.without(Namespaces::USER).contains(*namespace))
             .map(|(_, _, option)| *option)
             .collect();
         self.line(&format!(
-            "nsenter --user --preserve-credentials --target ${who} \\\n  unshare {} --fork --kill-child setsid --wait \\\n  env -i PATH=\"$PATH\" root=\"$root\" sh -e /dev/fd/3 3<<'INSIDE'",
+            "nsenter --user --preserve-credentials --target ${who}{joined} \\\n  unshare {} --fork --kill-child setsid --wait \\\n  env -i PATH=\"$PATH\" root=\"$root\" sh -e /dev/fd/3 3<<'INSIDE'",
             options.join(" ")
         ));
     }
@@ -412,7 +428,7 @@ impl ShellScript {
         if plan.options.stdin == Stdin::Null && !command.terminal {
             line.push_str(" < /dev/null");
         }
-        if command.init {
+        if command.reaper == Reaper::Usnea {
             self.line(&format!("# ({RUN_INIT}: usnea's reaper is process 1 and this its child)"));
         }
         self.line("unset root PWD OLDPWD");
@@ -423,6 +439,20 @@ impl ShellScript {
         }
         self.line(&line);
     }
+}
+
+/// Options of nsenter(1) for the namespaces that the plan joins.
+fn joined_options(plan: &Plan) -> String {
+    let join = plan.steps.iter().find_map(|step| match step {
+        Step::JoinNamespaces(join) => Some(join),
+        _ => None,
+    });
+    let option = |joined: &JoinedNamespace| {
+        let name = Namespaces::ALL.iter().find(|(kind, ..)| *kind == joined.kind);
+        let name = name.map_or("", |(.., option)| option);
+        format!(" {name}={}", quote(&joined.path.to_string_lossy()))
+    };
+    join.into_iter().flat_map(|join| &join.namespaces).map(option).collect()
 }
 
 fn setpriv(who: &ProcessCredentials) -> String {

@@ -161,9 +161,11 @@ impl<'a> Cloned<'a> {
     pub fn map_ids(mut self) -> Result<Mapped<'a>> {
         let Launch { plan, base, conversation, cgroup, .. } = &mut self.0;
         let base = base.as_ref().ok_or_else(|| Error::new("no first process"))?;
-        userns::write_maps(&plan.levels.base, base.pid)?;
-        if plan.levels.base.writer != Writer::Itself {
-            conversation.send_mapped()?;
+        if !plan.joins_base() {
+            userns::write_maps(&plan.levels.base, base.pid)?;
+            if plan.levels.base.writer != Writer::Itself {
+                conversation.send_mapped()?;
+            }
         }
         if let (Some(group), Some(wanted), Some(_)) =
             (cgroup, plan.cgroup(), supervised(&plan.steps))

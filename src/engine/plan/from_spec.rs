@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 
 use crate::cgroup;
 use crate::engine::plan::mount::{self, MountOwners, MountSource, PlannedMount, map_of};
-use crate::engine::plan::process::has_init;
+use crate::engine::plan::namespace::{ContainerNamespaces, NamespacesToJoin};
+use crate::engine::plan::process::Reaper;
 use crate::engine::plan::process_steps::{command, last_steps};
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::step::{AccountEntry, Step, SupervisorLifetime};
@@ -20,7 +21,7 @@ use crate::spec::{FUSE, GROUP_ENTRY, PASSWD_ENTRY};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Reach};
 use crate::sys::namespace::Namespaces;
-use crate::userns::{Base, Writer};
+use crate::userns::{Base, Levels, Writer};
 
 /// Device nodes that every container has (OCI runtime spec, "Default Devices"); /dev/ptmx is a link, /dev/console comes
 /// with the terminal.
@@ -40,64 +41,102 @@ const LINKS: [(&str, &str); 6] = [
 pub fn plan(spec: &Spec, base: Base, options: LaunchOptions) -> Result<Plan> {
     refuse_what_is_not_done(spec)?;
     let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json: no process"))?;
-    let setgroups_denied = base.denies_setgroups();
+    let setgroups = base.setgroups();
     let mut levels = base.levels(&maps(spec))?;
     if spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some(FUSE)) {
         levels = levels.apart();
     }
-    let mut namespaces = namespaces(spec)?;
+    let namespaces = ContainerNamespaces::of_config(spec)?;
+    let new = namespaces.new_ones();
+    let join = namespaces.to_join(&levels.base.maps)?;
+    if let Some(join) = &join {
+        check_joined(spec, join, &levels, &options)?;
+    }
+    let is_hidden = join.as_ref().is_some_and(|join| join.contains(Namespaces::PID));
+    let mut oom_score = process.oom_score_adj().map(Step::OomScore);
     let mut steps = Vec::new();
-    if let Some(wanted) = cgroup(spec)? {
-        let later = namespaces.both(Namespaces::CGROUP);
-        namespaces = namespaces.without(later);
-        steps.push(Step::Cgroup(wanted, later));
-    }
-
-    // newuidmap takes longer than making namespaces. Where another process writes the maps, the user namespace alone
-    // comes first, and the rest is made meanwhile.
-    let waits = levels.base.writer != Writer::Itself;
-    steps.push(Step::Namespaces(match &levels.container {
-        Some(_) => Namespaces::USER.with(Namespaces::MOUNT),
-        None if waits => Namespaces::USER,
-        None => namespaces.with(Namespaces::USER),
-    }));
-    steps.push(Step::Maps(levels.base.maps.clone()));
-    match &levels.container {
-        Some(maps) => {
-            steps.extend(options.layers.clone().map(Step::Layers));
-            steps.push(Step::Container(namespaces.with(Namespaces::USER), Some(maps.clone())));
-        }
-        None => {
-            if waits {
-                steps.push(Step::Container(namespaces.without(Namespaces::USER), None));
-            }
-            steps.extend(options.layers.clone().map(Step::Layers));
-        }
-    }
+    // A process that is hidden cannot write to its own files in /proc.
+    steps.extend(oom_score.take_if(|_| is_hidden));
+    namespace_steps(spec, &levels, &options, new, join, &mut steps)?;
     let inner = levels.innermost();
     // In base the IDs of this process are 0.
     let (uid, gid) = (setup_id(&inner.uids, 0), setup_id(&inner.gids, 0));
     steps.push(Step::BecomeRoot { uid, gid });
     // While the host's /proc is visible.
-    steps.extend(process.oom_score_adj().map(Step::OomScore));
+    steps.extend(oom_score);
+    container_steps(spec, process, &options, new, &mut steps)?;
+    last_steps(spec, process, setgroups, SupervisorLifetime::ParentsDeath, &mut steps)?;
+    steps.push(Step::Exec(command(process, Reaper::of_config(spec))?));
+    Ok(Plan { levels, steps, options })
+}
 
+/// Adds the steps that make the user namespaces and the container's process in its namespaces.
+fn namespace_steps(
+    spec: &Spec,
+    levels: &Levels,
+    options: &LaunchOptions,
+    mut new: Namespaces,
+    join: Option<NamespacesToJoin>,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    if let Some(wanted) = cgroup(spec)? {
+        let later = new.both(Namespaces::CGROUP);
+        new = new.without(later);
+        steps.push(Step::Cgroup(wanted, later));
+    }
+    // newuidmap takes longer than making namespaces. Where another process writes the maps, the user namespace alone
+    // comes first, and the rest is made meanwhile.
+    let waits = levels.base.writer != Writer::Itself || join.is_some();
+    match join {
+        Some(join) => steps.push(Step::JoinNamespaces(join)),
+        None => {
+            steps.push(Step::Namespaces(match &levels.container {
+                Some(_) => Namespaces::USER.with(Namespaces::MOUNT),
+                None if waits => Namespaces::USER,
+                None => new.with(Namespaces::USER),
+            }));
+            steps.push(Step::Maps(levels.base.maps.clone()));
+        }
+    }
+    match &levels.container {
+        Some(maps) => {
+            steps.extend(options.layers.clone().map(Step::Layers));
+            steps.push(Step::Container(new.with(Namespaces::USER), Some(maps.clone())));
+        }
+        None => {
+            if waits {
+                steps.push(Step::Container(new.without(Namespaces::USER), None));
+            }
+            steps.extend(options.layers.clone().map(Step::Layers));
+        }
+    }
+    Ok(())
+}
+
+/// Adds the steps that set the container up, until nothing but the command is missing.
+fn container_steps(
+    spec: &Spec,
+    process: &Process,
+    options: &LaunchOptions,
+    new: Namespaces,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
     steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
     steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
-
     let network = &options.network;
     if !network.helpers.is_empty() {
-        if !namespaces.contains(Namespaces::NET) {
+        if !new.contains(Namespaces::NET) {
             fail!("config.json: a network's helper, and no network namespace");
         }
         steps.push(Step::Network);
     }
-    root_and_mounts(spec, &mut steps)?;
-    steps.extend(files(&network.files, &steps));
+    root_and_mounts(spec, steps)?;
+    steps.extend(files(&network.files, steps));
     steps.extend(accounts(spec));
-    if namespaces.contains(Namespaces::NET) {
+    if new.contains(Namespaces::NET) {
         steps.push(Step::Loopback);
     }
-    kernel_parameters(spec, &mut steps);
+    kernel_parameters(spec, steps);
     if process.terminal() == Some(true) {
         steps.push(Step::Terminal);
     }
@@ -112,9 +151,53 @@ pub fn plan(spec: &Spec, base: Base, options: LaunchOptions) -> Result<Plan> {
     if options.begin == Begin::AtStart {
         steps.push(Step::Hold);
     }
-    last_steps(spec, process, setgroups_denied, SupervisorLifetime::ParentsDeath, &mut steps)?;
-    steps.push(Step::Exec(command(process, has_init(spec))?));
-    Ok(Plan { levels, steps, options })
+    Ok(())
+}
+
+/// Refuses namespaces that a container can enter, but not use as its config says.
+fn check_joined(
+    spec: &Spec,
+    join: &NamespacesToJoin,
+    levels: &Levels,
+    options: &LaunchOptions,
+) -> Result<()> {
+    if join.contains(Namespaces::PID) && !options.network.helpers.is_empty() {
+        // A helper enters through /proc, which the hidden process is closed to.
+        fail!(
+            "config.json: a network of its own in another container's PID namespace cannot be connected"
+        );
+    }
+    if join.contains(Namespaces::UTS) && (spec.hostname().is_some() || spec.domainname().is_some())
+    {
+        fail!("config.json: in a joined UTS namespace the host name is the other container's");
+    }
+    if levels.container.is_none() {
+        return Ok(());
+    }
+    // The kernel mounts these only for the owner of the namespace that they show.
+    const SHOW: [(&str, Namespaces); 5] = [
+        ("proc", Namespaces::PID),
+        ("sysfs", Namespaces::NET),
+        ("mqueue", Namespaces::IPC),
+        ("cgroup", Namespaces::CGROUP),
+        ("cgroup2", Namespaces::CGROUP),
+    ];
+    for mount in spec.mounts().iter().flatten() {
+        let shown = SHOW.iter().find(|(fs, _)| mount.typ().as_deref() == Some(fs));
+        if let Some((fs, kind)) = shown
+            && join.contains(*kind)
+        {
+            fail!(
+                "config.json: a container with a user namespace of its own cannot mount a {fs} that shows another container's namespace"
+            );
+        }
+    }
+    if join.contains(Namespaces::PID) {
+        fail!(
+            "config.json: a container with a user namespace of its own cannot join a PID namespace"
+        );
+    }
+    Ok(())
 }
 
 /// Returns the step for the account entries in the config's annotations.
@@ -144,7 +227,7 @@ fn files(files: &[File], steps: &[Step]) -> Option<Step> {
 /// Plans the launch of `process` in the container `running`, whose config is `spec`.
 pub fn plan_exec(spec: &Spec, process: &Process, running: RunningContainer) -> Result<Vec<Step>> {
     let maps = maps(spec);
-    let setgroups_denied = running.denies_setgroups();
+    let setgroups = running.setgroups();
     let mut steps = vec![
         Step::Join(running),
         Step::BecomeRoot {
@@ -156,8 +239,8 @@ pub fn plan_exec(spec: &Spec, process: &Process, running: RunningContainer) -> R
         steps.push(Step::Terminal);
     }
     steps.push(Step::WorkingFolder(process.cwd().clone()));
-    last_steps(spec, process, setgroups_denied, SupervisorLifetime::LastCaller, &mut steps)?;
-    steps.push(Step::Exec(command(process, false)?));
+    last_steps(spec, process, setgroups, SupervisorLifetime::LastCaller, &mut steps)?;
+    steps.push(Step::Exec(command(process, Reaper::None)?));
     Ok(steps)
 }
 
@@ -207,30 +290,6 @@ fn maps(spec: &Spec) -> IdMaps {
         uids: read(linux.and_then(|linux| linux.uid_mappings().as_ref())),
         gids: read(linux.and_then(|linux| linux.gid_mappings().as_ref())),
     }
-}
-
-fn namespaces(spec: &Spec) -> Result<Namespaces> {
-    let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    let mut namespaces = Namespaces::default();
-    for namespace in list.into_iter().flatten() {
-        if let Some(path) = namespace.path() {
-            fail!("config.json: joining the namespace {} cannot be applied", path.display());
-        }
-        namespaces = namespaces.with(match namespace.typ() {
-            LinuxNamespaceType::Mount => Namespaces::MOUNT,
-            LinuxNamespaceType::Cgroup => Namespaces::CGROUP,
-            LinuxNamespaceType::Uts => Namespaces::UTS,
-            LinuxNamespaceType::Ipc => Namespaces::IPC,
-            LinuxNamespaceType::User => Namespaces::USER,
-            LinuxNamespaceType::Pid => Namespaces::PID,
-            LinuxNamespaceType::Network => Namespaces::NET,
-            LinuxNamespaceType::Time => Namespaces::TIME,
-        });
-    }
-    if !namespaces.contains(Namespaces::MOUNT) {
-        fail!("config.json: a container needs a mount namespace");
-    }
-    Ok(namespaces)
 }
 
 /// Returns the ID that sets the container up: root if mapped (files made on the way are root's), else the user's ID

@@ -2,6 +2,7 @@
 
 pub mod from_spec;
 pub mod mount;
+pub mod namespace;
 pub mod process;
 pub mod process_steps;
 pub mod running;
@@ -79,6 +80,11 @@ impl Plan {
             }
             _ => false,
         })
+    }
+
+    /// True if base is another container's, which has its maps.
+    pub(super) fn joins_base(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::JoinNamespaces(_)))
     }
 
     /// True if the command waits for the caller once the container is set up.

@@ -56,15 +56,30 @@ pub struct ExecCommand {
     pub arguments: Vec<CString>,
     /// `KEY=value`
     pub environment: Vec<CString>,
-    /// True if process 1 is usnea's reaper and the command its child.
-    pub init: bool,
+    /// Process 1.
+    pub reaper: Reaper,
     /// True if the command has a terminal of its own.
     pub terminal: bool,
     /// Device and inode of usnea's own program, which the command must not be (CVE-2019-5736).
     pub ourselves: (u64, u64),
 }
 
-/// True if process 1 is usnea's reaper.
-pub fn has_init(spec: &Spec) -> bool {
-    spec.annotations().as_ref().is_some_and(|all| all.contains_key(RUN_INIT))
+/// Process 1 of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaper {
+    /// usnea's reaper, whose child is the command (`--init`).
+    Usnea,
+    /// The command itself.
+    None,
+}
+
+impl Reaper {
+    /// Reads the annotation of a config.
+    pub fn of_config(spec: &Spec) -> Self {
+        let annotations = spec.annotations().as_ref();
+        match annotations.is_some_and(|all| all.contains_key(RUN_INIT)) {
+            true => Self::Usnea,
+            false => Self::None,
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxPersonalityDomain, Process, Spec};
 
-use crate::engine::plan::process::{ExecCommand, Groups, Limit, ProcessCredentials};
+use crate::engine::plan::process::{ExecCommand, Groups, Limit, ProcessCredentials, Reaper};
 use crate::engine::plan::step::{Step, Supervised, SupervisorLifetime};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -16,12 +16,13 @@ use crate::security::seccomp::Filter;
 use crate::spec::KEEP_GROUPS;
 use crate::sys::process::Personality;
 use crate::sys::seccomp::Listening;
+use crate::userns::Setgroups;
 
 /// Adds the steps that concern the process alone, whatever container it is in.
 pub fn last_steps(
     spec: &Spec,
     process: &Process,
-    setgroups_denied: bool,
+    setgroups: Setgroups,
     until: SupervisorLifetime,
     steps: &mut Vec<Step>,
 ) -> Result<()> {
@@ -29,7 +30,7 @@ pub fn last_steps(
     steps.extend(personality.map(|asked| Step::Personality(persona(asked.domain()))));
     limits(process, steps)?;
     steps.extend(process.user().umask().map(Step::Umask));
-    steps.push(Step::Credentials(credentials(spec, process, setgroups_denied)?));
+    steps.push(Step::Credentials(credentials(spec, process, setgroups)?));
     if process.no_new_privileges() == Some(true) {
         steps.push(Step::NoNewPrivileges);
     }
@@ -96,16 +97,12 @@ fn resource(name: &str) -> Result<nix::sys::resource::Resource> {
     })
 }
 
-fn credentials(
-    spec: &Spec,
-    process: &Process,
-    setgroups_denied: bool,
-) -> Result<ProcessCredentials> {
+fn credentials(spec: &Spec, process: &Process, setgroups: Setgroups) -> Result<ProcessCredentials> {
     let user = process.user();
     let additional = user.additional_gids().clone().unwrap_or_default();
     let groups = if spec.annotations().as_ref().is_some_and(|all| all.contains_key(KEEP_GROUPS)) {
         Groups::Keep
-    } else if setgroups_denied {
+    } else if setgroups == Setgroups::Denied {
         // setgroups(2) is denied in a namespace that its own process mapped (CVE-2014-8989).
         if additional.iter().any(|gid| *gid != user.gid()) {
             return Err(Error::new(
@@ -169,7 +166,7 @@ fn filter(spec: &Spec, process: &Process, until: SupervisorLifetime) -> Result<O
     Ok(Some(Step::Seccomp(Box::new(filter), supervised)))
 }
 
-pub fn command(process: &Process, init: bool) -> Result<ExecCommand> {
+pub fn command(process: &Process, reaper: Reaper) -> Result<ExecCommand> {
     let texts = |list: &Option<Vec<String>>| {
         let text = |text: &String| {
             CString::new(text.as_str()).map_err(|_| {
@@ -187,7 +184,7 @@ pub fn command(process: &Process, init: bool) -> Result<ExecCommand> {
     Ok(ExecCommand {
         arguments,
         environment: texts(process.env())?,
-        init,
+        reaper,
         terminal: process.terminal() == Some(true),
         ourselves: (ourselves.st_dev, ourselves.st_ino),
     })

@@ -9,10 +9,11 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::cgroup::{self, SupervisorsCgroup};
-use crate::engine::plan::process::has_init;
+use crate::engine::plan::process::Reaper;
 use crate::error::{Context, Error, Result};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
+use crate::userns::Setgroups;
 
 /// Process of a running container, whose namespaces are the container's.
 #[derive(Debug)]
@@ -28,10 +29,10 @@ impl RunningContainer {
     /// Returns the container that was launched from `spec`, and whose first process is `process`, with the number
     /// `pid`. Errors: the container has ended; its namespaces cannot be read.
     pub fn of(process: OwnedFd, pid: i32, spec: &Spec, cgroup: Option<PathBuf>) -> Result<Self> {
-        let (pid, process) = match has_init(spec) {
+        let (pid, process) = match Reaper::of_config(spec) {
             // usnea's reaper is closed to processes without power over the host; its first child is the command.
-            true => first_child(pid, process.as_fd())?,
-            false => (pid, process),
+            Reaper::Usnea => first_child(pid, process.as_fd())?,
+            Reaper::None => (pid, process),
         };
         let mut namespaces = Namespaces::default();
         for (one, name, _) in Namespaces::ALL {
@@ -88,10 +89,12 @@ impl RunningContainer {
         self.namespaces.contains(Namespaces::PID)
     }
 
-    /// True if setgroups(2) is denied in the container (user_namespaces(7)).
-    pub fn denies_setgroups(&self) -> bool {
-        std::fs::read_to_string(format!("/proc/{}/setgroups", self.pid))
-            .is_ok_and(|text| text.trim() == "deny")
+    /// Permission for setgroups(2) in the container (user_namespaces(7)).
+    pub fn setgroups(&self) -> Setgroups {
+        match std::fs::read_to_string(format!("/proc/{}/setgroups", self.pid)) {
+            Ok(text) if text.trim() == "deny" => Setgroups::Denied,
+            _ => Setgroups::Allowed,
+        }
     }
 
     /// Enters all namespaces but the mount namespace: /proc stays the host's. A PID and a time namespace take effect in

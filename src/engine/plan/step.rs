@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cgroup;
 use crate::engine::plan::mount::PlannedMount;
+use crate::engine::plan::namespace::NamespacesToJoin;
 use crate::engine::plan::process::{ExecCommand, Limit, ProcessCredentials};
 use crate::engine::plan::running::RunningContainer;
 use crate::ids::IdMaps;
@@ -23,6 +24,8 @@ pub enum Step {
     Cgroup(cgroup::CgroupRequest, Namespaces),
     /// Make the base user namespace, and the other namespaces with it when one level serves for both.
     Namespaces(Namespaces),
+    /// Enter the base of another container, and namespaces of that container.
+    JoinNamespaces(NamespacesToJoin),
     /// Write base's maps.
     Maps(IdMaps),
     /// Make the container's process in these namespaces. With maps: in a user namespace of its own, below base.
@@ -152,6 +155,10 @@ impl Step {
                 "make the user namespace".into()
             }
             Self::Namespaces(_) => "make the namespaces".into(),
+            Self::JoinNamespaces(join) => {
+                let paths = join.namespaces.iter().map(|joined| joined.path.to_string_lossy());
+                format!("join {}", paths.collect::<Vec<_>>().join(" and "))
+            }
             Self::Maps(_) => "map the IDs".into(),
             Self::Container(_, Some(_)) => {
                 "make the container's own user namespace, and the others in it".into()

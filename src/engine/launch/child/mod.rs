@@ -21,6 +21,7 @@ use crate::engine::command::{filter, prepare};
 use crate::engine::keeper;
 use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage, StepFailure};
 use crate::engine::plan::Plan;
+use crate::engine::plan::namespace::{JoinedNamespace, NamespacesToJoin};
 use crate::engine::plan::step::Step;
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{accounts, files, layers};
@@ -115,6 +116,13 @@ impl SetupProcess<'_> {
                 // clone3 made this process in these namespaces.
                 Step::Namespaces(_) if plan.has_keeper() => {}
                 Step::Namespaces(_) => self.make_later_namespaces()?,
+                Step::JoinNamespaces(join) => {
+                    self.join_namespaces(join)?;
+                    if let Some(Step::Container(namespaces, None)) = plan.steps.get(index + 1) {
+                        self.go_on_in_container(*namespaces, None)?;
+                    }
+                    self.mount_early();
+                }
                 Step::Maps(maps) => {
                     if let Some(Step::Container(namespaces, None)) = plan.steps.get(index + 1) {
                         self.go_on_in_container(*namespaces, None)?;
@@ -167,6 +175,29 @@ impl SetupProcess<'_> {
         }
         self.mount_early();
         self.wait_until_mapped()
+    }
+
+    /// Enters the base of another container, and then its namespaces, over which base has all powers.
+    fn join_namespaces(&self, join: &NamespacesToJoin) -> StepResult {
+        namespace::enter(join.base.as_fd()).on(|| "its user namespace")?;
+        userns::become_root(&self.input.plan.levels.base).on(|| "become root of base")?;
+        // The new powers have hidden this process, and its children's maps are written through /proc. In the PID
+        // namespace of another container it stays hidden: the processes there could look into it (CVE-2016-9962).
+        if !join.contains(Namespaces::PID) {
+            process::show_to_others()?;
+        }
+        // They have also ended the wish to die with the parent (prctl(2), PR_SET_PDEATHSIG).
+        process::set_parent_death_signal(libc::SIGKILL)?;
+        if self.input.channel.is_deserted() {
+            process::exit_now(125);
+        }
+        for JoinedNamespace { path, namespace, .. } in &join.namespaces {
+            namespace::enter(namespace.as_fd()).on(|| path.to_string_lossy())?;
+        }
+        if self.input.plan.levels.container.is_some() {
+            namespace::unshare_mounts()?;
+        }
+        Ok(())
     }
 
     fn wait_until_mapped(&self) -> StepResult {

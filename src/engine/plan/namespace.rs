@@ -1,0 +1,176 @@
+//! Namespaces of a container: new ones, those of another container, and the host's.
+//!
+//! Entering a namespace takes all powers over the user namespace that owns it. A user has them over another container
+//! from that container's base. So the launch enters that base in place of a new one, then the namespaces, and makes the
+//! container there. Both containers then have one base, whose IDs must be the same.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::ids::IdMaps;
+use crate::sys::namespace::{self, Namespaces};
+use crate::userns;
+
+/// Namespace of a container, of one kind.
+#[derive(Debug)]
+pub enum Namespace {
+    /// Made for the container.
+    New,
+    /// Another one, which the launch enters.
+    Join(JoinedNamespace),
+    /// The host's.
+    Host,
+}
+
+/// Namespace to enter, opened by the planner.
+#[derive(Debug)]
+pub struct JoinedNamespace {
+    /// Path in config.json.
+    pub path: PathBuf,
+    /// Kind of the namespace.
+    pub kind: Namespaces,
+    /// Descriptor of the namespace.
+    pub namespace: OwnedFd,
+}
+
+/// Namespaces of a container, one of each kind.
+#[derive(Debug)]
+pub struct ContainerNamespaces(Vec<(Namespaces, Namespace)>);
+
+/// Namespaces to enter, and the base user namespace from which that is possible.
+#[derive(Debug)]
+pub struct NamespacesToJoin {
+    /// Base of the container that has these namespaces.
+    pub base: OwnedFd,
+    /// Namespaces to enter.
+    pub namespaces: Vec<JoinedNamespace>,
+}
+
+impl ContainerNamespaces {
+    /// Reads the namespaces of a config. Errors: a path that leads to no namespace of its kind.
+    pub fn of_config(spec: &Spec) -> Result<Self> {
+        let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        let mut all: Vec<_> =
+            Namespaces::ALL.iter().map(|(kind, ..)| (*kind, Namespace::Host)).collect();
+        for asked in list.into_iter().flatten() {
+            let kind = kind_of(asked.typ());
+            let namespace = match asked.path() {
+                Some(path) => open(path, kind)?,
+                None => Namespace::New,
+            };
+            all.retain(|(other, _)| *other != kind);
+            all.push((kind, namespace));
+        }
+        let all = Self(all);
+        if !all.new_ones().contains(Namespaces::MOUNT) {
+            fail!("config.json: a container needs a mount namespace");
+        }
+        Ok(all)
+    }
+
+    /// Set of the new namespaces.
+    pub fn new_ones(&self) -> Namespaces {
+        let new = self.0.iter().filter(|(_, namespace)| matches!(namespace, Namespace::New));
+        new.fold(Namespaces::default(), |all, (kind, _)| all.with(*kind))
+    }
+
+    /// Returns the namespaces to enter; `None`: there are none. `base`: maps of the container's base. Errors: one that
+    /// this user cannot enter.
+    pub fn to_join(self, base: &IdMaps) -> Result<Option<NamespacesToJoin>> {
+        let joined = self.0.into_iter().filter_map(|(_, namespace)| match namespace {
+            Namespace::Join(joined) => Some(joined),
+            Namespace::New | Namespace::Host => None,
+        });
+        let joined: Vec<_> = joined.collect();
+        let Some(first) = joined.first() else { return Ok(None) };
+        let found = base_of(first)?;
+        for other in &joined[1..] {
+            if !is_same(&base_of(other)?, &found)? {
+                let (one, other) = (first.path.display(), other.path.display());
+                fail!("config.json: the namespaces {one} and {other} have no common base");
+            }
+        }
+        let maps = userns::maps_in(found.as_fd())?;
+        if !userns::have_same_ids(&maps, base) {
+            let path = first.path.display();
+            fail!("config.json: the namespace {path} belongs to a container with other IDs");
+        }
+        Ok(Some(NamespacesToJoin { base: found, namespaces: joined }))
+    }
+}
+
+impl NamespacesToJoin {
+    /// True if a namespace of this kind is entered.
+    pub fn contains(&self, kind: Namespaces) -> bool {
+        self.namespaces.iter().any(|joined| joined.kind == kind)
+    }
+}
+
+fn kind_of(kind: LinuxNamespaceType) -> Namespaces {
+    match kind {
+        LinuxNamespaceType::Mount => Namespaces::MOUNT,
+        LinuxNamespaceType::Cgroup => Namespaces::CGROUP,
+        LinuxNamespaceType::Uts => Namespaces::UTS,
+        LinuxNamespaceType::Ipc => Namespaces::IPC,
+        LinuxNamespaceType::User => Namespaces::USER,
+        LinuxNamespaceType::Pid => Namespaces::PID,
+        LinuxNamespaceType::Network => Namespaces::NET,
+        LinuxNamespaceType::Time => Namespaces::TIME,
+    }
+}
+
+fn open(path: &Path, kind: Namespaces) -> Result<Namespace> {
+    let shown = path.display();
+    if kind == Namespaces::USER || kind == Namespaces::MOUNT {
+        let name = if kind == Namespaces::USER { "user" } else { "mount" };
+        fail!("config.json: joining the {name} namespace {shown} cannot be applied");
+    }
+    let cannot = || format!("config.json: cannot join the namespace {}", path.display());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let namespace = rustix::fs::open(path, flags, Mode::empty()).context(cannot)?;
+    if namespace::kind(namespace.as_fd()).ok() != Some(kind) {
+        fail!("config.json: {shown} is no namespace of that type");
+    }
+    let name =
+        Namespaces::ALL.iter().find(|(one, ..)| *one == kind).map_or("", |(_, name, _)| name);
+    let ours = rustix::fs::open(format!("/proc/self/ns/{name}"), flags, Mode::empty());
+    if is_same(&ours.context(cannot)?, &namespace)? {
+        return Ok(Namespace::Host);
+    }
+    Ok(Namespace::Join(JoinedNamespace { path: path.to_owned(), kind, namespace }))
+}
+
+/// Returns the outermost user namespace below ours that owns the namespace, or an ancestor of its owner.
+fn base_of(joined: &JoinedNamespace) -> Result<OwnedFd> {
+    let path = joined.path.display();
+    let foreign = |_| {
+        Error::new(format!("config.json: the namespace {path} belongs to no container of yours"))
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let ours = rustix::fs::open("/proc/self/ns/user", flags, Mode::empty());
+    let ours = ours.context(|| "/proc/self/ns/user")?;
+    let mut owner = namespace::owner(joined.namespace.as_fd()).map_err(foreign)?;
+    if is_same(&owner, &ours)? {
+        fail!("config.json: the namespace {path} is the host's, which no container can enter");
+    }
+    loop {
+        let parent = namespace::owner(owner.as_fd()).map_err(foreign)?;
+        if is_same(&parent, &ours)? {
+            return Ok(owner);
+        }
+        owner = parent;
+    }
+}
+
+fn is_same(one: &OwnedFd, other: &OwnedFd) -> Result<bool> {
+    let place = |fd: &OwnedFd| {
+        let stat = rustix::fs::fstat(fd).context(|| "cannot look at a namespace")?;
+        Ok::<_, Error>((stat.st_dev, stat.st_ino))
+    };
+    Ok(place(one)? == place(other)?)
+}
