@@ -27,12 +27,12 @@ pub struct EventQuery {
 /// `--filter` of events, docker's: values of one key are alternatives, different keys are conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFilter {
-    key: Key,
+    key: EventKey,
     value: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
+enum EventKey {
     Container,
     Event,
     Image,
@@ -53,15 +53,17 @@ impl FromStr for EventFilter {
             return Err(Error::invalid("it is KEY=VALUE")).context(|| Setting::Filter.with(text));
         };
         let key = match key.trim().to_ascii_lowercase().as_str() {
-            "container" => Key::Container,
-            "event" => Key::Event,
-            "image" => Key::Image,
-            "label" => Key::Label,
-            "type" => Key::Type,
-            "volume" => Key::Volume,
-            "network" => Key::Network,
-            "scope" => Key::Scope,
-            "pod" | "node" | "plugin" | "daemon" | "service" | "config" | "secret" => Key::Never,
+            "container" => EventKey::Container,
+            "event" => EventKey::Event,
+            "image" => EventKey::Image,
+            "label" => EventKey::Label,
+            "type" => EventKey::Type,
+            "volume" => EventKey::Volume,
+            "network" => EventKey::Network,
+            "scope" => EventKey::Scope,
+            "pod" | "node" | "plugin" | "daemon" | "service" | "config" | "secret" => {
+                EventKey::Never
+            }
             _ => {
                 return Err(Error::invalid(format!("there is no filter {key}"))
                     .hint("container, event, image, label, type, volume, network, scope"))
@@ -80,36 +82,36 @@ impl EventFilter {
         // The beginning of an ID will do.
         let is_called = || event.actor.id.starts_with(value) || attribute("name") == Some(value);
         match self.key {
-            Key::Container => is_of("container") && !value.is_empty() && is_called(),
-            Key::Event => {
+            EventKey::Container => is_of("container") && !value.is_empty() && is_called(),
+            EventKey::Event => {
                 // "health_status: healthy" is found by its first word, too.
                 let word = event.action.split(':').next().unwrap_or_default();
                 event.action == value || word == value || word_of_podman(value, &event.kind) == word
             }
-            Key::Image if is_of("image") => !value.is_empty() && is_called(),
+            EventKey::Image if is_of("image") => !value.is_empty() && is_called(),
             // docker's rule: the name alone stands for each of its tags.
-            Key::Image => attribute("image").is_some_and(|image| {
+            EventKey::Image => attribute("image").is_some_and(|image| {
                 let tag = image.strip_prefix(value).filter(|_| !value.is_empty());
                 tag.is_some_and(|tag| {
                     tag.is_empty() || (tag.starts_with([':', '@']) && !tag.contains('/'))
                 })
             }),
-            Key::Label => match value.split_once('=') {
+            EventKey::Label => match value.split_once('=') {
                 Some((key, value)) => attribute(key) == Some(value),
                 None => attribute(value).is_some(),
             },
-            Key::Type => is_of(value),
-            Key::Volume => is_of("volume") && event.actor.id == value,
-            Key::Network => is_of("network") && event.actor.id == value,
-            Key::Scope => event.scope == value,
-            Key::Never => false,
+            EventKey::Type => is_of(value),
+            EventKey::Volume => is_of("volume") && event.actor.id == value,
+            EventKey::Network => is_of("network") && event.actor.id == value,
+            EventKey::Scope => event.scope == value,
+            EventKey::Never => false,
         }
     }
 
     fn fit(filters: &[Self], event: &Event) -> bool {
         let of_key = |key| filters.iter().filter(move |other| other.key == key);
         filters.iter().all(|filter| match filter.key {
-            Key::Label => filter.fits(event),
+            EventKey::Label => filter.fits(event),
             key => of_key(key).any(|other| other.fits(event)),
         })
     }
@@ -136,7 +138,7 @@ pub fn events(
     mut each: impl FnMut(&Event) -> io::Result<()>,
 ) -> Result<()> {
     let store = usnea.store()?;
-    let said = || format!("cannot read {}", store.join(FILE).display());
+    let phrase = || format!("cannot read {}", store.join(FILE).display());
     let now = Timestamp::now();
     let since = match (wanted.since, wanted.follow && wanted.until.is_none_or(|until| until > now))
     {
@@ -150,15 +152,15 @@ pub fn events(
             && EventFilter::fit(&wanted.filters, event)
     };
     // The watch begins before the first reading, so that no event is missed in between.
-    let changes = Changes::of(store).context(said)?;
-    let mut reader = Reader::open(store, FILE).context(said)?;
+    let changes = Changes::of(store).context(phrase)?;
+    let mut reader = Reader::open(store, FILE).context(phrase)?;
     loop {
         let more = reader.read(|line| match serde_json::from_slice::<Event>(line) {
             Ok(event) if shows(&event) => each(&event),
             // A line that a full disk has cut is no reason to stop.
             _ => Ok(()),
         });
-        if more.context(said)? {
+        if more.context(phrase)? {
             continue;
         }
         let left = wanted.until.map(|until| until.duration_since(Timestamp::now()));
@@ -166,7 +168,7 @@ pub fn events(
             return Ok(());
         }
         let left = left.and_then(|left| Duration::try_from(left).ok());
-        changes.wait(None, left).context(said)?;
+        changes.wait(None, left).context(phrase)?;
     }
 }
 

@@ -24,7 +24,7 @@ const KEYS: &str = "id, name, label, label!, status, exited, ancestor, before, s
 
 /// Filter of containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Filter {
+pub enum ContainerFilter {
     /// Beginning of an ID, or an expression in it.
     Id(Expression),
     /// Expression in a name; docker has a slash before the name.
@@ -65,7 +65,7 @@ pub enum Filter {
     Always,
 }
 
-impl FromStr for Filter {
+impl FromStr for ContainerFilter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -128,7 +128,7 @@ impl FromStr for Filter {
     }
 }
 
-impl Filter {
+impl ContainerFilter {
     fn key(&self) -> u8 {
         match self {
             Self::Id(_) => 0,
@@ -229,9 +229,18 @@ mod tests {
 
     #[test]
     fn filters_are_read_or_refused() {
-        assert_eq!("name=web".parse::<Filter>().unwrap(), Filter::Name("web".parse().unwrap()));
-        assert_eq!("label!=a=b".parse::<Filter>().unwrap(), Filter::NoLabel("a=b".into()));
-        assert_eq!(" Label = a ".parse::<Filter>().unwrap(), Filter::Label("a".into()));
+        assert_eq!(
+            "name=web".parse::<ContainerFilter>().unwrap(),
+            ContainerFilter::Name("web".parse().unwrap())
+        );
+        assert_eq!(
+            "label!=a=b".parse::<ContainerFilter>().unwrap(),
+            ContainerFilter::NoLabel("a=b".into())
+        );
+        assert_eq!(
+            " Label = a ".parse::<ContainerFilter>().unwrap(),
+            ContainerFilter::Label("a".into())
+        );
         for wrong in [
             "name",
             "nope=1",
@@ -244,7 +253,7 @@ mod tests {
             "expose=0",
             "is-task=perhaps",
         ] {
-            assert!(wrong.parse::<Filter>().is_err(), "{wrong}");
+            assert!(wrong.parse::<ContainerFilter>().is_err(), "{wrong}");
         }
     }
 }

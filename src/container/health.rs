@@ -29,16 +29,16 @@ pub fn health(container: &Container, status: &Status) -> Option<HealthReport> {
 
 /// Result of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passed {
+pub enum CheckOutcome {
     /// Its command exited with 0.
-    Yes,
+    Passed,
     /// The command exited with another status, or timed out.
-    No,
+    Failed,
 }
 
 /// Runs the check now; returns its own result, whatever the results before. Errors: the container has no check, or does
 /// not run.
-pub fn check_health(container: &Container) -> Result<Passed> {
+pub fn check_health(container: &Container) -> Result<CheckOutcome> {
     let name = &container.record.name;
     let Some(settings) = container.record.health.as_ref().filter(|check| check.is_on()) else {
         return Err(Error::conflict(format!("container {name} has no check of health"))
@@ -49,8 +49,8 @@ pub fn check_health(container: &Container) -> Result<Passed> {
     };
     let age = state.process.age();
     let check = check(container, settings)?;
-    let passed = if check.exit_code == 0 { Passed::Yes } else { Passed::No };
-    note(container, settings, (&state, age), check)?;
+    let passed = if check.exit_code == 0 { CheckOutcome::Passed } else { CheckOutcome::Failed };
+    note(container, settings, &RunAge { state: &state, age }, check)?;
     Ok(passed)
 }
 
@@ -68,15 +68,21 @@ pub fn check_of_monitor(folder: &str) -> Result<()> {
     check_health(&container).map(|_| ())
 }
 
+/// Run of a container, and the time since its start.
+struct RunAge<'a> {
+    state: &'a State,
+    age: Duration,
+}
+
 fn note(
     container: &Container,
     settings: &Healthcheck,
-    (state, age): (&State, Duration),
+    run: &RunAge<'_>,
     check: Check,
 ) -> Result<()> {
-    let mut report = HealthReport::of(&container.folder, state)?;
+    let mut report = HealthReport::of(&container.folder, run.state)?;
     let before = report.health;
-    report.note(check, settings, age);
+    report.note(check, settings, run.age);
     record::write(&container.folder, HEALTH, &report)?;
     if report.health != before {
         let action = format!("health_status: {}", report.health.word());
@@ -108,7 +114,7 @@ fn check(container: &Container, settings: &Healthcheck) -> Result<Check> {
         .context(|| "cannot run our own program")?;
     fd::set_nonblocking(&near).context(|| "cannot read a pipe")?;
     let mut output = Vec::new();
-    let ended = hear(&mut child, near.into(), &mut output, settings.timeout())?;
+    let ended = wait_with_output(&mut child, near.into(), &mut output, settings.timeout())?;
     let mut output = String::from_utf8_lossy(&output).into_owned();
     let exit_code = match ended {
         Some(status) => status.code().unwrap_or(128),
@@ -121,7 +127,7 @@ fn check(container: &Container, settings: &Healthcheck) -> Result<Check> {
 }
 
 /// Reads the output until the command has ended; `None`: the command timed out, and was killed.
-fn hear(
+fn wait_with_output(
     child: &mut Child,
     mut output: std::fs::File,
     container: &mut Vec<u8>,

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::inspect::{MountedHere, mounted};
-use super::{Container, Filter, Usnea, all, health, size};
+use super::inspect::{UserMount, mounted};
+use super::{Container, ContainerFilter, Usnea, all, health, size};
 use crate::amount;
 use crate::documents::container_row::{ContainerRow, NamespaceIds};
 use crate::documents::go::ZERO_SECONDS;
@@ -24,7 +24,7 @@ const MOUNT: usize = 15;
 #[derive(Clone, Debug, Default)]
 pub struct ListContainers {
     /// Filters that each container must pass.
-    pub filters: Vec<Filter>,
+    pub filters: Vec<ContainerFilter>,
     /// States of the containers.
     pub states: ListedStates,
     /// Number of containers that were created last, whatever their states; `None`: no limit.
@@ -81,14 +81,14 @@ pub struct ListedContainer {
     /// Disk space of the container in bytes; `None`: not counted.
     pub size: Option<u64>,
     /// Mounts of the user; `None`: not read.
-    pub mounts: Option<Vec<MountedHere>>,
+    pub mounts: Option<Vec<UserMount>>,
     /// Namespaces; `None`: not looked up, or the container does not run here.
     pub namespaces: Option<NamespaceIds>,
 }
 
 /// Lists containers. Leaves out a container whose state cannot be read, with a warning.
 pub fn list(usnea: &Usnea, request: &ListContainers) -> Result<Vec<ListedContainer>> {
-    let is_about_ended = request.filters.iter().any(Filter::is_about_ended);
+    let is_about_ended = request.filters.iter().any(ContainerFilter::is_about_ended);
     let states = match request.states {
         ListedStates::Active if request.last.is_none() && !is_about_ended => ListedStates::Active,
         _ => ListedStates::All,
@@ -110,7 +110,11 @@ pub fn list(usnea: &Usnea, request: &ListContainers) -> Result<Vec<ListedContain
     Ok(listed)
 }
 
-fn listed(store: &Path, filters: &[Filter], states: ListedStates) -> Result<Vec<ListedContainer>> {
+fn listed(
+    store: &Path,
+    filters: &[ContainerFilter],
+    states: ListedStates,
+) -> Result<Vec<ListedContainer>> {
     let mut listed = Vec::new();
     for container in all(store)? {
         let status = match container.status() {
@@ -121,7 +125,7 @@ fn listed(store: &Path, filters: &[Filter], states: ListedStates) -> Result<Vec<
             }
         };
         if (states == ListedStates::All || status.state().is_some())
-            && Filter::fit(filters, &container, &status)?
+            && ContainerFilter::fit(filters, &container, &status)?
         {
             let (size, mounts, namespaces) = (None, None, None);
             listed.push(ListedContainer { container, status, size, mounts, namespaces });
@@ -131,10 +135,10 @@ fn listed(store: &Path, filters: &[Filter], states: ListedStates) -> Result<Vec<
 }
 
 /// Returns all containers that fit, in any state, the newest first.
-pub fn fitting(store: &Path, filters: &[Filter]) -> Result<Vec<Container>> {
+pub fn fitting(store: &Path, filters: &[ContainerFilter]) -> Result<Vec<Container>> {
     let mut fitting = Vec::new();
     for container in all(store)? {
-        if filters.is_empty() || Filter::fit(filters, &container, &container.status()?)? {
+        if filters.is_empty() || ContainerFilter::fit(filters, &container, &container.status()?)? {
             fitting.push(container);
         }
     }
@@ -237,7 +241,7 @@ impl ListedContainer {
 
     /// Returns the number of volumes; empty where the mounts were not read.
     fn volume_count(&self) -> String {
-        let count = |mounts: &Vec<MountedHere>| mounts.iter().filter(|one| one.is_volume).count();
+        let count = |mounts: &Vec<UserMount>| mounts.iter().filter(|one| one.is_volume).count();
         self.mounts.as_ref().map(|mounts| count(mounts).to_string()).unwrap_or_default()
     }
 }

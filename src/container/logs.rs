@@ -16,7 +16,7 @@ use crate::monitor::record::LogDriver;
 
 /// Selection and form of a log's lines.
 #[derive(Clone, Debug, Default)]
-pub struct Logs {
+pub struct LogRequest {
     /// True if new lines are shown too, until the container ends.
     pub follow: bool,
     /// Number of last lines to show.
@@ -36,7 +36,7 @@ pub struct Logs {
 /// Writes the log to `output` and `error`. Errors: the container's log is not in a file; `output` cannot be written.
 pub fn logs(
     container: &Container,
-    wanted: &Logs,
+    request: &LogRequest,
     output: &mut dyn Write,
     error: &mut dyn Write,
 ) -> Result<()> {
@@ -55,23 +55,23 @@ pub fn logs(
             )
         }
     }
-    let said = || format!("the log of {}", container.record.name);
+    let phrase = || format!("the log of {}", container.record.name);
     attach::catch_up(container);
     // The watch begins before the first reading, so that no line is missed in between.
-    let watch = if wanted.follow { Some(Watch::new(container).context(said)?) } else { None };
-    let mut reader = Reader::open(&container.folder, FILE).context(said)?;
-    let mut printer = Printer::new(wanted, output, error);
-    if let Some(tail) = wanted.tail {
-        let start = Tail::find(&mut reader, tail, wanted).context(said)?;
+    let watch = if request.follow { Some(Watch::new(container).context(phrase)?) } else { None };
+    let mut reader = Reader::open(&container.folder, FILE).context(phrase)?;
+    let mut printer = Printer::new(request, output, error);
+    if let Some(tail) = request.tail {
+        let start = Tail::find(&mut reader, tail, request).context(phrase)?;
         reader.seek(start.position);
         printer.skips = start.is_mid_line;
     }
-    printer.print_all(&mut reader).context(said)?;
+    printer.print_all(&mut reader).context(phrase)?;
     if let Some(mut watch) = watch {
         loop {
             let goes_on = watch.wait()?;
-            printer.print_all(&mut reader).context(said)?;
-            let is_over = wanted.until.is_some_and(|until| Timestamp::now() > until);
+            printer.print_all(&mut reader).context(phrase)?;
+            let is_over = request.until.is_some_and(|until| Timestamp::now() > until);
             if !goes_on || is_over {
                 break;
             }
@@ -96,11 +96,11 @@ struct Start {
 
 impl Tail {
     /// Reads the log to its end; returns the beginning of its last `most` lines.
-    fn find(reader: &mut Reader, most: usize, wanted: &Logs) -> io::Result<Start> {
+    fn find(reader: &mut Reader, most: usize, request: &LogRequest) -> io::Result<Start> {
         let mut tail = Self { starts: VecDeque::new(), most, is_mid_line: [false; 2] };
         let first = Start { position: reader.position(), is_mid_line: [false; 2] };
         while reader.read_placed(|position, line| {
-            if let Some(line) = Line::parse(line).filter(|line| wanted.shows(line)) {
+            if let Some(line) = Line::parse(line).filter(|line| request.shows(line)) {
                 tail.add(position, &line);
             }
             Ok(())
@@ -131,7 +131,7 @@ fn slot(source: Source) -> usize {
     }
 }
 
-impl Logs {
+impl LogRequest {
     fn shows(&self, line: &Line<'_>) -> bool {
         if self.since.is_none() && self.until.is_none() {
             return true;
@@ -142,7 +142,7 @@ impl Logs {
 }
 
 struct Printer<'a> {
-    wanted: &'a Logs,
+    request: &'a LogRequest,
     streams: [&'a mut dyn Write; 2],
     /// True for each stream whose last line is not complete yet.
     is_mid_line: [bool; 2],
@@ -153,9 +153,9 @@ struct Printer<'a> {
 }
 
 impl<'a> Printer<'a> {
-    fn new(wanted: &'a Logs, output: &'a mut dyn Write, error: &'a mut dyn Write) -> Self {
+    fn new(request: &'a LogRequest, output: &'a mut dyn Write, error: &'a mut dyn Write) -> Self {
         let streams = [output, error];
-        Self { wanted, streams, is_mid_line: [false; 2], skips: [false; 2], last: 0 }
+        Self { request, streams, is_mid_line: [false; 2], skips: [false; 2], last: 0 }
     }
 
     /// Prints all lines so far, up to the last byte: a reader may wait for it.
@@ -167,7 +167,7 @@ impl<'a> Printer<'a> {
     }
 
     fn print(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some(line) = Line::parse(line).filter(|line| self.wanted.shows(line)) else {
+        let Some(line) = Line::parse(line).filter(|line| self.request.shows(line)) else {
             return Ok(());
         };
         let slot = slot(line.source);
@@ -182,8 +182,8 @@ impl<'a> Printer<'a> {
         }
         let to = &mut self.streams[slot];
         if !self.is_mid_line[slot] {
-            to.write_all(self.wanted.prefix.as_bytes())?;
-            if self.wanted.timestamps {
+            to.write_all(self.request.prefix.as_bytes())?;
+            if self.request.timestamps {
                 write!(to, "{} ", line.time)?;
             }
             if line.source == Source::Ourselves {
@@ -192,7 +192,7 @@ impl<'a> Printer<'a> {
         }
         to.write_all(line.bytes)?;
         if line.is_whole {
-            to.write_all(self.wanted.suffix.as_bytes())?;
+            to.write_all(self.request.suffix.as_bytes())?;
             to.write_all(b"\n")?;
         }
         self.is_mid_line[slot] = !line.is_whole;
@@ -215,7 +215,7 @@ impl<'a> Watch<'a> {
 
     /// Waits for the next change; returns true if more may come after it.
     fn wait(&mut self) -> Result<bool> {
-        let said = || format!("cannot wait for {FILE}");
+        let phrase = || format!("cannot wait for {FILE}");
         let monitor = match self.monitor.take() {
             Some(monitor) => monitor,
             None => {
@@ -229,7 +229,7 @@ impl<'a> Watch<'a> {
             }
         };
         // The monitor lives until all is written; it stays for the next start, too.
-        self.changes.wait(Some(monitor.as_fd()), None).context(said)?;
+        self.changes.wait(Some(monitor.as_fd()), None).context(phrase)?;
         self.monitor = (!ended_within(&monitor, Some(Duration::ZERO))?).then_some(monitor);
         Ok(true)
     }
@@ -245,12 +245,12 @@ mod tests {
 
     /// Returns the output of the last `most` lines of the log in `folder`, for each stream.
     fn tail_of(folder: &std::path::Path, most: usize) -> [String; 2] {
-        let wanted = Logs { tail: Some(most), ..Logs::default() };
+        let request = LogRequest { tail: Some(most), ..LogRequest::default() };
         let (mut output, mut error) = (Vec::new(), Vec::new());
         let mut reader = Reader::open(folder, FILE).unwrap();
-        let start = Tail::find(&mut reader, most, &wanted).unwrap();
+        let start = Tail::find(&mut reader, most, &request).unwrap();
         reader.seek(start.position);
-        let mut printer = Printer::new(&wanted, &mut output, &mut error);
+        let mut printer = Printer::new(&request, &mut output, &mut error);
         printer.skips = start.is_mid_line;
         printer.print_all(&mut reader).unwrap();
         [output, error].map(|bytes| String::from_utf8(bytes).unwrap())

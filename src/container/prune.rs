@@ -4,7 +4,7 @@ use super::images;
 use super::list::fitting;
 use super::remove::{Removal, remove};
 use super::volumes::{self, PrunedVolumes, VolumeFilter};
-use super::{Filter, Usnea, size};
+use super::{ContainerFilter, Usnea, size};
 use crate::error::{Error, Result};
 use crate::image::store::{PruneResult, PruneScope};
 use crate::monitor::Status;
@@ -21,7 +21,7 @@ pub struct PrunedContainers {
 }
 
 /// Removes the containers that do not run and fit the filters.
-pub fn prune(usnea: &Usnea, filters: &[Filter]) -> Result<PrunedContainers> {
+pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<PrunedContainers> {
     let mut pruned = PrunedContainers::default();
     for container in fitting(usnea.store()?, filters)? {
         match container.status() {
@@ -48,11 +48,11 @@ pub fn prune(usnea: &Usnea, filters: &[Filter]) -> Result<PrunedContainers> {
 #[derive(Clone, Debug)]
 pub struct SystemPrune {
     /// Filters of containers.
-    pub containers: Vec<Filter>,
+    pub containers: Vec<ContainerFilter>,
     /// Images to remove.
     pub images: PruneScope,
     /// Filters of images.
-    pub image_filters: Vec<images::Filter>,
+    pub image_filters: Vec<images::ImageFilter>,
     /// True if unused anonymous volumes are removed too.
     pub anonymous_volumes: bool,
 }

@@ -30,8 +30,8 @@ pub fn top(container: &Container, options: &[String]) -> Result<ProcessTable> {
         .context(|| "cannot run ps")
         .map_err(|error| error.hint("it is in the package procps"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::new(format!("ps: {}", said.lines().next().unwrap_or("it failed"))));
+        let message = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::new(format!("ps: {}", message.lines().next().unwrap_or("it failed"))));
     }
     chosen(&String::from_utf8_lossy(&output.stdout), &within)
 }

@@ -127,7 +127,7 @@ pub fn wait_for(
 
 impl WaitCondition {
     fn holds(self, container: &Container, status: &Status) -> bool {
-        let health = || super::health(container, status).map(|told| told.health);
+        let health = || super::health(container, status).map(|report| report.health);
         match self {
             Self::Created => matches!(status, Status::Created),
             Self::Running => matches!(status, Status::Running(_)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::output::failures::Failures;
 use crate::cli::output::print_line;
-use crate::container::{self, Container, Filter, Usnea};
+use crate::container::{self, Container, ContainerFilter, Usnea};
 use crate::error::{Context, Error, Result};
 use crate::monitor::Status;
 
@@ -59,8 +59,11 @@ impl Selection {
         missing: MissingContainers,
         failed: &mut Failures,
     ) -> Result<Vec<Selected>> {
-        let filters =
-            self.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
+        let filters = self
+            .filters
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<Vec<ContainerFilter>>>()?;
         let mut names = self.names.clone();
         for file in &self.cidfile {
             let describe = || format!("--cidfile {}", file.display());

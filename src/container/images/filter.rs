@@ -22,7 +22,7 @@ const KNOWN: &str = "reference=PATTERN, reference!=PATTERN, id=ID, digest=DIGEST
 
 /// Filter of images.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Filter {
+pub enum ImageFilter {
     /// Name that matches this pattern.
     Reference(String),
     /// True: images without a tag; false: images with a tag.
@@ -53,7 +53,7 @@ pub enum Filter {
     Manifest(bool),
 }
 
-impl FromStr for Filter {
+impl FromStr for ImageFilter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -103,7 +103,7 @@ fn label(text: &str) -> (String, Option<String>) {
 
 /// Filters, with the images of `before` and `since` found.
 #[derive(Default)]
-pub struct Filters {
+pub struct ImageFilters {
     patterns: Vec<String>,
     dangling: Vec<bool>,
     labels: Vec<(String, Option<String>)>,
@@ -124,34 +124,34 @@ pub struct Filters {
 
 /// Store in which an image was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ImagePlace {
     /// Our own store.
     Own,
     /// A store of others, which is only read.
     ReadOnly,
 }
 
-impl Filters {
+impl ImageFilters {
     /// Resolves the filters. Errors: an unknown image in `before` or `since`.
-    pub fn new(all: &[Filter], stores: &Stores) -> Result<Self> {
+    pub fn new(all: &[ImageFilter], stores: &Stores) -> Result<Self> {
         let mut filters = Self::default();
         for filter in all {
             match filter {
-                Filter::Reference(pattern) => filters.patterns.push(pattern.clone()),
-                Filter::Dangling(value) => filters.dangling.push(*value),
-                Filter::Label(key, value) => filters.labels.push((key.clone(), value.clone())),
-                Filter::NoLabel(key, value) => {
+                ImageFilter::Reference(pattern) => filters.patterns.push(pattern.clone()),
+                ImageFilter::Dangling(value) => filters.dangling.push(*value),
+                ImageFilter::Label(key, value) => filters.labels.push((key.clone(), value.clone())),
+                ImageFilter::NoLabel(key, value) => {
                     filters.no_labels.push((key.clone(), value.clone()));
                 }
-                Filter::Until(time) => filters.until = Some(*time),
-                Filter::Before(image) => filters.before = Some(time_of(image, stores)?),
-                Filter::Since(image) => filters.since = Some(time_of(image, stores)?),
-                Filter::NoReference(pattern) => filters.no_patterns.push(pattern.clone()),
-                Filter::Id(id) => filters.ids.push(id.clone()),
-                Filter::Digest(digest) => filters.digests.push(digest.clone()),
-                Filter::Containers(value) => filters.containers.push(*value),
-                Filter::ReadOnly(value) => filters.read_only.push(*value),
-                Filter::Intermediate(value) | Filter::Manifest(value) => {
+                ImageFilter::Until(time) => filters.until = Some(*time),
+                ImageFilter::Before(image) => filters.before = Some(time_of(image, stores)?),
+                ImageFilter::Since(image) => filters.since = Some(time_of(image, stores)?),
+                ImageFilter::NoReference(pattern) => filters.no_patterns.push(pattern.clone()),
+                ImageFilter::Id(id) => filters.ids.push(id.clone()),
+                ImageFilter::Digest(digest) => filters.digests.push(digest.clone()),
+                ImageFilter::Containers(value) => filters.containers.push(*value),
+                ImageFilter::ReadOnly(value) => filters.read_only.push(*value),
+                ImageFilter::Intermediate(value) | ImageFilter::Manifest(value) => {
                     filters.never.push(*value);
                 }
             }
@@ -165,11 +165,11 @@ impl Filters {
     }
 
     /// True if the image passes. Reads its config only for filters by label.
-    pub fn pass(&self, store: &Store, image: &ImageRecord, place: Place) -> Result<bool> {
+    pub fn pass(&self, store: &Store, image: &ImageRecord, place: ImagePlace) -> Result<bool> {
         let made = made(image);
         let any_or_none = |all: &[bool], is: bool| all.is_empty() || all.contains(&is);
         let by_record = any_or_none(&self.dangling, image.names.is_empty())
-            && any_or_none(&self.read_only, place == Place::ReadOnly)
+            && any_or_none(&self.read_only, place == ImagePlace::ReadOnly)
             && any_or_none(&self.containers, self.used.contains(&image.config.to_string()))
             && !self.never.contains(&true)
             && self.has_id(image)
@@ -240,24 +240,24 @@ mod tests {
     #[test]
     fn filters_are_dockers() {
         for (text, filter) in [
-            ("reference=deb*", Filter::Reference("deb*".into())),
-            ("dangling=true", Filter::Dangling(true)),
-            ("dangling=0", Filter::Dangling(false)),
-            ("label=a", Filter::Label("a".into(), None)),
-            ("label=a=b=c", Filter::Label("a".into(), Some("b=c".into()))),
-            ("label!=a", Filter::NoLabel("a".into(), None)),
-            ("until=1970-01-01T00:00:00Z", Filter::Until(Timestamp::UNIX_EPOCH)),
-            ("before=x:1", Filter::Before("x:1".into())),
-            ("since=x", Filter::Since("x".into())),
-            ("reference!=x*", Filter::NoReference("x*".into())),
-            ("id=ab", Filter::Id("ab".parse().unwrap())),
-            ("digest=sha256:1", Filter::Digest("sha256:1".into())),
-            ("containers=true", Filter::Containers(true)),
-            ("readonly=0", Filter::ReadOnly(false)),
-            ("intermediate=true", Filter::Intermediate(true)),
-            ("manifest=false", Filter::Manifest(false)),
+            ("reference=deb*", ImageFilter::Reference("deb*".into())),
+            ("dangling=true", ImageFilter::Dangling(true)),
+            ("dangling=0", ImageFilter::Dangling(false)),
+            ("label=a", ImageFilter::Label("a".into(), None)),
+            ("label=a=b=c", ImageFilter::Label("a".into(), Some("b=c".into()))),
+            ("label!=a", ImageFilter::NoLabel("a".into(), None)),
+            ("until=1970-01-01T00:00:00Z", ImageFilter::Until(Timestamp::UNIX_EPOCH)),
+            ("before=x:1", ImageFilter::Before("x:1".into())),
+            ("since=x", ImageFilter::Since("x".into())),
+            ("reference!=x*", ImageFilter::NoReference("x*".into())),
+            ("id=ab", ImageFilter::Id("ab".parse().unwrap())),
+            ("digest=sha256:1", ImageFilter::Digest("sha256:1".into())),
+            ("containers=true", ImageFilter::Containers(true)),
+            ("readonly=0", ImageFilter::ReadOnly(false)),
+            ("intermediate=true", ImageFilter::Intermediate(true)),
+            ("manifest=false", ImageFilter::Manifest(false)),
         ] {
-            assert_eq!(text.parse::<Filter>().unwrap(), filter, "{text}");
+            assert_eq!(text.parse::<ImageFilter>().unwrap(), filter, "{text}");
         }
         for text in [
             "",
@@ -269,14 +269,16 @@ mod tests {
             "id=(",
             "manifest=2",
         ] {
-            assert!(text.parse::<Filter>().unwrap_err().way_out().is_some(), "{text}");
+            assert!(text.parse::<ImageFilter>().unwrap_err().way_out().is_some(), "{text}");
         }
     }
 
     #[test]
     fn names_are_matched_short_and_whole() {
-        let filters =
-            |pattern: &str| Filters { patterns: vec![pattern.into()], ..Filters::default() };
+        let filters = |pattern: &str| ImageFilters {
+            patterns: vec![pattern.into()],
+            ..ImageFilters::default()
+        };
         let name = "debian:12".parse().unwrap();
         for pattern in ["debian", "debian:*", "docker.io/library/debian", "docker.io/*/debian:1?"] {
             assert!(filters(pattern).names(&name), "{pattern}");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::filter::{Filter, Filters, Place, made};
+use super::filter::{ImageFilter, ImageFilters, ImagePlace, made};
 use super::inspect::labels;
 use crate::amount::{self, ago};
 use crate::container;
@@ -21,7 +21,7 @@ use crate::image::store::{ImageList, ImageRecord};
 #[derive(Clone, Debug, Default)]
 pub struct ListImages {
     /// Filters that each image must pass.
-    pub filters: Vec<Filter>,
+    pub filters: Vec<ImageFilter>,
     /// Order of the list.
     pub order: ImageOrder,
     /// True if the containers of each image are counted, which reads all their records.
@@ -68,13 +68,13 @@ pub enum ImageOrder {
 /// Lists the images that pass all filters, a row for each name. An image in several stores counts for the first.
 pub fn list(usnea: &Usnea, request: &ListImages) -> Result<Vec<ListedImage>> {
     let stores = usnea.images()?;
-    let filters = Filters::new(&request.filters, stores)?;
+    let filters = ImageFilters::new(&request.filters, stores)?;
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::new();
     for (at, store) in stores.all().enumerate() {
         let images = store.images()?;
         let read_only = at > 0;
-        let place = if read_only { Place::ReadOnly } else { Place::Own };
+        let place = if read_only { ImagePlace::ReadOnly } else { ImagePlace::Own };
         for image in images.all() {
             if !filters.pass(store, image, place)? || is_shown_by_another(&images, image) {
                 continue;

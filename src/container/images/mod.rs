@@ -42,7 +42,7 @@ pub use crate::image::registry_client::FoundRepository;
 pub use crate::image::store::{CheckDepth, Repair};
 pub use diff::diff;
 pub use export::export;
-pub use filter::Filter;
+pub use filter::ImageFilter;
 pub use history::{HistoryStep, ImageHistory, SizeForm, history};
 pub use import::{Import, import};
 pub use inspect::inspect;

@@ -1,6 +1,6 @@
 //! `usnea rmi`, `tag`, `untag`, `image prune`, `system df`, `check`: the store's own work, in the base user namespace.
 
-use super::filter::{Filter, Filters, Place};
+use super::filter::{ImageFilter, ImageFilters, ImagePlace};
 use super::{happened, known, name_typed};
 use crate::config::LayerLimits;
 use crate::container::Usnea;
@@ -155,13 +155,13 @@ pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
 }
 
 /// Removes unused data: images that pass all filters, layers and blobs of no image, leftovers of killed commands.
-pub fn prune(usnea: &Usnea, which: PruneScope, filters: &[Filter]) -> Result<PruneResult> {
+pub fn prune(usnea: &Usnea, which: PruneScope, filters: &[ImageFilter]) -> Result<PruneResult> {
     let stores = usnea.images()?;
-    let filters = Filters::new(filters, stores)?;
+    let filters = ImageFilters::new(filters, stores)?;
     let base = usnea.base()?;
     folder::sweep(stores.own().root(), &base);
     in_store(stores, &base, |store| {
-        store.prune(which, |image| filters.pass(store, image, Place::Own))
+        store.prune(which, |image| filters.pass(store, image, ImagePlace::Own))
     })
 }
 

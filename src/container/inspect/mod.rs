@@ -29,11 +29,11 @@ use crate::monitor::record::{
 use crate::spec::StorageDriver;
 use crate::sys::signal;
 
-pub use mounts::{MountedHere, mounted};
+pub use mounts::{UserMount, mounted};
 
 /// Choice to count the sizes of a container's files, which reads all of its folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sizes {
+pub enum SizeCount {
     /// Sizes are counted.
     Counted,
     /// Sizes are left out.
@@ -41,7 +41,11 @@ pub enum Sizes {
 }
 
 /// Returns the document of a container. Errors: its files cannot be read.
-pub fn inspect(usnea: &Usnea, container: &Container, sizes: Sizes) -> Result<ContainerDocument> {
+pub fn inspect(
+    usnea: &Usnea,
+    container: &Container,
+    sizes: SizeCount,
+) -> Result<ContainerDocument> {
     let record = &container.record;
     let status = container.status()?;
     let spec = container.spec_if_any()?.unwrap_or_default();
@@ -51,8 +55,8 @@ pub fn inspect(usnea: &Usnea, container: &Container, sizes: Sizes) -> Result<Con
     let process = spec.process().as_ref();
     let capabilities = process.and_then(|process| process.capabilities().clone());
     let (size_rw, size_root_fs) = match sizes {
-        Sizes::Counted => sizes_of(usnea, container, &spec),
-        Sizes::Unknown => (None, None),
+        SizeCount::Counted => sizes_of(usnea, container, &spec),
+        SizeCount::Unknown => (None, None),
     };
     let graph_driver = graph_driver(&spec, &status);
     Ok(ContainerDocument {

@@ -25,7 +25,7 @@ pub(super) fn of_user(mounts: Option<&Vec<Mount>>) -> impl Iterator<Item = &Moun
 
 /// Mount that a user requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MountedHere {
+pub struct UserMount {
     /// Name of a volume, else the path of the bind mount's source; the file system of a mount without a source.
     pub name: String,
     /// True if the mount is a volume.
@@ -33,13 +33,13 @@ pub struct MountedHere {
 }
 
 /// Returns the mounts of the user, in the order of the spec. Errors: a damaged spec.
-pub fn mounted(container: &Container) -> Result<Vec<MountedHere>> {
+pub fn mounted(container: &Container) -> Result<Vec<UserMount>> {
     let spec = container.spec_if_any()?.unwrap_or_default();
     let volumes = volumes::used_by(container)?;
     let mounted = |mount: &Mount| {
         let volume = volumes.iter().find(|used| used.destination == *mount.destination());
         let source = || mount.source().as_ref().map(|source| source.display().to_string());
-        MountedHere {
+        UserMount {
             name: volume.map(|used| used.name.to_string()).or_else(source).unwrap_or_default(),
             is_volume: volume.is_some(),
         }

@@ -63,7 +63,7 @@ pub struct StoredVolume {
 
 /// Origin of a volume's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Naming {
+pub enum VolumeNaming {
     /// Name that a user chose.
     Named,
     /// Random name of a volume that was made with a container.
@@ -129,10 +129,12 @@ impl StoredVolume {
 /// Returns the volume of this name. Errors: a damaged record.
 pub fn find(store: &Path, name: &VolumeName) -> Result<Option<StoredVolume>> {
     let path = folder(store).join(name.as_str()).join(RECORD);
-    let said = || format!("volume {name}: {}", path.display());
+    let phrase = || format!("volume {name}: {}", path.display());
     match std::fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        answer => serde_json::from_slice(&answer.context(said)?).map_err(Error::new).context(said),
+        answer => {
+            serde_json::from_slice(&answer.context(phrase)?).map_err(Error::new).context(phrase)
+        }
     }
 }
 
@@ -147,14 +149,14 @@ pub fn named(store: &Path, text: &str) -> Result<(VolumeName, StoredVolume)> {
 /// Returns all volumes, by name. Leaves out a volume with a damaged record, with a warning.
 pub fn all(store: &Path) -> Result<Vec<StoredVolume>> {
     let folder = folder(store);
-    let said = || format!("cannot list {}", folder.display());
+    let phrase = || format!("cannot list {}", folder.display());
     let entries = match std::fs::read_dir(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        answer => answer.context(said)?,
+        answer => answer.context(phrase)?,
     };
     let mut all = Vec::new();
     for entry in entries {
-        let entry = entry.context(said)?;
+        let entry = entry.context(phrase)?;
         let Some(Ok(name)) = entry.file_name().to_str().map(str::parse::<VolumeName>) else {
             continue;
         };
@@ -188,7 +190,7 @@ pub fn make(
     usnea: &Usnea,
     name: &VolumeName,
     labels: &BTreeMap<String, String>,
-    naming: Naming,
+    naming: VolumeNaming,
 ) -> Result<File> {
     let store = usnea.store()?;
     let place = config::open_private(&folder(store))?.join(name.as_str());
@@ -202,7 +204,7 @@ pub fn make(
             name: name.clone(),
             created_at: Timestamp::now(),
             labels: labels.clone(),
-            anonymous: naming == Naming::Anonymous,
+            anonymous: naming == VolumeNaming::Anonymous,
         };
         let birth = NewFolder::folder(&tmp, PREFIX)?;
         fill(&birth.path, &volume).map_err(|error| files::cannot_write(error, &birth.path))?;
@@ -231,7 +233,8 @@ pub(super) fn acquire(
     anonymous: &[VolumeName],
 ) -> Result<Vec<File>> {
     let one = |name: &VolumeName| {
-        let naming = if anonymous.contains(name) { Naming::Anonymous } else { Naming::Named };
+        let naming =
+            if anonymous.contains(name) { VolumeNaming::Anonymous } else { VolumeNaming::Named };
         make(usnea, name, &BTreeMap::new(), naming)
     };
     names.iter().map(one).collect()

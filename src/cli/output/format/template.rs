@@ -48,14 +48,14 @@ impl Template {
     /// Returns the text for one row. Errors: an unknown field, function or element; types that do not fit; a field of
     /// null (Go's nil pointer).
     pub fn row(&self, row: &Value) -> Result<String> {
-        let said = || format!("template '{}'", self.source.escape_debug());
+        let phrase = || format!("template '{}'", self.source.escape_debug());
         let mut row = std::borrow::Cow::Borrowed(row);
         loop {
             match self.execute(&row) {
                 Err(TemplateError::MissingKey { key }) if levels::add_twin(row.to_mut(), &key) => {}
-                Err(error) => return Err(explain(&error, &self.source, &row)).context(said),
+                Err(error) => return Err(explain(&error, &self.source, &row)).context(phrase),
                 Ok(text) => {
-                    self.refuse_fields_of_null(&row).context(said)?;
+                    self.refuse_fields_of_null(&row).context(phrase)?;
                     return Ok(text);
                 }
             }
@@ -167,8 +167,12 @@ fn fill_nulls(value: &mut Value) -> bool {
             *value = Value::Object(Map::new());
             true
         }
-        Value::Array(list) => list.iter_mut().fold(false, |had, one| fill_nulls(one) | had),
-        Value::Object(map) => map.values_mut().fold(false, |had, one| fill_nulls(one) | had),
+        Value::Array(list) => {
+            list.iter_mut().fold(false, |is_filled, one| fill_nulls(one) | is_filled)
+        }
+        Value::Object(map) => {
+            map.values_mut().fold(false, |is_filled, one| fill_nulls(one) | is_filled)
+        }
         _ => false,
     }
 }

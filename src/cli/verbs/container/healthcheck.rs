@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use crate::cli::output::print_line;
-use crate::container::{self, Passed, Usnea};
+use crate::container::{self, CheckOutcome, Usnea};
 use crate::error::Result;
 use crate::monitor::health::Health;
 
@@ -36,10 +36,10 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let HealthcheckCommand::Run(run) = &arguments.command;
     let container = container::find(usnea.store()?, &run.container)?;
     match container::check_health(&container)? {
-        Passed::No => {
+        CheckOutcome::Failed => {
             print_line(Health::Unhealthy.word());
             Ok(1)
         }
-        Passed::Yes => Ok(0),
+        CheckOutcome::Passed => Ok(0),
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::cli::verbs::image::inspect::in_docker_style;
 use crate::container;
-use crate::container::{Container, Usnea, images, volumes};
+use crate::container::{Container, SizeCount, Usnea, images, volumes};
 use crate::error::{Error, Result};
 
 /// Show all that is known of containers, images and volumes
@@ -63,8 +63,9 @@ pub fn run(arguments: &Arguments, usnea: &Usnea, kind: Option<InspectKind>) -> R
         let last = container::all(&store)?.into_iter().next();
         names.extend(last.map(|container| container.record.id));
     }
+    let sizes = if arguments.size { SizeCount::Counted } else { SizeCount::Unknown };
     for name in &names {
-        match document(&store, usnea, name, kind, arguments.size) {
+        match document(&store, usnea, name, kind, sizes) {
             Ok(document) => found.push(document),
             Err(error) => failures.add(error),
         }
@@ -81,10 +82,9 @@ fn document(
     usnea: &Usnea,
     name: &str,
     kind: Option<InspectKind>,
-    size: bool,
+    sizes: SizeCount,
 ) -> Result<Value> {
     let of_container = |container: Container| {
-        let sizes = if size { container::Sizes::Counted } else { container::Sizes::Unknown };
         serde_json::to_value(container::inspect(usnea, &container, sizes)?).map_err(Error::new)
     };
     match kind {

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 
 use crate::cli::flags::selection::{MissingContainers, Selection, open};
 use crate::cli::output::failures::Failures;
-use crate::container::{self, Logs, Usnea, time};
+use crate::container::{self, LogRequest, Usnea, time};
 use crate::error::{Error, Result, Setting};
 use crate::sys::signal;
 
@@ -104,7 +104,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let until = time::of_setting(Setting::Until, arguments.until.as_deref())?;
     for (index, selected) in selected.iter().enumerate() {
         let shown = open(&store, selected).and_then(|container| {
-            let wanted = Logs {
+            let wanted = LogRequest {
                 follow: arguments.follow,
                 tail,
                 since,

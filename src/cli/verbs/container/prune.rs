@@ -4,7 +4,7 @@ use crate::amount;
 use crate::cli::output::failures::Failures;
 use crate::cli::output::print_line;
 use crate::cli::output::prompt::confirm;
-use crate::container::{self, Filter, PrunedContainers, Usnea};
+use crate::container::{self, ContainerFilter, PrunedContainers, Usnea};
 use crate::error::Result;
 
 /// Remove all stopped containers
@@ -21,8 +21,11 @@ pub struct Arguments {
 
 /// Removes all containers that do not run.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let filters =
-        arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
+    let filters = arguments
+        .filters
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<Vec<ContainerFilter>>>()?;
     if !arguments.force && !confirm("all containers that do not run")? {
         return Ok(0);
     }

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 
 use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
-use crate::container::{self, ContainerOrder, Filter, ListContainers, ListedStates, Usnea};
+use crate::container::{
+    self, ContainerFilter, ContainerOrder, ListContainers, ListedStates, Usnea,
+};
 use crate::documents::container_row::{ContainerRow, NamespaceIds};
 use crate::documents::text::Truncation;
 use crate::error::Result;
@@ -171,8 +173,11 @@ fn list(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
 
 /// Returns the request of the flags: what the format does not show is not computed.
 fn request(arguments: &Arguments, format: &Format) -> Result<ListContainers> {
-    let filters =
-        arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
+    let filters = arguments
+        .filters
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<Vec<ContainerFilter>>>()?;
     let last = match (arguments.latest, arguments.last) {
         (true, _) => Some(1),
         (false, Some(count)) => usize::try_from(count).ok(),

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::container::Usnea;
-use crate::container::images::{Filter, ImageOrder, ListImages, list};
+use crate::container::images::{ImageFilter, ImageOrder, ListImages, list};
 use crate::documents::image::ImageRow;
 use crate::documents::text::Truncation;
 use crate::error::Result;
@@ -80,9 +80,9 @@ const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE ID"), ("CreatedSince", "CREATE
 
 /// Lists images.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
+    let filters = arguments.filters.iter().map(|text| text.parse::<ImageFilter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
-    filters.extend(arguments.name.map(Filter::Reference));
+    filters.extend(arguments.name.map(ImageFilter::Reference));
     let format = arguments.format.unwrap_or_default();
     let request = ListImages {
         filters,

@@ -5,7 +5,7 @@ use crate::amount::size;
 use crate::cli::output::print;
 use crate::cli::output::prompt::confirm;
 use crate::container::Usnea;
-use crate::container::images::{self, Filter};
+use crate::container::images::{self, ImageFilter};
 use crate::error::Result;
 use crate::image::store::{PruneResult, PruneScope};
 
@@ -24,13 +24,15 @@ pub struct Arguments {
 
     /// Filter by until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE", value_parser = prune_filter)]
-    filters: Vec<Filter>,
+    filters: Vec<ImageFilter>,
 }
 
 /// Parses docker's filters of prune. Errors: no filter, or a filter for listings only.
-pub fn prune_filter(text: &str) -> std::result::Result<Filter, String> {
-    match text.parse::<Filter>() {
-        Ok(filter @ (Filter::Label(..) | Filter::NoLabel(..) | Filter::Until(_))) => Ok(filter),
+pub fn prune_filter(text: &str) -> std::result::Result<ImageFilter, String> {
+    match text.parse::<ImageFilter>() {
+        Ok(
+            filter @ (ImageFilter::Label(..) | ImageFilter::NoLabel(..) | ImageFilter::Until(_)),
+        ) => Ok(filter),
         _ => Err("expected until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]".into()),
     }
 }

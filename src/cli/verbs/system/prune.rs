@@ -44,11 +44,11 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             "all containers that do not run, all images without a name, and what killed commands left",
         ),
     };
-    let said = |error: String| Error::new(format!("--filter: {error}"));
-    let of_images = arguments.filters.iter().map(|text| prune_filter(text).map_err(said));
+    let phrase = |error: String| Error::new(format!("--filter: {error}"));
+    let of_images = arguments.filters.iter().map(|text| prune_filter(text).map_err(phrase));
     let of_images = of_images.collect::<Result<Vec<_>>>()?;
     let of_containers = arguments.filters.iter().map(|text| text.parse());
-    let of_containers = of_containers.collect::<Result<Vec<container::Filter>>>()?;
+    let of_containers = of_containers.collect::<Result<Vec<container::ContainerFilter>>>()?;
     let volumes = if arguments.volumes { ", and all volumes without a name" } else { "" };
     if !arguments.force && !confirm(&format!("{what}{volumes}"))? {
         return Ok(0);

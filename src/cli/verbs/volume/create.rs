@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::output::print;
 use crate::config;
 use crate::container::Usnea;
-use crate::container::volumes::{self, Naming};
+use crate::container::volumes::{self, VolumeNaming};
 use crate::error::{Error, Result};
 use crate::spec::VolumeName;
 
@@ -58,8 +58,8 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     });
     let labels = labels.collect::<Result<BTreeMap<_, _>>>()?;
     let (name, naming) = match &arguments.name {
-        Some(name) => (name.clone(), Naming::Named),
-        None => (volumes::random_name()?, Naming::Anonymous),
+        Some(name) => (name.clone(), VolumeNaming::Named),
+        None => (volumes::random_name()?, VolumeNaming::Anonymous),
     };
     config::open_private(usnea.store()?)?;
     volumes::make(usnea, &name, &labels, naming)?;
