@@ -96,8 +96,8 @@ pub fn copy(usnea: &Usnea, from: &CopyEnd, to: &CopyEnd, how: Copying) -> Result
             let here = HostEnd::of(here)?;
             let owners = owners(usnea)?;
             let giving = match how.owned {
-                Owned::Alike => MemberOwners::Theirs(&owners),
-                Owned::ByRoot => MemberOwners::Roots(&owners),
+                Owned::Alike => MemberOwners::Recorded(&owners),
+                Owned::ByRoot => MemberOwners::Root(&owners),
             };
             let source = match here {
                 HostEnd::Path(path) => Some(path),
@@ -210,7 +210,7 @@ fn receive(from: OwnedFd, path: &Path, to: HostEnd<'_>, how: Copying) -> Result<
     match to {
         HostEnd::Path(to) => {
             let target = absolute(to)?;
-            put(from, &host_root()?, Some(path), &target, MemberOwners::Ours, how.other_kind)
+            put(from, &host_root()?, Some(path), &target, MemberOwners::User, how.other_kind)
                 .context(|| to.display().to_string())
         }
         HostEnd::Stream(archive) => {

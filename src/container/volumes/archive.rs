@@ -45,7 +45,7 @@ pub fn import(usnea: &Usnea, text: &str, input: &Path) -> Result<()> {
             let data = rustix::fs::open(&data, flags, Mode::empty());
             Ok(MemberPlace::In(data.context(|| data_of(text))?))
         };
-        place(plain, MemberOwners::Theirs(&owners), OtherKind::Refused, into)
+        place(plain, MemberOwners::Recorded(&owners), OtherKind::Refused, into)
     };
     userns::in_base(&base, unpack).context(|| format!("cannot import into volume {text}"))
 }

@@ -148,7 +148,7 @@ impl ChangeWalk {
         path: PathBuf,
     ) -> Result<()> {
         let of = || path.display().to_string();
-        let Some(FoundNode::Node(node)) = self.upper.look(upper, entry).context(of)? else {
+        let Some(FoundNode::Node(node)) = self.upper.read_node(upper, entry).context(of)? else {
             return Ok(());
         };
         let kind = if below.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
@@ -156,7 +156,8 @@ impl ChangeWalk {
         let Some(folder) = &entry.folder else {
             if self.form == UpperForm::Whole
                 && let Some((lower, below)) = below
-                && let Some(FoundNode::Node(old)) = self.lowers.look(lower, below).context(of)?
+                && let Some(FoundNode::Node(old)) =
+                    self.lowers.read_node(lower, below).context(of)?
                 && is_same(&node, &old)
             {
                 found.pop();
@@ -169,7 +170,7 @@ impl ChangeWalk {
         self.folder(folder, below_folder, visibility, found)?;
         if let (Some((lower, below)), Some(_)) = (below, below_folder)
             && count == found.len()
-            && let Some(FoundNode::Node(old)) = self.lowers.look(lower, below).context(of)?
+            && let Some(FoundNode::Node(old)) = self.lowers.read_node(lower, below).context(of)?
             && is_same(&node, &old)
         {
             // Copied up on the way to a file that did not change.

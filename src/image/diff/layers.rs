@@ -212,17 +212,17 @@ impl LayerTree {
     }
 
     /// Reads the file of an entry, from the topmost layer that has it.
-    pub fn look(&self, folder: &TreeFolder, entry: &TreeEntry) -> Result<Option<FoundNode>> {
+    pub fn read_node(&self, folder: &TreeFolder, entry: &TreeEntry) -> Result<Option<FoundNode>> {
         let Some((root, here)) = self.folder_of(entry.layer, &folder.path)? else {
             return Ok(None);
         };
-        let whose = NodeRules {
+        let rules = NodeRules {
             owners: &root.owners,
             shown: root.shown.as_ref(),
             layer: root.layer.as_ref(),
             is_written: root.is_written,
         };
-        node::look(&here, &entry.name, whose)
+        node::read_node(&here, &entry.name, rules)
     }
 
     /// True if the entry only serves as a mount point: an empty file at one of the layer's `places`.
@@ -232,7 +232,7 @@ impl LayerTree {
         if !places.iter().any(|place| Path::new(place) == path) {
             return Ok(false);
         }
-        Ok(match self.look(folder, entry)? {
+        Ok(match self.read_node(folder, entry)? {
             Some(FoundNode::Node(node)) => node.file_type == FileType::File && node.size == 0,
             _ => false,
         })

@@ -95,30 +95,34 @@ pub fn folder(root: impl AsFd, path: &Path) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Reads the file `name` in `folder`. `None`: no such file.
-pub fn look(folder: &DiskFolder, name: &OsStr, whose: NodeRules<'_>) -> Result<Option<FoundNode>> {
+pub fn read_node(
+    folder: &DiskFolder,
+    name: &OsStr,
+    rules: NodeRules<'_>,
+) -> Result<Option<FoundNode>> {
     let stat = match folder.stat(name) {
         Err(Errno::NOENT) => return Ok(None),
         answer => answer?,
     };
-    if let Some(layer) = whose.layer
+    if let Some(layer) = rules.layer
         && layer.is_whiteout(folder, name, &stat)?
     {
         return Ok(Some(FoundNode::Whiteout));
     }
-    let mut node = LayerNode::of(&stat, whose)?;
+    let mut node = LayerNode::of(&stat, rules)?;
     match node.file_type {
         FileType::Symlink => node.target = OsString::from_vec(folder.read_link(name)?),
         FileType::File | FileType::Folder => {
             let kind = node.file_type;
             let file = folder.open_file(name)?;
-            node = LayerNode::of(&rustix::fs::fstat(&file)?, whose)?;
+            node = LayerNode::of(&rustix::fs::fstat(&file)?, rules)?;
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
-            node.read_xattrs(&file, whose)?;
+            node.read_xattrs(&file, rules)?;
             if node.file_type == FileType::File {
                 node.content = Some(file.into());
-            } else if let Some(layer) = whose.layer {
+            } else if let Some(layer) = rules.layer {
                 node.is_opaque = layer.below(folder, name, &file.into())? == Below::Hidden;
             }
         }
@@ -141,11 +145,11 @@ pub fn open(
     root: impl AsFd,
     path: &Path,
     last: LastLink,
-    whose: NodeRules<'_>,
+    rules: NodeRules<'_>,
 ) -> Result<(LayerNode, Option<OwnedFd>)> {
     let no_follow = if last == LastLink::Taken { OFlags::NOFOLLOW } else { OFlags::empty() };
     let there = inroot::open(&root, path, OFlags::PATH | no_follow, Symlinks::Follow)?;
-    let mut node = LayerNode::of(&rustix::fs::fstat(&there)?, whose)?;
+    let mut node = LayerNode::of(&rustix::fs::fstat(&there)?, rules)?;
     match node.file_type {
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(&there, "", Vec::new())?;
@@ -157,12 +161,12 @@ pub fn open(
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | no_follow;
             let file = inroot::open(&root, path, flags, Symlinks::Follow)?;
             let kind =
-                std::mem::replace(&mut node, LayerNode::of(&rustix::fs::fstat(&file)?, whose)?)
+                std::mem::replace(&mut node, LayerNode::of(&rustix::fs::fstat(&file)?, rules)?)
                     .file_type;
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
-            node.read_xattrs(&file, whose)?;
+            node.read_xattrs(&file, rules)?;
             if kind == FileType::Folder {
                 return Ok((node, Some(file)));
             }
@@ -174,8 +178,8 @@ pub fn open(
 }
 
 impl LayerNode {
-    fn of(stat: &Stat, whose: NodeRules<'_>) -> Result<Self> {
-        let (uid, gid) = whose.ids(stat);
+    fn of(stat: &Stat, rules: NodeRules<'_>) -> Result<Self> {
+        let (uid, gid) = rules.ids(stat);
         let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let file_type = match OnDisk::from_raw_mode(stat.st_mode) {
             OnDisk::RegularFile => FileType::File,
@@ -214,7 +218,7 @@ impl LayerNode {
         Err(Error::new(text).hint("remove or shorten it in the container"))
     }
 
-    fn read_xattrs(&mut self, file: &OwnedFd, whose: NodeRules<'_>) -> Result<()> {
+    fn read_xattrs(&mut self, file: &OwnedFd, rules: NodeRules<'_>) -> Result<()> {
         let list = xattr_names(file)?;
         for name in list.split_inclusive(|byte| *byte == 0) {
             let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
@@ -233,7 +237,7 @@ impl LayerNode {
                 OVERRIDE_STAT => {
                     if let Some(value) = xattr(file, name)? {
                         match OverrideStat::parse(&value) {
-                            Ok(record) => self.be(record, whose),
+                            Ok(record) => self.apply_record(record, rules),
                             // Any process in the container can set the attribute: an invalid one is not our record.
                             Err(error) => {
                                 log::warn!("{error}: the file's own owner and mode are taken")
@@ -258,12 +262,12 @@ impl LayerNode {
     /// a setuid root program by writing a record. With a single ID any process of the container can write any record,
     /// but a real setuid bit comes only from chmod(2). So in a container's layer setuid and setgid count only if the
     /// disk has the bit too. A file copied up from an image may lack the bit, and then loses it.
-    fn be(&mut self, stat: OverrideStat, whose: NodeRules<'_>) {
-        if matches!(whose.owners, Owners::Mapped(_)) && whose.owners.has(stat.uid, stat.gid) {
+    fn apply_record(&mut self, stat: OverrideStat, rules: NodeRules<'_>) {
+        if matches!(rules.owners, Owners::Mapped(_)) && rules.owners.has(stat.uid, stat.gid) {
             return;
         }
         const POWERS: u32 = 0o6000;
-        let forged = match (whose.is_written, self.file_type) {
+        let forged = match (rules.is_written, self.file_type) {
             (true, FileType::File) => stat.mode & POWERS & !self.mode,
             _ => 0,
         };

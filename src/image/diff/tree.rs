@@ -34,7 +34,7 @@ pub fn changes_tar<W: Write>(
     writer: W,
 ) -> Result<W> {
     let root = File::open(&upper.path).context(|| upper.path.display().to_string())?;
-    let whose = NodeRules { owners, shown: upper.shown.as_ref(), layer: None, is_written: false };
+    let rules = NodeRules { owners, shown: upper.shown.as_ref(), layer: None, is_written: false };
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
     let layers = LayerTree::of(None, owners);
     let mut tree = TreeWriter { tar, layers, form: TarForm::Layer, links, prefix: PathBuf::new() };
@@ -43,13 +43,13 @@ pub fn changes_tar<W: Write>(
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { continue };
         let mut write = || -> Result<()> {
             if change.kind == ChangeKind::Deleted {
-                return tree.gone(above, name);
+                return tree.write_whiteout_of(above, name);
             }
             let folder = node::folder(&root, above)?;
-            let look = |folder: OwnedFd| node::look(&folder.into(), name, whose);
-            match folder.map(look).transpose()?.flatten() {
+            let read_node = |folder: OwnedFd| node::read_node(&folder.into(), name, rules);
+            match folder.map(read_node).transpose()?.flatten() {
                 Some(FoundNode::Node(node)) => tree.node(path, node),
-                _ => Err(went()),
+                _ => Err(changed_meanwhile()),
             }
         };
         write().context(|| change.path.display().to_string())?;
@@ -58,7 +58,7 @@ pub fn changes_tar<W: Write>(
 }
 
 /// Makes the error for a vanished file: only a container that runs meanwhile can cause that.
-fn went() -> Error {
+fn changed_meanwhile() -> Error {
     Error::new("it went while it was read").hint("stop the container first")
 }
 
@@ -139,7 +139,7 @@ impl<W: Write> TreeWriter<W> {
             let written = match &entry {
                 Some(entry) if self.is_place(folder, entry)? => continue,
                 Some(entry) => self.entry(folder, entry, &path),
-                None => self.gone(&folder.path, &name),
+                None => self.write_whiteout_of(&folder.path, &name),
             };
             written.context(|| format!("/{}", path.display()))?;
             if let Some(folder) = entry.and_then(|entry| entry.folder) {
@@ -156,9 +156,9 @@ impl<W: Write> TreeWriter<W> {
             )
             .hint("rename or remove it in the container"));
         }
-        match self.layers.look(folder, entry)? {
+        match self.layers.read_node(folder, entry)? {
             Some(FoundNode::Node(node)) => self.node(path, node),
-            Some(FoundNode::Whiteout) | None => Err(went()),
+            Some(FoundNode::Whiteout) | None => Err(changed_meanwhile()),
         }
     }
 
@@ -166,7 +166,7 @@ impl<W: Write> TreeWriter<W> {
         Ok(self.form == TarForm::Layer && self.layers.is_place(folder, entry)?)
     }
 
-    fn gone(&mut self, folder: &Path, name: &OsStr) -> Result<()> {
+    fn write_whiteout_of(&mut self, folder: &Path, name: &OsStr) -> Result<()> {
         if self.form == TarForm::Whole {
             return Ok(());
         }

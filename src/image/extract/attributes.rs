@@ -144,8 +144,8 @@ impl<'a> EntryAttributes<'a> {
     }
 
     /// Returns the group of new files in a folder with these attributes.
-    pub(super) fn new_group(&self, us: ProcessOwner) -> NewFileGroup {
-        match self.mode & 0o2000 != 0 || self.owner.is_some_and(|(_, gid)| gid != us.gid) {
+    pub(super) fn new_group(&self, process: ProcessOwner) -> NewFileGroup {
+        match self.mode & 0o2000 != 0 || self.owner.is_some_and(|(_, gid)| gid != process.gid) {
             true => NewFileGroup::Folder,
             false => NewFileGroup::Process,
         }
@@ -156,18 +156,18 @@ impl<'a> EntryAttributes<'a> {
         Mode::from_raw_mode(self.mode & !SPECIAL)
     }
 
-    fn is_whole_after_making(&self, us: ProcessOwner) -> bool {
-        self.mode & (SPECIAL | us.umask) == 0
+    fn is_whole_after_making(&self, process: ProcessOwner) -> bool {
+        self.mode & (SPECIAL | process.umask) == 0
     }
 
     fn other_owner(
         &self,
-        us: ProcessOwner,
+        process: ProcessOwner,
         new_group: NewFileGroup,
     ) -> Option<(Option<Uid>, Option<Gid>)> {
-        let (uid, gid) = self
-            .owner
-            .filter(|owner| new_group == NewFileGroup::Folder || *owner != (us.uid, us.gid))?;
+        let (uid, gid) = self.owner.filter(|owner| {
+            new_group == NewFileGroup::Folder || *owner != (process.uid, process.gid)
+        })?;
         Some((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
     }
 
@@ -177,21 +177,21 @@ impl<'a> EntryAttributes<'a> {
     pub(super) fn apply(
         &self,
         file: BorrowedFd<'_>,
-        us: ProcessOwner,
+        process: ProcessOwner,
         new_group: NewFileGroup,
     ) -> Result<()> {
-        if let Some((uid, gid)) = self.other_owner(us, new_group) {
+        if let Some((uid, gid)) = self.other_owner(process, new_group) {
             rustix::fs::fchown(file, uid, gid).context(|| "cannot set its owner")?;
         }
-        if new_group == NewFileGroup::Folder || !self.is_whole_after_making(us) {
+        if new_group == NewFileGroup::Folder || !self.is_whole_after_making(process) {
             self.set_mode(file)?;
         }
         self.set_xattrs(file)
     }
 
     /// Applies the attributes to a folder that already has others.
-    pub(super) fn apply_again(&self, folder: BorrowedFd<'_>, us: ProcessOwner) -> Result<()> {
-        if let Some((uid, gid)) = self.other_owner(us, NewFileGroup::Folder) {
+    pub(super) fn apply_again(&self, folder: BorrowedFd<'_>, process: ProcessOwner) -> Result<()> {
+        if let Some((uid, gid)) = self.other_owner(process, NewFileGroup::Folder) {
             rustix::fs::fchown(folder, uid, gid).context(|| "cannot set its owner")?;
         }
         self.set_mode(folder)?;
@@ -251,13 +251,13 @@ impl<'a> EntryAttributes<'a> {
         folder: impl AsFd,
         name: &[u8],
         kind: EntryKind,
-        us: ProcessOwner,
+        process: ProcessOwner,
         new_group: NewFileGroup,
     ) -> Result<()> {
-        let owner = self.other_owner(us, new_group);
-        let is_mode_set = kind != EntryKind::Symlink && !self.is_whole_after_making(us);
+        let owner = self.other_owner(process, new_group);
+        let is_mode_set = kind != EntryKind::Symlink && !self.is_whole_after_making(process);
         if self.record.is_some_and(|record| !self.is_all_of_a_link(&record, kind)) {
-            log::debug!("{}: no place for its owner or mode", super::path::shown(name));
+            log::debug!("{}: no place for its owner or mode", super::path::printable(name));
         }
         let times = self.mtime.map(both);
         if owner.is_none() && !is_mode_set {
@@ -305,16 +305,16 @@ fn on_disk(kind: EntryKind) -> rustix::fs::FileType {
 
 /// True if a layer may set the attribute. A layer must not forge the attributes of overlayfs, fuse-overlayfs and usnea;
 /// the others belong to the host.
-fn is_welcome(name: &[u8]) -> bool {
+fn is_allowed(name: &[u8]) -> bool {
     let ours: [&[u8]; 3] = [b"user.overlay.", b"user.containers.", b"user.fuseoverlayfs."];
     name == b"security.capability"
         || name.starts_with(b"user.") && !ours.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn set_xattr(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
-    let shown = || super::path::shown(name);
-    if !is_welcome(name) {
-        log::debug!("left out: extended attribute {}", shown());
+    let printable = || super::path::printable(name);
+    if !is_allowed(name) {
+        log::debug!("left out: extended attribute {}", printable());
         return Ok(());
     }
     let value = if name == b"security.capability" { &*for_any_namespace(value) } else { value };
@@ -323,10 +323,10 @@ fn set_xattr(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
         // The file system supports no attributes, or we lack root in its owning namespace, which security.capability
         // needs.
         Err(errno @ (Errno::OPNOTSUPP | Errno::PERM)) => {
-            log::debug!("left out: extended attribute {}: {errno}", shown());
+            log::debug!("left out: extended attribute {}: {errno}", printable());
             Ok(())
         }
-        Err(errno) => Err(errno).context(|| format!("cannot set its attribute {}", shown())),
+        Err(errno) => Err(errno).context(|| format!("cannot set its attribute {}", printable())),
     }
 }
 

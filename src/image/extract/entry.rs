@@ -205,7 +205,7 @@ impl<S: BufRead> TarEntries<S> {
         let name = long.filter(|name| !name.is_empty()).unwrap_or_else(|| short_name(header));
         self.complete(header, pax, extensions.link, &name)
             .map(|entry| TarEntry { name: name.clone(), ..entry })
-            .context(|| super::path::shown(&name))
+            .context(|| super::path::printable(&name))
     }
 
     fn complete(

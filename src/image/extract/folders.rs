@@ -94,7 +94,7 @@ pub(super) struct FolderPath {
     names: Vec<Vec<u8>>,
     /// The last folders of the path, open.
     levels: VecDeque<PathLevel>,
-    us: ProcessOwner,
+    process: ProcessOwner,
     /// Attributes of folders made without an entry.
     missing: EntryAttributes<'static>,
     /// Number of such folders.
@@ -108,8 +108,8 @@ impl FolderPath {
     /// Starts at the empty root; removes attributes that the root inherited from its parent folder.
     pub(super) fn new(
         into: BorrowedFd<'_>,
-        how: &UnpackRules<'_>,
-        us: ProcessOwner,
+        rules: &UnpackRules<'_>,
+        process: ProcessOwner,
     ) -> Result<Self> {
         let root = open(into, b".").context(|| "cannot open its folder")?;
         // Default ACLs are inherited, and would change the modes of all files (acl(5)).
@@ -120,15 +120,15 @@ impl FolderPath {
             }
         }
         rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755))?;
-        let root = level(root, us)?;
+        let root = level(root, process)?;
         Ok(Self {
             root,
             names: Vec::new(),
             levels: VecDeque::new(),
-            us,
-            missing: EntryAttributes::of_missing_folder(how.owners),
+            process,
+            missing: EntryAttributes::of_missing_folder(rules.owners),
             made: 0,
-            whiteouts: how.whiteouts,
+            whiteouts: rules.whiteouts,
             has_names: false,
         })
     }
@@ -169,15 +169,15 @@ impl FolderPath {
         let common = self.names.iter().zip(folders).take_while(|(one, two)| one == two).count();
         self.leave_to(common)?;
         let rest = folders.get(self.names.len()..).unwrap_or_default();
-        let mut way: VecDeque<Vec<u8>> = rest.iter().map(|name| name.to_vec()).collect();
+        let mut path_names: VecDeque<Vec<u8>> = rest.iter().map(|name| name.to_vec()).collect();
         let mut links = 0;
-        while let Some(name) = way.pop_front() {
+        while let Some(name) = path_names.pop_front() {
             if name == b".." {
-                self.go_up(&mut way)?;
+                self.go_up(&mut path_names)?;
                 continue;
             }
             let Some(target) = self.descend(&name)? else { continue };
-            follow(&target, &mut way, &mut links).context(|| path::shown(&name))?;
+            follow(&target, &mut path_names, &mut links).context(|| path::printable(&name))?;
             if target.starts_with(b"/") {
                 self.leave_to(0)?;
             }
@@ -187,12 +187,12 @@ impl FolderPath {
 
     /// Goes one folder up; the root is its own parent. If the upper folders are closed, their names are queued to be
     /// opened again.
-    fn go_up(&mut self, way: &mut VecDeque<Vec<u8>>) -> Result<()> {
+    fn go_up(&mut self, path_names: &mut VecDeque<Vec<u8>>) -> Result<()> {
         let mut above = self.names.clone();
         above.pop();
         self.leave_to(above.len())?;
         for name in above.into_iter().skip(self.names.len()).rev() {
-            way.push_front(name);
+            path_names.push_front(name);
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ impl FolderPath {
             },
             answer => answer?,
         };
-        let level = level(folder, self.us)?;
+        let level = level(folder, self.process)?;
         self.push(name, level)?;
         Ok(None)
     }
@@ -228,7 +228,7 @@ impl FolderPath {
     fn make_missing(&mut self, name: &[u8]) -> Result<OwnedFd> {
         self.made += 1;
         let (folder, _) = self.make(name, self.missing.first_mode())?;
-        self.missing.apply(folder.as_fd(), self.us, self.new_group())?;
+        self.missing.apply(folder.as_fd(), self.process, self.new_group())?;
         Ok(folder)
     }
 
@@ -264,21 +264,21 @@ impl FolderPath {
         let (folder, was_there) = self.make(name, attributes.first_mode())?;
         let new_group = self.new_group();
         if was_there {
-            attributes.apply_again(folder.as_fd(), self.us)?;
+            attributes.apply_again(folder.as_fd(), self.process)?;
         } else {
-            attributes.apply(folder.as_fd(), self.us, new_group)?;
+            attributes.apply(folder.as_fd(), self.process, new_group)?;
         }
-        let new_group = attributes.new_group(self.us);
+        let new_group = attributes.new_group(self.process);
         self.push(name, PathLevel { folder, mtime: attributes.mtime, is_changed: true, new_group })
     }
 
     /// Sets the entry's attributes on the root.
     pub(super) fn root_folder(&mut self, attributes: &EntryAttributes<'_>) -> Result<()> {
         self.leave_to(0)?;
-        attributes.apply_again(self.root(), self.us)?;
+        attributes.apply_again(self.root(), self.process)?;
         self.root.mtime = attributes.mtime;
         self.root.is_changed = true;
-        self.root.new_group = attributes.new_group(self.us);
+        self.root.new_group = attributes.new_group(self.process);
         Ok(())
     }
 
@@ -363,12 +363,12 @@ impl FolderPath {
     /// Opens another folder by its path from the root, without leaving the current one. Links are followed as in
     /// [`FolderPath::enter`], and no folder is created.
     pub(super) fn elsewhere(&self, folders: &[&[u8]]) -> Result<OwnedFd> {
-        let mut way: VecDeque<Vec<u8>> = folders.iter().map(|name| name.to_vec()).collect();
+        let mut path_names: VecDeque<Vec<u8>> = folders.iter().map(|name| name.to_vec()).collect();
         // Names on the path that are folders, not links.
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut here = self.below(&names)?;
         let mut links = 0;
-        while let Some(name) = way.pop_front() {
+        while let Some(name) = path_names.pop_front() {
             if name == b".." {
                 names.pop();
                 here = self.below(&names)?;
@@ -378,7 +378,8 @@ impl FolderPath {
             match open(here.as_fd(), &name) {
                 Err(Errno::NOTDIR | Errno::LOOP) => {
                     let target = link(here.as_fd(), &name)?;
-                    follow(&target, &mut way, &mut links).context(|| path::shown(&name))?;
+                    follow(&target, &mut path_names, &mut links)
+                        .context(|| path::printable(&name))?;
                     if target.starts_with(b"/") {
                         names.clear();
                         here = self.below(&names)?;
@@ -410,13 +411,13 @@ impl FolderPath {
 const MOST_LINKS: usize = 40;
 
 /// Puts the target of a symbolic link before the rest of the path. Errors: too many links.
-fn follow(target: &[u8], way: &mut VecDeque<Vec<u8>>, links: &mut usize) -> Result<()> {
+fn follow(target: &[u8], path_names: &mut VecDeque<Vec<u8>>, links: &mut usize) -> Result<()> {
     *links += 1;
     if *links > MOST_LINKS {
         return Err(Error::new("too many symbolic links on the way"));
     }
-    for name in path::way(target)?.into_iter().rev() {
-        way.push_front(name.to_vec());
+    for name in path::path_names(target)?.into_iter().rev() {
+        path_names.push_front(name.to_vec());
     }
     Ok(())
 }
@@ -426,7 +427,7 @@ fn link(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
     match rustix::fs::readlinkat(folder, name, Vec::new()) {
         Ok(target) => Ok(target.into_bytes()),
         Err(Errno::INVAL) => {
-            Err(Error::new(format!("'{}' on the way is no folder", path::shown(name))))
+            Err(Error::new(format!("'{}' on the way is no folder", path::printable(name))))
         }
         Err(errno) => Err(errno.into()),
     }
@@ -441,9 +442,9 @@ fn mtime(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
 }
 
-fn level(folder: OwnedFd, us: ProcessOwner) -> Result<PathLevel> {
+fn level(folder: OwnedFd, process: ProcessOwner) -> Result<PathLevel> {
     let stat = rustix::fs::fstat(&folder)?;
-    let new_group = match stat.st_mode & 0o2000 != 0 || stat.st_gid != us.gid {
+    let new_group = match stat.st_mode & 0o2000 != 0 || stat.st_gid != process.gid {
         true => NewFileGroup::Folder,
         false => NewFileGroup::Process,
     };

@@ -117,26 +117,26 @@ pub fn layer<R: Read + Send>(
     packed: R,
     size: u64,
     into: BorrowedFd<'_>,
-    how: &UnpackRules<'_>,
+    rules: &UnpackRules<'_>,
 ) -> Result<Unpacked> {
-    unpack_in_two_threads(packed, size, into, how).context(|| "layer")
+    unpack_in_two_threads(packed, size, into, rules).context(|| "layer")
 }
 
 fn unpack_in_two_threads<R: Read + Send>(
     packed: R,
     size: u64,
     into: BorrowedFd<'_>,
-    how: &UnpackRules<'_>,
+    rules: &UnpackRules<'_>,
 ) -> Result<Unpacked> {
     let (stream, inflater) = stream::pair();
     thread::scope(|scope| {
-        let inflate = move || inflater.run(packed, size, how.limits);
+        let inflate = move || inflater.run(packed, size, rules.limits);
         let thread = thread::Builder::new()
             .name("inflate".into())
             .spawn_scoped(scope, inflate)
             .context(|| "cannot start a thread")?;
         // The call consumes the stream; dropping it also releases a waiting thread.
-        let counts = unpack::all(stream, into, how);
+        let counts = unpack::all(stream, into, rules);
         let inflated = thread
             .join()
             .unwrap_or_else(|_| Err(Error::new("the thread that inflates it has panicked")))?;

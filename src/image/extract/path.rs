@@ -38,7 +38,7 @@ pub(super) fn components(name: &[u8]) -> Result<Vec<&[u8]>> {
 }
 
 /// Splits a symbolic link's target into names, `..` included. Errors: as with [`components`].
-pub(super) fn way(target: &[u8]) -> Result<Vec<&[u8]>> {
+pub(super) fn path_names(target: &[u8]) -> Result<Vec<&[u8]>> {
     let names = target.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
     let names: Vec<&[u8]> = names.collect();
     match names.iter().find(|name| name.len() > LONGEST_NAME) {
@@ -74,7 +74,7 @@ pub(super) fn check_folders(folders: &[&[u8]]) -> Result<()> {
 }
 
 /// Escapes and shortens a name for messages: no control characters, no endless lines.
-pub(super) fn shown(name: &[u8]) -> String {
+pub(super) fn printable(name: &[u8]) -> String {
     const LONGEST: usize = 256;
     let text =
         String::from_utf8_lossy(name.get(..LONGEST).unwrap_or(name)).escape_debug().to_string();
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_cannot_steer_a_terminal() {
-        assert_eq!(shown(b"a\x1b[2J\n\xff"), "a\\u{1b}[2J\\n\u{fffd}");
-        assert!(shown(&[b'x'; 5000]).len() < 300);
+        assert_eq!(printable(b"a\x1b[2J\n\xff"), "a\\u{1b}[2J\\n\u{fffd}");
+        assert!(printable(&[b'x'; 5000]).len() < 300);
     }
 }

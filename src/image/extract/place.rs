@@ -34,11 +34,11 @@ pub enum MemberPlace {
 #[derive(Clone, Copy, Debug)]
 pub enum MemberOwners<'a> {
     /// The owners recorded in the members.
-    Theirs(&'a Owners),
+    Recorded(&'a Owners),
     /// Root.
-    Roots(&'a Owners),
+    Root(&'a Owners),
     /// The user, without setuid and attributes: nothing that gives powers over others.
-    Ours,
+    User,
 }
 
 /// Treatment of a folder in place of a file, or a file in place of a folder.
@@ -62,7 +62,7 @@ pub enum FirstMember {
 /// Puts the members of `stream` at the destination that `choose` returns for the first member's kind.
 pub fn place(
     stream: impl BufRead,
-    giving: MemberOwners<'_>,
+    owners: MemberOwners<'_>,
     other_kind: OtherKind,
     choose: impl FnOnce(FirstMember) -> Result<MemberPlace>,
 ) -> Result<()> {
@@ -71,14 +71,19 @@ pub fn place(
     let kind =
         if first.kind == EntryKind::Folder { FirstMember::Folder } else { FirstMember::File };
     let place = choose(kind)?;
-    let mut filling =
-        MemberWriter { place, giving, other_kind, us: ProcessOwner::now(), way: Vec::new() };
+    let mut writer = MemberWriter {
+        place,
+        owners,
+        other_kind,
+        process: ProcessOwner::now(),
+        levels: Vec::new(),
+    };
     let mut next = Some(first);
     while let Some(mut entry) = next {
-        filling.entry(&mut entry, &mut entries).context(|| path::shown(&entry.name))?;
+        writer.entry(&mut entry, &mut entries).context(|| path::printable(&entry.name))?;
         next = entries.next()?;
     }
-    filling.leave_to(0)?;
+    writer.leave_to(0)?;
     entries.drain()
 }
 
@@ -92,10 +97,10 @@ struct PlacedLevel {
 
 struct MemberWriter<'a> {
     place: MemberPlace,
-    giving: MemberOwners<'a>,
+    owners: MemberOwners<'a>,
     other_kind: OtherKind,
-    us: ProcessOwner,
-    way: Vec<PlacedLevel>,
+    process: ProcessOwner,
+    levels: Vec<PlacedLevel>,
 }
 
 impl MemberWriter<'_> {
@@ -123,7 +128,7 @@ impl MemberWriter<'_> {
     }
 
     fn here(&self) -> BorrowedFd<'_> {
-        self.way.last().map_or(self.top(), |level| level.folder.as_fd())
+        self.levels.last().map_or(self.top(), |level| level.folder.as_fd())
     }
 
     fn entry<S: BufRead>(
@@ -131,7 +136,7 @@ impl MemberWriter<'_> {
         entry: &mut TarEntry,
         content: &mut TarEntries<S>,
     ) -> Result<()> {
-        if matches!(self.giving, MemberOwners::Roots(_)) {
+        if matches!(self.owners, MemberOwners::Root(_)) {
             (entry.uid, entry.gid) = (0, 0);
         }
         if let MemberPlace::File(file) = &self.place {
@@ -152,17 +157,17 @@ impl MemberWriter<'_> {
     }
 
     fn attributes<'e>(&self, entry: &'e TarEntry) -> EntryAttributes<'e> {
-        match self.giving {
-            MemberOwners::Theirs(owners) | MemberOwners::Roots(owners) => {
+        match self.owners {
+            MemberOwners::Recorded(owners) | MemberOwners::Root(owners) => {
                 EntryAttributes::of(entry, owners)
             }
-            MemberOwners::Ours => EntryAttributes::of_a_copy(entry),
+            MemberOwners::User => EntryAttributes::of_a_copy(entry),
         }
     }
 
     fn leave_to(&mut self, depth: usize) -> Result<()> {
-        while self.way.len() > depth {
-            let Some(level) = self.way.pop() else { break };
+        while self.levels.len() > depth {
+            let Some(level) = self.levels.pop() else { break };
             if let Some((mode, time)) = level.last {
                 rustix::fs::fchmod(&level.folder, mode).context(|| "cannot set its mode")?;
                 let times = both(time);
@@ -173,9 +178,9 @@ impl MemberWriter<'_> {
     }
 
     fn enter(&mut self, folders: &[Vec<u8>]) -> Result<()> {
-        let common = self.way.iter().zip(folders).take_while(|(one, two)| one.name == **two);
+        let common = self.levels.iter().zip(folders).take_while(|(one, two)| one.name == **two);
         self.leave_to(common.count())?;
-        for name in folders.iter().skip(self.way.len()) {
+        for name in folders.iter().skip(self.levels.len()) {
             let folder = match open(self.here(), name) {
                 Err(Errno::NOENT) => {
                     let made = rustix::fs::mkdirat(self.here(), name, Mode::from_raw_mode(0o755));
@@ -183,11 +188,14 @@ impl MemberWriter<'_> {
                     open(self.here(), name)?
                 }
                 Err(Errno::NOTDIR | Errno::LOOP) => {
-                    return Err(Error::invalid(format!("'{}' is no folder", path::shown(name))));
+                    return Err(Error::invalid(format!(
+                        "'{}' is no folder",
+                        path::printable(name)
+                    )));
                 }
                 answer => answer?,
             };
-            self.way.push(PlacedLevel { name: name.clone(), folder, last: None });
+            self.levels.push(PlacedLevel { name: name.clone(), folder, last: None });
         }
         Ok(())
     }
@@ -222,13 +230,13 @@ impl MemberWriter<'_> {
         let folder = open(self.here(), name)?;
         let mut last = None;
         if there.is_none() {
-            attributes.apply(folder.as_fd(), self.us, NewFileGroup::Folder)?;
+            attributes.apply(folder.as_fd(), self.process, NewFileGroup::Folder)?;
             // Writable for us until its content is complete.
-            let (mode, filling) = (attributes.mode, attributes.mode | 0o700);
-            rustix::fs::fchmod(&folder, Mode::from_raw_mode(filling))?;
+            let (mode, writer) = (attributes.mode, attributes.mode | 0o700);
+            rustix::fs::fchmod(&folder, Mode::from_raw_mode(writer))?;
             last = Some((Mode::from_raw_mode(mode), entry.mtime));
         }
-        self.way.push(PlacedLevel { name: name.to_vec(), folder, last });
+        self.levels.push(PlacedLevel { name: name.to_vec(), folder, last });
         Ok(())
     }
 
@@ -258,7 +266,7 @@ impl MemberWriter<'_> {
                 let file = rustix::fs::openat(here, name, flags | OFlags::CLOEXEC, mode)
                     .map_err(super::cannot_make)?;
                 unpack::content(file.as_fd(), entry, content)?;
-                attributes.apply(file.as_fd(), self.us, NewFileGroup::Folder)?;
+                attributes.apply(file.as_fd(), self.process, NewFileGroup::Folder)?;
                 return attributes.set_time(file.as_fd());
             }
             EntryKind::HardLink => return self.hard_link(name, entry),
@@ -267,7 +275,7 @@ impl MemberWriter<'_> {
             }
             // overlayfs would treat it as a whiteout.
             EntryKind::Character(0, 0) => {
-                log::warn!("{}: left out: a device 0:0", path::shown(&entry.name));
+                log::warn!("{}: left out: a device 0:0", path::printable(&entry.name));
                 return Ok(());
             }
             kind => {
@@ -282,27 +290,30 @@ impl MemberWriter<'_> {
                 };
                 match rustix::fs::mknodat(here, name, file_type, mode, device) {
                     Err(Errno::PERM) => {
-                        log::warn!("{}: left out: a device takes root", path::shown(&entry.name));
+                        log::warn!(
+                            "{}: left out: a device takes root",
+                            path::printable(&entry.name)
+                        );
                         return Ok(());
                     }
                     answer => answer.map_err(super::cannot_make)?,
                 }
             }
         }
-        attributes.apply_at(here, name, entry.kind, self.us, NewFileGroup::Folder)
+        attributes.apply_at(here, name, entry.kind, self.process, NewFileGroup::Folder)
     }
 
     /// Creates a hard link to a file that was put here before.
     fn hard_link(&self, name: &[u8], entry: &TarEntry) -> Result<()> {
-        let shown = || format!("hard link to {}", path::shown(&entry.link));
-        let names = self.names(&entry.link).context(shown)?;
+        let link_phrase = || format!("hard link to {}", path::printable(&entry.link));
+        let names = self.names(&entry.link).context(link_phrase)?;
         let Some((old, folders)) = names.split_last() else {
-            return Err(Error::new("it is a folder")).context(shown);
+            return Err(Error::new("it is a folder")).context(link_phrase);
         };
-        let start = open(self.top(), b".").context(shown)?;
+        let start = open(self.top(), b".").context(link_phrase)?;
         let folder = folders.iter().try_fold(start, |folder, name| open(folder.as_fd(), name));
-        let folder = folder.context(shown)?;
-        rustix::fs::linkat(&folder, *old, self.here(), name, AtFlags::empty()).context(shown)
+        let folder = folder.context(link_phrase)?;
+        rustix::fs::linkat(&folder, *old, self.here(), name, AtFlags::empty()).context(link_phrase)
     }
 }
 

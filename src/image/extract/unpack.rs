@@ -32,15 +32,15 @@ pub(super) struct UnpackCounts {
 pub(super) fn all(
     stream: impl BufRead,
     into: BorrowedFd<'_>,
-    how: &UnpackRules<'_>,
+    rules: &UnpackRules<'_>,
 ) -> Result<UnpackCounts> {
-    let us = ProcessOwner::now();
-    let folders = FolderPath::new(into, how, us)?;
-    let mut unpack = Unpack { folders, us, how, counts: UnpackCounts::default() };
+    let process = ProcessOwner::now();
+    let folders = FolderPath::new(into, rules, process)?;
+    let mut unpack = Unpack { folders, process, rules, counts: UnpackCounts::default() };
     let mut entries = TarEntries::new(stream);
     while let Some(entry) = entries.next()? {
         unpack.count(&entry)?;
-        unpack.entry(&entry, &mut entries).context(|| path::shown(&entry.name))?;
+        unpack.entry(&entry, &mut entries).context(|| path::printable(&entry.name))?;
     }
     unpack.counts.entries = unpack.counts.entries.saturating_add(unpack.folders.made);
     unpack.counts.has_names = unpack.folders.has_names;
@@ -51,14 +51,14 @@ pub(super) fn all(
 
 struct Unpack<'a> {
     folders: FolderPath,
-    us: ProcessOwner,
-    how: &'a UnpackRules<'a>,
+    process: ProcessOwner,
+    rules: &'a UnpackRules<'a>,
     counts: UnpackCounts,
 }
 
 impl Unpack<'_> {
     fn count(&mut self, entry: &TarEntry) -> Result<()> {
-        let limits = self.how.limits;
+        let limits = self.rules.limits;
         self.counts.entries += 1;
         if self.counts.entries.saturating_add(self.folders.made) > limits.layer_entries {
             let what = format!("has more than {} entries", limits.layer_entries);
@@ -69,7 +69,7 @@ impl Unpack<'_> {
         // Holes count too: a later copy of the file may fill them.
         self.counts.bytes = self.counts.bytes.saturating_add(entry.size());
         if self.counts.bytes > limits.layer_bytes {
-            return Err(stream::too_many_bytes(limits)).context(|| path::shown(&entry.name));
+            return Err(stream::too_many_bytes(limits)).context(|| path::printable(&entry.name));
         }
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Unpack<'_> {
         if entry.kind != EntryKind::Folder {
             return Err(Error::new("the root is a folder"));
         }
-        self.folders.root_folder(&EntryAttributes::of(entry, self.how.owners))
+        self.folders.root_folder(&EntryAttributes::of(entry, self.rules.owners))
     }
 
     fn make<S: BufRead>(
@@ -108,7 +108,7 @@ impl Unpack<'_> {
         entry: &TarEntry,
         content: &mut TarEntries<S>,
     ) -> Result<()> {
-        let attributes = EntryAttributes::of(entry, self.how.owners);
+        let attributes = EntryAttributes::of(entry, self.rules.owners);
         match entry.kind {
             EntryKind::File => self.file(name, entry, &attributes, content),
             EntryKind::Folder => self.folders.folder(name, &attributes),
@@ -126,7 +126,7 @@ impl Unpack<'_> {
             }
             // overlayfs would treat it as a whiteout, and it is useless as a device.
             EntryKind::Character(0, 0) => {
-                log::debug!("{}: left out: a device 0:0", path::shown(&entry.name));
+                log::debug!("{}: left out: a device 0:0", path::printable(&entry.name));
                 Ok(())
             }
             EntryKind::Character(major, minor) => self.device(
@@ -171,7 +171,7 @@ impl Unpack<'_> {
         content: &mut TarEntries<S>,
     ) -> Result<()> {
         let file = self.new_file(name, attributes)?;
-        match self.how.content {
+        match self.rules.content {
             UnpackContent::Whole => self::content(file.as_fd(), entry, content)?,
             UnpackContent::Digests => {
                 let sketched =
@@ -183,7 +183,7 @@ impl Unpack<'_> {
     }
 
     fn settle(&self, file: BorrowedFd<'_>, attributes: &EntryAttributes<'_>) -> Result<()> {
-        attributes.apply(file, self.us, self.folders.new_group())?;
+        attributes.apply(file, self.process, self.folders.new_group())?;
         attributes.set_time(file)
     }
 
@@ -194,7 +194,7 @@ impl Unpack<'_> {
         attributes: &EntryAttributes<'_>,
     ) -> Result<()> {
         let new_group = self.folders.new_group();
-        attributes.apply_at(self.folders.here(), name, kind, self.us, new_group)
+        attributes.apply_at(self.folders.here(), name, kind, self.process, new_group)
     }
 
     fn node(
@@ -217,7 +217,7 @@ impl Unpack<'_> {
         device: u64,
         entry: &TarEntry,
     ) -> Result<()> {
-        let owners = self.how.owners;
+        let owners = self.rules.owners;
         if !owners.are_recorded() {
             let attributes = EntryAttributes::of(entry, owners);
             let mode = attributes.first_mode();
@@ -238,27 +238,27 @@ impl Unpack<'_> {
 
     /// Creates a hard link to a file of this layer. The link entry's own attributes are ignored: the target's apply.
     fn hard_link(&mut self, name: &[u8], folders: &[&[u8]], entry: &TarEntry) -> Result<()> {
-        let shown = || format!("hard link to {}", path::shown(&entry.link));
-        let target = path::components(&entry.link).context(shown)?;
+        let link_phrase = || format!("hard link to {}", path::printable(&entry.link));
+        let target = path::components(&entry.link).context(link_phrase)?;
         let Some((old, old_folders)) = target.split_last() else {
-            return Err(Error::new("the root is a folder")).context(shown);
+            return Err(Error::new("the root is a folder")).context(link_phrase);
         };
         if (*old, old_folders) == (name, folders) {
             let there = ExistingFile::at(self.folders.here(), name)?;
-            return is_linkable(there).context(shown);
+            return is_linkable(there).context(link_phrase);
         }
         let old_folder = match self.folders.is_at(old_folders) {
             true => self.folders.here().try_clone_to_owned()?,
-            false => self.folders.elsewhere(old_folders).context(shown)?,
+            false => self.folders.elsewhere(old_folders).context(link_phrase)?,
         };
-        is_linkable(ExistingFile::at(old_folder.as_fd(), old)?).context(shown)?;
+        is_linkable(ExistingFile::at(old_folder.as_fd(), old)?).context(link_phrase)?;
         if is_same(old_folder.as_fd(), old, self.folders.here(), name)? {
             return Ok(());
         }
         self.replace(name, |here| {
             rustix::fs::linkat(&old_folder, *old, here, name, AtFlags::empty())
         })
-        .context(shown)
+        .context(link_phrase)
     }
 
     /// Hides `gone` in the layers below. This layer's own file of that name stays.

@@ -79,7 +79,8 @@ pub fn start(layers: OverlayLayers, options: ServerOptions) -> Result<Served> {
     let copy_of_mount = mount.try_clone().map_err(Error::from)?;
     let ServerOptions { rules, idmap, life, log, .. } = options;
     let mover = if idmap.is_some() { Mover::Kernel } else { Mover::Server };
-    let server = fork_server(Begin { device, layers, rules, log, life, home: Home::Own, mover })?;
+    let server =
+        fork_server(ServerStart { device, layers, rules, log, life, home: Home::Own, mover })?;
     drop(mount);
     if let Some(namespace) = idmap {
         mount::idmap(&copy_of_mount, namespace)
@@ -93,7 +94,7 @@ pub fn start(layers: OverlayLayers, options: ServerOptions) -> Result<Served> {
 pub fn serve(device: OwnedFd, layers: OverlayLayers, options: ServerOptions) -> Result<Child> {
     let ServerOptions { rules, life, log, .. } = options;
     let (home, mover) = (Home::Callers, Mover::Server);
-    fork_server(Begin { device, layers, rules, log, life, home, mover })
+    fork_server(ServerStart { device, layers, rules, log, life, home, mover })
 }
 
 fn open_device() -> Result<OwnedFd> {
@@ -134,7 +135,7 @@ enum Home {
 }
 
 /// Input of a new server.
-struct Begin {
+struct ServerStart {
     device: OwnedFd,
     layers: OverlayLayers,
     rules: OverlayRules,
@@ -144,11 +145,11 @@ struct Begin {
     mover: Mover,
 }
 
-fn fork_server(begin: Begin) -> Result<Child> {
+fn fork_server(start: ServerStart) -> Result<Child> {
     let (near, far) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match process::fork().context(|| "cannot make a process for the FUSE server")? {
         Forked::Parent(server) => {
-            drop((begin, far));
+            drop((start, far));
             let mut answer = String::new();
             let read = std::fs::File::from(near).read_to_string(&mut answer);
             if read.is_ok() && answer == READY {
@@ -163,7 +164,7 @@ fn fork_server(begin: Begin) -> Result<Child> {
         }
         Forked::Child => {
             drop(near);
-            let status = match become_server(begin, &far) {
+            let status = match become_server(start, &far) {
                 Ok(session) => {
                     let announced = (&std::fs::File::from(far)).write_all(READY.as_bytes());
                     announced.and_then(|()| serve_to_end(session)).map_or(1, |()| 0)
@@ -199,8 +200,8 @@ fn serve_to_end(server: ReadyServer) -> std::io::Result<()> {
 }
 
 /// Sets up the new process, up to its first thread.
-fn become_server(begin: Begin, answer: &OwnedFd) -> Result<ReadyServer> {
-    let Begin { device, layers, rules, log, life, home, mover } = begin;
+fn become_server(start: ServerStart, answer: &OwnedFd) -> Result<ReadyServer> {
+    let ServerStart { device, layers, rules, log, life, home, mover } = start;
     // While /proc is visible.
     let has_one_id = rules.records == Records::InLowers && namespace::has_one_id();
     if life == Life::Parents {

@@ -80,8 +80,9 @@ impl Closure {
     }
 
     /// Takes a program, by name or absolute path, with everything it needs. Returns its path.
-    pub fn add(&mut self, asked: &str) -> Result<PathBuf> {
-        let path = program::find(asked, self.surroundings.search.as_deref(), &mut self.tree.seen)?;
+    pub fn add(&mut self, requested: &str) -> Result<PathBuf> {
+        let path =
+            program::find(requested, self.surroundings.search.as_deref(), &mut self.tree.seen)?;
         self.add_program(&path, 0)?;
         while let Some(found) = self.found.pop_front() {
             self.add_extras(&found);
@@ -228,7 +229,7 @@ impl Closure {
                     return Ok(Some(ElfObject { path, elf, loaded_by: Some(by) }));
                 }
                 // No file, or one of another machine: the loader goes on, and so will the next start.
-                _ => self.tree.seen.look(&path),
+                _ => self.tree.seen.note_state_of(&path),
             }
         }
         Ok(None)
@@ -284,12 +285,12 @@ impl Closure {
 
     fn add_paths(&mut self, pattern: &Path, except: &[&str], main: Option<&Rc<LoadedProgram>>) {
         let seen = &mut self.tree.seen;
-        for path in extras::paths(pattern, |folder| seen.look(folder)) {
+        for path in extras::paths(pattern, |folder| seen.note_state_of(folder)) {
             let files = match self.tree.take_all(&path, except) {
                 Ok(files) => files,
                 Err(error) => {
                     // A missing file, such as a configuration file or a package's data, may appear later.
-                    self.tree.seen.look(&path);
+                    self.tree.seen.note_state_of(&path);
                     log::debug!("the host has no {}: {error}", path.display());
                     continue;
                 }

@@ -69,9 +69,9 @@ pub fn add(tree: &mut HostTree, invoker: &Invoker) {
 /// Returns the host's file, or an empty text. Notes the file and its link's target (resolv.conf is often a link).
 fn read(tree: &mut HostTree, path: &str) -> String {
     let path = Path::new(path);
-    tree.seen.look(path);
+    tree.seen.note_state_of(path);
     if let Ok(real) = path.canonicalize() {
-        tree.seen.look(&real);
+        tree.seen.note_state_of(&real);
     }
     std::fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -89,16 +89,17 @@ fn passwd(tree: &mut HostTree, invoker: &Invoker) -> String {
     if invoker.uid != 0 && invoker.uid != NOBODY {
         let known = entry(&host, 2, invoker.uid);
         let field = |number: usize| known.as_ref().and_then(|fields| fields.get(number).copied());
-        let said = |text: &'_ Option<String>| text.clone().filter(|text| is_field(text));
+        let with_phrase = |text: &'_ Option<String>| text.clone().filter(|text| is_field(text));
         let name = field(0)
             .map(str::to_owned)
-            .or_else(|| said(&invoker.name))
+            .or_else(|| with_phrase(&invoker.name))
             .unwrap_or_else(|| "user".into());
         let home = field(5)
             .map(str::to_owned)
-            .or_else(|| said(&invoker.home))
+            .or_else(|| with_phrase(&invoker.home))
             .unwrap_or_else(|| "/".into());
-        let shell = shell(field(6).map(str::to_owned).or_else(|| said(&invoker.shell)).as_deref());
+        let shell =
+            shell(field(6).map(str::to_owned).or_else(|| with_phrase(&invoker.shell)).as_deref());
         let (uid, gid) = (invoker.uid, invoker.gid);
         lines.push_str(&format!(
             "{name}:x:{uid}:{gid}:{}:{home}:{shell}\n",

@@ -162,7 +162,7 @@ pub enum FilledExtra {
 /// Returns the needs of the program in the file `real` (links followed).
 pub fn of_program(real: &Path, term: Option<&str>) -> Vec<FilledExtra> {
     let name = real.file_name().unwrap_or_default();
-    let matched = TABLE.iter().filter_map(|(who, wants)| match who {
+    let matched = TABLE.iter().filter_map(|(trigger, wants)| match trigger {
         Program(pattern) => Some((matches(pattern, name)?, *wants)),
         Library(_) => None,
     });
@@ -171,7 +171,7 @@ pub fn of_program(real: &Path, term: Option<&str>) -> Vec<FilledExtra> {
 
 /// Returns the needs of the library found as `name`, in the file `real` (links followed).
 pub fn of_library(name: &OsStr, real: &Path, term: Option<&str>) -> Vec<FilledExtra> {
-    let matched = TABLE.iter().filter_map(|(who, wants)| match who {
+    let matched = TABLE.iter().filter_map(|(trigger, wants)| match trigger {
         Library(pattern) => Some((matches(pattern, name)?, *wants)),
         Program(_) => None,
     });

@@ -75,7 +75,7 @@ impl HostFailure {
     /// Puts `phrase` before an error.
     pub fn context(self, phrase: impl FnOnce() -> String) -> Self {
         match self {
-            Self::Other(error) => Self::Other(said(error, phrase)),
+            Self::Other(error) => Self::Other(with_phrase(error, phrase)),
             changed => changed,
         }
     }
@@ -144,13 +144,13 @@ fn open_unchanged(path: &Path, stamp: Stamp) -> Result<File, HostFailure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(HostFailure::Changed(path.to_owned()))
         }
-        Err(error) => {
-            Err(HostFailure::Other(said(error, || format!("cannot read {}", path.display()))))
-        }
+        Err(error) => Err(HostFailure::Other(with_phrase(error, || {
+            format!("cannot read {}", path.display())
+        }))),
     }
 }
 
-fn said(error: impl Into<Error>, phrase: impl FnOnce() -> String) -> Error {
+fn with_phrase(error: impl Into<Error>, phrase: impl FnOnce() -> String) -> Error {
     Err::<(), _>(error).context(phrase).unwrap_err()
 }
 

@@ -61,7 +61,7 @@ impl Loader {
             let list = prefix.join("etc").join(format!("ld-musl-{machine}.path"));
             return Self { folders: musl_folders(&list, seen), kind: LoaderKind::Musl, target };
         }
-        seen.look(Path::new(CACHE));
+        seen.note_state_of(Path::new(CACHE));
         let cache =
             std::fs::read(CACHE).map(|bytes| LibraryCache::parse(&bytes)).unwrap_or_default();
         let kind = LoaderKind::Glibc { cache, lib: lib_token(real) };
@@ -238,7 +238,7 @@ fn glibc_folders(loader: &Path, target: ElfTarget) -> Vec<PathBuf> {
 
 /// Returns the list at `path`, separated by newlines or colons (musl, ldso/dynlink.c), else musl's own.
 fn musl_folders(path: &Path, seen: &mut SeenFiles) -> Vec<PathBuf> {
-    seen.look(path);
+    seen.note_state_of(path);
     let list = std::fs::read(path).unwrap_or_else(|_| b"/lib:/usr/local/lib:/usr/lib".to_vec());
     list.split(|byte| matches!(byte, b':' | b'\n'))
         .filter(|folder| folder.starts_with(b"/"))

@@ -155,9 +155,9 @@ fn plan(request: &HostRequest) -> Result<HostPlan> {
     }
     let mut closure = Closure::new(request.surroundings.clone());
     let mut places = BTreeMap::new();
-    for asked in &request.programs {
-        let place = closure.add(asked).context(|| format!("host:{asked}"))?;
-        places.insert(asked.clone(), place);
+    for requested in &request.programs {
+        let place = closure.add(requested).context(|| format!("host:{requested}"))?;
+        places.insert(requested.clone(), place);
     }
     if Path::new("/bin/sh").exists() {
         closure.add("/bin/sh").context(|| "host:/bin/sh")?;

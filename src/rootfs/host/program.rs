@@ -19,16 +19,16 @@ const FIRST_LINE: u64 = 256;
 
 /// Returns the path of the program `asked`: an absolute path itself, else the first executable file of that name in
 /// `search` (PATH). Notes skipped paths in `seen`: a program put there later would come first.
-pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut SeenFiles) -> Result<PathBuf> {
-    if asked.is_empty() {
+pub fn find(requested: &str, search: Option<&OsStr>, seen: &mut SeenFiles) -> Result<PathBuf> {
+    if requested.is_empty() {
         return Err(Error::invalid("the name of a program is empty")
             .hint("write host:PROGRAM[,PROGRAM...], like host:bash,ls"));
     }
-    let path = Path::new(asked);
+    let path = Path::new(requested);
     if path.is_absolute() {
         return check(path).map(|()| path.to_owned());
     }
-    if asked.contains('/') {
+    if requested.contains('/') {
         let hint = "give its name, to be found in PATH, or its whole path from /";
         return Err(Error::invalid("neither a name nor an absolute path").hint(hint));
     }
@@ -38,14 +38,14 @@ pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut SeenFiles) -> Result
         if !folder.starts_with(b"/") {
             continue;
         }
-        let path = Path::new(OsStr::from_bytes(folder)).join(asked);
+        let path = Path::new(OsStr::from_bytes(folder)).join(requested);
         if path.is_file() {
             match check(&path) {
                 Ok(()) => return Ok(path),
                 Err(error) => _ = refusal.get_or_insert(error),
             }
         }
-        seen.look(&path);
+        seen.note_state_of(&path);
     }
     Err(refusal.unwrap_or_else(|| Error::not_found("not found in PATH")))
 }
@@ -149,8 +149,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("plain"), "x").unwrap();
         std::fs::create_dir(folder.path().join("sub")).unwrap();
-        let say = |asked: &str| {
-            find(asked, Some(folder.path().as_os_str()), &mut SeenFiles::default())
+        let say = |requested: &str| {
+            find(requested, Some(folder.path().as_os_str()), &mut SeenFiles::default())
                 .unwrap_err()
                 .to_string()
         };

@@ -17,7 +17,7 @@ use crate::error::{Context, Result};
 #[derive(Clone, Debug)]
 pub struct HostRequest {
     /// Requested programs, in the user's order.
-    asked: Vec<String>,
+    requested: Vec<String>,
     /// Requested programs, sorted and without duplicates: their order changes nothing.
     pub programs: BTreeSet<String>,
     /// PATH and TERM.
@@ -31,7 +31,7 @@ impl HostRequest {
     pub fn new(programs: &[String]) -> Self {
         let text = |name: &str| std::env::var(name).ok();
         Self {
-            asked: programs.to_vec(),
+            requested: programs.to_vec(),
             programs: programs.iter().cloned().collect(),
             surroundings: Surroundings { search: std::env::var_os("PATH"), term: text("TERM") },
             invoker: Invoker {
@@ -46,7 +46,7 @@ impl HostRequest {
 
     /// Returns the path of each requested program, in the user's order.
     pub fn in_order(&self, places: &BTreeMap<String, PathBuf>) -> Vec<PathBuf> {
-        self.asked.iter().filter_map(|name| places.get(name).cloned()).collect()
+        self.requested.iter().filter_map(|name| places.get(name).cloned()).collect()
     }
 
     /// Returns the content of `layer.json`.
@@ -81,7 +81,7 @@ impl HostRequest {
 
 impl fmt::Display for HostRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "host:{}", self.asked.join(","))
+        write!(f, "host:{}", self.requested.join(","))
     }
 }
 

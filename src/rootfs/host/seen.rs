@@ -53,7 +53,7 @@ impl SeenFiles {
 
     /// Checks a path (not through a link at its end) and notes its state. For a missing file, notes the first missing
     /// folder on the way: nothing can appear below that folder earlier.
-    pub fn look(&mut self, path: &Path) {
+    pub fn note_state_of(&mut self, path: &Path) {
         if self.0.contains_key(path) {
             return;
         }
@@ -96,20 +96,20 @@ mod tests {
         let (here, missing) = (folder.path().join("here"), folder.path().join("missing/file"));
         std::fs::write(&here, "a").unwrap();
         let mut seen = SeenFiles::default();
-        seen.look(&here);
-        seen.look(&missing);
+        seen.note_state_of(&here);
+        seen.note_state_of(&missing);
         assert!(seen.is_unchanged());
         std::fs::write(folder.path().join("new"), "a").unwrap();
         std::fs::rename(folder.path().join("new"), &here).unwrap();
         assert!(!seen.is_unchanged());
 
         let mut seen = SeenFiles::default();
-        seen.look(&missing);
+        seen.note_state_of(&missing);
         assert!(seen.0.contains_key(missing.parent().unwrap()) && seen.is_unchanged());
         std::fs::create_dir(missing.parent().unwrap()).unwrap();
         assert!(!seen.is_unchanged());
         let mut seen = SeenFiles::default();
-        seen.look(&missing);
+        seen.note_state_of(&missing);
         assert!(seen.is_unchanged());
         std::fs::write(&missing, "").unwrap();
         assert!(!seen.is_unchanged());
@@ -123,7 +123,7 @@ mod tests {
         let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
         std::fs::set_permissions(&closed, mode(0o000)).unwrap();
         let mut seen = SeenFiles::default();
-        seen.look(&closed.join("program"));
+        seen.note_state_of(&closed.join("program"));
         assert!(seen.is_unchanged());
         std::fs::set_permissions(&closed, mode(0o700)).unwrap();
         std::fs::write(closed.join("program"), "").unwrap();

@@ -90,7 +90,7 @@ impl HostTree {
             let node = match self.nodes.get(&next) {
                 Some(known) => known.clone(),
                 None => {
-                    let (node, stamp) = look(&next, notes)?;
+                    let (node, stamp) = read_file(&next, notes)?;
                     new.push((next.clone(), node.clone(), stamp));
                     node
                 }
@@ -123,7 +123,9 @@ impl HostTree {
         match (notes, stamp) {
             (_, None) => {}
             (NoteScope::Each, stamp) => self.seen.note(&path, stamp),
-            (NoteScope::Folder, _) => self.seen.look(path.parent().unwrap_or(Path::new("/"))),
+            (NoteScope::Folder, _) => {
+                self.seen.note_state_of(path.parent().unwrap_or(Path::new("/")))
+            }
         }
         self.nodes.insert(path, node);
     }
@@ -141,7 +143,7 @@ impl HostTree {
         let mut entered = BTreeSet::from([top.real.clone()]);
         while let Some(folder) = folders.pop() {
             // Noted before it is listed: a file added meanwhile changes the folder once more.
-            self.seen.look(&folder);
+            self.seen.note_state_of(&folder);
             for name in names_in(&folder, except) {
                 match self.take(&folder.join(&name), NoteScope::Folder) {
                     Ok(file) if file.mode.is_some() => files.push(file),
@@ -180,7 +182,7 @@ fn names_reversed(path: &Path) -> Vec<OsString> {
     names.rev().collect()
 }
 
-fn look(path: &Path, notes: NoteScope) -> io::Result<(HostNode, Option<Stamp>)> {
+fn read_file(path: &Path, notes: NoteScope) -> io::Result<(HostNode, Option<Stamp>)> {
     let metadata = path.symlink_metadata()?;
     let stamp = Stamp::from(&metadata);
     let kind = metadata.file_type();

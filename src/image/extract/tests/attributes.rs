@@ -36,8 +36,8 @@ fn owners_and_setuid_are_recorded_and_not_on_disk() {
     assert_eq!(record(&tree["closed/inner"]), Some(stat(1, 2, 0, FileType::File)));
     assert_eq!(tree["closed/inner"].mode, 0);
     assert_eq!((record(&tree["tmp"]), tree["tmp"].mode), (None, 0o1777));
-    let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    assert!(tree.values().all(|node| node.owner == us), "{tree:?}");
+    let process = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    assert!(tree.values().all(|node| node.owner == process), "{tree:?}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn put_pipes() {
         while rest.len() > 1024 {
             let member = [&rest[..512], &[0; 1024]].concat();
             let folder = MemberPlace::In(File::open(&to).unwrap().into());
-            let _ = place(&member[..], MemberOwners::Ours, OtherKind::Refused, |_| Ok(folder));
+            let _ = place(&member[..], MemberOwners::User, OtherKind::Refused, |_| Ok(folder));
             rest = &rest[512..];
         }
         is_over.store(true, Ordering::Relaxed);

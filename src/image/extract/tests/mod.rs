@@ -47,12 +47,12 @@ impl Place {
     }
 
     fn unpack_with(&self, bytes: &[u8], owners: &Owners, limits: &LayerLimits) -> Result<Unpacked> {
-        self.unpack_how(bytes, &how(owners, limits, Whiteouts::Overlay))
+        self.unpack_how(bytes, &rules(owners, limits, Whiteouts::Overlay))
     }
 
-    fn unpack_how(&self, bytes: &[u8], how: &UnpackRules<'_>) -> Result<Unpacked> {
+    fn unpack_how(&self, bytes: &[u8], rules: &UnpackRules<'_>) -> Result<Unpacked> {
         let into = std::fs::File::open(self.fs()).unwrap();
-        let answer = layer(bytes, bytes.len() as u64, into.as_fd(), how);
+        let answer = layer(bytes, bytes.len() as u64, into.as_fd(), rules);
         self.check_outside();
         answer
     }
@@ -81,7 +81,7 @@ impl Place {
 }
 
 /// Settings that write the contents.
-fn how<'a>(owners: &'a Owners, limits: &'a LayerLimits, whiteouts: Whiteouts) -> UnpackRules<'a> {
+fn rules<'a>(owners: &'a Owners, limits: &'a LayerLimits, whiteouts: Whiteouts) -> UnpackRules<'a> {
     UnpackRules { owners, limits, whiteouts, content: super::UnpackContent::Whole }
 }
 

@@ -49,14 +49,14 @@ fn the_stream_is_read_to_its_end_in_drops() {
         let place = Place::new();
         let into = std::fs::File::open(place.fs()).unwrap();
         let limits = LayerLimits::default();
-        let how = UnpackRules {
+        let rules = UnpackRules {
             owners: &Owners::Recorded,
             limits: &limits,
             whiteouts: Default::default(),
             content: Default::default(),
         };
         let mut drops = Drops(&packed);
-        let unpacked = layer(&mut drops, packed.len() as u64, into.as_fd(), &how).unwrap();
+        let unpacked = layer(&mut drops, packed.len() as u64, into.as_fd(), &rules).unwrap();
         assert!(drops.0.is_empty());
         assert_eq!(unpacked.diff_id, Digest::of(&plain));
     }
@@ -138,13 +138,13 @@ fn what_the_source_fails_with_is_told() {
         let place = Place::new();
         let into = std::fs::File::open(place.fs()).unwrap();
         let limits = LayerLimits::default();
-        let how = UnpackRules {
+        let rules = UnpackRules {
             owners: &Owners::Recorded,
             limits: &limits,
             whiteouts: Default::default(),
             content: Default::default(),
         };
-        let error = layer(head.chain(Broken), 1000, into.as_fd(), &how).unwrap_err();
+        let error = layer(head.chain(Broken), 1000, into.as_fd(), &rules).unwrap_err();
         assert_eq!(error.to_string(), "layer: the registry is gone");
         assert_eq!(error.way_out(), Some("wait"));
     }
@@ -176,13 +176,13 @@ fn a_layer_that_is_refused_is_not_read_to_its_end() {
     let place = Place::new();
     let into = std::fs::File::open(place.fs()).unwrap();
     let limits = LayerLimits::default();
-    let how = UnpackRules {
+    let rules = UnpackRules {
         owners: &Owners::Recorded,
         limits: &limits,
         whiteouts: Default::default(),
         content: Default::default(),
     };
     let endless = std::io::repeat(b'x');
-    let error = layer(endless, u64::MAX, into.as_fd(), &how).unwrap_err();
+    let error = layer(endless, u64::MAX, into.as_fd(), &rules).unwrap_err();
     assert_eq!(error.to_string(), "layer: a header is not one of tar's");
 }

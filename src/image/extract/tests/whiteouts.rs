@@ -111,7 +111,7 @@ fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
             let place = Place::new();
             let (owners, limits) = (&Owners::Recorded, &LayerLimits::default());
             let tar = Tar::of(items.iter().cloned()).end();
-            let unpacked = place.unpack_how(&tar, &how(owners, limits, whiteouts)).unwrap();
+            let unpacked = place.unpack_how(&tar, &rules(owners, limits, whiteouts)).unwrap();
             set_new_folders_back(&place.fs());
             (place, unpacked)
         })

@@ -157,11 +157,13 @@ fn a_missing_library_is_named_with_who_needs_it() {
     compile(folder.path(), "libabsent.so", &[]);
     let program = compile(folder.path(), "program", &["libabsent.so"]);
     std::fs::remove_file(folder.path().join("libabsent.so")).unwrap();
-    let asked = program.to_str().unwrap();
-    let error = plan(&request(&[asked])).err().unwrap();
+    let requested = program.to_str().unwrap();
+    let error = plan(&request(&[requested])).err().unwrap();
     let real = program.canonicalize().unwrap();
-    let wanted =
-        format!("host:{asked}: library libabsent.so (needed by {}) is not found", real.display());
+    let wanted = format!(
+        "host:{requested}: library libabsent.so (needed by {}) is not found",
+        real.display()
+    );
     assert_eq!(error.to_string(), wanted);
     assert!(error.way_out().is_some());
 }

@@ -51,17 +51,17 @@ fn programs_work_inside() {
 
 #[test]
 fn interpreters_find_their_data_inside() {
-    let asked: Vec<&str> = ["/usr/bin/python3", "/usr/bin/git", "/usr/bin/perl"]
+    let requested: Vec<&str> = ["/usr/bin/python3", "/usr/bin/git", "/usr/bin/perl"]
         .into_iter()
         .filter(|path| Path::new(path).exists())
         .collect();
     let store = new_store();
-    let root = assemble_for(store.path(), &request(&asked)).unwrap();
+    let root = assemble_for(store.path(), &request(&requested)).unwrap();
     let code = "import json, sqlite3, ssl, curses, threading, decimal, socket\n\
                 print('python', json.dumps([1]), sqlite3.sqlite_version, ssl.create_default_context().cert_store_stats())\n\
                 print(socket.getaddrinfo('localhost', 80)[0][0], 'aä'.encode('utf-16').decode('utf-16'))\n\
                 curses.setupterm()";
-    for path in asked {
+    for path in requested {
         let text = match path {
             "/usr/bin/python3" => says(&root, &[path, "-c", code]),
             "/usr/bin/git" => {
