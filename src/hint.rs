@@ -40,6 +40,11 @@ pub const HOST_PROCESSES: &str = "--pid host shows the host's processes";
 pub const VOLUME_LABEL: &str = "'usnea volume create --label' gives labels";
 /// A file in place of a folder, or the reverse.
 pub const OVERWRITE: &str = "--overwrite replaces it";
+/// An unknown volume.
+pub const LIST_VOLUMES: &str = "'usnea volume ls' lists all volumes";
+/// A port of the host that is in use.
+pub const OTHER_PORT: &str =
+    "'usnea ps' shows the ports of containers; -p PORT alone takes one that is free";
 
 // Namespaces and IDs.
 
@@ -76,6 +81,13 @@ pub const ANOTHER_MOUNT_POINT: &str =
 /// A machine without fusermount3.
 pub const MOUNT_IN_NAMESPACE: &str =
     "run it inside of a user namespace (unshare --user --map-root-user --mount), or install fuse3";
+/// A user namespace that cannot be made.
+pub const ASK_DOCTOR: &str = "'usnea doctor' tells what containers need here";
+/// A refused map of IDs.
+pub const CHECK_SUBORDINATE_IDS: &str =
+    "see /etc/subuid and /etc/subgid; 'usnea doctor' tells what is wrong";
+/// A map with IDs of others.
+pub const SEE_SUBORDINATE_IDS: &str = "see /etc/subuid and /etc/subgid, or 'usnea doctor'";
 
 // Images and registries.
 
@@ -109,6 +121,20 @@ pub const NAME_AUTHFILE: &str = "name a file with --authfile or REGISTRY_AUTH_FI
 pub const UNSET_RUNTIME_DIR: &str = "unset XDG_RUNTIME_DIR, or name a file with --authfile";
 /// A missing signature.
 pub const SIGN_RECURSIVELY: &str = "sign it with 'cosign sign --key ... --recursive': for an image of several platforms, each one's manifest must be signed";
+/// An archive without manifest.json.
+pub const ARCHIVE_WITH_MANIFEST: &str =
+    "what docker save, podman save and usnea save write has one (docker since 1.10)";
+/// A file that is no archive.
+pub const ARCHIVE_OF_IMAGES: &str = "what docker save, podman save and usnea save write is one";
+/// An archive of a root directory.
+pub const IMPORT_ROOT: &str =
+    "the root directory of an image is imported, not loaded: usnea import";
+/// An unknown manifest list.
+pub const CREATE_LIST: &str = "'usnea manifest create' makes one";
+/// An unknown entry of a manifest list.
+pub const INSPECT_LIST: &str = "'usnea manifest inspect' shows the digests of those that are";
+/// An unknown image.
+pub const LIST_IMAGES: &str = "'usnea images' lists those that there are; 'usnea pull' brings more";
 
 // Store.
 
@@ -177,4 +203,19 @@ pub fn own_scope(cgroup: impl Display) -> String {
          in a unit, have usnea as ExecStart= or set DelegateSubgroup=main (systemd 254); elsewhere, \
          systemd-run --user --scope -p Delegate=yes usnea ... has one of its own"
     )
+}
+
+/// A volume that containers use.
+pub fn remove_users(containers: &[String]) -> String {
+    format!("remove first what uses it: usnea rm {}", containers.join(" "))
+}
+
+/// An image that a manifest list needs here.
+pub fn pull_first(place: impl Display) -> String {
+    format!("first 'usnea pull {place}'")
+}
+
+/// A container whose record is not whole.
+pub fn remove_by_force(container: &str) -> String {
+    format!("usnea rm -f {container}")
 }

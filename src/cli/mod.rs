@@ -133,7 +133,7 @@ fn report_parse_error(error: &clap::Error, words: &[OsString]) -> ExitCode {
     if let Some(odd) = words.iter().find(|word| word.to_str().is_none())
         && error.kind() == ErrorKind::InvalidUtf8
     {
-        return report(&Error::new(format!("{}: not UTF-8", odd.display())));
+        return report(&Error::invalid(format!("{}: not UTF-8", odd.display())));
     }
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default();
@@ -147,7 +147,7 @@ fn report_parse_error(error: &clap::Error, words: &[OsString]) -> ExitCode {
     let tips = || text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
     let tip = tips().find(|tip| tip.contains("similar subcommand"));
     let whole = [message, &more.join(" ")].join(" ");
-    let error = Error::new(whole.trim());
+    let error = Error::invalid(whole.trim());
     report(&error.hint(tip.map_or_else(|| help_hint(words), str::to_owned)))
 }
 
@@ -163,6 +163,7 @@ fn report(error: &Error) -> ExitCode {
     if error.kind() == error::ErrorKind::Unread {
         return ExitCode::from(error.status());
     }
+    log::debug!("error of kind {:?} (HTTP status {})", error.kind(), error.kind().http_status());
     let mut stderr = anstream::stderr().lock();
     // Standard error may be closed; the status still reports the failure.
     let _ = writeln!(stderr, "usnea: {}", table::escape_lines(&error.to_string()));

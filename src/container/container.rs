@@ -233,7 +233,7 @@ pub fn find_id(store: &Path, text: &str) -> Result<String> {
 pub fn find(store: &Path, text: &str) -> Result<Container> {
     let id = find_id(store, text)?;
     let gone = || Error::not_found(format!("container {} is gone, or was never whole", short(&id)));
-    Container::open(store, &id)?.ok_or_else(gone).hint(|| format!("usnea rm -f {}", short(&id)))
+    Container::open(store, &id)?.ok_or_else(gone).hint(|| hint::remove_by_force(short(&id)))
 }
 
 /// Moves a container's folder away for removal, and frees its name. The caller removes the returned folder.

@@ -201,9 +201,7 @@ fn taken(forward: &Forward) -> Result<OwnedFd> {
     });
     match errno {
         Some(Errno::ACCESS) => taken.hint(|| Hint::LowPorts.to_string()),
-        Some(Errno::ADDRINUSE) => taken.hint(
-            || "'usnea ps' shows the ports of containers; -p PORT alone takes one that is free",
-        ),
+        Some(Errno::ADDRINUSE) => taken.hint(|| hint::OTHER_PORT),
         _ => taken,
     }
 }

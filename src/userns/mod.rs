@@ -258,7 +258,7 @@ impl Base {
         let inward = |map: &[IdMap], base: &[IdMap]| {
             through(map, &lines::inverse(base)).ok_or_else(|| {
                 Error::refused("the container's map has IDs that are not yours")
-                    .hint("see /etc/subuid and /etc/subgid, or 'usnea doctor'")
+                    .hint(hint::SEE_SUBORDINATE_IDS)
             })
         };
         let container = IdMaps {

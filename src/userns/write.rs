@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Base, Writer, lines};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::host;
 use crate::ids::{self, IdMap, IdMaps};
 use crate::sys::namespace::{self, Namespaces};
@@ -19,7 +20,7 @@ pub fn forbidden(error: impl Into<Error>) -> Error {
     let error = Err::<(), _>(error.into()).context(|| "cannot make a user namespace").unwrap_err();
     match host::userns::forbidden_hint() {
         Some(hint) => error.hint(hint),
-        None => error.hint("'usnea doctor' tells what containers need here"),
+        None => error.hint(hint::ASK_DOCTOR),
     }
 }
 
@@ -77,7 +78,7 @@ fn finish(program: &std::path::Path, helper: Helper) -> Result<()> {
         Err::<(), _>(error).context(|| format!("cannot map IDs: {name} refuses")).unwrap_err();
     Err(match host::userns::forbidden_hint() {
         Some(hint) => error.hint(hint),
-        None => error.hint("see /etc/subuid and /etc/subgid; 'usnea doctor' tells what is wrong"),
+        None => error.hint(hint::CHECK_SUBORDINATE_IDS),
     })
 }
 

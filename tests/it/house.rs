@@ -35,8 +35,8 @@ const ROWS: &[&[&str]] = &[
     &["sys"],
 ];
 
-/// Names at the top of the source that are no modules: the map, the program, the macro of `error`.
-const NO_MODULES: &[&str] = &["lib", "main", "fail"];
+/// Names at the top of the source that are no modules: the map, the program, the macros of `error`.
+const NO_MODULES: &[&str] = &["lib", "main", "fail", "phrase"];
 
 /// What may lie at the top beside dot-files; `target` is what cargo builds.
 const TOP: &[&str] = &[
@@ -297,7 +297,7 @@ fn flags_are_named_by_cli_alone() {
     const EXEMPT: [&str; 11] = [
         "src/hint.rs",
         "src/host/hint.rs",
-        "src/engine/explain.rs",
+        "src/engine/explain",
         "src/net/pasta.rs",
         "src/net/program.rs",
         "src/net/slirp.rs",
@@ -311,7 +311,10 @@ fn flags_are_named_by_cli_alone() {
     for file in rust_files("src") {
         let name = file.strip_prefix(source()).expect("below the source").display().to_string();
         let is_test = name.contains("/tests") || name.contains("/scenarios/");
-        if is_test || name.starts_with("src/cli/") || EXEMPT.contains(&&*name) {
+        if is_test
+            || name.starts_with("src/cli/")
+            || EXEMPT.iter().any(|exempt| name.starts_with(exempt))
+        {
             continue;
         }
         let text = read(&file);

@@ -24,6 +24,7 @@ mod doctor;
 mod document_values;
 mod documents;
 mod drivers;
+mod error_kinds;
 mod errors;
 mod events;
 mod everyday;

@@ -31,6 +31,7 @@ mod sharing;
 use crate::container::Usnea;
 use crate::container::stores::{Stores, meanings};
 use crate::error::{Error, Result};
+use crate::hint;
 use crate::image::pull::{TransferOutcome, TransferProgress};
 use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::Registries;
@@ -68,8 +69,7 @@ pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store,
     let places: Vec<String> =
         stores.all().map(|store| store.root().display().to_string()).collect();
     let error = format!("no image '{}' in {}", text.escape_debug(), places.join(", "));
-    Err(Error::not_found(error)
-        .hint("'usnea images' lists those that there are; 'usnea pull' brings more"))
+    Err(Error::not_found(error).hint(hint::LIST_IMAGES))
 }
 
 /// True if an image of this name exists.

@@ -93,7 +93,7 @@ pub fn default_platform() -> Result<Option<Platform>> {
     let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let platform = text.to_string_lossy().parse().map_err(|error: String| Error::new(error));
+    let platform = text.to_string_lossy().parse().map_err(|error: String| Error::invalid(error));
     platform.map(Some).context(|| VARIABLE)
 }
 

@@ -33,6 +33,7 @@ use crate::container::Usnea;
 use crate::documents::volume::{VolumeDocument, VolumeRow};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock, NewFolder};
+use crate::hint;
 use crate::monitor::events;
 use crate::spec::{DATA, NEW, VolumeName};
 
@@ -143,7 +144,7 @@ pub fn named(store: &Path, text: &str) -> Result<(VolumeName, StoredVolume)> {
     let none = || Error::not_found(format!("no volume is called '{}'", text.escape_debug()));
     let name = text.parse::<VolumeName>().map_err(|_| none())?;
     let volume = find(store, &name)?.ok_or_else(none);
-    Ok((name, volume.hint(|| "'usnea volume ls' lists all volumes")?))
+    Ok((name, volume.hint(|| hint::LIST_VOLUMES)?))
 }
 
 /// Returns all volumes, by name. Leaves out a volume with a damaged record, with a warning.

@@ -5,6 +5,7 @@ use crate::container::Usnea;
 use crate::container::folder::{self, Folder};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hint;
 use crate::monitor::events;
 use crate::spec::VolumeName;
 
@@ -30,7 +31,7 @@ pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
     if !users.is_empty() {
         let names = users.join(", ");
         return Err(Error::conflict(format!("volume {name} is in use by {names}"))
-            .hint(format!("remove first what uses it: usnea rm {}", users.join(" "))));
+            .hint(hint::remove_users(&users)));
     }
     let Some(lock) = lock else {
         return Err(Error::conflict(format!("volume {name} is in use by a container that runs"))

@@ -16,6 +16,7 @@ use crate::digest::{Algorithm, Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::go_json;
+use crate::hint;
 use crate::image::Reference;
 use crate::image::compression::{Compression, sniff_section};
 use crate::image::file_range::FileRange;
@@ -49,8 +50,7 @@ impl DockerArchive {
     pub fn new(members: Arc<ArchiveMembers>, name: String) -> Result<Self> {
         let read = || -> Result<Vec<ManifestJsonEntry>> {
             let file = members.open("manifest.json")?.ok_or_else(|| {
-                Error::new("no manifest.json in it")
-                    .hint("what docker save, podman save and usnea save write has one (docker since 1.10)")
+                Error::new("no manifest.json in it").hint(hint::ARCHIVE_WITH_MANIFEST)
             })?;
             let bytes = file.read_small(LARGEST).context(|| "manifest.json")?;
             let entries: Option<Vec<ManifestJsonEntry>> =

@@ -10,6 +10,7 @@ use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::image::file_range::FileRange;
 use crate::image::layout::LayoutFiles;
 
@@ -76,8 +77,7 @@ impl ArchiveMembers {
             }
             // The parser's message would name header fields, which other files do not have.
             log::debug!("{error}");
-            Error::invalid("not a tar archive")
-                .hint("what docker save, podman save and usnea save write is one")
+            Error::invalid("not a tar archive").hint(hint::ARCHIVE_OF_IMAGES)
         };
         let file = self.file.clone();
         let mut window = vec![0; 1024];

@@ -26,6 +26,7 @@ pub use oci_write::OciArchiveTarget;
 use super::layout::OciLayout;
 use super::source::ImageSource;
 use crate::error::{Context, Error, Result};
+use crate::hint;
 
 /// Source of `load`: an archive of either form, or a layout's folder.
 pub enum ImageArchive {
@@ -81,7 +82,7 @@ impl ImageArchive {
         Err(Error::new(format!(
             "{name}: an archive, but not of images: no manifest.json, no index.json"
         ))
-        .hint("the root directory of an image is imported, not loaded: usnea import"))
+        .hint(hint::IMPORT_ROOT))
     }
 
     /// All images of the archive.

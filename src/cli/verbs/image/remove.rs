@@ -50,12 +50,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         Ok(removal) => print_removal(removal),
         Err(error) => {
             // The last error is reported with the exit status, the others here.
-            let copy = Error::new(error);
-            let copy = match error.way_out() {
-                Some(hint) => copy.hint(hint),
-                None => copy,
-            };
-            if let Some(earlier) = last_error.replace(copy) {
+            if let Some(earlier) = last_error.replace(error.clone()) {
                 let earlier = earlier.to_string();
                 let _ = writeln!(anstream::stderr(), "usnea: {}", escape_lines(&earlier));
             }

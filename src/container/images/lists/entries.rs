@@ -8,6 +8,7 @@ use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hint;
 use crate::image::config::ImageConfig;
 use crate::image::list::{IndexEntry, ListedManifest};
 use crate::image::manifest::{LARGEST, Manifest, ManifestDocument, Platform};
@@ -52,7 +53,7 @@ impl Origin {
         let place: ImageLocation = text.parse()?;
         if !matches!(place, ImageLocation::Registry(_)) {
             let error = format!("{place}: a list holds images of the store and of registries");
-            return Err(Error::not_found(error).hint(format!("first 'usnea pull {place}'")));
+            return Err(Error::not_found(error).hint(hint::pull_first(place)));
         }
         let pull = Pull { place, platform: None, asked: asked.clone(), signature_policy: None };
         of_registries(stores, &pull, |registry, reference| {

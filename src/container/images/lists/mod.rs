@@ -211,14 +211,12 @@ fn find(stores: &Stores, text: &str) -> Result<ManifestList> {
 
 fn absent(text: &str) -> Error {
     let error = Error::new(format!("no manifest list '{}'", text.escape_debug()));
-    error.of_place(ErrorKind::NotFound).hint("'usnea manifest create' makes one")
+    error.of_place(ErrorKind::NotFound).hint(hint::CREATE_LIST)
 }
 
 fn not_in(list: &str, entry: &str) -> Error {
     let error = format!("'{}' is not in the manifest list {list}", entry.escape_debug());
-    Error::new(error)
-        .of_place(ErrorKind::NotFound)
-        .hint("'usnea manifest inspect' shows the digests of those that are")
+    Error::new(error).of_place(ErrorKind::NotFound).hint(hint::INSPECT_LIST)
 }
 
 /// Returns the digest of an entry: as typed, or that of an image of the store.
