@@ -98,7 +98,7 @@ fn selected(store: &Path, scope: &StatsScope) -> Result<Vec<Container>> {
     match scope {
         StatsScope::Running => containers
             .retain(|container| container.status().is_ok_and(|status| status.is_running())),
-        StatsScope::Latest if containers.is_empty() => fail!("there is no container"),
+        StatsScope::Latest if containers.is_empty() => fail!(NotFound: "there is no container"),
         StatsScope::Latest => containers.truncate(1),
         StatsScope::All | StatsScope::Named(_) => {}
     }
@@ -122,7 +122,7 @@ fn named(store: &Path, names: &[String]) -> Result<Vec<Container>> {
         return Err(error.exit_status(1));
     }
     let open = |(name, id): &(&String, String)| {
-        let gone = || Error::new(format!("container {name} is gone"));
+        let gone = || Error::not_found(format!("container {name} is gone"));
         Container::open(store, id)?.ok_or_else(gone)
     };
     ids.iter().map(open).collect()

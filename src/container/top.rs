@@ -20,7 +20,7 @@ pub struct ProcessTable {
 pub fn top(container: &Container, options: &[String]) -> Result<ProcessTable> {
     let status = container.status_here()?;
     let Some(state) = status.state().filter(|_| status.is_running()) else {
-        fail!("container {} is not running: it is {}", container.record.name, status.word());
+        fail!(NotRunning: "container {} is not running: it is {}", container.record.name, status.word());
     };
     let within = processes(state);
     let default = ["-ef".to_owned()];

@@ -194,7 +194,7 @@ impl LifecycleFlags {
         let mut add = |text: &str| {
             let (key, value) = text.split_once('=').unwrap_or((text, ""));
             if key.is_empty() {
-                fail!("--label '{}': a label has a key", text.escape_debug());
+                fail!(Invalid: "--label '{}': a label has a key", text.escape_debug());
             }
             labels.insert(key.to_owned(), value.to_owned());
             Ok(())
@@ -218,7 +218,7 @@ impl LifecycleFlags {
             Some("none") => LogDriver::None,
             Some("passthrough") => LogDriver::Passthrough,
             Some(other) => {
-                return Err(Error::new(format!(
+                return Err(Error::invalid(format!(
                     "--log-driver {}: there is no such driver",
                     other.escape_debug()
                 ))
@@ -238,12 +238,14 @@ impl LifecycleFlags {
                 }
                 Some(("max-file", value)) => match value.parse() {
                     Ok(count @ 1..=1000) => settings.max_file = Some(count),
-                    _ => fail!("--log-opt {option}: a number from 1 to 1000"),
+                    _ => fail!(Invalid: "--log-opt {option}: a number from 1 to 1000"),
                 },
                 Some(("tag", value)) => settings.tag = Some(value.to_owned()),
                 _ => {
-                    return Err(Error::new(format!("--log-opt {option}: there is no such option"))
-                        .hint("max-size=BYTES, max-file=N, tag=TEXT"));
+                    return Err(Error::invalid(format!(
+                        "--log-opt {option}: there is no such option"
+                    ))
+                    .hint("max-size=BYTES, max-file=N, tag=TEXT"));
                 }
             }
         }
@@ -267,11 +269,16 @@ impl LifecycleFlags {
         let time = |name: &str, value: &Option<String>| match value {
             None => Ok(0),
             Some(text) => duration::nanoseconds(text).ok_or_else(|| {
-                Error::new(format!("--{name} {}: a time is like 30s or 1m30s", text.escape_debug()))
+                Error::invalid(format!(
+                    "--{name} {}: a time is like 30s or 1m30s",
+                    text.escape_debug()
+                ))
             }),
         };
         let test = match (self.health_cmd.as_deref(), self.no_healthcheck) {
-            (Some(_), true) => fail!("--no-healthcheck and --health-cmd exclude each other"),
+            (Some(_), true) => {
+                fail!(Invalid: "--no-healthcheck and --health-cmd exclude each other")
+            }
             (Some("none"), _) | (None, true) => vec!["NONE".to_owned()],
             (Some(command), _) => match serde_json::from_str::<Vec<String>>(command) {
                 // podman's rule: a list is run without a shell.

@@ -129,7 +129,7 @@ impl PullFlags {
         let place = match image.parse()? {
             RootSource::Image(text) => text.parse()?,
             _ if has_flags => {
-                return Err(Error::new(format!(
+                return Err(Error::invalid(format!(
                     "{image}: nothing is pulled for it, so --pull and the flags of registries mean nothing"
                 )));
             }

@@ -80,11 +80,11 @@ impl Selection {
             && !self.latest
             && filters.is_empty()
         {
-            return Err(Error::new("no container is named")
+            return Err(Error::invalid("no container is named")
                 .hint("give a name or an ID, or --all, --latest or --filter"));
         }
         if !names.is_empty() && (self.all || self.latest) {
-            return Err(Error::new("names, and --all or --latest, exclude each other"));
+            return Err(Error::invalid("names, and --all or --latest, exclude each other"));
         }
         let mut selected = Vec::new();
         for typed in names {
@@ -194,12 +194,12 @@ pub fn named_or_newest(store: &Path, name: Option<&str>) -> Result<Container> {
         None => container::all(store)?
             .into_iter()
             .next()
-            .ok_or_else(|| Error::new("there is no container")),
+            .ok_or_else(|| Error::not_found("there is no container")),
     }
 }
 
 /// Opens the container.
 pub fn open(store: &Path, selected: &Selected) -> Result<Container> {
-    let gone = || Error::new(format!("container {} is gone", selected.typed));
+    let gone = || Error::not_found(format!("container {} is gone", selected.typed));
     Container::open(store, &selected.id)?.ok_or_else(gone)
 }

@@ -131,7 +131,7 @@ pub fn read_all() -> Result<String> {
 
 fn text_of(bytes: Vec<u8>) -> Result<String> {
     // The UTF-8 error would contain the secret bytes.
-    let Ok(text) = String::from_utf8(bytes) else { fail!("it is not UTF-8") };
+    let Ok(text) = String::from_utf8(bytes) else { fail!(Invalid: "it is not UTF-8") };
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }

@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
     if matches!(arguments.format, Some(Format::Table(_))) {
         return Err(
-            Error::new("--format table: events have no columns").hint("json, or a template")
+            Error::invalid("--format table: events have no columns").hint("json, or a template")
         );
     }
     let wanted = EventQuery {

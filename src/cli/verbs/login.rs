@@ -120,7 +120,7 @@ fn ask(
 ) -> Result<Typing> {
     if !std::io::stdin().is_terminal() {
         let what = if username.is_some() { "password" } else { "user name" };
-        return Err(Error::new(format!(
+        return Err(Error::invalid(format!(
             "no {what}, and standard input is not a terminal to ask for it"
         ))
         .hint("usnea login --username NAME --password-stdin REGISTRY < FILE"));

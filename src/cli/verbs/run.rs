@@ -86,7 +86,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     };
     let lifecycle = Lifecycle { remove_image: rmi, ..lifecycle.lifecycle(&image, input)? };
     if options.rm && lifecycle.restart != RestartPolicy::No {
-        return Err(Error::new("--rm and --restart exclude each other"));
+        return Err(Error::invalid("--rm and --restart exclude each other"));
     }
     let proxy = if sig_proxy { SignalProxy::On } else { SignalProxy::Off };
     let client = Client { streams: streams::of_process(), proxy };

@@ -27,12 +27,12 @@ pub fn check_blocks(text: &str) -> Result<()> {
                 open.pop();
                 open.push("else");
             }
-            ("end" | "else", _) => fail!("unexpected {}", action.escape_debug()),
+            ("end" | "else", _) => fail!(Invalid: "unexpected {}", action.escape_debug()),
             _ => {}
         }
     }
     match open.last() {
-        Some(word) => fail!("no {{{{end}}}} for '{word}'"),
+        Some(word) => fail!(Invalid: "no {{{{end}}}} for '{word}'"),
         None => Ok(()),
     }
 }

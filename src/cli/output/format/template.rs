@@ -79,7 +79,7 @@ impl Template {
             Err(TemplateError::MissingKey { key }) => {
                 let level = levels::fields_beside(&self.source, &key, &empty);
                 let level = level.map(|(level, _)| format!(": {level} is null"));
-                fail!("there is no field '{}'{}", key.escape_debug(), level.unwrap_or_default())
+                fail!(Invalid: "there is no field '{}'{}", key.escape_debug(), level.unwrap_or_default())
             }
             _ => Ok(()),
         }
@@ -151,7 +151,7 @@ fn explain(error: &TemplateError, source: &str, row: &Value) -> Error {
     };
     let error = |level: &str| {
         let place = if level.is_empty() { String::new() } else { format!(" in {level}") };
-        Error::new(format!("there is no field '{}'{place}", key.escape_debug()))
+        Error::invalid(format!("there is no field '{}'{place}", key.escape_debug()))
     };
     match levels::fields_beside(source, key, row) {
         Some((level, fields)) if fields.is_empty() => error(&level),

@@ -41,7 +41,9 @@ pub struct Arguments {
 /// Clones the container, and prints the clone's ID.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if arguments.force && !arguments.destroy {
-        return Err(Error::new("--force is about the removal of the original: it needs --destroy"));
+        return Err(Error::invalid(
+            "--force is about the removal of the original: it needs --destroy",
+        ));
     }
     let container = container::find(usnea.store()?, &arguments.container)?;
     let removal = Removal { force: arguments.force, ..Removal::default() };

@@ -51,18 +51,18 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let to = parse_end(store, &arguments.to, rustix::stdio::stdout())?;
     match (&from, &to) {
         (CopyEnd::Container(..), CopyEnd::Container(..)) => {
-            return Err(Error::new("both are in containers").hint(format!(
+            return Err(Error::invalid("both are in containers").hint(format!(
                 "usnea cp {} - | usnea cp - {}",
                 arguments.from.display(),
                 arguments.to.display()
             )));
         }
         (_, CopyEnd::Stream(_)) if std::io::stdout().is_terminal() => {
-            return Err(Error::new("an archive is not written to a terminal")
+            return Err(Error::invalid("an archive is not written to a terminal")
                 .hint("redirect standard output, or name a folder"));
         }
         (CopyEnd::Stream(_), _) if std::io::stdin().is_terminal() => {
-            return Err(Error::new("no archive is read from a terminal")
+            return Err(Error::invalid("no archive is read from a terminal")
                 .hint("redirect standard input, or name a file"));
         }
         _ => {}
@@ -86,14 +86,14 @@ fn parse_end(store: &Path, text: &OsStr, stream: BorrowedFd<'_>) -> Result<CopyE
     let local = || Ok(CopyEnd::Host(PathBuf::from(text)));
     match bytes {
         b"-" => return Ok(CopyEnd::Stream(streams::duplicate(stream)?)),
-        b"" => return Err(Error::new("a path is empty")),
+        b"" => return Err(Error::invalid("a path is empty")),
         [b'/' | b'.', ..] => return local(),
         _ => {}
     }
     let Some(colon) = bytes.iter().position(|byte| *byte == b':') else { return local() };
     let (name, path) = (&bytes[..colon], OsStr::from_bytes(&bytes[colon + 1..]));
     if path.is_empty() {
-        return Err(Error::new(format!("{}: the path is empty", text.display())));
+        return Err(Error::invalid(format!("{}: the path is empty", text.display())));
     }
     let container = container::find(store, &String::from_utf8_lossy(name))?;
     Ok(CopyEnd::Container(Box::new(container), Path::new("/").join(path)))

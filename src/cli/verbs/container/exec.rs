@@ -67,18 +67,18 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let Arguments { interactive, tty, detach, latest, words: mut command, .. } = arguments;
     let is_terminal = || rustix::termios::isatty(rustix::stdio::stdin());
     if tty && interactive && !detach && !is_terminal() {
-        return Err(Error::new("-it: standard input is not a terminal")
+        return Err(Error::invalid("-it: standard input is not a terminal")
             .hint("leave -t out to feed the command from a file or a pipe"));
     }
     if detach && interactive && !tty {
-        return Err(Error::new("-d and -i exclude each other: nobody is there to type"));
+        return Err(Error::invalid("-d and -i exclude each other: nobody is there to type"));
     }
     let keys = detach_keys(arguments.detach_keys.as_deref())?;
     let store = usnea.store()?;
     let name = (!latest).then(|| command.remove(0));
     let container = named_or_newest(store, name.as_deref())?;
     if command.is_empty() {
-        return Err(Error::new("no command given")
+        return Err(Error::invalid("no command given")
             .hint("write the command after the container, such as: sh"));
     }
     let entered = Entered {

@@ -33,8 +33,10 @@ pub fn run(arguments: &Arguments, usnea: &Usnea, scope: NameScope) -> Result<u8>
     }
     if !images::exists(usnea, name)? {
         let name = name.escape_debug();
-        return Err(Error::new(format!("neither a container nor an image is called '{name}'"))
-            .hint("'usnea ps --all' lists containers, 'usnea images' images"));
+        return Err(Error::not_found(format!(
+            "neither a container nor an image is called '{name}'"
+        ))
+        .hint("'usnea ps --all' lists containers, 'usnea images' images"));
     }
     images::export(usnea, name, &arguments.output)?;
     Ok(0)

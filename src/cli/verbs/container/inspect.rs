@@ -94,7 +94,7 @@ fn document(
         Some(InspectKind::All) | None => match container::find_id(store, name) {
             Ok(_) => of_container(container::find(store, name)?),
             Err(_) => of_image(usnea, name).or_else(|_| of_volume(store, name)).map_err(|_| {
-                Error::new(format!(
+                Error::not_found(format!(
                     "neither a container nor an image nor a volume is called '{}'",
                     name.escape_debug()
                 ))

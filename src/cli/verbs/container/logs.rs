@@ -85,7 +85,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     };
     let selected = selection.find(&store, MissingContainers::Fails, &mut failures)?;
     if arguments.follow && selected.len() > 1 {
-        return Err(Error::new("only one container can be followed"));
+        return Err(Error::invalid("only one container can be followed"));
     }
     let tail = match arguments.tail.as_str() {
         "all" => None,
@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             // docker's rule: a negative number means all lines.
             Ok(count) => usize::try_from(count).ok(),
             Err(_) => {
-                return Err(Error::new(format!(
+                return Err(Error::invalid(format!(
                     "--tail {}: a number, or all",
                     text.escape_debug()
                 )));

@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     // With --latest the only word is the port.
     let (name, port) = match (arguments.latest, &arguments.container, &arguments.port) {
         (true, port, None) => (None, port.as_deref()),
-        (true, ..) => return Err(Error::new("a name and --latest exclude each other")),
+        (true, ..) => return Err(Error::invalid("a name and --latest exclude each other")),
         (false, name, port) => (name.as_deref(), port.as_deref()),
     };
     let names: Vec<String> = name.into_iter().map(str::to_owned).collect();
@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if ends.is_empty() {
         let name = &container.record.name;
         let error =
-            Error::new(format!("no port of the host leads to {number}/{protocol} of {name}"));
+            Error::not_found(format!("no port of the host leads to {number}/{protocol} of {name}"));
         return Err(error.hint(format!("usnea port {name}")).exit_status(1));
     }
     print(&ends.concat())
@@ -78,6 +78,7 @@ fn line(forward: &Forward) -> String {
 fn parse_port(text: &str) -> Result<(u16, Protocol)> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let number = number.parse::<u16>();
-    let number = number.map_err(|_| Error::new(format!("'{text}' is no port such as 80/tcp")))?;
+    let number =
+        number.map_err(|_| Error::invalid(format!("'{text}' is no port such as 80/tcp")))?;
     Ok((number, protocol.parse().map_err(Error::new)?))
 }

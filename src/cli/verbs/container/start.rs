@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         return match &selected[..] {
             [one] if failures.is_empty() => start_attached(usnea, arguments, &open(&store, one)?),
             [] => failures.end(),
-            _ => Err(Error::new("only one container can be attached to")),
+            _ => Err(Error::invalid("only one container can be attached to")),
         };
     }
     for selected in &selected {

@@ -27,9 +27,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let changes = Changes { restart: arguments.restart, resources: arguments.resources.oci()? };
     if changes.restart.is_none() && changes.resources.is_none() {
-        return Err(
-            Error::new("nothing is to be changed").hint("such as --memory 1g, or --restart always")
-        );
+        return Err(Error::invalid("nothing is to be changed")
+            .hint("such as --memory 1g, or --restart always"));
     }
     let store = usnea.store()?;
     each(&arguments.selection, &store, MissingContainers::Fails, |selected| {

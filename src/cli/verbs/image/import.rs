@@ -45,7 +45,7 @@ pub struct Arguments {
 /// Imports a tarball, and prints the image's ID.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     if arguments.file == "-" && std::io::stdin().is_terminal() {
-        return Err(Error::new("nothing to import: standard input is a terminal")
+        return Err(Error::invalid("nothing to import: standard input is a terminal")
             .hint("redirect standard input, or name a file"));
     }
     let request = Import {

@@ -39,7 +39,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let input = if arguments.input != Path::new("-") {
         LoadInput::Path(arguments.input)
     } else if std::io::stdin().is_terminal() {
-        return Err(Error::new("nothing to load: standard input is a terminal")
+        return Err(Error::invalid("nothing to load: standard input is a terminal")
             .hint("name a file with -i, or redirect standard input"));
     } else {
         LoadInput::Stream(streams::duplicate(rustix::stdio::stdin())?)

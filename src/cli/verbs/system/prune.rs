@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             "all containers that do not run, all images without a name, and what killed commands left",
         ),
     };
-    let phrase = |error: String| Error::new(format!("--filter: {error}"));
+    let phrase = |error: String| Error::invalid(format!("--filter: {error}"));
     let of_images = arguments.filters.iter().map(|text| prune_filter(text).map_err(phrase));
     let of_images = of_images.collect::<Result<Vec<_>>>()?;
     let of_containers = arguments.filters.iter().map(|text| text.parse());

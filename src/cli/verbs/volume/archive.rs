@@ -41,7 +41,7 @@ pub fn export(arguments: &ExportArguments, usnea: &Usnea) -> Result<u8> {
 /// Imports a tar into a volume.
 pub fn import(arguments: &ImportArguments, usnea: &Usnea) -> Result<u8> {
     if arguments.file == Path::new("-") && std::io::stdin().is_terminal() {
-        return Err(Error::new("nothing to import: standard input is a terminal")
+        return Err(Error::invalid("nothing to import: standard input is a terminal")
             .hint("redirect standard input, or name a file"));
     }
     volumes::import(usnea, &arguments.name, &arguments.file).map(|()| 0)

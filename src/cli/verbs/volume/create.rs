@@ -39,12 +39,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if arguments.driver != "local" {
         let driver = arguments.driver.escape_debug();
-        return Err(Error::new(format!("--driver {driver}: there is no such driver"))
+        return Err(Error::invalid(format!("--driver {driver}: there is no such driver"))
             .hint("local, which keeps volumes in usnea's own folder"));
     }
     if let Some(option) = arguments.opt.first() {
         let option = option.escape_debug();
-        return Err(Error::new(format!(
+        return Err(Error::invalid(format!(
             "--opt {option}: a volume is a folder of usnea's, without options"
         ))
         .hint("-v /PATH:CONTAINER mounts a folder of the host, --tmpfs one in memory"));
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let labels = arguments.label.iter().map(|label| {
         let (key, value) = label.split_once('=').unwrap_or((label, ""));
         match key {
-            "" => Err(Error::new(format!("--label {}: it has no key", label.escape_debug()))),
+            "" => Err(Error::invalid(format!("--label {}: it has no key", label.escape_debug()))),
             key => Ok((key.to_owned(), value.to_owned())),
         }
     });

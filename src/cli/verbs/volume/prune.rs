@@ -37,7 +37,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         )
     }) {
         let text = arguments.filters.get(number).map(String::as_str).unwrap_or_default();
-        return Err(Error::new(format!("--filter {}: not for prune", text.escape_debug()))
+        return Err(Error::invalid(format!("--filter {}: not for prune", text.escape_debug()))
             .hint("label, label!, until"));
     }
     let objects = match arguments.all {
