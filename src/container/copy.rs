@@ -32,16 +32,17 @@ use crate::image::owners::Owners;
 use crate::sys::inroot::{self, Symlinks};
 
 /// New owner of the files in the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Owned {
     /// Root.
+    #[default]
     ByRoot,
     /// Owner with the same ID as on the other side (`--archive`).
     Alike,
 }
 
 /// Settings of a copy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Copying {
     /// New owner of the files.
     pub owned: Owned,

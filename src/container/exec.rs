@@ -22,7 +22,7 @@ use crate::sys::title;
 
 /// Command to run in a container.
 #[derive(Debug)]
-pub struct Entered {
+pub struct ExecRequest {
     /// Command and its arguments.
     pub command: Vec<String>,
     /// User, folder and environment of the command.
@@ -56,14 +56,14 @@ pub enum Audience {
 
 /// Runs the command; returns its exit status, or 0 when detached. Errors: the container does not run; a refusal of
 /// `run`.
-pub fn exec(container: &Container, entered: Entered, streams: CallerStreams<'_>) -> Result<u8> {
-    keep_descriptors(entered.preserve_fds, &entered.preserve_fd)?;
+pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<'_>) -> Result<u8> {
+    keep_descriptors(request.preserve_fds, &request.preserve_fd)?;
     title::name_container(&container.record.name);
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let spec = container.spec()?;
     let running = running(container, &spec)?;
-    let asked = entered.options.user.is_some();
-    let mut options = entered.options;
+    let asked = request.options.user.is_some();
+    let mut options = request.options;
     options.user = options.user.or_else(|| recorded_user(container));
     let who = match who(&running, &spec, &options) {
         // The accounts no longer have the container's own user: the user stays as at the start.
@@ -74,24 +74,24 @@ pub fn exec(container: &Container, entered: Entered, streams: CallerStreams<'_>)
         }
         who => who?,
     };
-    let mut process = spec::entry(&spec, &options, who.as_ref(), &entered.command)?;
-    process.set_terminal(Some(entered.terminal));
-    if who.is_some() || entered.privileges == Privileges::All {
-        security::confine_entry(&mut process, &spec, entered.privileges)?;
+    let mut process = spec::entry(&spec, &options, who.as_ref(), &request.command)?;
+    process.set_terminal(Some(request.terminal));
+    if who.is_some() || request.privileges == Privileges::All {
+        security::confine_entry(&mut process, &spec, request.privileges)?;
     }
     let own_keys = container.record.detach_keys.as_ref().and_then(|keys| keys.parse().ok());
     let entry = ExecPlan {
         steps: engine::plan_exec(&spec, &process, running)?,
         options: LaunchOptions {
-            stdin: entered.stdin,
-            preserve_fds: entered.preserve_fds,
-            preserve_fd: entered.preserve_fd,
+            stdin: request.stdin,
+            preserve_fds: request.preserve_fds,
+            preserve_fd: request.preserve_fd,
             ..LaunchOptions::default()
         },
-        keys: entered.keys.or(own_keys).unwrap_or_default(),
-        finish: entered.finish,
+        keys: request.keys.or(own_keys).unwrap_or_default(),
+        finish: request.finish,
     };
-    if entered.audience == Audience::Nobody {
+    if request.audience == Audience::Nobody {
         return engine::exec(&entry, streams, &signals).map(Option::unwrap_or_default);
     }
     let id = random_id()?;
@@ -99,7 +99,7 @@ pub fn exec(container: &Container, entered: Entered, streams: CallerStreams<'_>)
         let more = [&[("execID", id.clone())], more].concat();
         events::of_container(&container.store, &container.record, action, &more);
     };
-    let words = entered.command.join(" ");
+    let words = request.command.join(" ");
     tell(&format!("exec_create: {words}"), &[]);
     tell(&format!("exec_start: {words}"), &[]);
     let status = engine::exec(&entry, streams, &signals);

@@ -11,7 +11,7 @@ use crate::go_json;
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::pull::TransferProgress;
-use crate::image::registries_conf::Registries;
+use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::store::{HeldBlob, ImageRecord, Store};
 use crate::image::transport::ImageLocation;
 use crate::monitor::record::Healthcheck;
@@ -42,6 +42,19 @@ pub struct PullSettings<'a> {
     pub pull: Pull,
     /// Listener for the progress of the pull.
     pub progress: &'a dyn TransferProgress,
+}
+
+impl PullSettings<'static> {
+    /// Settings for a root that nothing is pulled for: `dir:`, `host:`, an image that is here.
+    pub fn never() -> Result<Self> {
+        let pull = Pull {
+            place: "scratch".parse()?,
+            platform: None,
+            asked: RegistryOptions::default(),
+            signature_policy: None,
+        };
+        Ok(Self { policy: PullPolicy::Never, pull, progress: &images::Silent })
+    }
 }
 
 /// Returns the image's root, held.

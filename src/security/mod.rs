@@ -129,9 +129,10 @@ pub fn confine(
 }
 
 /// Privileges of an additional command in a running container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Privileges {
     /// Same as the container's own command.
+    #[default]
     Containers,
     /// All capabilities (`--privileged`).
     All,

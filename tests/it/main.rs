@@ -62,6 +62,7 @@ mod kills;
 mod kills_of_pull;
 mod layers;
 mod lenient;
+mod library;
 mod life_faults;
 mod lifecycle;
 mod login;

@@ -132,11 +132,12 @@ pub fn read_node(
 }
 
 /// Treatment of a symbolic link as the last name of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LastLink {
     /// The link is followed.
     Followed,
     /// The link itself is the result.
+    #[default]
     Taken,
 }
 

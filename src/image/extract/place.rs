@@ -42,9 +42,10 @@ pub enum MemberOwners<'a> {
 }
 
 /// Treatment of a folder in place of a file, or a file in place of a folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OtherKind {
     /// Report an error.
+    #[default]
     Refused,
     /// Remove the existing file or folder.
     Replaced,

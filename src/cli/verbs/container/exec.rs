@@ -3,7 +3,7 @@
 use crate::cli::flags::attach::detach_keys;
 use crate::cli::flags::selection::named_or_newest;
 use crate::cli::output::streams;
-use crate::container::{self, Audience, Entered, Usnea};
+use crate::container::{self, Audience, ExecRequest, Usnea};
 use crate::engine::{Finish, Stdin};
 use crate::error::{Error, Result};
 use crate::security::Privileges;
@@ -81,7 +81,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         return Err(Error::invalid("no command given")
             .hint("write the command after the container, such as: sh"));
     }
-    let entered = Entered {
+    let request = ExecRequest {
         command,
         options: arguments.options,
         privileges: if arguments.privileged { Privileges::All } else { Privileges::Containers },
@@ -93,5 +93,5 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         finish: if detach { Finish::AtStart } else { Finish::AtEnd },
         audience: if arguments.check { Audience::Nobody } else { Audience::All },
     };
-    container::exec(&container, entered, streams::of_process())
+    container::exec(&container, request, streams::of_process())
 }
