@@ -217,14 +217,14 @@ pub fn answer(from: &mut impl Read) -> io::Result<Result<BusReply, String>> {
         }
         return match start[1] {
             RETURN => Ok(Ok(BusReply(body.to_vec()))),
-            ERROR => Ok(Err(said(found, body))),
+            ERROR => Ok(Err(error_text(found, body))),
             _ => Err(io::ErrorKind::InvalidData.into()),
         };
     }
 }
 
 /// Returns the text of an error: its first argument if a text, else its name.
-fn said(fields: BusFields<'_>, body: &[u8]) -> String {
+fn error_text(fields: BusFields<'_>, body: &[u8]) -> String {
     let words = fields.signature.filter(|signature| signature.starts_with('s'));
     let words = words.and_then(|_| BusReader { bytes: body, at: 0 }.text());
     words.or(fields.error).unwrap_or("an error without a name").to_owned()

@@ -82,23 +82,23 @@ impl Default for LayerLimits {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct SettingsFile {
     #[serde(default)]
-    images: ImageSettings,
+    images: ImagesSection,
     #[serde(default)]
-    limits: LimitSettings,
+    limits: LimitsSection,
     #[serde(default)]
-    log: LogSettings,
+    log: LogSection,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct ImageSettings {
+struct ImagesSection {
     stores: Option<Vec<PathBuf>>,
     parallel_downloads: Option<usize>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct LimitSettings {
+struct LimitsSection {
     layer_bytes: Option<u64>,
     layer_entries: Option<u64>,
     layer_ratio: Option<u64>,
@@ -106,7 +106,7 @@ struct LimitSettings {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct LogSettings {
+struct LogSection {
     max_size: Option<i64>,
     max_file: Option<NonZeroU32>,
 }

@@ -27,8 +27,8 @@ pub fn serves(folder: &Path) -> Result<()> {
         let userns = namespace::user_of(pid).context(|| "cannot open a user namespace")?;
         let tree = mount::copy(rustix::fs::CWD, folder, Reach::Alone);
         let tree = tree.context(|| folder.display().to_string())?;
-        let said = || format!("{}: its file system cannot map IDs", folder.display());
-        mount::idmap(&tree, &userns).context(said)
+        let refusal = || format!("{}: its file system cannot map IDs", folder.display());
+        mount::idmap(&tree, &userns).context(refusal)
     };
     trial::run(Namespaces::USER, idmap, || Ok(String::new())).map(drop)
 }

@@ -148,9 +148,9 @@ pub enum ManifestDocument {
 }
 
 impl ManifestDocument {
-    /// Parses `bytes`; `said` is the transport's media type. Errors: not JSON, neither of the two, both of them, an old
+    /// Parses `bytes`; `declared` is the transport's media type. Errors: not JSON, neither of the two, both of them, an old
     /// schema, contradictory media types, more layers than [`MOST_LAYERS`].
-    pub fn parse(bytes: &[u8], said: Option<&str>) -> Result<Self> {
+    pub fn parse(bytes: &[u8], declared: Option<&str>) -> Result<Self> {
         if bytes.len() as u64 > LARGEST {
             fail!("the manifest is larger than {LARGEST} bytes");
         }
@@ -164,9 +164,10 @@ impl ManifestDocument {
         }
         let media_type = value.get("mediaType").and_then(Value::as_str).unwrap_or_default();
         let is_index = is_index(&value, media_type)?;
-        let said = said.map(|said| said.split(';').next().unwrap_or(said).trim());
+        let declared =
+            declared.map(|declared| declared.split(';').next().unwrap_or(declared).trim());
         let own = Some(media_type).filter(|kind| !kind.is_empty());
-        for kind in [said.filter(|kind| !kind.is_empty()), own].into_iter().flatten() {
+        for kind in [declared.filter(|kind| !kind.is_empty()), own].into_iter().flatten() {
             match (kind, is_index) {
                 (media::OCI_MANIFEST | media::DOCKER_MANIFEST, false)
                 | (media::OCI_INDEX | media::DOCKER_LIST, true) => {}
@@ -182,7 +183,7 @@ impl ManifestDocument {
                     )
                 }
                 // Some servers send a generic type: application/json, text/plain.
-                (other, _) if Some(other) == said => {}
+                (other, _) if Some(other) == declared => {}
                 (other, _) => fail!("media type {}: not one of an image", other.escape_debug()),
             }
         }

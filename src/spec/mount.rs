@@ -177,19 +177,19 @@ impl FromStr for MountFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut said = MountFields::default();
+        let mut mount = MountFields::default();
         for field in fields(text)? {
             match field.split_once('=') {
-                Some((key, value)) => said.take(&key.to_ascii_lowercase(), Some(value))?,
-                None => said.take(&field.to_ascii_lowercase(), None)?,
+                Some((key, value)) => mount.take(&key.to_ascii_lowercase(), Some(value))?,
+                None => mount.take(&field.to_ascii_lowercase(), None)?,
             }
         }
-        let destination = said.target.take().ok_or("target is missing")?.parse()?;
-        match said.kind.as_deref() {
-            Some("bind") => said.bind(destination, text),
-            Some("tmpfs") => said.tmpfs(destination),
+        let destination = mount.target.take().ok_or("target is missing")?.parse()?;
+        match mount.kind.as_deref() {
+            Some("bind") => mount.bind(destination, text),
+            Some("tmpfs") => mount.tmpfs(destination),
             // docker's default type.
-            Some("volume") | None => said.volume(destination, text),
+            Some("volume") | None => mount.volume(destination, text),
             Some(kind) => Err(format!("type={kind}: expected bind, tmpfs or volume")),
         }
     }

@@ -286,10 +286,10 @@ fn asked(inputs: &SpecInputs<'_>) -> Result<Vec<FlagMount>> {
                 tmpfs(flag, Setting::Mount.with(label), inputs)?
             }
             MountFlag::Bind { text, source, destination, bind } => {
-                let said = || Setting::Mount.with(text);
-                let source = source.found().context(said)?;
-                bind.owners.refuse_what_others_need(&source).context(said)?;
-                bound(destination, &source, bind, inputs.maps).context(said)?
+                let setting = || Setting::Mount.with(text);
+                let source = source.found().context(setting)?;
+                bind.owners.refuse_what_others_need(&source).context(setting)?;
+                bound(destination, &source, bind, inputs.maps).context(setting)?
             }
             MountFlag::Volume(_) => continue,
         });

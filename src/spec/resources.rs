@@ -100,7 +100,7 @@ impl FromStr for NumberList {
 
 /// `DEVICE:RATE`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceRate {
+pub struct DeviceRateFlag {
     device: PathBuf,
     rate: u64,
 }
@@ -118,19 +118,22 @@ fn period(text: &str) -> Result<u64, String> {
 }
 
 /// Parses a rate in bytes each second.
-fn bytes_rate(text: &str) -> Result<DeviceRate, String> {
+fn bytes_rate(text: &str) -> Result<DeviceRateFlag, String> {
     throttle(text, |rate| Ok(rate.parse::<Size>()?.bytes()))
 }
 
 /// Parses a rate in operations each second.
-fn operations_rate(text: &str) -> Result<DeviceRate, String> {
+fn operations_rate(text: &str) -> Result<DeviceRateFlag, String> {
     throttle(text, |rate| rate.parse().map_err(|_| format!("'{rate}' is not a number")))
 }
 
-fn throttle(text: &str, rate: impl Fn(&str) -> Result<u64, String>) -> Result<DeviceRate, String> {
+fn throttle(
+    text: &str,
+    rate: impl Fn(&str) -> Result<u64, String>,
+) -> Result<DeviceRateFlag, String> {
     let parts = text.rsplit_once(':').filter(|(device, _)| device.starts_with('/'));
     let (device, text) = parts.ok_or_else(|| format!("'{text}' is not DEVICE:RATE"))?;
-    Ok(DeviceRate { device: device.into(), rate: rate(text)? })
+    Ok(DeviceRateFlag { device: device.into(), rate: rate(text)? })
 }
 
 /// `--cgroup-conf FILE=VALUE`
@@ -201,19 +204,19 @@ pub struct Resources {
 
     /// Limit of the read rate of a device, in bytes per second.
     #[arg(long, value_name = "DEVICE:BYTES", value_parser = bytes_rate)]
-    pub device_read_bps: Vec<DeviceRate>,
+    pub device_read_bps: Vec<DeviceRateFlag>,
 
     /// Limit of the write rate of a device, in bytes per second.
     #[arg(long, value_name = "DEVICE:BYTES", value_parser = bytes_rate)]
-    pub device_write_bps: Vec<DeviceRate>,
+    pub device_write_bps: Vec<DeviceRateFlag>,
 
     /// Limit reads from a device, in operations per second.
     #[arg(long, value_name = "DEVICE:N", value_parser = operations_rate)]
-    pub device_read_iops: Vec<DeviceRate>,
+    pub device_read_iops: Vec<DeviceRateFlag>,
 
     /// Limit writes to a device, in operations per second.
     #[arg(long, value_name = "DEVICE:N", value_parser = operations_rate)]
-    pub device_write_iops: Vec<DeviceRate>,
+    pub device_write_iops: Vec<DeviceRateFlag>,
 
     /// Any other setting of the cgroup: memory.high=1073741824.
     #[arg(long, value_name = "FILE=VALUE")]
@@ -228,7 +231,8 @@ impl Resources {
         // Unlimited swap matters beside a memory limit, whose default is as much swap.
         let swap =
             |most: &ByteLimit| is_limit(most) || memory.is_some() && *most == ByteLimit::Unlimited;
-        let rates = |all: &[DeviceRate]| all.iter().filter(|one| one.rate > 0).cloned().collect();
+        let rates =
+            |all: &[DeviceRateFlag]| all.iter().filter(|one| one.rate > 0).cloned().collect();
         Self {
             memory,
             memory_swap: self.memory_swap.filter(swap),
@@ -366,12 +370,15 @@ impl Resources {
     }
 }
 
-fn devices(setting: Setting, throttles: &[DeviceRate]) -> Result<Option<Vec<LinuxThrottleDevice>>> {
-    let device = |throttle: &DeviceRate| {
-        let said = || setting.with(throttle.device.display());
-        let metadata = std::fs::metadata(&throttle.device).context(said)?;
+fn devices(
+    setting: Setting,
+    throttles: &[DeviceRateFlag],
+) -> Result<Option<Vec<LinuxThrottleDevice>>> {
+    let device = |throttle: &DeviceRateFlag| {
+        let flag = || setting.with(throttle.device.display());
+        let metadata = std::fs::metadata(&throttle.device).context(flag)?;
         if !metadata.file_type().is_block_device() {
-            return Err(Error::invalid("not a disk")).context(said);
+            return Err(Error::invalid("not a disk")).context(flag);
         }
         let number = std::os::unix::fs::MetadataExt::rdev(&metadata);
         LinuxThrottleDeviceBuilder::default()

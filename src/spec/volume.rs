@@ -50,8 +50,8 @@ impl FromStr for VolumeSource {
         if text.starts_with(['/', '.', '~']) || text.is_empty() {
             return text.parse().map(Self::Host);
         }
-        let said = |why| format!("'{text}' is neither a path nor the name of a volume: {why}");
-        text.parse().map(Self::Named).map_err(said)
+        let refusal = |why| format!("'{text}' is neither a path nor the name of a volume: {why}");
+        text.parse().map(Self::Named).map_err(refusal)
     }
 }
 

@@ -63,12 +63,12 @@ fn free_volumes(options: &ContainerOptions, image: &ImageDefaults) -> Result<Vec
     let mut taken: HashSet<Destination> = destinations(options).cloned().collect();
     let mut volumes = Vec::new();
     for text in &image.volumes {
-        let said = || format!("the image's volume '{}'", text.escape_debug());
+        let label = || format!("the image's volume '{}'", text.escape_debug());
         // As with docker: a path without a leading slash begins at the root.
         let path = if text.starts_with('/') { text.clone() } else { format!("/{text}") };
-        let destination = path.parse::<Destination>().map_err(Error::new).context(said)?;
+        let destination = path.parse::<Destination>().map_err(Error::new).context(label)?;
         if taken.insert(destination.clone()) {
-            volumes.push(VolumeFlag::anonymous(destination, said()));
+            volumes.push(VolumeFlag::anonymous(destination, label()));
         }
     }
     Ok(volumes)

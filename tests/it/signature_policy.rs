@@ -10,7 +10,7 @@ use serde_json::json;
 use usnea::digest::Digest;
 use usnea::image::endpoint::{RegistryEndpoint, TransportSecurity};
 use usnea::image::manifest::{Descriptor, media};
-use usnea::image::policy::{ImageOrigin, Policy};
+use usnea::image::policy::{ImageOrigin, SignaturePolicy};
 use usnea::image::registry_client::{Registry, RegistryAccess};
 use usnea::image::source::ImageTarget;
 use usnea::image::{Reference, reference};
@@ -29,7 +29,7 @@ fn an_image_is_accepted_once_its_signature_lies_beside_it() {
     let requirement = json!({"type": "sigstoreSigned", "keyPath": folder.path().join("pub")});
     let rules = json!({"default": [{"type": "reject"}], "transports": {"docker": {&real.host: [requirement]}}});
     fs::write(&policy, rules.to_string()).unwrap();
-    let policy = Policy::load_from(&policy).unwrap();
+    let policy = SignaturePolicy::load_from(&policy).unwrap();
 
     let name: Reference = format!("{}/a/b:1", real.host).parse().unwrap();
     let origin = ImageOrigin::registry(&name);

@@ -19,7 +19,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Reference;
 use crate::image::archive::{ArchivedImage, ImageArchive};
 use crate::image::manifest::Platform;
-use crate::image::policy::{ImageOrigin, Policy};
+use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::pull::{ImagePull, TransferProgress};
 use crate::image::reference::TypedReference;
 use crate::userns::{self};
@@ -70,7 +70,7 @@ pub fn load(
     progress: &dyn TransferProgress,
 ) -> Result<Vec<LoadedImage>> {
     let stores = usnea.images()?;
-    let (base, settings, policy) = (usnea.base()?, Settings::load()?, Policy::load()?);
+    let (base, settings, policy) = (usnea.base()?, Settings::load()?, SignaturePolicy::load()?);
     let store = stores.own();
     let owners = stores::owners(&base, store);
     let loaded: Vec<LoadedImage> = userns::in_base(&base, || {

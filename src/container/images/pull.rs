@@ -14,7 +14,7 @@ use crate::image::archive::{open_docker, open_oci};
 use crate::image::endpoint::RegistryEndpoint;
 use crate::image::layout::OciLayout;
 use crate::image::manifest::Platform;
-use crate::image::policy::{ImageOrigin, Policy};
+use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::pull::{self, TransferProgress};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
@@ -51,7 +51,7 @@ struct Work<'a> {
     platform: Platform,
     owners: crate::image::owners::Owners,
     settings: Settings,
-    policy: Policy,
+    policy: SignaturePolicy,
     progress: &'a dyn TransferProgress,
 }
 
@@ -59,7 +59,10 @@ struct Work<'a> {
 pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn TransferProgress) -> Result<ImageRecord> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
-    let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
+    let policy = pull
+        .signature_policy
+        .as_deref()
+        .map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
     let candidates = match &pull.place {
         ImageLocation::Registry(_) => candidates(stores, pull, &policy)?,
         _ => Vec::new(),
@@ -104,7 +107,7 @@ pub(super) fn warn_of_platform(image: &ImageRecord, asked: Option<&Platform>) {
     }
 }
 
-fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {
+fn candidates(stores: &Stores, pull: &Pull, policy: &SignaturePolicy) -> Result<Vec<Candidate>> {
     let ImageLocation::Registry(typed) = &pull.place else { return Ok(Vec::new()) };
     let registries = Registries::load()?;
     // An image pulled from a registry would not be the image that the name means afterwards.
@@ -143,7 +146,10 @@ pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<ImageLocation>> {
             return Err(Error::invalid(error).hint(hint::NO_TAG));
         }
     };
-    let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
+    let policy = pull
+        .signature_policy
+        .as_deref()
+        .map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
     let asked = Pull { place: ImageLocation::Registry(typed.clone()), ..pull.clone() };
     let candidates = candidates(stores, &asked, &policy)?;
     let names: Vec<String> = userns::in_base(usnea.base()?, || {
@@ -158,7 +164,10 @@ pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<ImageLocation>> {
 /// Returns the digest that a registry has for the name now. Errors: no such image; see [`first_of`].
 pub fn registry_digest(usnea: &Usnea, pull: &Pull) -> Result<Digest> {
     let stores = usnea.images()?;
-    let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
+    let policy = pull
+        .signature_policy
+        .as_deref()
+        .map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
     let candidates = candidates(stores, pull, &policy)?;
     userns::in_base(usnea.base()?, || {
         first_of(&candidates, |registry, reference| {
@@ -175,7 +184,7 @@ pub(super) fn of_registries<T>(
     pull: &Pull,
     work: impl Fn(&Registry, &Reference) -> Result<T>,
 ) -> Result<T> {
-    first_of(&candidates(stores, pull, &Policy::load()?)?, work)
+    first_of(&candidates(stores, pull, &SignaturePolicy::load()?)?, work)
 }
 
 /// Returns the result of `work` at the first endpoint that has the image. Errors: no endpoint has it, and each is named

@@ -119,14 +119,14 @@ pub fn entry(
 ) -> Result<Descriptor> {
     let has = match digest {
         None => Digest::of(bytes),
-        Some(said) => {
-            let mut hasher = Hasher::new(said.algorithm());
+        Some(named) => {
+            let mut hasher = Hasher::new(named.algorithm());
             hasher.update(bytes);
             hasher.finish()
         }
     };
-    if let Some(said) = digest.filter(|said| **said != has) {
-        fail!("manifest {said}: its content has the digest {has}");
+    if let Some(named) = digest.filter(|named| **named != has) {
+        fail!("manifest {named}: its content has the digest {has}");
     }
     let name = reference.map(|name| (REF_NAME.to_owned(), name.to_owned()));
     Ok(Descriptor {

@@ -40,7 +40,7 @@ pub type TagLookup<'a> = dyn Fn(&str) -> Result<Option<Box<dyn ImageSource>>> + 
 
 /// A policy: requirements for images, by origin.
 #[derive(Debug)]
-pub struct Policy {
+pub struct SignaturePolicy {
     // Path for messages; `None`: no file.
     path: Option<PathBuf>,
     default: Vec<Requirement>,
@@ -55,9 +55,9 @@ struct PolicyFile {
     transports: UniqueKeys<UniqueKeys<Vec<Requirement>>>,
 }
 
-impl Policy {
+impl SignaturePolicy {
     /// Loads the user's policy, else the machine's, else one that accepts everything. Errors: as of
-    /// [`Policy::load_from`].
+    /// [`SignaturePolicy::load_from`].
     pub fn load() -> Result<Self> {
         let folders = ["/etc", "/usr/share"].map(PathBuf::from);
         for folder in config::user_folder().into_iter().chain(folders) {
@@ -141,7 +141,7 @@ impl Policy {
     /// If the reference names an index, `digest` is that of the manifest chosen from it for the platform, not the
     /// index's own. containers/image verifies the same (copy/single.go), so an index must be signed with all its
     /// manifests (`cosign sign --recursive`). The caller checks that the manifest has this digest and belongs to the
-    /// reference. Errors: as of [`Policy::check_before`]; no valid signature; a failed download of signatures.
+    /// reference. Errors: as of [`SignaturePolicy::check_before`]; no valid signature; a failed download of signatures.
     pub fn verify(
         &self,
         origin: &ImageOrigin,

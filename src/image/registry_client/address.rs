@@ -6,13 +6,13 @@ use crate::error::{Error, Result};
 
 /// A server as credentials see it: scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct ServerOrigin {
     scheme: String,
     host: String,
     port: u16,
 }
 
-impl Origin {
+impl ServerOrigin {
     /// Origin of an absolute address. `None`: the scheme is not http or https, or the address holds a name and
     /// password.
     pub fn of(address: &Uri) -> Option<Self> {
@@ -60,7 +60,7 @@ pub fn resolve(base: &Uri, location: &str) -> Result<Uri> {
         format!("{scheme}://{authority}{folder}/{text}")
     };
     let address: Uri = without_dots(&absolute).parse().map_err(|_| bad())?;
-    Origin::of(&address).ok_or_else(bad)?;
+    ServerOrigin::of(&address).ok_or_else(bad)?;
     Ok(address)
 }
 
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn another_port_or_scheme_is_another_server() {
-        let origin = |text: &str| Origin::of(&text.parse().unwrap());
+        let origin = |text: &str| ServerOrigin::of(&text.parse().unwrap());
         assert_eq!(origin("https://A.b/x"), origin("https://a.B:443/y"));
         assert_ne!(origin("https://a.b/"), origin("http://a.b/"));
         assert_ne!(origin("https://a.b/"), origin("https://a.b:444/"));
@@ -189,7 +189,7 @@ mod tests {
         fn no_location_breaks_us(location in ".{0,80}") {
             let base: Uri = "https://r.example/v2/".parse().unwrap();
             if let Ok(address) = resolve(&base, &location) {
-                prop_assert!(Origin::of(&address).is_some());
+                prop_assert!(ServerOrigin::of(&address).is_some());
             }
         }
     }

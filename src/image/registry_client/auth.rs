@@ -13,7 +13,7 @@ use serde_json::Value;
 use ureq::http::{HeaderValue, Method, Uri};
 
 use super::RegistryAccess;
-use super::address::{self, Origin};
+use super::address::{self, ServerOrigin};
 use super::http::RequestFailure;
 use super::refusal::RequestSubject;
 use super::session::{RegistryRequest, RegistrySession, RequestTarget};
@@ -134,7 +134,7 @@ impl TokenCache {
         let realm = challenge.field("realm").unwrap_or_default();
         let realm: Uri = realm.parse().map_err(|_| no_realm())?;
         let host = realm.host().ok_or_else(no_realm)?.to_owned();
-        Origin::of(&realm).ok_or_else(no_realm)?;
+        ServerOrigin::of(&realm).ok_or_else(no_realm)?;
         session.check_sealed(&realm)?;
         let mut fields = Vec::new();
         fields.extend(challenge.field("service").map(|service| ("service", service)));

@@ -5,7 +5,7 @@ use std::io::Read;
 use ureq::http::{Request, Uri, header};
 
 use super::RegistryAccess;
-use super::address::{self, Origin};
+use super::address::{self, ServerOrigin};
 use super::http::HttpAgents;
 use super::refusal::shown;
 use super::retry::RequestTimeouts;
@@ -25,7 +25,7 @@ fn follow(text: &str) -> Result<Box<dyn Read + Send>> {
     let bad = || Error::new("not an address of http or https");
     let text = address::escape_forbidden(text.split('#').next().unwrap_or_default().as_bytes());
     let mut address: Uri = text.parse().map_err(|_| bad())?;
-    let start = Origin::of(&address).ok_or_else(bad)?;
+    let start = ServerOrigin::of(&address).ok_or_else(bad)?;
     let endpoint = RegistryEndpoint {
         host: address.authority().map(ToString::to_string).unwrap_or_default(),
         repository: String::new(),
@@ -45,7 +45,7 @@ fn follow(text: &str) -> Result<Box<dyn Read + Send>> {
             (301..=303 | 307 | 308, Some(location)) => {
                 let location = address::escape_forbidden(location.as_bytes());
                 let next = address::resolve(&address, &location)?;
-                let is_sealed = Origin::of(&next).is_some_and(|origin| origin.is_https());
+                let is_sealed = ServerOrigin::of(&next).is_some_and(|origin| origin.is_https());
                 if start.is_https() && !is_sealed {
                     return Err(Error::new("it sends us on without TLS"));
                 }

@@ -9,7 +9,7 @@ use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use ureq::{Body, SendBody};
 
 use super::RegistryAccess;
-use super::address::{self, Origin};
+use super::address::{self, ServerOrigin};
 use super::auth::TokenCache;
 use super::http::{FailureKind, HttpAgents, RequestFailure};
 use super::refusal::{self, RequestSubject, shown};
@@ -199,7 +199,9 @@ impl RegistrySession {
     ) -> Result<Self> {
         let host = &endpoint.host;
         let address = format!("https://{host}/").parse::<Uri>().ok();
-        if address.is_none_or(|address| Origin::of(&address).is_none() || address.path() != "/") {
+        if address
+            .is_none_or(|address| ServerOrigin::of(&address).is_none() || address.path() != "/")
+        {
             return Err(Error::new(format!("'{}' is not a registry's name", shown(host))));
         }
         let http = HttpAgents::new(&endpoint, access, timeouts)?;
@@ -355,9 +357,9 @@ impl RegistrySession {
         start: &Uri,
         authorization: Option<&HeaderValue>,
     ) -> Result<RegistryResponse, RequestFailure> {
-        let home = Origin::of(start);
+        let home = ServerOrigin::of(start);
         let own = format!("{}://{}", start.scheme_str().unwrap_or_default(), self.endpoint.host);
-        let own = own.parse().ok().and_then(|own| Origin::of(&own));
+        let own = own.parse().ok().and_then(|own| ServerOrigin::of(&own));
         let mut address = start.clone();
         // An upload's address may be at another server: our token is not sent there.
         let mut is_home = home == own || !matches!(request.target, RequestTarget::Address(_));
@@ -380,7 +382,7 @@ impl RegistrySession {
                 return Ok(answer);
             }
             let next = address::resolve(&answer.address, &location)?;
-            is_home &= Origin::of(&next) == home;
+            is_home &= ServerOrigin::of(&next) == home;
             if !request.is_reading() && !is_home {
                 return Err(Error::new("it sends what we upload to another server").into());
             }
@@ -393,7 +395,7 @@ impl RegistrySession {
 
     /// Refuses plain HTTP where the registry must be verified.
     pub fn check_sealed(&self, address: &Uri) -> Result<()> {
-        let is_sealed = Origin::of(address).is_some_and(|origin| origin.is_https());
+        let is_sealed = ServerOrigin::of(address).is_some_and(|origin| origin.is_https());
         if is_sealed || self.endpoint.transport == TransportSecurity::Insecure {
             return Ok(());
         }

@@ -186,13 +186,13 @@ fn what_is_no_policy_is_refused_by_file_and_key() {
 fn a_file_that_is_named_must_be_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.json");
-    let error = Policy::load_from(&path).unwrap_err().to_string();
+    let error = SignaturePolicy::load_from(&path).unwrap_err().to_string();
     assert!(
         error.contains("cannot read the signature policy") && error.contains("p.json"),
         "{error}"
     );
     std::fs::write(&path, with(r#"{"type":"reject"}"#)).unwrap();
-    let policy = Policy::load_from(&path).unwrap();
+    let policy = SignaturePolicy::load_from(&path).unwrap();
     let error = policy.check_before(&origin("debian")).unwrap_err().to_string();
     assert_eq!(
         error,

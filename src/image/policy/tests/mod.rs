@@ -11,8 +11,8 @@ use super::*;
 use crate::image::Reference;
 
 /// Parses `text` as the policy in `/p.json`.
-fn policy(text: &str) -> Result<Policy> {
-    Policy::parse(Path::new("/p.json"), text)
+fn policy(text: &str) -> Result<SignaturePolicy> {
+    SignaturePolicy::parse(Path::new("/p.json"), text)
 }
 
 fn origin(reference: &str) -> ImageOrigin {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A policy with a rule for each of `scopes`.
-fn policy_of(transport: &str, scopes: &[&str]) -> Policy {
+fn policy_of(transport: &str, scopes: &[&str]) -> SignaturePolicy {
     let requirements = serde_json::json!([{"type": "insecureAcceptAnything"}]);
     let scopes: serde_json::Map<_, _> =
         scopes.iter().map(|scope| ((*scope).to_owned(), requirements.clone())).collect();
@@ -97,7 +97,7 @@ fn archives_of_docker_have_no_scopes() {
 
 #[test]
 fn without_a_file_everything_is_accepted() {
-    let policy = Policy {
+    let policy = SignaturePolicy {
         path: None,
         default: vec![Requirement::InsecureAcceptAnything {}],
         transports: BTreeMap::new(),

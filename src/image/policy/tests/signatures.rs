@@ -53,7 +53,7 @@ impl Signer {
     }
 
     /// The policy that demands this key's signature on everything.
-    fn policy(&self, identity: &str) -> Policy {
+    fn policy(&self, identity: &str) -> SignaturePolicy {
         let identity: Value = serde_json::from_str(identity).unwrap();
         let requirement =
             json!({"type": "sigstoreSigned", "keyPath": self.public(), "signedIdentity": identity});
@@ -103,11 +103,11 @@ impl Shelf {
     }
 
     /// The verdict of `policy` on the image `q.io/x:1`.
-    fn verify(&self, policy: &Policy) -> Result<()> {
+    fn verify(&self, policy: &SignaturePolicy) -> Result<()> {
         self.verify_as(policy, "q.io/x:1")
     }
 
-    fn verify_as(&self, policy: &Policy, image: &str) -> Result<()> {
+    fn verify_as(&self, policy: &SignaturePolicy, image: &str) -> Result<()> {
         let wanted = format!("sha256-{}.sig", digest().hex());
         policy.verify(&origin(image), &digest(), &|tag| {
             assert_eq!(tag, wanted);
@@ -134,7 +134,7 @@ fn payload_of(name: &str, digest: &str, kind: &str) -> Vec<u8> {
 
 const REPOSITORY: &str = r#"{"type":"matchRepository"}"#;
 
-fn refused(shelf: &Shelf, policy: &Policy, words: &str) {
+fn refused(shelf: &Shelf, policy: &SignaturePolicy, words: &str) {
     let error = shelf.verify(policy).expect_err(words).to_string();
     assert!(
         error.starts_with("signature policy /p.json: default: sigstoreSigned: q.io/x:1: "),
