@@ -107,7 +107,7 @@ impl Layers {
 /// Returns the IDs that the image's owners have in a copy of the image.
 fn shown(usnea: &Usnea, spec: &Spec, idmapped: bool) -> Result<Option<IdMaps>> {
     let plan = engine::plan(spec, usnea.base()?.clone(), Default::default())?;
-    Ok(plan.levels.shown(idmapped))
+    Ok(idmapped.then(|| plan.levels.shown()).flatten())
 }
 
 /// Flushes cached writes: until then they are in the kernel alone, not in the layers of the file system's server.

@@ -168,13 +168,13 @@ impl Wanted {
             files.push(File { path: "/etc/hostname", content, need: Need::Customary });
         }
         let helpers = match &addresses {
-            Some(addresses) => self.helpers(addresses, (tmp, prefix))?,
+            Some(addresses) => self.helpers(addresses, slirp::SocketPlace { tmp, prefix })?,
             None => Vec::new(),
         };
         Ok(Network { helpers, files })
     }
 
-    fn helpers(&self, addresses: &Addresses, folder: (&Path, &'static str)) -> Result<Vec<Helper>> {
+    fn helpers(&self, addresses: &Addresses, place: slirp::SocketPlace<'_>) -> Result<Vec<Helper>> {
         let options: Vec<_> =
             self.options.iter().filter(|option| !option.starts_with(CIDR)).cloned().collect();
         let of_slirp = match self.program {
@@ -200,7 +200,7 @@ impl Wanted {
                 Helper { program: one, path, arguments, api: None }
             }
             NetworkHelper::Slirp4netns => {
-                let api = slirp::Api::of(&self.forwards, addresses, folder);
+                let api = slirp::Api::of(&self.forwards, addresses, place);
                 let arguments = slirp::arguments(addresses, &of_slirp);
                 Helper { program: one, path, arguments, api }
             }

@@ -3,7 +3,7 @@
 //! container.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -148,6 +148,49 @@ impl Starting {
     }
 }
 
+/// Forked process that becomes a helper.
+struct HelperLaunch<'a> {
+    /// Working folder: the one with the helper's socket.
+    folder: &'a std::fs::File,
+    /// Base user namespace, if the helper starts there.
+    base: Option<&'a OwnedFd>,
+    /// End of the pipe on which the helper reports that it is ready.
+    ready: &'a OwnedFd,
+    /// File for the helper's messages.
+    said: &'a std::fs::File,
+    /// Standard output of the helper.
+    output: BorrowedFd<'a>,
+}
+
+impl HelperLaunch<'_> {
+    /// Prepares this process, a child of `parent`, for the exec of the helper.
+    fn prepare(&self, parent: rustix::process::Pid) -> std::io::Result<()> {
+        process::set_parent_death_signal(libc::SIGKILL)?;
+        if rustix::process::getppid() != Some(parent) {
+            process::exit_now(1); // the parent died before
+        }
+        // Terminal signals belong to the command.
+        rustix::process::setsid()?;
+        rustix::process::fchdir(self.folder)?;
+        signal::unblock_all();
+        signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
+        if let Some(base) = self.base {
+            namespace::enter(base.as_fd())?;
+            process::set_parent_death_signal(libc::SIGKILL)?;
+        }
+        let null = std::fs::File::open("/dev/null")?;
+        // First duplicated above 3: descriptors up to there are overwritten.
+        let ready = rustix::io::fcntl_dupfd_cloexec(self.ready, 10)?;
+        let output = rustix::io::fcntl_dupfd_cloexec(self.output, 10)?;
+        let said = rustix::io::fcntl_dupfd_cloexec(self.said, 10)?;
+        fd::install(null.as_fd(), 0)?;
+        fd::install(output.as_fd(), 1)?;
+        fd::install(said.as_fd(), 2)?;
+        fd::install(ready.as_fd(), READY)?;
+        fd::close_at_exec_from(READY + 1)
+    }
+}
+
 impl Attempt {
     fn start(helper: Helper, namespaces: &Namespaces) -> Result<Self> {
         let name = helper.program.name();
@@ -177,36 +220,12 @@ impl Attempt {
             NetworkHelper::Pasta => ready_far.as_fd(),
             NetworkHelper::Slirp4netns => said.as_fd(),
         };
+        let launch = HelperLaunch { folder: &here, base, ready: &ready_far, said: &said, output };
         let us = rustix::process::getpid();
         let child = match process::fork().context(cannot)? {
             Forked::Parent(child) => child,
             Forked::Child => {
-                let prepare = || -> std::io::Result<()> {
-                    process::set_parent_death_signal(libc::SIGKILL)?;
-                    if rustix::process::getppid() != Some(us) {
-                        process::exit_now(1); // the parent died before
-                    }
-                    // Terminal signals belong to the command.
-                    rustix::process::setsid()?;
-                    rustix::process::fchdir(&here)?;
-                    signal::unblock_all();
-                    signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
-                    if let Some(base) = base {
-                        namespace::enter(base.as_fd())?;
-                        process::set_parent_death_signal(libc::SIGKILL)?;
-                    }
-                    let null = std::fs::File::open("/dev/null")?;
-                    // First duplicated above 3: descriptors up to there are overwritten.
-                    let ready = rustix::io::fcntl_dupfd_cloexec(&ready_far, 10)?;
-                    let output = rustix::io::fcntl_dupfd_cloexec(output, 10)?;
-                    let said = rustix::io::fcntl_dupfd_cloexec(&said, 10)?;
-                    fd::install(null.as_fd(), 0)?;
-                    fd::install(output.as_fd(), 1)?;
-                    fd::install(said.as_fd(), 2)?;
-                    fd::install(ready.as_fd(), READY)?;
-                    fd::close_at_exec_from(READY + 1)
-                };
-                let error = match prepare() {
+                let error = match launch.prepare(us) {
                     Ok(()) => {
                         process::exec(&program, &words, &[c"PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
                     }

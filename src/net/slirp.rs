@@ -75,6 +75,15 @@ pub(super) fn place(user: Option<&str>, net: &str) -> Vec<String> {
     user.into_iter().chain(["--netns-type=path".to_owned()]).chain(last).collect()
 }
 
+/// Place of the folder with the API socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SocketPlace<'a> {
+    /// Folder for temporary files.
+    pub tmp: &'a Path,
+    /// Beginning of the folder's name.
+    pub prefix: &'static str,
+}
+
 /// Port requests, and the place of the API socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
@@ -91,7 +100,7 @@ impl Api {
     pub(super) fn of(
         forwards: &[Forward],
         addresses: &Addresses,
-        (tmp, prefix): (&Path, &'static str),
+        place: SocketPlace<'_>,
     ) -> Option<Self> {
         let request = |forward: &Forward| {
             let arguments = json!({
@@ -104,7 +113,11 @@ impl Api {
             (*forward, json!({ "execute": "add_hostfwd", "arguments": arguments }))
         };
         let requests: Vec<_> = forwards.iter().map(request).collect();
-        (!requests.is_empty()).then(|| Self { tmp: tmp.to_owned(), prefix, requests })
+        (!requests.is_empty()).then(|| Self {
+            tmp: place.tmp.to_owned(),
+            prefix: place.prefix,
+            requests,
+        })
     }
 
     /// Creates the folder of the socket. The folder is removed after the requests; leftovers of a killed process are

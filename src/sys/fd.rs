@@ -30,15 +30,24 @@ pub fn close_at_exec_from(first: RawFd) -> io::Result<()> {
             entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok())
             && number >= first
         {
-            set_close_at_exec(number, true)?;
+            set_at_exec(number, AtExec::Close)?;
         }
     }
     Ok(())
 }
 
-/// Sets or clears close-on-exec of a descriptor by number. Errors: EBADF if not open.
-pub fn set_close_at_exec(number: RawFd, closes: bool) -> io::Result<()> {
-    let flags = if closes { libc::FD_CLOEXEC } else { 0 };
+/// Fate of a descriptor at exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtExec {
+    /// Closed.
+    Close,
+    /// Handed on to the program.
+    Keep,
+}
+
+/// Sets the fate of a descriptor, by number, at exec. Errors: EBADF if not open.
+pub fn set_at_exec(number: RawFd, fate: AtExec) -> io::Result<()> {
+    let flags = if fate == AtExec::Close { libc::FD_CLOEXEC } else { 0 };
     // SAFETY: F_SETFD on any number touches no memory; a number that is not open gives EBADF.
     match unsafe { libc::fcntl(number, libc::F_SETFD, flags) } {
         -1 => Err(io::Error::last_os_error()),
@@ -131,7 +140,7 @@ pub fn keep_only(count: u32, preserved: &[u32]) -> Result<(), (RawFd, io::Error)
     close_at_exec_from(first).map_err(|error| (first, error))?;
     let preserved = preserved.iter().map(|number| *number as RawFd);
     for number in (3..first).chain(preserved) {
-        set_close_at_exec(number, false).map_err(|error| (number, error))?;
+        set_at_exec(number, AtExec::Keep).map_err(|error| (number, error))?;
     }
     Ok(())
 }
@@ -144,7 +153,7 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 /// Takes ownership of a descriptor that was passed through exec. Errors: EBADF.
 pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
-    set_close_at_exec(number, true)?;
+    set_at_exec(number, AtExec::Close)?;
     if number < 3 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
@@ -155,7 +164,7 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
 /// Makes a descriptor survive the next exec, owned by nobody until then; returns its number.
 pub fn hand_over(fd: OwnedFd) -> io::Result<RawFd> {
     use std::os::fd::{AsRawFd, IntoRawFd};
-    set_close_at_exec(fd.as_raw_fd(), false)?;
+    set_at_exec(fd.as_raw_fd(), AtExec::Keep)?;
     Ok(fd.into_raw_fd())
 }
 

@@ -308,7 +308,7 @@ pub fn adopt_orphans() -> io::Result<()> {
 
 /// Does `work` with this user and group for file access (setfsuid(2)), and with all permitted capabilities. Those over
 /// files would be lost with the first change.
-pub fn as_owner<R>((uid, gid): (u32, u32), work: impl FnOnce() -> R) -> io::Result<R> {
+pub fn as_owner<R>(uid: u32, gid: u32, work: impl FnOnce() -> R) -> io::Result<R> {
     use caps::CapSet::{Effective, Permitted};
     let gid = nix::unistd::setfsgid(gid.into());
     let uid = nix::unistd::setfsuid(uid.into());

@@ -287,9 +287,9 @@ impl Levels {
     }
 
     /// Returns the IDs to show in base for the container's own ones: its maps, unless those are the identity.
-    pub fn shown(&self, idmapped: bool) -> Option<IdMaps> {
+    pub fn shown(&self) -> Option<IdMaps> {
         let changes = |map: &[IdMap]| map.iter().any(|line| line.inside != line.outside);
-        let maps = self.container.as_ref().filter(|_| idmapped)?;
+        let maps = self.container.as_ref()?;
         (changes(&maps.uids) || changes(&maps.gids)).then(|| maps.clone())
     }
 

@@ -8,7 +8,7 @@ use crate::sys::process;
 
 /// State of the system call filter: one that is still to be installed without no_new_privs needs CAP_SYS_ADMIN.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Ahead {
+pub enum PendingFilter {
     /// A filter is still to be installed: CAP_SYS_ADMIN stays until then.
     Filter,
     /// No later step needs an extra capability.
@@ -18,7 +18,7 @@ pub enum Ahead {
 /// Drops capabilities and becomes the command's user. Order matters: the bounding set needs CAP_SETPCAP, the groups
 /// CAP_SETGID, the user CAP_SETUID; the remaining sets are reduced last. Verifies the IDs at the end: a wrong user must
 /// not go unnoticed (CVE-2026-30892).
-pub fn become_restricted(who: &ProcessCredentials, ahead: Ahead) -> StepResult {
+pub fn become_restricted(who: &ProcessCredentials, ahead: PendingFilter) -> StepResult {
     use caps::CapSet;
     let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);
     for capability in caps::all() {
@@ -58,11 +58,11 @@ pub fn become_restricted(who: &ProcessCredentials, ahead: Ahead) -> StepResult {
 }
 
 /// Reduces the effective and permitted sets to those of `who`, plus CAP_SYS_ADMIN while a filter is ahead.
-pub fn hold(who: &ProcessCredentials, ahead: Ahead) -> StepResult {
+pub fn hold(who: &ProcessCredentials, ahead: PendingFilter) -> StepResult {
     use caps::{CapSet, Capability};
     let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);
     let (mut effective, mut permitted) = (who.effective.clone(), who.permitted.clone());
-    if ahead == Ahead::Filter {
+    if ahead == PendingFilter::Filter {
         effective.insert(Capability::CAP_SYS_ADMIN);
         permitted.insert(Capability::CAP_SYS_ADMIN);
     }

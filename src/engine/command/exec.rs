@@ -53,15 +53,15 @@ impl LastSteps<'_> {
             process::exit_now(125);
         }
         if exec.reaper == Reaper::Usnea {
-            init::stay_as_init_and_go_on_in_child(|| {
+            init::fork_init(|| {
                 // Init needs neither the filter nor the capability that installing it takes.
-                if filter::let_go(self.steps).is_err() {
+                if filter::drop_extra_capability(self.steps).is_err() {
                     process::exit_now(125);
                 }
             })?;
         }
         self.wire_streams(exec)?;
-        filter::put_on(self.steps, self.channel, step)?;
+        filter::install_filter(self.steps, self.channel, step)?;
         self.channel.send(&ChildMessage::Running)?;
         // The user's shell or service manager may have blocked or ignored signals: reset, as docker does.
         signal::reset();

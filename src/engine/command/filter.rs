@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
 use crate::engine::command::credentials;
-use crate::engine::command::credentials::Ahead;
+use crate::engine::command::credentials::PendingFilter;
 use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage};
 use crate::engine::plan::process::ProcessCredentials;
 use crate::engine::plan::step::Step;
@@ -20,18 +20,18 @@ use crate::security::seccomp::Filter;
 use crate::sys::{process, seccomp};
 
 /// Returns the capability need of the filter in `steps`, if it is not installed yet.
-pub fn ahead(steps: &[Step]) -> Ahead {
+pub fn pending_filter(steps: &[Step]) -> PendingFilter {
     let is_filter = |step: &Step| matches!(step, Step::Seccomp(..));
     let is_free = |step: &Step| matches!(step, Step::NoNewPrivileges);
     match steps.iter().any(is_filter) && !steps.iter().any(is_free) {
-        true => Ahead::Filter,
-        false => Ahead::Nothing,
+        true => PendingFilter::Filter,
+        false => PendingFilter::Nothing,
     }
 }
 
 /// Hands over the namespaces that a supervisor enters, while the host's /proc is visible. Later the supervisor could
 /// not open them: a process that changes its user, or hides itself, is closed to others (PR_SET_DUMPABLE).
-pub fn show_namespaces(steps: &[Step], channel: &ChildChannel) -> StepResult {
+pub fn send_namespaces(steps: &[Step], channel: &ChildChannel) -> StepResult {
     if !steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
         return Ok(());
     }
@@ -45,7 +45,7 @@ pub fn show_namespaces(steps: &[Step], channel: &ChildChannel) -> StepResult {
 
 /// Installs the filter of `steps`, if any. Sets `step` to the filter's index meanwhile: failures are reported with it.
 /// Waits for the supervisor: a call handed to an unanswered listener would block for ever.
-pub fn put_on(steps: &[Step], channel: &ChildChannel, step: &mut usize) -> StepResult {
+pub fn install_filter(steps: &[Step], channel: &ChildChannel, step: &mut usize) -> StepResult {
     let filter = steps.iter().enumerate().find_map(|(index, step)| match step {
         Step::Seccomp(filter, _) => Some((index, filter)),
         _ => None,
@@ -60,7 +60,7 @@ pub fn put_on(steps: &[Step], channel: &ChildChannel, step: &mut usize) -> StepR
             _ => process::exit_now(125), // the parent gave up or is gone, and reports the reason itself
         }
     }
-    let_go(steps)?;
+    drop_extra_capability(steps)?;
     *step = next;
     Ok(())
 }
@@ -82,9 +82,9 @@ fn install(filter: &Filter) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Drops the capability that was held for the filter.
-pub fn let_go(steps: &[Step]) -> StepResult {
-    match (ahead(steps), credentials(steps)) {
-        (Ahead::Filter, Some(who)) => credentials::hold(who, Ahead::Nothing),
+pub fn drop_extra_capability(steps: &[Step]) -> StepResult {
+    match (pending_filter(steps), credentials(steps)) {
+        (PendingFilter::Filter, Some(who)) => credentials::hold(who, PendingFilter::Nothing),
         _ => Ok(()),
     }
 }

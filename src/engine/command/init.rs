@@ -11,7 +11,7 @@ use crate::sys::{fd, signal, title};
 
 /// Forks: the caller goes on in the child, which becomes the command. This process calls `in_init`, stays as init, and
 /// never returns.
-pub fn stay_as_init_and_go_on_in_child(in_init: impl FnOnce()) -> io::Result<()> {
+pub fn fork_init(in_init: impl FnOnce()) -> io::Result<()> {
     // Before the fork: the command must have no moment in which it could look. Its exec ends the hiding for itself.
     process::hide_from_others()?;
     process::adopt_orphans()?; // for an init that is not process 1 (--pid host)

@@ -20,7 +20,7 @@ const CALLS: [&str; 3] = ["add_key", "keyctl", "request_key"];
 /// Replaces the caller's session keyring by a new one. Joining fails where the user's quota of keys is spent, or a
 /// filter of an outer container refuses the call. Then denies the calls that reach keys, by a filter that needs
 /// CAP_SYS_ADMIN.
-pub fn leave() -> StepResult {
+pub fn replace_session() -> StepResult {
     match keyring::join_new_session() {
         Ok(()) => Ok(()),
         // A kernel without keyrings.

@@ -40,8 +40,8 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
         Step::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
         Step::Credentials(who) => {
             // Before the capabilities that this may need are dropped.
-            keyring::leave()?;
-            credentials::become_restricted(who, filter::ahead(steps))?;
+            keyring::replace_session()?;
+            credentials::become_restricted(who, filter::pending_filter(steps))?;
         }
         Step::NoNewPrivileges => process::set_no_new_privileges()?,
         _ => {}

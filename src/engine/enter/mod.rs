@@ -32,7 +32,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::engine::command::exec::{LastSteps, ParentsDeath};
 use crate::engine::command::prepare;
 use crate::engine::keeper;
-use crate::engine::launch::conversation::{Conversation, LaunchPoint, LaunchProgress};
+use crate::engine::launch::conversation::{Conversation, LaunchPoint, LaunchProgress, supervised};
 use crate::engine::messages::{ChildChannel, ChildMessage, StepFailure};
 use crate::engine::plan::LaunchOptions;
 use crate::engine::plan::running::RunningContainer;
@@ -77,17 +77,15 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
     let Some(Step::Join(running)) = entry.steps.first() else {
         return Err(Error::new("an entry that enters nothing"));
     };
-    let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
+    let (channel, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
     let (command, relay) = wired(entry, streams).context(|| "cannot wire the standard streams")?;
-    let mut conversation = Conversation {
-        steps: &entry.steps,
-        channel: ours,
-        network: None,
-        progress: LaunchProgress { namespaces: running.user_and_mounts()?, ..Default::default() },
+    let is_supervised = supervised(&entry.steps).is_some();
+    let progress = LaunchProgress {
+        namespaces: running.user_and_mounts()?,
+        supervisors: is_supervised.then(|| running.supervisors()).flatten(),
+        ..LaunchProgress::default()
     };
-    if entry.steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
-        conversation.progress.supervisors = running.supervisors();
-    }
+    let mut conversation = Conversation { steps: &entry.steps, channel, network: None, progress };
     let first = match running.fork_beside()? {
         Forked::Child => {
             drop(conversation.channel);
@@ -116,23 +114,31 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
     if running.owns_pid_namespace() {
         let _ = first.wait(); // ends once the command is made, or with the command as its keeper
     }
-    let Some(command) = progress.process.as_ref().filter(|_| entry.finish == Finish::AtEnd) else {
-        return match (entry.finish, &progress.terminal) {
-            (Finish::AtStart, Some(master)) => leave(None, master).map(|()| None),
-            (Finish::AtStart, None) => Ok(None),
-            (Finish::AtEnd, _) => Err(Error::not_running("the container has ended")),
-        };
-    };
-    let session = CommandSession {
-        process: command,
-        terminal: progress.terminal,
-        relay,
-        caller: streams,
-        stdin: entry.options.stdin,
-        keys: entry.keys.clone(),
-        early_signals: progress.signals,
-        settled: None,
-    };
+    match (progress.process.as_ref(), entry.finish) {
+        (_, Finish::AtStart) => {
+            let left = progress.terminal.as_ref().map(|master| leave(None, master));
+            left.transpose().map(|_| None)
+        }
+        (None, Finish::AtEnd) => Err(Error::not_running("the container has ended")),
+        (Some(process), Finish::AtEnd) => {
+            let session = CommandSession {
+                process,
+                terminal: progress.terminal,
+                relay,
+                caller: streams,
+                stdin: entry.options.stdin,
+                keys: entry.keys.clone(),
+                early_signals: progress.signals,
+                settled: None,
+            };
+            stay(session, signals)
+        }
+    }
+}
+
+/// Stays until the command has ended, or was left.
+fn stay(session: CommandSession<'_>, signals: &Signals) -> Result<Option<u8>> {
+    let command = session.process;
     match session.stay(signals)? {
         SessionEnd::Ended(ended) => Ok(Some(ended.status())),
         SessionEnd::Left(master) => leave(Some(command), &master).map(|()| None),

@@ -368,31 +368,7 @@ impl ShellScript {
                 }
                 self.stack(*stacking, &lowers, upper.as_ref(), options, target);
             }
-            MountSource::Bind(path, reach) => {
-                if mount.copy_up {
-                    let volume = quote(&path.to_string_lossy());
-                    self.line(&format!("mkdir -p {volume}"));
-                    self.line(&format!(
-                        "[ -n \"$(ls -A {volume})\" ] || cp -a {target}/. {volume}/"
-                    ));
-                }
-                if mount.owners == MountOwners::TheUsers
-                    && let Some((uid, gid)) = plan.user_in_base()
-                {
-                    let path = quote(&path.to_string_lossy());
-                    self.line(&format!("find {path} -xdev -exec chown -h {uid}:{gid} {{}} +"));
-                }
-                if matches!(mount.owners, MountOwners::Mapped(_)) {
-                    self.line(
-                        "# (as root of the host, with: -o X-mount.idmap=/proc/$container/ns/user)",
-                    );
-                }
-                let bind = if *reach == Reach::Recursive { "--rbind" } else { "--bind" };
-                self.line(&format!("mount {bind} {} {target}", quote(&path.to_string_lossy())));
-                if mount.attributes != Attributes::NONE {
-                    self.line(&format!("mount -o remount,bind,{attributes} {target}"));
-                }
-            }
+            MountSource::Bind(path, reach) => self.bind(mount, path, *reach, target, plan),
         }
         if let Some((propagation, reach)) = mount.propagation {
             let name = match propagation {
@@ -402,6 +378,28 @@ impl ShellScript {
             };
             let prefix = if reach == Reach::Recursive { "r" } else { "" };
             self.line(&format!("mount --make-{prefix}{name} {target}"));
+        }
+    }
+
+    fn bind(&mut self, mount: &PlannedMount, path: &Path, reach: Reach, target: &str, plan: &Plan) {
+        if mount.copy_up {
+            let volume = quote(&path.to_string_lossy());
+            self.line(&format!("mkdir -p {volume}"));
+            self.line(&format!("[ -n \"$(ls -A {volume})\" ] || cp -a {target}/. {volume}/"));
+        }
+        if mount.owners == MountOwners::TheUsers
+            && let Some((uid, gid)) = plan.user_in_base()
+        {
+            let path = quote(&path.to_string_lossy());
+            self.line(&format!("find {path} -xdev -exec chown -h {uid}:{gid} {{}} +"));
+        }
+        if matches!(mount.owners, MountOwners::Mapped(_)) {
+            self.line("# (as root of the host, with: -o X-mount.idmap=/proc/$container/ns/user)");
+        }
+        let bind = if reach == Reach::Recursive { "--rbind" } else { "--bind" };
+        self.line(&format!("mount {bind} {} {target}", quote(&path.to_string_lossy())));
+        if mount.attributes != Attributes::NONE {
+            self.line(&format!("mount -o remount,bind,{} {target}", mount.attributes.options()));
         }
     }
 

@@ -27,18 +27,19 @@ pub fn start(
     namespaces: &[OwnedFd],
     cgroup: Option<&SupervisorsCgroup>,
 ) -> Result<Child> {
-    let (told, tell) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
-    match forked(cgroup).context(|| "cannot fork")? {
+    let (answer_near, answer_far) =
+        pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
+    match fork_into(cgroup).context(|| "cannot fork")? {
         Forked::Child => {
-            drop(told);
-            let answer = be(supervised, listener, namespaces, &tell);
+            drop(answer_near);
+            let answer = run_supervisor(supervised, listener, namespaces, &answer_far);
             let errno = answer.err().and_then(|error| error.raw_os_error()).unwrap_or(libc::EIO);
-            let _ = rustix::io::write(&tell, &errno.to_ne_bytes());
+            let _ = rustix::io::write(&answer_far, &errno.to_ne_bytes());
             process::exit_now(1)
         }
         Forked::Parent(supervisor) => {
-            drop(tell);
-            let errno = heard(&told).unwrap_or(libc::EIO);
+            drop(answer_far);
+            let errno = receive_errno(&answer_near).unwrap_or(libc::EIO);
             if errno == 0 {
                 return Ok(supervisor);
             }
@@ -52,7 +53,7 @@ pub fn start(
 }
 
 /// Forks into `cgroup`, where the kernel allows it.
-fn forked(cgroup: Option<&SupervisorsCgroup>) -> io::Result<Forked> {
+fn fork_into(cgroup: Option<&SupervisorsCgroup>) -> io::Result<Forked> {
     let cgroup = cgroup.map(AsFd::as_fd);
     match process::clone_into(cgroup, Namespaces::default(), Parentage::Ours) {
         Err(error) if cgroup.is_some() => {
@@ -63,18 +64,18 @@ fn forked(cgroup: Option<&SupervisorsCgroup>) -> io::Result<Forked> {
     }
 }
 
-fn heard(told: &OwnedFd) -> Option<i32> {
+fn receive_errno(answer_near: &OwnedFd) -> Option<i32> {
     let mut errno = [0; 4];
-    let length = rustix::io::retry_on_intr(|| rustix::io::read(told, &mut errno)).ok()?;
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(answer_near, &mut errno)).ok()?;
     (length == errno.len()).then(|| i32::from_ne_bytes(errno))
 }
 
 /// Runs the supervisor. Returns an error, or Ok when no process with the filter is left.
-fn be(
+fn run_supervisor(
     supervised: &Supervised,
     listener: OwnedFd,
     namespaces: &[OwnedFd],
-    tell: &OwnedFd,
+    answer_far: &OwnedFd,
 ) -> io::Result<()> {
     signal::block_all();
     title::set("root emulation");
@@ -84,7 +85,7 @@ fn be(
         fd::install(null.as_fd(), number)?;
     }
     drop(null);
-    let mut kept = vec![listener.as_fd(), tell.as_fd()];
+    let mut kept = vec![listener.as_fd(), answer_far.as_fd()];
     kept.extend(namespaces.iter().map(|namespace| namespace.as_fd()));
     fd::close_all_but(&kept);
     let ready = || {
@@ -92,7 +93,7 @@ fn be(
             // After the change of user namespace, at which the kernel forgets this signal.
             let _ = process::set_parent_death_signal(libc::SIGKILL);
         }
-        if rustix::io::write(tell, &0i32.to_ne_bytes()).is_err() {
+        if rustix::io::write(answer_far, &0i32.to_ne_bytes()).is_err() {
             process::exit_now(1); // the parent died before the signal was set
         }
     };

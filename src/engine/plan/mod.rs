@@ -12,6 +12,7 @@ use crate::cgroup;
 use crate::engine::streams::Stdin;
 use crate::ids::{IdMap, outside_of};
 use crate::net::Network;
+use crate::spec::Stacking;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
 use step::{MemoryLayers, Step};
@@ -112,9 +113,9 @@ impl Plan {
 
     /// Returns the first IDs of the container's map, as base has them: they can make files in a root whose layers are
     /// ID-mapped (`idmapped`). `None`: base's root can.
-    pub(super) fn owner_of_layers(&self, idmapped: bool) -> Option<(u32, u32)> {
+    pub(super) fn owner_of_layers(&self, stacking: Stacking) -> Option<(u32, u32)> {
         let first = |map: &[IdMap]| map.first().map(|line| line.outside);
-        let maps = self.levels.container.as_ref().filter(|_| idmapped)?;
+        let maps = self.levels.container.as_ref().filter(|_| stacking.idmapped)?;
         first(&maps.uids).zip(first(&maps.gids))
     }
 

@@ -55,7 +55,7 @@ pub fn fill(
     }
     let copy = || copy::folder(place.as_fd(), into.as_fd());
     let copied = match (&mount.owners, owner) {
-        (MountOwners::Mapped(_), Some(owner)) => process::as_owner(owner, copy)?,
+        (MountOwners::Mapped(_), Some((uid, gid))) => process::as_owner(uid, gid, copy)?,
         _ => copy(),
     };
     copied.map_err(|error| StepError { what: error.to_string(), errno: 0 })?;
@@ -118,7 +118,7 @@ mod tests {
                 copy_up: true,
                 owners: MountOwners::AsTheyAre,
             };
-            fill(&root, &mount, None, None).unwrap_or_else(|trouble| panic!("{}", trouble.what));
+            fill(&root, &mount, None, None).unwrap_or_else(|error| panic!("{}", error.what));
         }
     }
 

@@ -26,9 +26,9 @@ pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResul
     let mut folder = None;
     for (number, file) in files.iter().enumerate() {
         let copy = in_memory(file, &memory, number).on(|| file.path)?;
-        match place(file, (root, dev), &mut folder) {
-            Err(trouble) if file.need == Need::Customary => {
-                log::debug!("{} is the root's own: {}", file.path, Error::from(trouble));
+        match place(file, root, dev, &mut folder) {
+            Err(error) if file.need == Need::Customary => {
+                log::debug!("{} is the root's own: {}", file.path, Error::from(error));
             }
             target => mount::attach(&copy, target?).on(|| file.path)?,
         }
@@ -49,16 +49,17 @@ fn in_memory(file: &File, memory: &OwnedFd, number: usize) -> std::io::Result<Ow
 /// files are in `/etc`.
 fn place<'a>(
     file: &'a File,
-    (root, dev): (&OwnedFd, Option<&OwnedFd>),
+    root: &OwnedFd,
+    dev: Option<&OwnedFd>,
     folder: &mut Option<MountFolder<'a>>,
 ) -> StepResult<OwnedFd> {
     let path = Path::new(file.path);
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(std::io::Error::from_raw_os_error(libc::EISDIR)).on(|| file.path);
     };
-    let explain = |trouble: StepError| match trouble.what.is_empty() {
-        true => StepError { what: file.path.to_owned(), ..trouble },
-        false => StepError { what: format!("{}: {}", file.path, trouble.what), ..trouble },
+    let explain = |error: StepError| match error.what.is_empty() {
+        true => StepError { what: file.path.to_owned(), ..error },
+        false => StepError { what: format!("{}: {}", file.path, error.what), ..error },
     };
     let folder = match folder {
         Some(open) if open.path == parent => open,

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::engine::plan::Plan;
 use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
-use crate::engine::plan::step::Step;
+use crate::engine::plan::step::{MemoryLayers, Step};
 use crate::engine::root::lowers;
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::error::{Context, Error, Result};
@@ -63,7 +63,7 @@ impl Idmapped {
                     } else {
                         LayerOwner::Ours
                     };
-                    for folder in layers(mount, plan.options.layers.is_none()) {
+                    for folder in layers(mount, plan.options.layers.as_ref()) {
                         let tree = mapped(&folder, whose, Reach::Alone, &namespace)?;
                         idmapped.layers.push(IdmappedLayer { folder, tree, whose });
                     }
@@ -99,9 +99,9 @@ impl Idmapped {
 
 /// Folders of an overlay that each need a mount: the lower layers, and the parent of upper layer and work folder, if on
 /// disk. In memory the upper layer is base's, and is never read later.
-fn layers(mount: &PlannedMount, on_disk: bool) -> Vec<PathBuf> {
+fn layers(mount: &PlannedMount, memory: Option<&MemoryLayers>) -> Vec<PathBuf> {
     let MountSource::Overlay { lowers, upper, .. } = &mount.source else { return Vec::new() };
-    let upper = upper.as_ref().filter(|_| on_disk).and_then(|(upper, _)| upper.parent());
+    let upper = upper.as_ref().filter(|_| memory.is_none()).and_then(|(upper, _)| upper.parent());
     lowers.iter().map(PathBuf::as_path).chain(upper).map(Path::to_owned).collect()
 }
 

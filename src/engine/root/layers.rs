@@ -56,13 +56,13 @@ pub fn make_root(
         return copied();
     }
     let made = make(mount);
-    let Err(trouble) = made else { return made };
-    if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&trouble.errno) {
-        return Err(trouble);
+    let Err(error) = made else { return made };
+    if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&error.errno) {
+        return Err(error);
     }
     log::info!(
         "no kernel overlay here ({}): copying the root instead",
-        Error::from(io::Error::from_raw_os_error(trouble.errno))
+        Error::from(io::Error::from_raw_os_error(error.errno))
     );
     copied()
 }
@@ -79,17 +79,17 @@ pub fn stacked(
     let lowers = Lowers::hold(lowers, *stacking)?;
     let stack = LayerStack { lowers: lowers.paths(), upper: upper.as_ref() };
     let Stacking { driver, idmapped, records, whiteouts, .. } = *stacking;
-    let shown = plan.levels.shown(idmapped);
+    let shown = idmapped.then(|| plan.levels.shown()).flatten();
     let is_root = mount.target == Path::new("/");
     if let (true, [lower], Some((upper, _))) = (is_root, stack.lowers, upper)
         && driver != StorageDriver::Copy
-        && is_a_strangers(lower)
+        && belongs_to_stranger(lower)
     {
         mount_points::make(plan, lower, upper);
     }
     match driver {
         StorageDriver::Overlay => {
-            overlaid(stack, plan.owner_of_layers(idmapped), flags, mount.attributes)
+            overlaid(stack, plan.owner_of_layers(*stacking), flags, mount.attributes)
         }
         StorageDriver::Copy => {
             copied(stack, CopyRules { records, whiteouts, shown: shown.as_ref() })
@@ -115,13 +115,15 @@ pub fn is_copied(work: &Path) -> bool {
 /// Copies all layers into the writable one. `meaning`: how owners and whiteouts on disk are read.
 fn copied(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
-        return Err(said(Error::new("layers are copied into a writable one, and there is none")));
+        return Err(step_error(Error::new(
+            "layers are copied into a writable one, and there is none",
+        )));
     };
     let done = work.join(COPIED);
     if !is_copied(work) {
-        cover(stack, meaning)?;
+        copy_root_attributes(stack, meaning)?;
         for lower in stack.lowers.iter().rev() {
-            crate::rootfs::copy::tree(lower, upper, meaning).map_err(said)?;
+            crate::rootfs::copy::tree(lower, upper, meaning).map_err(step_error)?;
         }
         std::fs::write(&done, "").on(|| done.to_string_lossy())?;
     }
@@ -135,7 +137,7 @@ fn overlaid(
     flags: &[String],
     attributes: Attributes,
 ) -> StepResult<OwnedFd> {
-    cover(stack, CopyRules::default())?;
+    copy_root_attributes(stack, CopyRules::default())?;
     let overlay = mount::Overlay {
         lowers: stack.lowers.iter().map(PathBuf::as_path).collect(),
         upper: stack.upper.map(|(upper, work)| (upper.as_path(), work.as_path())),
@@ -143,7 +145,7 @@ fn overlaid(
     };
     // The overlay makes its own files, such as whiteouts, with the credentials of the process that mounted it.
     let mount = || mount::overlay(&overlay, attributes);
-    owner.map_or_else(mount, |owner| process::as_owner(owner, mount)?).on(|| "overlay")
+    owner.map_or_else(mount, |(uid, gid)| process::as_owner(uid, gid, mount)?).on(|| "overlay")
 }
 
 /// Stacks layers by a server of usnea's, which ends when the last user of the mount has gone. `shown`: map of IDs on
@@ -155,7 +157,7 @@ fn served(
     flags: &[String],
     attributes: Attributes,
 ) -> StepResult<Served> {
-    cover(stack, CopyRules { records, ..CopyRules::default() })?;
+    copy_root_attributes(stack, CopyRules { records, ..CopyRules::default() })?;
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).on(|| path.to_string_lossy())
@@ -180,25 +182,25 @@ fn served(
         source: "overlay".into(),
         ..fuse::ServerOptions::default()
     };
-    fuse::start(layers, options).map_err(said)
+    fuse::start(layers, options).map_err(step_error)
 }
 
-fn said(error: Error) -> StepError {
+fn step_error(error: Error) -> StepError {
     StepError { what: error.to_string(), errno: 0 }
 }
 
 /// True if the folder belongs to a user who has no ID in this namespace.
-fn is_a_strangers(folder: &Path) -> bool {
+fn belongs_to_stranger(folder: &Path) -> bool {
     const OVERFLOW: u32 = 65534; // the ID that stands for a user without one (user_namespaces(7))
     rustix::fs::stat(folder).is_ok_and(|stat| stat.st_uid == OVERFLOW)
 }
 
 /// Gives the upper folder the mode and owner of the topmost lower one: the merged root shows the upper folder's.
-fn cover(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult {
+fn copy_root_attributes(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult {
     let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
         return Ok(());
     };
-    let stat = meaning.of(lower).context(|| lower.display().to_string()).map_err(said)?;
+    let stat = meaning.of(lower).context(|| lower.display().to_string()).map_err(step_error)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     // chown fails for an owner without an ID here: the folder stays its maker's.
     let _ = rustix::fs::chown(upper, Some(uid), Some(gid));

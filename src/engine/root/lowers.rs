@@ -117,8 +117,7 @@ mod tests {
         fs::write(at("store/layers/one/fs/file"), "").unwrap();
         let paths = [at("store/layers/one/fs")];
         let foreign = Stacking { is_foreign: true, ..Stacking::default() };
-        let held =
-            Lowers::hold(&paths, foreign).unwrap_or_else(|trouble| panic!("{}", trouble.what));
+        let held = Lowers::hold(&paths, foreign).unwrap_or_else(|error| panic!("{}", error.what));
         fs::rename(at("store/layers/one"), at("store/layers/two")).unwrap();
         symlink(at("own"), at("store/layers/one")).unwrap();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

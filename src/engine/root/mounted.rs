@@ -181,8 +181,8 @@ fn below(
 }
 
 impl From<StepError> for Error {
-    fn from(trouble: StepError) -> Self {
-        match (trouble.what.as_str(), trouble.errno) {
+    fn from(error: StepError) -> Self {
+        match (error.what.as_str(), error.errno) {
             (what, 0) => Self::new(what),
             ("", errno) => std::io::Error::from_raw_os_error(errno).into(),
             (what, errno) => {

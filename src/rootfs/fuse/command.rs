@@ -233,7 +233,7 @@ fn by_fusermount(target: &Path, options: &OverlayOptions, source: &str) -> Resul
     let (near, far) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .context(|| "cannot make a socket")?;
-    fd::set_close_at_exec(far.as_raw_fd(), false)?;
+    fd::set_at_exec(far.as_raw_fd(), fd::AtExec::Keep)?;
     // fusermount3 takes a `\` before a comma in a name, as the options of this overlay do.
     let source = format!("fsname={}", source.replace('\\', r"\\").replace(',', r"\,"));
     let mut words = vec![&*source, "subtype=usnea", "default_permissions"];

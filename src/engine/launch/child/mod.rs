@@ -209,7 +209,7 @@ impl SetupProcess<'_> {
 
     /// Makes `/proc/PID/ns` readable for the network's helper, which enters through it. The change of user had closed
     /// that path. No other process that could look is in the container yet.
-    fn show_network(&mut self) -> StepResult {
+    fn announce_network(&mut self) -> StepResult {
         // The parent starts the helper at the announced process: before the announcement the parent would take the
         // keeper for it.
         if let Some(announced) = self.announced.take() {
@@ -285,7 +285,7 @@ impl SetupProcess<'_> {
             Step::Root(mount) => self.enter_root(mount)?,
             Step::Mount(mount) => self.mount(mount)?,
             Step::Link { target, name } => self.link(target, name)?,
-            Step::Network => self.show_network()?,
+            Step::Network => self.announce_network()?,
             Step::Connect => self.wait_until_connected()?,
             Step::Hold => self.wait_for_start()?,
             Step::Files(files) => files::mount(files, self.fds.root()?, self.fds.dev.as_ref())?,
@@ -302,7 +302,7 @@ impl SetupProcess<'_> {
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal => self.open_terminal()?,
             Step::PivotRoot => {
-                filter::show_namespaces(&self.input.plan.steps, &self.input.channel)?;
+                filter::send_namespaces(&self.input.plan.steps, &self.input.channel)?;
                 mount::pivot_root_here()?
             }
             Step::ReadOnlyRoot => {
