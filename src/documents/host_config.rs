@@ -144,7 +144,7 @@ pub struct UlimitDocument {
 /// Bytes or operations a second of a disk.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct DeviceRate {
+pub struct BlockDeviceRate {
     pub path: String,
     pub rate: u64,
 }
@@ -171,13 +171,13 @@ pub struct ResourceLimits {
     pub cpuset_mems: String,
     pub pids_limit: i64,
     pub blkio_weight: u16,
-    pub blkio_weight_device: Vec<DeviceRate>,
-    pub blkio_device_read_bps: Vec<DeviceRate>,
-    pub blkio_device_write_bps: Vec<DeviceRate>,
+    pub blkio_weight_device: Vec<BlockDeviceRate>,
+    pub blkio_device_read_bps: Vec<BlockDeviceRate>,
+    pub blkio_device_write_bps: Vec<BlockDeviceRate>,
     #[serde(rename = "BlkioDeviceReadIOps")]
-    pub blkio_device_read_iops: Vec<DeviceRate>,
+    pub blkio_device_read_iops: Vec<BlockDeviceRate>,
     #[serde(rename = "BlkioDeviceWriteIOps")]
-    pub blkio_device_write_iops: Vec<DeviceRate>,
+    pub blkio_device_write_iops: Vec<BlockDeviceRate>,
     pub disk_quota: u64,
     pub cgroup_conf: HashMap<String, String>,
 }

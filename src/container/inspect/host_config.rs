@@ -12,7 +12,7 @@ use super::mounts::of_user;
 use super::network;
 use crate::container::volumes::MountedVolume;
 use crate::documents::host_config::{
-    CapabilityChanges, CgroupSettings, DeviceDocument, DeviceRate, HostConfig, IdMappings,
+    BlockDeviceRate, CapabilityChanges, CgroupSettings, DeviceDocument, HostConfig, IdMappings,
     LogConfig, NamespaceModes, ResourceLimits, RestartPolicyDocument, UlimitDocument,
 };
 use crate::host;
@@ -259,13 +259,14 @@ fn limits(resources: Option<&LinuxResources>) -> ResourceLimits {
     let cpu = resources.cpu().clone().unwrap_or_default();
     let list = |of: fn(&LinuxCpu) -> &Option<String>| of(&cpu).clone().unwrap_or_default();
     let io = resources.block_io().clone().unwrap_or_default();
-    let rates = |of: fn(&LinuxBlockIo) -> &Option<Vec<LinuxThrottleDevice>>| -> Vec<DeviceRate> {
-        let rate = |device: &LinuxThrottleDevice| DeviceRate {
-            path: device_name(device),
-            rate: device.rate(),
+    let rates =
+        |of: fn(&LinuxBlockIo) -> &Option<Vec<LinuxThrottleDevice>>| -> Vec<BlockDeviceRate> {
+            let rate = |device: &LinuxThrottleDevice| BlockDeviceRate {
+                path: device_name(device),
+                rate: device.rate(),
+            };
+            of(&io).iter().flatten().map(rate).collect()
         };
-        of(&io).iter().flatten().map(rate).collect()
-    };
     let (quota, period) = (cpu.quota().unwrap_or(0), cpu.period().unwrap_or(0));
     ResourceLimits {
         memory: memory(LinuxMemory::limit),

@@ -1,12 +1,12 @@
 //! Files of a volume as a tar: `usnea volume export` and `import`. A container may write to the files meanwhile.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{folder, named};
+use super::record::{folder, named};
 use crate::container::Usnea;
 use crate::container::stores;
 use crate::error::{Context, Error, Result};
@@ -15,7 +15,7 @@ use crate::image::archive::output::ArchiveOutput;
 use crate::image::compression;
 use crate::image::diff::merged_tar;
 use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, OtherKind, place};
-use crate::userns::{self};
+use crate::userns;
 
 /// Writes the tar of all files of the volume `text` to `output` (`-`: standard output).
 pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
@@ -27,17 +27,26 @@ pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
     userns::in_base(&base, write).context(|| format!("cannot export volume {text}"))
 }
 
-/// Unpacks a tar, plain or compressed, into the volume `text`, over the existing files. `input` is a file, or `-` for
-/// standard input.
-pub fn import(usnea: &Usnea, text: &str, input: &Path) -> Result<()> {
+/// Source of a tar, plain or compressed.
+pub enum TarInput<'a> {
+    /// File, which is opened once the volume is found.
+    File(&'a Path),
+    /// Stream of the caller.
+    Stream(Box<dyn Read + 'a>),
+}
+
+/// Unpacks a tar into the volume `text`, over the existing files.
+pub fn import(usnea: &Usnea, text: &str, input: TarInput<'_>) -> Result<()> {
     let store = usnea.store()?;
     let (_held, data) = held(store, text)?;
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(&base);
     let unpack = || {
-        let packed: Box<dyn Read> = match input.to_str() {
-            Some("-") => Box::new(io::stdin().lock()),
-            _ => Box::new(File::open(input).context(|| input.display().to_string())?),
+        let packed: Box<dyn Read + '_> = match input {
+            TarInput::File(path) => {
+                Box::new(File::open(path).context(|| path.display().to_string())?)
+            }
+            TarInput::Stream(stream) => stream,
         };
         let plain = BufReader::with_capacity(256 << 10, compression::open(packed)?);
         let into = |_: FirstMember| {

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::{StoredVolume, usage};
+use super::record::{StoredVolume, named};
+use super::usage;
 use crate::container::time;
 use crate::error::{Context, Error, Result, Setting};
 use crate::expression::Expression;
@@ -78,7 +79,7 @@ impl VolumeFilter {
             let fits = match filter {
                 Self::Name(_) => true,
                 Self::Dangling(is) => usage::is_used(store, &volume.name)? != *is,
-                Self::Since(other) => volume.created_at > super::named(store, other)?.1.created_at,
+                Self::Since(other) => volume.created_at > named(store, other)?.1.created_at,
                 other => other.fits_record(volume),
             };
             if !fits {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::used_by;
+use super::usage::used_by;
 use crate::container;
 use crate::error::{Context, Error, Result, Setting};
 use crate::spec::{self, ContainerOptions, VolumeFlag, VolumesFrom};

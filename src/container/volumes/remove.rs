@@ -1,6 +1,8 @@
 //! `usnea volume rm` and `prune`, and the removal of a container's own volumes.
 
-use super::{VolumeFilter, all, find, folder as volumes, size, usage};
+use super::filter::VolumeFilter;
+use super::record::{all, find, folder as volumes};
+use super::{size, usage};
 use crate::container::Usnea;
 use crate::container::folder::{self, Folder};
 use crate::error::{Error, Result};

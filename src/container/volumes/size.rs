@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{StoredVolume, all, usage as users};
+use super::record::{StoredVolume, all};
+use super::usage as users;
 use crate::container::Usnea;
 use crate::error::Result;
 use crate::image::store::UsageTotals;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
-use super::folder;
+use super::record::folder;
 use crate::container::{self, Container};
 use crate::error::Result;
 use crate::files;

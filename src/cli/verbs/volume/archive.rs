@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use crate::container::Usnea;
-use crate::container::volumes;
+use crate::container::volumes::{self, TarInput};
 use crate::error::{Error, Result};
 
 /// Export the files of a volume as a tar archive
@@ -44,5 +44,9 @@ pub fn import(arguments: &ImportArguments, usnea: &Usnea) -> Result<u8> {
         return Err(Error::invalid("nothing to import: standard input is a terminal")
             .hint("redirect standard input, or name a file"));
     }
-    volumes::import(usnea, &arguments.name, &arguments.file).map(|()| 0)
+    let input = match arguments.file == Path::new("-") {
+        true => TarInput::Stream(Box::new(std::io::stdin().lock())),
+        false => TarInput::File(&arguments.file),
+    };
+    volumes::import(usnea, &arguments.name, input).map(|()| 0)
 }

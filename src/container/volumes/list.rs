@@ -1,0 +1,18 @@
+//! `usnea volume ls`: the volumes that fit.
+
+use std::path::Path;
+
+use super::filter::VolumeFilter;
+use super::record::{StoredVolume, all};
+use crate::error::Result;
+
+/// Returns the volumes that fit all filters, by name.
+pub fn list(store: &Path, filters: &[VolumeFilter]) -> Result<Vec<StoredVolume>> {
+    let mut fitting = Vec::new();
+    for volume in all(store)? {
+        if VolumeFilter::fit(filters, &volume, store)? {
+            fitting.push(volume);
+        }
+    }
+    Ok(fitting)
+}
