@@ -170,7 +170,7 @@ pub fn examples(path: &str) -> &'static [&'static str] {
 
 /// Formats the commands, in docker's three groups.
 fn groups(command: &Command) -> String {
-    let shown = || command.get_subcommands().filter(|below| !below.is_hide_set());
+    let visible = || command.get_subcommands().filter(|below| !below.is_hide_set());
     let is_common = |below: &Command| COMMON.contains(&below.get_name());
     // Arguments are built late (see `late`), so that subcommands are unknown here: the first word of the help tells.
     let manages = |below: &Command| {
@@ -179,9 +179,9 @@ fn groups(command: &Command) -> String {
     };
     let common: Vec<&Command> =
         COMMON.iter().filter_map(|name| command.find_subcommand(name)).collect();
-    let managing: Vec<&Command> = shown().filter(|below| manages(below)).collect();
+    let managing: Vec<&Command> = visible().filter(|below| manages(below)).collect();
     let others: Vec<&Command> =
-        shown().filter(|below| !is_common(below) && !manages(below)).collect();
+        visible().filter(|below| !is_common(below) && !manages(below)).collect();
     let mut text = String::new();
     for (title, commands) in
         [("Common Commands", common), ("Management Commands", managing), ("Commands", others)]

@@ -116,7 +116,8 @@ pub struct PullFlags {
 impl PullFlags {
     /// Returns the progress display of a pull.
     pub fn progress(&self) -> LayerProgress {
-        LayerProgress::new(PULL_WORDS, Verbosity::of_flag(self.quiet))
+        let verbosity = if self.quiet { Verbosity::Quiet } else { Verbosity::Normal };
+        LayerProgress::new(PULL_WORDS, verbosity)
     }
 
     /// Returns when and from where to pull `image`. Errors: pull flags for an image that is never pulled.

@@ -49,13 +49,6 @@ pub enum Verbosity {
     Normal,
 }
 
-impl Verbosity {
-    /// Returns the setting of the flag `--quiet`.
-    pub fn of_flag(quiet: bool) -> Self {
-        if quiet { Self::Quiet } else { Self::Normal }
-    }
-}
-
 impl LayerProgress {
     /// Makes the progress; draws nothing yet.
     pub fn new(words: LayerWords, loudness: Verbosity) -> Self {

@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             Error::invalid("--format table: events have no columns").hint("json, or a template")
         );
     }
-    let wanted = EventQuery {
+    let query = EventQuery {
         since: time::of_setting(Setting::Since, arguments.since.as_deref())?,
         until: time::of_setting(Setting::Until, arguments.until.as_deref())?,
         filters: arguments.filters.clone(),
@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     };
     let _store = config::open_private(usnea.store()?)?;
     let mut output = io::stdout().lock();
-    container::events(usnea, &wanted, |event| {
+    container::events(usnea, &query, |event| {
         output.write_all(text(arguments.format.as_ref(), event)?.as_bytes())?;
         output.flush()
     })?;

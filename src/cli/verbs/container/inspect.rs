@@ -60,12 +60,12 @@ pub fn run(arguments: &Arguments, usnea: &Usnea, kind: Option<InspectKind>) -> R
     let mut found: Vec<Value> = Vec::new();
     let mut names = arguments.names.clone();
     if arguments.latest {
-        let last = container::all(&store)?.into_iter().next();
+        let last = container::all(store)?.into_iter().next();
         names.extend(last.map(|container| container.record.id));
     }
     let sizes = if arguments.size { SizeCount::Counted } else { SizeCount::Unknown };
     for name in &names {
-        match document(&store, usnea, name, kind, sizes) {
+        match document(store, usnea, name, kind, sizes) {
             Ok(document) => found.push(document),
             Err(error) => failures.add(error),
         }

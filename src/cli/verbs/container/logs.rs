@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         latest: arguments.latest,
         ..Selection::default()
     };
-    let selected = selection.find(&store, MissingContainers::Fails, &mut failures)?;
+    let selected = selection.find(store, MissingContainers::Fails, &mut failures)?;
     if arguments.follow && selected.len() > 1 {
         return Err(Error::invalid("only one container can be followed"));
     }
@@ -103,7 +103,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let since = time::of_setting(Setting::Since, arguments.since.as_deref())?;
     let until = time::of_setting(Setting::Until, arguments.until.as_deref())?;
     for (index, selected) in selected.iter().enumerate() {
-        let shown = open(&store, selected).and_then(|container| {
+        let shown = open(store, selected).and_then(|container| {
             let wanted = LogRequest {
                 follow: arguments.follow,
                 tail,

@@ -46,7 +46,7 @@ pub struct Arguments {
 #[command(mut_subcommand("ps", |ps: Command| ps.visible_aliases(["ls", "list"])))]
 enum ContainerCommand {
     #[command(flatten)]
-    Verb(ContainerVerb),
+    Verb(Box<ContainerVerb>),
     /// Create a container with the configuration of another one.
     Clone(Late<Box<clone::Arguments>>),
     /// Check whether a container exists: exit with 0 if so, else with 1.

@@ -33,7 +33,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
     if arguments.all {
-        let all = container::fitting(&store, &[])?;
+        let all = container::fitting(store, &[])?;
         let lines = |container: &Container| -> String {
             let lines = container.record.network.forwards.iter();
             lines.map(|forward| format!("{}\t{}\n", container.short_id(), line(forward))).collect()
@@ -49,9 +49,9 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let names: Vec<String> = name.into_iter().map(str::to_owned).collect();
     let mut failures = Failures::default();
     let selection = Selection { names, latest: arguments.latest, ..Selection::default() };
-    let selected = selection.find(&store, MissingContainers::Fails, &mut failures)?;
+    let selected = selection.find(store, MissingContainers::Fails, &mut failures)?;
     let Some(selected) = selected.first() else { return failures.end() };
-    let container = selection::open(&store, selected)?;
+    let container = selection::open(store, selected)?;
     let forwards = &container.record.network.forwards;
     let Some(port) = port else {
         return print(&forwards.iter().map(|forward| line(forward) + "\n").collect::<String>());

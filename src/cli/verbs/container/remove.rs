@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         false => MissingContainers::Fails,
     };
     if arguments.selection.is_all() {
-        for id in container::damaged(&store)? {
+        for id in container::damaged(store)? {
             let removal = Removal { force: arguments.force, ..Removal::default() };
             container::remove(usnea, &id, removal)?;
             print_line(&id);
@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     };
     each_together(
         &arguments.selection,
-        &store,
+        store,
         missing,
         |selected| container::begin_removal(usnea, &selected.id, removal),
         |selected, stopping| {

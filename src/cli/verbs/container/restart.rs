@@ -24,12 +24,12 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     // Descriptors of the caller must not reach the containers; those opened later close by themselves.
     fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let begin = |selected: &Selected| {
-        open(&store, selected)?.refuse_foreground("restart")?;
-        arguments.stop.begin(&store, selected)
+        open(store, selected)?.refuse_foreground("restart")?;
+        arguments.stop.begin(store, selected)
     };
     each_together(
         &arguments.selection,
-        &store,
+        store,
         MissingContainers::Fails,
         begin,
         |_, (container, stopping)| {

@@ -47,17 +47,17 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let store = usnea.store()?;
     let mut failures = Failures::default();
-    let selected = arguments.selection.find(&store, MissingContainers::Fails, &mut failures)?;
+    let selected = arguments.selection.find(store, MissingContainers::Fails, &mut failures)?;
     if arguments.attach || arguments.interactive {
         return match &selected[..] {
-            [one] if failures.is_empty() => start_attached(usnea, arguments, &open(&store, one)?),
+            [one] if failures.is_empty() => start_attached(usnea, arguments, &open(store, one)?),
             [] => failures.end(),
             _ => Err(Error::invalid("only one container can be attached to")),
         };
     }
     for selected in &selected {
         let started =
-            open(&store, selected).and_then(|container| container::start(usnea, &container, None));
+            open(store, selected).and_then(|container| container::start(usnea, &container, None));
         match started {
             Ok(_) => print_line(&selected.typed),
             Err(error) => failures.add(

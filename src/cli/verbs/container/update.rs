@@ -31,8 +31,8 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             .hint("such as --memory 1g, or --restart always"));
     }
     let store = usnea.store()?;
-    each(&arguments.selection, &store, MissingContainers::Fails, |selected| {
-        container::update(&open(&store, selected)?, &changes)?;
+    each(&arguments.selection, store, MissingContainers::Fails, |selected| {
+        container::update(&open(store, selected)?, &changes)?;
         Ok(AfterSuccess::PrintName)
     })
 }

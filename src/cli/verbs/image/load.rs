@@ -46,7 +46,8 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     };
     let platform =
         arguments.platform.map_or_else(default_platform, |platform| Ok(Some(platform)))?;
-    let progress = LayerProgress::new(WORDS, Verbosity::of_flag(arguments.quiet));
+    let verbosity = if arguments.quiet { Verbosity::Quiet } else { Verbosity::Normal };
+    let progress = LayerProgress::new(WORDS, verbosity);
     let images = load(usnea, &Load { input, platform }, &progress)?;
     match arguments.quiet {
         true => Ok(0),

@@ -45,11 +45,11 @@ impl Arguments {
 
 /// Removes unused images, after a question at the terminal.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let what = match arguments.all {
+    let objects = match arguments.all {
         true => "all images that no container runs on",
         false => "all images without a name, and what no image needs",
     };
-    if !arguments.force && !confirm(what)? {
+    if !arguments.force && !confirm(objects)? {
         return Ok(0);
     }
     report(&images::prune(usnea, arguments.which(), &arguments.filters)?, 0)

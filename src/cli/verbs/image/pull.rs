@@ -46,7 +46,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let mut places = places.collect::<Result<Vec<_>>>()?.into_iter();
     let Some(first) = places.next() else { return Ok(0) };
     let mut request = arguments.source.pull(first)?;
-    let verbosity = Verbosity::of_flag(arguments.quiet);
+    let verbosity = if arguments.quiet { Verbosity::Quiet } else { Verbosity::Normal };
     loop {
         let all = match arguments.all_tags {
             true => all_tags(usnea, &request)?,

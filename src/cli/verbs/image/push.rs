@@ -81,7 +81,7 @@ enum LayerCompression {
 
 /// Pushes an image, or all of a repository.
 pub fn run(mut arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let asked = std::mem::take(&mut arguments.registry).options()?;
+    let options = std::mem::take(&mut arguments.registry).options()?;
     // Parsed here, not by clap, so that an error keeps its hint.
     let destination =
         arguments.destination.take().map(|text| text.parse::<ImageLocation>()).transpose()?;
@@ -91,7 +91,8 @@ pub fn run(mut arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         Some(PushFormat::V2s2) => ManifestFormat::Docker,
     };
     let gzip = arguments.compression_format.is_some();
-    let mut request = Push { source: arguments.source.clone(), destination, asked, format, gzip };
+    let mut request =
+        Push { source: arguments.source.clone(), destination, asked: options, format, gzip };
     if !arguments.all_tags {
         return push_image(&arguments, usnea, &request);
     }
@@ -103,8 +104,8 @@ pub fn run(mut arguments: Arguments, usnea: &Usnea) -> Result<u8> {
 }
 
 fn push_image(arguments: &Arguments, usnea: &Usnea, request: &Push) -> Result<u8> {
-    let (place, pushed) =
-        push(usnea, request, &LayerProgress::new(WORDS, Verbosity::of_flag(arguments.quiet)))?;
+    let verbosity = if arguments.quiet { Verbosity::Quiet } else { Verbosity::Normal };
+    let (place, pushed) = push(usnea, request, &LayerProgress::new(WORDS, verbosity))?;
     if let Some(file) = &arguments.digestfile {
         std::fs::write(file, pushed.digest.to_string())
             .map_err(|error| files::cannot_write_output(error, file))?;

@@ -69,6 +69,6 @@ pub fn add(arguments: AddArguments, usnea: &Usnea) -> Result<u8> {
 
 /// Changes an entry, or the list's annotations.
 pub fn annotate(arguments: AnnotateArguments, usnea: &Usnea) -> Result<u8> {
-    let what = arguments.image.map_or(Annotated::List, Annotated::Entry);
-    print_id(&annotate_list(usnea, &arguments.list, &what, &arguments.entry.change())?)
+    let target = arguments.image.map_or(Annotated::List, Annotated::Entry);
+    print_id(&annotate_list(usnea, &arguments.list, &target, &arguments.entry.change())?)
 }

@@ -19,11 +19,11 @@ pub struct Arguments {
 /// Removes all of the store, after a question at the terminal.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
-    let what = format!(
+    let objects = format!(
         "all containers, images, volumes and networks, and all else that usnea keeps in {}",
         store.display()
     );
-    if !arguments.force && !confirm(&what)? {
+    if !arguments.force && !confirm(&objects)? {
         return Ok(0);
     }
     for path in container::reset(usnea)? {

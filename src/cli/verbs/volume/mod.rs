@@ -51,8 +51,8 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         VolumeCommand::Exists(Late(exists)) => exists::run(&exists, usnea),
         VolumeCommand::Export(Late(export)) => archive::export(&export, usnea),
         VolumeCommand::Import(Late(import)) => archive::import(&import, usnea),
-        VolumeCommand::Inspect(Late(inspect)) => inspect::run(&inspect, &store),
-        VolumeCommand::Ls(Late(list)) => list::run(list, &store),
+        VolumeCommand::Inspect(Late(inspect)) => inspect::run(&inspect, store),
+        VolumeCommand::Ls(Late(list)) => list::run(list, store),
         VolumeCommand::Prune(Late(prune)) => prune::run(&prune, usnea),
         VolumeCommand::Rm(Late(remove)) => remove::run(&remove, usnea),
     }
