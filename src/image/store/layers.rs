@@ -88,7 +88,7 @@ pub enum LayerClaim<'a> {
 pub enum LayerTrust {
     /// All: a recorded image needs the layer, and is recorded only after a flush of the file system.
     Recorded,
-    /// Those made in this boot: the content of others may be lost since a power cut.
+    /// Layers made in this boot: the content of others may be lost since a power cut.
     OfThisBoot,
 }
 
