@@ -45,9 +45,9 @@ pub trait TransferProgress: Sync {
 /// Reason why a layer is at its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransferOutcome {
-    /// It was there before.
+    /// Present before the transfer.
     AlreadyPresent,
-    /// It was transferred now.
+    /// Moved by the transfer.
     Transferred,
 }
 
