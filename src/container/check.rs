@@ -14,7 +14,7 @@ use crate::image::store::{FaultOutcome, StoreFault};
 use crate::monitor::Status;
 use crate::monitor::health::{HEALTH, HealthReport};
 use crate::monitor::record::{
-    self, CONFIG, CONTAINER, EXIT, Exit, Found, Record, STATE, State, look,
+    self, CONFIG, CONTAINER, EXIT, Exit, Record, RecordFile, STATE, State, look,
 };
 
 /// Checks the records of all containers. Repair writes a lost end of a container again, as far as known. It leaves a
@@ -68,8 +68,8 @@ pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<StoreFault>> {
 
 fn damage<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<Error>> {
     Ok(match look::<T>(folder, name)? {
-        Found::Damaged(error) => Some(error),
-        Found::Nothing | Found::Whole(_) => None,
+        RecordFile::Damaged(error) => Some(error),
+        RecordFile::Nothing | RecordFile::Whole(_) => None,
     })
 }
 
@@ -78,11 +78,11 @@ fn needed<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<O
     // Another command has removed the container since the listing.
     let is_gone = || !folder.exists();
     Ok(match look::<T>(folder, name)? {
-        Found::Nothing if !is_gone() => {
+        RecordFile::Nothing if !is_gone() => {
             Some(Error::new(format!("{} is missing", folder.join(name).display())))
         }
-        Found::Damaged(error) => Some(error),
-        Found::Nothing | Found::Whole(_) => None,
+        RecordFile::Damaged(error) => Some(error),
+        RecordFile::Nothing | RecordFile::Whole(_) => None,
     })
 }
 

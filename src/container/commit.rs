@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Container;
 use super::freeze::Frozen;
 use super::images::Silent;
-use super::layers::Layers;
+use super::layers::ContainerLayers;
 use super::start::config;
 use super::stores::{self};
 use super::usnea::Usnea;
@@ -66,7 +66,7 @@ pub struct Commit {
 }
 
 /// Image that a container is made from.
-struct Origin {
+struct OriginImage {
     /// Store that has the image's layers: our own, or a store that is only read.
     store: Store,
     manifest: Manifest,
@@ -81,13 +81,14 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
         DuringCommit::Pause => Frozen::new(container)?,
         DuringCommit::Run => None,
     };
-    let layers = Layers::of(usnea, container, &spec)?;
+    let layers = ContainerLayers::of(usnea, container, &spec)?;
     let base = usnea.base()?;
     let stores = usnea.images()?;
     let store = stores.own();
     let owners = stores::owners(&base, store);
-    let origin = origin(container, commit.squash)?;
-    let (parent, platform) = parent(origin, container, &spec, layers.upper.is_none())?;
+    // The whole root is the layer, where the container has no layers of its own.
+    let origin = origin(container, commit.squash)?.filter(|_| layers.upper.is_some());
+    let (parent, platform) = parent(origin, container, &spec)?;
     let details = ImageDetails {
         platform,
         created: jiff::Timestamp::now(),
@@ -99,7 +100,7 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
     let names: Vec<Reference> = commit.name.iter().cloned().collect();
     let work = || {
         let written = stores::owners_of_containers(&base);
-        let layer = layer(&layers, parent.manifest.layers.is_empty(), &written, &store.tmp())?;
+        let layer = layer(&layers, &parent, &written, &store.tmp())?;
         let parent = ParentImage {
             manifest: &parent.manifest,
             config: &parent.config,
@@ -124,10 +125,15 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
 }
 
 /// Packs the container's layer, or its whole root. `None`: the container has changed nothing.
-fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result<Option<NewLayer>> {
+fn layer(
+    layers: &ContainerLayers,
+    parent: &OriginImage,
+    owners: &Owners,
+    tmp: &Path,
+) -> Result<Option<NewLayer>> {
     let writer = || LayerWriter::new(tmp);
     let writer = match &layers.upper {
-        _ if is_alone => merged_tar(&layers.stack(), owners, writer()?)?,
+        _ if parent.manifest.layers.is_empty() => merged_tar(&layers.stack(), owners, writer()?)?,
         None => merged_tar(&layers.stack(), owners, writer()?)?,
         Some((upper, form)) => {
             let changes = diff::changes(upper, *form, &layers.lowers, owners)?;
@@ -143,7 +149,7 @@ fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result
 
 /// Returns the container's image. `None`: the container is made from none. Layers of another store are copied to ours
 /// with the new image: no image here may need that store later.
-fn origin(container: &Container, squash: Squash) -> Result<Option<Origin>> {
+fn origin(container: &Container, squash: Squash) -> Result<Option<OriginImage>> {
     let Some(manifest) =
         Store::open_read_only(&container.store).used_manifest(&container.folder)?
     else {
@@ -161,7 +167,7 @@ fn origin(container: &Container, squash: Squash) -> Result<Option<Origin>> {
         manifest.layers.clear();
         config = without_layers(&config)?;
     }
-    Ok(Some(Origin { store: from, manifest, config }))
+    Ok(Some(OriginImage { store: from, manifest, config }))
 }
 
 /// Returns the store and the digest of a manifest's blob: `STORE/blobs/ALGORITHM/HEX`.
@@ -183,13 +189,12 @@ fn without_layers(config: &[u8]) -> Result<Vec<u8>> {
 
 /// Returns the base of the new image: `origin`, or an empty image, with the container's settings.
 fn parent(
-    origin: Option<Origin>,
+    origin: Option<OriginImage>,
     container: &Container,
     spec: &Spec,
-    is_root: bool,
-) -> Result<(Origin, Platform)> {
+) -> Result<(OriginImage, Platform)> {
     let host = Platform::host();
-    let (store, manifest, config) = match origin.filter(|_| !is_root) {
+    let (store, manifest, config) = match origin {
         Some(origin) => (origin.store, origin.manifest, origin.config),
         None => {
             let config = json!({
@@ -225,7 +230,7 @@ fn parent(
         container,
         spec,
     );
-    Ok((Origin { store, manifest, config: document.to_string().into_bytes() }, platform))
+    Ok((OriginImage { store, manifest, config: document.to_string().into_bytes() }, platform))
 }
 
 fn empty_manifest() -> Result<Manifest> {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::Container;
-use super::files::{Found, look, with_root};
+use super::files::{PathTarget, look, with_root};
 use super::stores;
 use crate::container::Usnea;
 use crate::engine::FilesAccess;
@@ -91,7 +91,8 @@ pub fn copy(usnea: &Usnea, from: &CopyEnd, to: &CopyEnd, how: Copying) -> Result
             let owners = owners(usnea)?;
             let work = |root: &OwnedFd| pack(root, path, how.last, &owners, File::from(far));
             let here = || receive(near, path, here, how);
-            ends(with_root(usnea, container, FilesAccess::Reading, work, here)?, path, None)
+            let (sent, received) = with_root(usnea, container, FilesAccess::Reading, work, here)?;
+            root_cause(PipeEnds { sent, received }, path, None)
         }
         (here, CopyEnd::Container(container, path)) => {
             let here = HostEnd::of(here)?;
@@ -108,7 +109,11 @@ pub fn copy(usnea: &Usnea, from: &CopyEnd, to: &CopyEnd, how: Copying) -> Result
                 |root: &OwnedFd| put(File::from(near), root, source, path, giving, how.other_kind);
             let here = || send(far, here, how.last);
             let (put, sent) = with_root(usnea, container, FilesAccess::Writing, work, here)?;
-            ends((sent, put), source.unwrap_or(Path::new("-")), Some(path))
+            root_cause(
+                PipeEnds { sent, received: put },
+                source.unwrap_or(Path::new("-")),
+                Some(path),
+            )
         }
         _ => Err(Error::invalid("neither of the two is in a container")
             .hint("a path in one is CONTAINER:PATH")),
@@ -120,11 +125,17 @@ fn owners(usnea: &Usnea) -> Result<Owners> {
     Ok(stores::owners_of_containers(usnea.base()?))
 }
 
+/// Results of both ends of the pipe.
+struct PipeEnds {
+    sent: Result<()>,
+    received: Result<()>,
+}
+
 /// Picks the root cause when both ends of the pipe failed.
-fn ends((sent, received): (Result<()>, Result<()>), from: &Path, to: Option<&Path>) -> Result<()> {
+fn root_cause(ends: PipeEnds, from: &Path, to: Option<&Path>) -> Result<()> {
     let of = |path: &Path| path.display().to_string();
     let broke_off = |error: &Error| error.errno() == Some(libc::EPIPE);
-    match (sent, received) {
+    match (ends.sent, ends.received) {
         (Err(error), Err(other)) if broke_off(&error) => {
             match to {
                 Some(to) => Err(other).context(|| of(to)),
@@ -245,20 +256,20 @@ fn choose(
 ) -> Result<MemberPlace> {
     let Some(source) = source else {
         return match look(root, path)? {
-            Found::Folder(folder) => Ok(MemberPlace::In(folder)),
+            PathTarget::Folder(folder) => Ok(MemberPlace::In(folder)),
             _ => Err(Error::not_found("an archive is unpacked into a folder, and there is none")),
         };
     };
     let name = path.file_name().map(|name| name.as_bytes().to_vec());
     match (look(root, path)?, first) {
-        (Found::Folder(folder), _) => Ok(MemberPlace::In(folder)),
-        (Found::Other, FirstMember::Folder) => {
+        (PathTarget::Folder(folder), _) => Ok(MemberPlace::In(folder)),
+        (PathTarget::Other, FirstMember::Folder) => {
             Err(Error::invalid("a folder cannot be copied over what is none"))
         }
-        (Found::Other | Found::Nothing(_), FirstMember::File) if says_folder(path) => {
+        (PathTarget::Other | PathTarget::Nothing(_), FirstMember::File) if says_folder(path) => {
             Err(Error::not_found("no such folder"))
         }
-        (Found::Other, FirstMember::File) => {
+        (PathTarget::Other, FirstMember::File) => {
             let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::NOCTTY;
             let file = inroot::open(root, path, flags, Symlinks::Follow)?;
             match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(file.as_fd())?.st_mode) {
@@ -266,7 +277,7 @@ fn choose(
                 _ => Err(Error::invalid("it is neither a file nor a folder")),
             }
         }
-        (Found::Nothing(folder), _) => match name {
+        (PathTarget::Nothing(folder), _) => match name {
             // Members of the archive have no first name: they are the content of a folder.
             Some(name) if says_content(source) => Ok(MemberPlace::Under(folder, name)),
             Some(name) => Ok(MemberPlace::As(folder, name)),

@@ -82,7 +82,7 @@ pub struct Lifecycle {
 const STOP_TIMEOUT: u64 = 10;
 
 /// New container.
-pub struct Created {
+pub struct CreatedContainer {
     /// Container itself.
     pub container: Container,
     /// Lock on the container's folder.
@@ -109,7 +109,7 @@ pub fn create(
     lifecycle: &Lifecycle,
     pull: &PullSettings<'_>,
     next: AfterCreate,
-) -> Result<Created> {
+) -> Result<CreatedContainer> {
     keep_descriptors(0, &[])?;
     let store = usnea.make_store()?;
     crate::config::open_private(&store.join("containers"))?;
@@ -152,7 +152,7 @@ pub fn create(
     if let Some(path) = &lifecycle.cidfile {
         write_cidfile(path, &container.record.id).inspect_err(|_| discard(usnea, &container))?;
     }
-    Ok(Created { container, lock, plan, image: workspace.root.hold()? })
+    Ok(CreatedContainer { container, lock, plan, image: workspace.root.hold()? })
 }
 
 /// Returns the engine's options for a stored container, except its network.
@@ -291,27 +291,17 @@ pub(super) fn record(
         health_on_failure: lifecycle.health_on_failure.unwrap_or_default(),
         log: lifecycle.log.clone(),
         network: workspace.network.clone(),
-        pidfile: lifecycle
-            .pidfile
-            .as_ref()
-            .map(std::path::absolute)
-            .transpose()
-            .context(|| Setting::Pidfile)?,
-        monitor_pidfile: lifecycle
-            .monitor_pidfile
-            .as_ref()
-            .map(std::path::absolute)
-            .transpose()
+        pidfile: absolute(lifecycle.pidfile.as_deref()).context(|| Setting::Pidfile)?,
+        monitor_pidfile: absolute(lifecycle.monitor_pidfile.as_deref())
             .context(|| Setting::ConmonPidfile)?,
-        cidfile: lifecycle
-            .cidfile
-            .as_ref()
-            .map(std::path::absolute)
-            .transpose()
-            .context(|| Setting::Cidfile)?,
+        cidfile: absolute(lifecycle.cidfile.as_deref()).context(|| Setting::Cidfile)?,
         detach_keys: lifecycle.detach_keys.clone(),
         create_command: lifecycle.create_command.clone(),
     })
+}
+
+fn absolute(path: Option<&Path>) -> std::io::Result<Option<PathBuf>> {
+    path.map(std::path::absolute).transpose()
 }
 
 /// Merges the health check of the flags over the image's. Errors: health flags without a command to run.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use super::Container;
-use super::layers::Layers;
+use super::layers::ContainerLayers;
 use super::start::config;
 use super::stores;
 use crate::container::Usnea;
@@ -18,7 +18,7 @@ use crate::userns::{self, Base};
 /// Returns the container's changes of its image: folders before their content, each sorted. Leaves out mount points.
 pub fn diff(usnea: &Usnea, container: &Container) -> Result<Vec<Change>> {
     let (spec, _image) = config(container)?;
-    let layers = Layers::of(usnea, container, &spec)?;
+    let layers = ContainerLayers::of(usnea, container, &spec)?;
     let (upper, form) = layers.written()?.clone();
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(&base);
@@ -53,7 +53,7 @@ pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Resul
 /// Writes the tar of a container's root, without its mounts, to `output` (`-`: standard output).
 pub fn export(usnea: &Usnea, container: &Container, output: &Path) -> Result<()> {
     let (spec, _image) = config(container)?;
-    let stack = Layers::of(usnea, container, &spec)?.stack();
+    let stack = ContainerLayers::of(usnea, container, &spec)?.stack();
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(&base);
     let write = || merged_tar(&stack, &owners, ArchiveOutput::create(output)?)?.put();

@@ -30,9 +30,7 @@ pub fn choose(
     store: &Path,
 ) -> Result<Choice> {
     let ImageRoot { is_shared, is_foreign, whiteouts, .. } = *root;
-    // With a single ID, every file belongs to that ID.
-    let has_others = base.writer != Writer::Itself;
-    let idmapped = has_others && maps != &base.maps;
+    let idmapped = has_own_ids(base, maps);
     let (driver, was_tried) = match options.storage_driver {
         Some(StorageDriver::Fuse) => {
             fuse::usable().context(|| Setting::StorageDriver.with("fuse"))?;
@@ -65,7 +63,7 @@ pub fn choose(
             (StorageDriver::Overlay, known == OverlayEvidence::Tried)
         }
         Some(StorageDriver::Copy) => (StorageDriver::Copy, false),
-        None => first_that_serves(idmapped, root, store)?,
+        None => first_that_serves(base, maps, root, store)?,
     };
     let records = if is_shared { Records::InLowers } else { Records::Nowhere };
     let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
@@ -81,13 +79,19 @@ impl Choice {
     }
 }
 
+/// True if the container's IDs are not those of base. With a single ID, every file belongs to that ID.
+fn has_own_ids(base: &Base, maps: &IdMaps) -> bool {
+    base.writer != Writer::Itself && maps != &base.maps
+}
+
 /// Returns the first driver that serves, and whether the kernel's overlay was tried for it.
 fn first_that_serves(
-    idmapped: bool,
+    base: &Base,
+    maps: &IdMaps,
     root: &ImageRoot,
     store: &Path,
 ) -> Result<(StorageDriver, bool)> {
-    let why_not = match idmapped {
+    let why_not = match has_own_ids(base, maps) {
         _ if root.whiteouts == Whiteouts::Names => {
             Err(Error::new("the store's file system has no whiteouts that it reads"))
         }
@@ -124,20 +128,20 @@ pub fn first(store: &Path) -> (StorageDriver, String) {
 }
 
 /// Reason why a driver is the first that serves.
-struct Found {
+struct DriverSearch {
     text: String,
     /// True if the kernel's overlay was tried just now, and served.
     was_tried: bool,
 }
 
-fn of_this_machine(store: &Path) -> (StorageDriver, Found) {
-    let found = |text: String| Found { text, was_tried: false };
+fn of_this_machine(store: &Path) -> (StorageDriver, DriverSearch) {
+    let found = |text: String| DriverSearch { text, was_tried: false };
     let overlay = match overlay::serves(store) {
         Ok(known) => {
             let text = "the kernel's overlay serves ordinary users here".to_owned();
             return (
                 StorageDriver::Overlay,
-                Found { text, was_tried: known == OverlayEvidence::Tried },
+                DriverSearch { text, was_tried: known == OverlayEvidence::Tried },
             );
         }
         Err(error) => error,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::container::Usnea;
 use crate::error::{Context, Error, Result, Setting};
 use crate::monitor::events::{Event, FILE};
-use crate::monitor::log::{Changes, Reader};
+use crate::monitor::log::{LogChanges, Reader};
 
 /// Selection of events.
 #[derive(Clone, Debug, Default)]
@@ -152,7 +152,7 @@ pub fn events(
             && EventFilter::fit(&wanted.filters, event)
     };
     // The watch begins before the first reading, so that no event is missed in between.
-    let changes = Changes::of(store).context(phrase)?;
+    let changes = LogChanges::of(store).context(phrase)?;
     let mut reader = Reader::open(store, FILE).context(phrase)?;
     loop {
         let more = reader.read(|line| match serde_json::from_slice::<Event>(line) {

@@ -124,7 +124,7 @@ pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Target of a path in a container.
-pub(super) enum Found {
+pub(super) enum PathTarget {
     /// Folder, open.
     Folder(OwnedFd),
     /// File of another kind.
@@ -134,18 +134,18 @@ pub(super) enum Found {
 }
 
 /// Opens `path` below `root`, and follows all links in the root. Errors: the folder above is missing too.
-pub(super) fn look(root: &OwnedFd, path: &Path) -> Result<Found> {
+pub(super) fn look(root: &OwnedFd, path: &Path) -> Result<PathTarget> {
     let folder = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         inroot::open(root, path, flags, inroot::Symlinks::Follow)
     };
     match folder(path) {
-        Ok(open) => Ok(Found::Folder(open)),
+        Ok(open) => Ok(PathTarget::Folder(open)),
         Err(error) => match error.raw_os_error() {
-            Some(libc::ENOTDIR) => Ok(Found::Other),
+            Some(libc::ENOTDIR) => Ok(PathTarget::Other),
             Some(libc::ENOENT) => {
                 let above = path.parent().unwrap_or(path);
-                Ok(Found::Nothing(folder(above).context(|| above.display().to_string())?))
+                Ok(PathTarget::Nothing(folder(above).context(|| above.display().to_string())?))
             }
             _ => Err(error).context(|| path.display().to_string()),
         },

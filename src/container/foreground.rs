@@ -36,20 +36,20 @@ pub fn run_disposable(
     wanted: &PullSettings<'_>,
     streams: CallerStreams<'_>,
 ) -> Result<u8> {
-    let mut shown = None;
+    let mut record_file = None;
     run::run(usnea, request, wanted, streams, |workspace, launched| {
         // Without a record, other commands cannot find the container; that is no reason not to run it.
-        match Shown::new(usnea, request, lifecycle, workspace, launched) {
-            Ok(record) => shown = record,
+        match ForegroundRecord::new(usnea, request, lifecycle, workspace, launched) {
+            Ok(record) => record_file = record,
             Err(error) => log::debug!("the container has no record: {error}"),
         }
     })
 }
 
 /// Record of a running container. Removed with this value.
-struct Shown(PathBuf);
+struct ForegroundRecord(PathBuf);
 
-impl Shown {
+impl ForegroundRecord {
     /// Writes the record. `None`: no place for it.
     fn new(
         usnea: &Usnea,
@@ -83,7 +83,7 @@ impl Shown {
     }
 }
 
-impl Drop for Shown {
+impl Drop for ForegroundRecord {
     fn drop(&mut self) {
         remove(&self.0);
     }

@@ -56,6 +56,15 @@ impl Frozen {
     }
 }
 
+/// Number of processes that are frozen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frozenness {
+    /// All processes of the container.
+    Whole,
+    /// Not all of them.
+    Partial,
+}
+
 impl Drop for Frozen {
     fn drop(&mut self) {
         self.alive = None;
@@ -64,8 +73,8 @@ impl Drop for Frozen {
 }
 
 /// Reports whether all are frozen, and waits until the caller needs the freeze no more.
-fn say_and_wait(all: bool, say: &OwnedFd, watched: &OwnedFd) {
-    let _ = rustix::io::write(say, if all { b"y" } else { b"n" });
+fn say_and_wait(frozen: Frozenness, say: &OwnedFd, watched: &OwnedFd) {
+    let _ = rustix::io::write(say, if frozen == Frozenness::Whole { b"y" } else { b"n" });
     // Reads no bytes, ever: the read ends at the end of the pipe.
     let _ = rustix::io::retry_on_intr(|| rustix::io::read(watched, &mut [0; 1]));
 }
@@ -73,7 +82,8 @@ fn say_and_wait(all: bool, say: &OwnedFd, watched: &OwnedFd) {
 fn stop_cgroup(folder: &Path, say: &OwnedFd, watched: &OwnedFd) {
     let was_stopped = cgroup::is_frozen(folder);
     let stopped = cgroup::freeze(folder, FreezerState::Stopped);
-    say_and_wait(stopped.is_ok(), say, watched);
+    let frozen = if stopped.is_ok() { Frozenness::Whole } else { Frozenness::Partial };
+    say_and_wait(frozen, say, watched);
     if !was_stopped {
         let _ = cgroup::freeze(folder, FreezerState::Running);
     }
@@ -81,8 +91,8 @@ fn stop_cgroup(folder: &Path, say: &OwnedFd, watched: &OwnedFd) {
 
 fn stop_each(state: &State, user: &OwnedFd, say: &OwnedFd, watched: &OwnedFd) {
     let done = namespace::enter(user.as_fd()).map(|()| stop_all(state));
-    let (held, all) = done.unwrap_or_default();
-    say_and_wait(all, say, watched);
+    let (held, frozen) = done.unwrap_or((Vec::new(), Frozenness::Partial));
+    say_and_wait(frozen, say, watched);
     for pidfd in &held {
         let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGCONT);
     }
@@ -90,14 +100,14 @@ fn stop_each(state: &State, user: &OwnedFd, say: &OwnedFd, watched: &OwnedFd) {
 
 /// Stops all processes; returns those it stopped, and whether all are. A running process may fork until it is stopped:
 /// repeats until no new process appears.
-fn stop_all(state: &State) -> (Vec<OwnedFd>, bool) {
+fn stop_all(state: &State) -> (Vec<OwnedFd>, Frozenness) {
     const ROUNDS: usize = 100;
-    let (mut held, mut is_whole) = (Vec::new(), true);
+    let (mut held, mut frozen) = (Vec::new(), Frozenness::Whole);
     let mut seen = std::collections::HashSet::new();
     for _ in 0..ROUNDS {
         let new: Vec<i32> = processes(state).into_iter().filter(|pid| seen.insert(*pid)).collect();
         if new.is_empty() {
-            return (held, is_whole);
+            return (held, frozen);
         }
         for pid in new {
             let Ok(pidfd) = process::open_pidfd(pid) else { continue };
@@ -109,11 +119,11 @@ fn stop_all(state: &State) -> (Vec<OwnedFd>, bool) {
                 Ok(()) => held.push(pidfd),
                 // The process has just ended.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(_) => is_whole = false,
+                Err(_) => frozen = Frozenness::Partial,
             }
         }
     }
-    (held, false)
+    (held, Frozenness::Partial)
 }
 
 fn is_stopped(pid: i32) -> bool {

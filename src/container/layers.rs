@@ -16,7 +16,7 @@ use crate::image::owners::Owners;
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
 use crate::phrase;
-use crate::spec::StorageDriver;
+use crate::spec::{Stacking, StorageDriver};
 use crate::sys::inroot::{self, Symlinks};
 
 /// Paths in the root of files that are mounted without being in the config (`net::File`).
@@ -24,7 +24,7 @@ const PLACES: &[&str] = &["etc/hosts", "etc/hostname", "etc/resolv.conf"];
 
 /// Folders of the layers.
 #[derive(Clone, Debug)]
-pub(super) struct Layers {
+pub(super) struct ContainerLayers {
     /// Writable layer of the container, and its form. `None`: the container writes to the image's folder itself
     /// (`--rw-root`).
     pub(super) upper: Option<(LayerSource, UpperForm)>,
@@ -32,7 +32,7 @@ pub(super) struct Layers {
     pub(super) lowers: Vec<LayerSource>,
 }
 
-impl Layers {
+impl ContainerLayers {
     /// Returns the layers of the container's config. Flushes the writes of a running container first.
     pub(super) fn of(usnea: &Usnea, container: &Container, spec: &Spec) -> Result<Self> {
         container.refuse_foreground("other command sees its layers")?;
@@ -53,9 +53,7 @@ impl Layers {
                     false => Whiteouts::Overlay,
                 };
                 let shown = match (form, stacking.driver) {
-                    (UpperForm::Whole, StorageDriver::Copy) => {
-                        shown(usnea, spec, stacking.idmapped)?
-                    }
+                    (UpperForm::Whole, StorageDriver::Copy) => ids_in_copy(usnea, spec, &stacking)?,
                     _ => None,
                 };
                 let is_recorded = stacking.records == Records::InLowers;
@@ -105,9 +103,9 @@ impl Layers {
 }
 
 /// Returns the IDs that the image's owners have in a copy of the image.
-fn shown(usnea: &Usnea, spec: &Spec, idmapped: bool) -> Result<Option<IdMaps>> {
+fn ids_in_copy(usnea: &Usnea, spec: &Spec, stacking: &Stacking) -> Result<Option<IdMaps>> {
     let plan = engine::plan(spec, usnea.base()?.clone(), Default::default())?;
-    Ok(idmapped.then(|| plan.levels.shown()).flatten())
+    Ok(stacking.idmapped.then(|| plan.levels.shown()).flatten())
 }
 
 /// Flushes cached writes: until then they are in the kernel alone, not in the layers of the file system's server.

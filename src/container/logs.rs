@@ -11,7 +11,7 @@ use super::stop::ended_within;
 use super::{Container, attach};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::monitor::log::{Changes, FILE, Line, Position, Reader, Source};
+use crate::monitor::log::{FILE, LogChanges, LogLine, Position, Reader, Source};
 use crate::monitor::record::LogDriver;
 
 /// Selection and form of a log's lines.
@@ -100,7 +100,7 @@ impl Tail {
         let mut tail = Self { starts: VecDeque::new(), most, is_mid_line: [false; 2] };
         let first = Start { position: reader.position(), is_mid_line: [false; 2] };
         while reader.read_placed(|position, line| {
-            if let Some(line) = Line::parse(line).filter(|line| request.shows(line)) {
+            if let Some(line) = LogLine::parse(line).filter(|line| request.shows(line)) {
                 tail.add(position, &line);
             }
             Ok(())
@@ -111,7 +111,7 @@ impl Tail {
         })
     }
 
-    fn add(&mut self, position: Position, line: &Line<'_>) {
+    fn add(&mut self, position: Position, line: &LogLine<'_>) {
         let slot = slot(line.source);
         if !self.is_mid_line[slot] {
             self.starts.push_back(Start { position, is_mid_line: self.is_mid_line });
@@ -132,7 +132,7 @@ fn slot(source: Source) -> usize {
 }
 
 impl LogRequest {
-    fn shows(&self, line: &Line<'_>) -> bool {
+    fn shows(&self, line: &LogLine<'_>) -> bool {
         if self.since.is_none() && self.until.is_none() {
             return true;
         }
@@ -167,7 +167,7 @@ impl<'a> Printer<'a> {
     }
 
     fn print(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some(line) = Line::parse(line).filter(|line| self.request.shows(line)) else {
+        let Some(line) = LogLine::parse(line).filter(|line| self.request.shows(line)) else {
             return Ok(());
         };
         let slot = slot(line.source);
@@ -203,14 +203,14 @@ impl<'a> Printer<'a> {
 /// Watch that wakes when a log grows, and knows when it is complete.
 struct Watch<'a> {
     container: &'a Container,
-    changes: Changes,
+    changes: LogChanges,
     /// Monitor that writes the log: looked up once, not at each line.
     monitor: Option<OwnedFd>,
 }
 
 impl<'a> Watch<'a> {
     fn new(container: &'a Container) -> io::Result<Self> {
-        Ok(Self { container, changes: Changes::of(&container.folder)?, monitor: None })
+        Ok(Self { container, changes: LogChanges::of(&container.folder)?, monitor: None })
     }
 
     /// Waits for the next change; returns true if more may come after it.
@@ -240,7 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::monitor::log::Writer;
+    use crate::monitor::log::LogWriter;
     use crate::monitor::record::LogSettings;
 
     /// Returns the output of the last `most` lines of the log in `folder`, for each stream.
@@ -285,7 +285,7 @@ mod tests {
         ) {
             let folder = tempfile::tempdir().unwrap();
             let limits = LogSettings { max_size: size, max_file: Some(100), ..LogSettings::default() };
-            let mut writer = Writer::open(folder.path(), &limits);
+            let mut writer = LogWriter::open(folder.path(), &limits);
             for (is_error, chunk) in &chunks {
                 let source = if *is_error { Source::Error } else { Source::Output };
                 writer.write(source, chunk.as_bytes(), Timestamp::now());
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_long_tail_of_many_lines_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(folder.path(), &LogSettings::default());
+        let mut writer = LogWriter::open(folder.path(), &LogSettings::default());
         let lines: String = (0..300_000).map(|number| format!("{number}\n")).collect();
         writer.write(Source::Output, lines.as_bytes(), Timestamp::now());
         let [output, _] = tail_of(folder.path(), 100_000);

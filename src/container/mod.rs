@@ -70,7 +70,7 @@ pub use clone::{Cloning, clone};
 pub use commit::{Commit, DuringCommit, Squash, commit};
 pub use container::{Container, all, damaged, find, find_id, ids, size};
 pub use copy::{CopyEnd, Copying, Owned, copy};
-pub use create::{AfterCreate, Created, Lifecycle, create};
+pub use create::{AfterCreate, CreatedContainer, Lifecycle, create};
 pub use diff::{diff, export, in_base as changes_in_base};
 pub use disk_usage::{DiskUsage, disk_usage};
 pub use events::{EventFilter, EventQuery, events};
@@ -98,7 +98,7 @@ pub use stop::{Stopping, kill, stop};
 pub use stored::{PullPolicy, PullSettings, find_or_pull};
 pub use top::{ProcessTable, top};
 pub use unshare::unshare;
-pub use update::{Changes, update};
+pub use update::{ContainerUpdate, update};
 pub use usnea::Usnea;
 pub use wait::{WaitCondition, wait, wait_for};
 

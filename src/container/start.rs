@@ -9,7 +9,7 @@ use oci_spec::runtime::Spec;
 
 use super::attach::{Attachment, attach};
 use super::client::{Client, check_terminal};
-use super::create::{AfterCreate, Created, Lifecycle, create, launch_options};
+use super::create::{AfterCreate, CreatedContainer, Lifecycle, create, launch_options};
 use super::folder;
 use super::id::short;
 use super::images;
@@ -58,9 +58,9 @@ pub fn start(
 
 /// Starts the containers that a new container requires, then returns the new one. Removes a disposable one after an
 /// error.
-fn after_required(usnea: &Usnea, created: Created) -> Result<Created> {
+fn after_required(usnea: &Usnea, created: CreatedContainer) -> Result<CreatedContainer> {
     let Err(error) = start_required(usnea, &created.container) else { return Ok(created) };
-    let Created { container, lock, .. } = created;
+    let CreatedContainer { container, lock, .. } = created;
     drop(lock);
     discard_ended(usnea, &container);
     Err(error)
@@ -69,10 +69,10 @@ fn after_required(usnea: &Usnea, created: Created) -> Result<Created> {
 /// Starts a container that has just been made.
 fn start_created(
     usnea: &Usnea,
-    created: Created,
+    created: CreatedContainer,
     client: Option<(OwnedFd, &Signals)>,
 ) -> Result<Container> {
-    let Created { container, lock, plan, image } = created;
+    let CreatedContainer { container, lock, plan, image } = created;
     let started = launch(usnea, &container, job_of(&container, lock.into(), plan, image), client);
     started.inspect_err(|_| discard_ended(usnea, &container))?;
     Ok(container)

@@ -15,7 +15,7 @@ use crate::phrase;
 
 /// Changes of a container.
 #[derive(Clone, Debug, Default)]
-pub struct Changes {
+pub struct ContainerUpdate {
     /// Restart policy, from the container's next end on.
     pub restart: Option<RestartPolicy>,
     /// Limits: at once where the container runs, and at each start.
@@ -24,7 +24,7 @@ pub struct Changes {
 
 /// Changes a container. Errors: a restart policy for a disposable container; a limit that cannot be set: then nothing
 /// has changed.
-pub fn update(container: &Container, changes: &Changes) -> Result<()> {
+pub fn update(container: &Container, changes: &ContainerUpdate) -> Result<()> {
     let _names = Names::lock(&container.store)?;
     let record = current(container)?;
     if changes.restart.is_some() {

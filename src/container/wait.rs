@@ -8,7 +8,7 @@ use super::stop::ended_within;
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::hint;
-use crate::monitor::log::Changes;
+use crate::monitor::log::LogChanges;
 use crate::monitor::protocol::{self, MonitorMessage, Request};
 use crate::monitor::record::State;
 use crate::monitor::{Status, health::Health};
@@ -99,7 +99,7 @@ pub fn wait_for(
     let is_removed = || !container.folder.exists();
     loop {
         // The watch begins before the state is read, so that no change is missed in between.
-        let changes = Changes::of(&container.folder);
+        let changes = LogChanges::of(&container.folder);
         let status = container.status();
         if is_removed() {
             if conditions.contains(&WaitCondition::Removed) {

@@ -11,7 +11,7 @@ use super::protocol::{self, MonitorMessage, Pace, Request};
 
 /// Connection of one attached client.
 #[derive(Debug)]
-pub struct Client {
+pub struct AttachedClient {
     socket: OwnedFd,
     /// Pace of an attached client. `None`: the client waits for the end only.
     pace: Option<Pace>,
@@ -22,7 +22,7 @@ pub struct Client {
 
 /// All connections of the monitor.
 #[derive(Debug, Default)]
-pub struct Clients(Vec<Client>);
+pub struct Clients(Vec<AttachedClient>);
 
 /// Request of a client that concerns the command.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum Wish {
 impl Clients {
     /// Adds a client that was connected before the command ran.
     pub fn add(&mut self, socket: OwnedFd, pace: Option<Pace>) {
-        self.0.push(Client { socket, pace, pending: Vec::new(), lost: 0 });
+        self.0.push(AttachedClient { socket, pace, pending: Vec::new(), lost: 0 });
     }
 
     /// Accepts the client that waits at `listener`, if any.
@@ -132,7 +132,7 @@ impl Clients {
     }
 }
 
-impl Client {
+impl AttachedClient {
     /// Sends `message` as the pace allows. Returns false if the client has disconnected.
     fn hear(&mut self, message: &[u8], pace: Pace, bytes: u64) -> bool {
         if !self.pending.is_empty() {

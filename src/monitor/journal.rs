@@ -47,9 +47,9 @@ impl Journal {
             whole.extend(line);
             if whole.ends_with(b"\n") {
                 whole.pop();
-                self.send(source, &whole, false);
+                self.send(source, &whole, LineEnd::Newline);
             } else if whole.len() >= LONGEST {
-                self.send(source, &whole, true);
+                self.send(source, &whole, LineEnd::Cut);
             } else {
                 self.begun[slot] = whole;
             }
@@ -61,34 +61,43 @@ impl Journal {
         for (slot, source) in [(0, Source::Output), (1, Source::Error)] {
             let line = std::mem::take(&mut self.begun[slot]);
             if !line.is_empty() {
-                self.send(source, &line, false);
+                self.send(source, &line, LineEnd::Newline);
             }
         }
     }
 
-    fn send(&mut self, source: Source, line: &[u8], goes_on: bool) {
+    fn send(&mut self, source: Source, line: &[u8], end: LineEnd) {
         if self.lost > 0 {
             let told = format!("{} bytes were lost", self.lost);
-            if self.entry(Source::Ourselves, told.as_bytes(), false) {
+            if self.entry(Source::Ourselves, told.as_bytes(), LineEnd::Newline) {
                 self.lost = 0;
             }
         }
-        if self.lost > 0 || !self.entry(source, line, goes_on) {
+        if self.lost > 0 || !self.entry(source, line, end) {
             self.lost += line.len() as u64 + 1;
         }
     }
 
-    fn entry(&self, source: Source, line: &[u8], goes_on: bool) -> bool {
+    fn entry(&self, source: Source, line: &[u8], end: LineEnd) -> bool {
         let Some(socket) = &self.socket else { return false };
         let mut entry = self.head.clone();
         let priority: &[u8] = if source == Source::Output { b"6" } else { b"3" };
         field(&mut entry, "PRIORITY", priority);
-        if goes_on {
+        if end == LineEnd::Cut {
             field(&mut entry, "CONTAINER_PARTIAL_MESSAGE", b"true");
         }
         field(&mut entry, "MESSAGE", line);
         rustix::net::send(socket, &entry, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
     }
+}
+
+/// End of a journal entry's message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    /// The line ends here, or the output does.
+    Newline,
+    /// The line was too long for one entry: the next entry continues it.
+    Cut,
 }
 
 fn connect() -> rustix::io::Result<OwnedFd> {

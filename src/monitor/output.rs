@@ -5,14 +5,14 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::journal::Journal;
-use super::log::{Source, Writer};
+use super::log::{LogWriter, Source};
 use super::record::{LogDriver, Record};
 
 /// Log of one container.
 #[derive(Debug)]
 pub enum Log {
     /// A log file in the container's folder.
-    File(Writer),
+    File(LogWriter),
     /// The systemd journal.
     Journal(Journal),
     /// No log.
@@ -23,7 +23,7 @@ impl Log {
     /// Opens the container's log for appending, creating a missing one.
     pub fn open(folder: &Path, record: &Record) -> Self {
         match record.log.driver {
-            LogDriver::File => Self::File(Writer::open(folder, &record.log)),
+            LogDriver::File => Self::File(LogWriter::open(folder, &record.log)),
             LogDriver::Journald => Self::Journal(Journal::open(record)),
             LogDriver::None | LogDriver::Passthrough => Self::Nowhere,
         }

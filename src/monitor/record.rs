@@ -302,7 +302,7 @@ pub struct Exit {
 
 /// Result of reading one of the files.
 #[derive(Debug)]
-pub enum Found<T> {
+pub enum RecordFile<T> {
     /// The file does not exist.
     Nothing,
     /// Contents of the file.
@@ -312,34 +312,34 @@ pub enum Found<T> {
 }
 
 /// Reads one of the files, distinguishing missing and damaged ones. Errors: the file cannot be read.
-pub fn look<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Found<T>> {
+pub fn look<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<RecordFile<T>> {
     let path = folder.join(name);
     let bytes = match std::fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RecordFile::Nothing),
         answer => answer.context(|| format!("cannot read {}", path.display()))?,
     };
     let read = serde_json::from_slice(&bytes).map_err(Error::new);
     Ok(match read.context(|| format!("{} is damaged", path.display())) {
-        Ok(value) => Found::Whole(value),
-        Err(error) => Found::Damaged(error),
+        Ok(value) => RecordFile::Whole(value),
+        Err(error) => RecordFile::Damaged(error),
     })
 }
 
 /// Reads one of the files. `None`: the file does not exist. Errors: the file cannot be read, or is damaged.
 pub fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
     match look(folder, name)? {
-        Found::Nothing => Ok(None),
-        Found::Whole(value) => Ok(Some(value)),
-        Found::Damaged(error) => Err(error),
+        RecordFile::Nothing => Ok(None),
+        RecordFile::Whole(value) => Ok(Some(value)),
+        RecordFile::Damaged(error) => Err(error),
     }
 }
 
 /// Reads a file that is not essential: a damaged one counts as missing.
 pub fn read_if_whole<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
     match look(folder, name)? {
-        Found::Whole(value) => Ok(Some(value)),
-        Found::Nothing => Ok(None),
-        Found::Damaged(error) => {
+        RecordFile::Whole(value) => Ok(Some(value)),
+        RecordFile::Nothing => Ok(None),
+        RecordFile::Damaged(error) => {
             log::debug!("{error}");
             Ok(None)
         }
@@ -407,15 +407,18 @@ mod tests {
     fn what_a_power_cut_left_is_damaged_and_not_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let whole = serde_json::to_vec(&exit(1)).unwrap();
-        assert!(matches!(look::<Exit>(folder.path(), EXIT), Ok(Found::Nothing)));
+        assert!(matches!(look::<Exit>(folder.path(), EXIT), Ok(RecordFile::Nothing)));
         for torn in [&b""[..], b"\0\0\0\0", &whole[..whole.len() / 2], b"[]"] {
             std::fs::write(folder.path().join(EXIT), torn).unwrap();
-            assert!(matches!(look::<Exit>(folder.path(), EXIT), Ok(Found::Damaged(_))), "{torn:?}");
+            assert!(
+                matches!(look::<Exit>(folder.path(), EXIT), Ok(RecordFile::Damaged(_))),
+                "{torn:?}"
+            );
             let error = read::<Exit>(folder.path(), EXIT).unwrap_err().to_string();
             assert!(error.contains("exit.json is damaged"), "{error}");
             assert_eq!(read_if_whole::<Exit>(folder.path(), EXIT).unwrap(), None);
         }
         std::fs::write(folder.path().join(EXIT), whole).unwrap();
-        assert!(matches!(look::<Exit>(folder.path(), EXIT), Ok(Found::Whole(_))));
+        assert!(matches!(look::<Exit>(folder.path(), EXIT), Ok(RecordFile::Whole(_))));
     }
 }

@@ -81,7 +81,7 @@ enum Place {
     Listener,
     Oom,
     Keeper,
-    Client(usize),
+    AttachedClient(usize),
 }
 
 /// Watches the container of the handover until its end. Returns when no work is left.
@@ -199,11 +199,11 @@ impl Monitor {
                 Place::Oom => self.hear_oom(),
                 Place::Keeper => self.hear_keeper(),
                 // A single client each turn: indices of the others change when a client is removed.
-                Place::Client(index) if events.contains(PollFlags::OUT) => {
+                Place::AttachedClient(index) if events.contains(PollFlags::OUT) => {
                     self.clients.flush(index);
                     break;
                 }
-                Place::Client(index) => {
+                Place::AttachedClient(index) => {
                     self.hear_client(index);
                     break;
                 }
@@ -253,7 +253,7 @@ impl Monitor {
             if self.streams.wants_room().is_none() { PollFlags::IN } else { PollFlags::empty() };
         for index in 0..self.clients.len() {
             if let Some((fd, waits)) = self.clients.socket(index) {
-                add(Place::Client(index), fd, if waits { PollFlags::OUT } else { hears });
+                add(Place::AttachedClient(index), fd, if waits { PollFlags::OUT } else { hears });
             }
         }
         let deadline =

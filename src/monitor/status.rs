@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::process_id;
-use super::record::{self, EXIT, Exit, Found, STATE, State};
+use super::record::{self, EXIT, Exit, RecordFile, STATE, State};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -30,9 +30,11 @@ impl Status {
         loop {
             let exit = record::read_if_whole::<Exit>(folder, EXIT)?;
             let state = match record::look::<State>(folder, STATE)? {
-                Found::Whole(state) => Some(state),
-                Found::Nothing => None,
-                Found::Damaged(error) => return Ok(Self::Exited(damaged(&error, exit, folder))),
+                RecordFile::Whole(state) => Some(state),
+                RecordFile::Nothing => None,
+                RecordFile::Damaged(error) => {
+                    return Ok(Self::Exited(damaged(&error, exit, folder)));
+                }
             };
             let Some(state) = state else {
                 return Ok(exit.map_or(Self::Created, Self::Exited));
@@ -56,7 +58,7 @@ impl Status {
             match record::read_if_whole::<Exit>(folder, EXIT)?.filter(|exit| exit.run >= state.run)
             {
                 Some(exit) => return Ok(Self::Exited(exit)),
-                None => return Ok(Self::Exited(unrecorded(&state, is_here, folder))),
+                None => return Ok(Self::Exited(unrecorded(&state, folder))),
             }
         }
     }
@@ -111,9 +113,9 @@ fn runs_elsewhere(folder: &Path, state: &State) -> bool {
 
 /// Builds the end of a run whose monitor could not write it down. The time is unknown: the last known sign of the run
 /// is the last write to its log.
-fn unrecorded(state: &State, is_here: bool, folder: &Path) -> Exit {
+fn unrecorded(state: &State, folder: &Path) -> Exit {
     let is_same_boot = process_id::boot_id().is_ok_and(|boot| boot == state.boot);
-    let reason = match (is_here, state.host == process_id::host_name()) {
+    let reason = match (state.is_here(), state.host == process_id::host_name()) {
         (true, _) => "its monitor was killed, and it with it".to_owned(),
         (false, true) if is_same_boot => "it ran in another PID namespace".to_owned(),
         (false, true) => "the machine was restarted".to_owned(),

@@ -66,7 +66,7 @@ pub fn ask(question: &str, echo: Echo) -> Result<String> {
         .write(true)
         .open("/dev/tty")
         .context(|| "cannot ask at the terminal")?;
-    // Signals wait during: none must end this process before the terminal is restored.
+    // Signals wait meanwhile: none must end this process before the terminal is restored.
     let signals =
         Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP])
             .context(|| "cannot block signals")?;

@@ -10,18 +10,21 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::archive_names::{Naming, names};
 use super::pull::warn_of_platform;
 use crate::config::{LayerLimits, Settings};
 use crate::container::Usnea;
-use crate::container::stores::{self, given_name};
+use crate::container::stores;
 use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Reference;
 use crate::image::archive::{ArchivedImage, ImageArchive};
 use crate::image::manifest::Platform;
+use crate::image::owners::Owners;
 use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::pull::{ImagePull, TransferProgress};
-use crate::image::reference::TypedReference;
+use crate::image::source::ImageSource;
+use crate::image::store::{ImageRecord, Store};
 use crate::userns::{self};
 
 /// Archive or layout to load.
@@ -54,15 +57,6 @@ pub struct LoadedImage {
     pub hidden: Vec<Reference>,
 }
 
-/// Rule for reading the names of an archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Naming {
-    /// Rule for a docker-archive.
-    Docker,
-    /// Rule for an OCI layout.
-    Oci,
-}
-
 /// Loads all images. Images loaded before a failure stay.
 pub fn load(
     usnea: &Usnea,
@@ -82,32 +76,18 @@ pub fn load(
             }
             ImageArchive::Oci(_) => (Naming::Oci, "oci-archive"),
         };
-        let platform = load.platform.clone().unwrap_or_else(Platform::host);
         let (mut all, mut artifact) = (Vec::new(), None);
+        let place = match &load.input {
+            LoadInput::Path(path) => path.clone(),
+            // Content of a pipe lies in tmp/ meanwhile: the place that a policy can name.
+            LoadInput::Stream(_) => store.tmp(),
+        };
+        let work = LoadWork { store, load, owners, settings, policy, progress };
         for (texts, source) in found(&archive, &load.input)? {
             let names = names(&texts, naming);
             let which = texts.first().map(String::as_str);
-            // Content of a pipe lies in tmp/ during: the place that a policy can name.
-            let place = match &load.input {
-                LoadInput::Path(path) => path.clone(),
-                LoadInput::Stream(_) => store.tmp(),
-            };
             let origin = ImageOrigin::local(transport, &place, which)?;
-            policy.check_before(&origin)?;
-            // Signatures lie in registries alone: a policy that wants a signature accepts no local image.
-            let approve = |digest: &Digest| policy.verify(&origin, digest, &|_| Ok(None));
-            let pull = ImagePull {
-                action: "load",
-                store,
-                platform: &platform,
-                names: &names,
-                owners: &owners,
-                limits: &LayerLimits::NONE,
-                parallel: settings.parallel_downloads.unwrap_or(2),
-                progress,
-                approve: &approve,
-            };
-            let image = match pull.run(&*source) {
+            let image = match work.load_one(&*source, &origin, &names) {
                 Err(error) if error.kind() == ErrorKind::Artifact => {
                     log::warn!("{error}: left out");
                     artifact = Some(error);
@@ -115,7 +95,6 @@ pub fn load(
                 }
                 image => image?,
             };
-            warn_of_platform(&image, load.platform.as_ref());
             let hidden = stores.hidden(&names)?;
             all.push(LoadedImage { names, id: image.config, hidden });
         }
@@ -129,6 +108,43 @@ pub fn load(
         super::happened(stores, &one.id, "load", one.names.first().map(ToString::to_string));
     }
     Ok(loaded)
+}
+
+/// Inputs of the work in the base namespace.
+struct LoadWork<'a> {
+    store: &'a Store,
+    load: &'a Load,
+    owners: Owners,
+    settings: Settings,
+    policy: SignaturePolicy,
+    progress: &'a dyn TransferProgress,
+}
+
+impl LoadWork<'_> {
+    fn load_one(
+        &self,
+        source: &dyn ImageSource,
+        origin: &ImageOrigin,
+        names: &[Reference],
+    ) -> Result<ImageRecord> {
+        self.policy.check_before(origin)?;
+        // Signatures lie in registries alone: a policy that wants a signature accepts no local image.
+        let approve = |digest: &Digest| self.policy.verify(origin, digest, &|_| Ok(None));
+        let pull = ImagePull {
+            action: "load",
+            store: self.store,
+            platform: &self.load.platform.clone().unwrap_or_else(Platform::host),
+            names,
+            owners: &self.owners,
+            limits: &LayerLimits::NONE,
+            parallel: self.settings.parallel_downloads.unwrap_or(2),
+            progress: self.progress,
+            approve: &approve,
+        };
+        let image = pull.run(source)?;
+        warn_of_platform(&image, self.load.platform.as_ref());
+        Ok(image)
+    }
 }
 
 fn open(input: &LoadInput, tmp: &Path) -> Result<ImageArchive> {
@@ -155,53 +171,5 @@ fn found(archive: &ImageArchive, input: &LoadInput) -> Result<Vec<ArchivedImage>
     match found.is_empty() {
         true => Err(Error::invalid(format!("{input}: there is no image in it"))),
         false => Ok(found),
-    }
-}
-
-/// Returns the references of an archive's names.
-pub(super) fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
-    let mut names: Vec<Reference> = Vec::new();
-    for text in texts {
-        let name = match (text.parse::<TypedReference>(), naming) {
-            // Such a name is left out: its reader has no reason to believe that the tag stands for the digest.
-            (Ok(typed), _) if typed.digest.is_some() => None,
-            (Ok(_), Naming::Docker) => text.parse().ok(),
-            (Ok(typed), Naming::Oci) => given_name(&typed).ok(),
-            (Err(_), _) => None,
-        };
-        match name {
-            Some(name) if names.contains(&name) => {}
-            Some(name) => names.push(name),
-            None => {
-                let text: String = text.chars().take(200).collect();
-                log::warn!("'{}' is no name for an image: left out", text.escape_debug());
-            }
-        }
-    }
-    names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_archives_are_completed_as_their_writers_meant_them() {
-        let of = |text: &str, naming| {
-            names(&[text.to_owned()], naming).first().map(Reference::to_string)
-        };
-        for (text, docker, oci) in [
-            ("debian:12", "docker.io/library/debian:12", "localhost/debian:12"),
-            ("q.io/x:1", "q.io/x:1", "q.io/x:1"),
-            ("localhost/x:1", "localhost/x:1", "localhost/x:1"),
-            ("v1", "docker.io/library/v1:latest", "localhost/v1:latest"),
-        ] {
-            assert_eq!(of(text, Naming::Docker).unwrap(), docker);
-            assert_eq!(of(text, Naming::Oci).unwrap(), oci);
-        }
-        for text in ["", "A B", "../x", "\u{1b}[31m"] {
-            assert_eq!(of(text, Naming::Docker), None);
-            assert_eq!(of(text, Naming::Oci), None);
-        }
     }
 }

@@ -11,6 +11,7 @@
 //!  archive --load--> store      tarball --import--> store      store --export--> tarball
 //! ```
 
+mod archive_names;
 mod diff;
 mod export;
 mod filter;

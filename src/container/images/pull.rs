@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::load::{Naming, names};
+use super::archive_names::{Naming, names};
 use crate::config::Settings;
 use crate::container::Usnea;
 use crate::container::stores::{self, Stores};

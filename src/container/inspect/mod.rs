@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Spec};
 
 use super::Container;
-use super::layers::Layers;
+use super::layers::ContainerLayers;
 use crate::container::Usnea;
 use crate::container::volumes::{self, MountedVolume};
 use crate::documents::container::{
@@ -121,7 +121,7 @@ fn graph_driver(spec: &Spec, status: &Status) -> GraphDriver {
 /// Returns the bytes of the container's folder, and those with the layers below. `None`: unknown.
 fn sizes_of(usnea: &Usnea, container: &Container, spec: &Spec) -> (Option<u64>, Option<u64>) {
     let written = super::size(container);
-    let below = Layers::of(usnea, container, spec).ok().map(|layers| {
+    let below = ContainerLayers::of(usnea, container, spec).ok().map(|layers| {
         layers.lowers.iter().map(|lower| super::folder_size(&lower.path)).sum::<u64>()
     });
     (Some(written), below.map(|below| below + written))

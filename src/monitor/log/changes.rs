@@ -15,13 +15,13 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Watch on the changes of one folder.
 #[derive(Debug)]
-pub struct Changes {
+pub struct LogChanges {
     inotify: OwnedFd,
     /// Limit of each wait; `None`: inotify reports every change.
     longest: Option<Duration>,
 }
 
-impl Changes {
+impl LogChanges {
     /// Watches `folder` from now on.
     pub fn of(folder: &Path) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;

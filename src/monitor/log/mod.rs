@@ -15,9 +15,9 @@ mod changes;
 mod read;
 mod write;
 
-pub use changes::Changes;
-pub use read::{Line, Position, Reader};
-pub use write::Writer;
+pub use changes::LogChanges;
+pub use read::{LogLine, Position, Reader};
+pub use write::LogWriter;
 
 /// Name of the log in the container's folder; older files are `log.1`, `log.2` and so on.
 pub const FILE: &str = "log";

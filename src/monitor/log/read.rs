@@ -12,7 +12,7 @@ use super::Source;
 
 /// Line of the log, split into its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line<'a> {
+pub struct LogLine<'a> {
     /// Time at which the monitor read the bytes from the command, as in the log.
     pub time: &'a str,
     /// Source of the line.
@@ -23,7 +23,7 @@ pub struct Line<'a> {
     pub is_whole: bool,
 }
 
-impl<'a> Line<'a> {
+impl<'a> LogLine<'a> {
     /// Parses a line, without its newline. `None`: not a log line.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let mut parts = line.splitn(4, |byte| *byte == b' ');

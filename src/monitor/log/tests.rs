@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{FILE, Line, Reader, Source, Writer};
+use super::{FILE, LogLine, LogWriter, Reader, Source};
 use crate::monitor::record::LogSettings;
 
 fn all(reader: &mut Reader) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut each = |line: &[u8]| {
-        let line = Line::parse(line).expect("a line of a log");
+        let line = LogLine::parse(line).expect("a line of a log");
         if line.source != Source::Ourselves {
             bytes.extend(line.bytes);
             bytes.extend(line.is_whole.then_some(b'\n'));
@@ -27,7 +27,7 @@ fn limited(max_size: u64, max_file: u32) -> LogSettings {
 #[test]
 fn the_form_is_cri() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::open(folder.path(), &LogSettings::default());
+    let mut writer = LogWriter::open(folder.path(), &LogSettings::default());
     let time: Timestamp = "2026-11-24T23:28:18.5Z".parse().unwrap();
     writer.write(Source::Output, b"one\ntw", time);
     writer.write(Source::Error, b"o\n", time);
@@ -43,7 +43,7 @@ proptest! {
     #[test]
     fn what_was_written_is_read(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..40)) {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(folder.path(), &LogSettings::default());
+        let mut writer = LogWriter::open(folder.path(), &LogSettings::default());
         for chunk in &chunks {
             writer.write(Source::Output, chunk, Timestamp::now());
         }
@@ -54,7 +54,7 @@ proptest! {
 #[test]
 fn a_reader_that_follows_misses_nothing_when_files_are_changed() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::open(folder.path(), &limited(400, 5));
+    let mut writer = LogWriter::open(folder.path(), &limited(400, 5));
     let mut reader = Reader::open(folder.path(), FILE).unwrap();
     let (mut written, mut seen) = (Vec::new(), Vec::new());
     for number in 0..200 {
@@ -73,7 +73,7 @@ fn a_reader_that_follows_misses_nothing_when_files_are_changed() {
 fn rotation_keeps_so_many_files_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     for (files, names) in [(1, &["log"][..]), (3, &["log", "log.1", "log.2"])] {
-        let mut writer = Writer::open(folder.path(), &limited(300, files));
+        let mut writer = LogWriter::open(folder.path(), &limited(300, files));
         for number in 0..100 {
             writer.write(Source::Output, format!("{number}\n").as_bytes(), Timestamp::now());
         }
@@ -94,7 +94,7 @@ fn rotation_keeps_so_many_files_and_no_more() {
 #[test]
 fn many_short_lines_at_once_stay_within_the_limit() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::open(folder.path(), &limited(1000, 100));
+    let mut writer = LogWriter::open(folder.path(), &limited(1000, 100));
     let lines: String = (0..1000).map(|number| format!("{number}\n")).collect();
     writer.write(Source::Output, lines.as_bytes(), Timestamp::now());
     for entry in std::fs::read_dir(folder.path()).unwrap() {
@@ -108,7 +108,7 @@ fn a_torn_line_ends_where_the_next_begins() {
     let folder = tempfile::tempdir().unwrap();
     let time = "2026-11-24T23:28:18.5Z";
     std::fs::write(folder.path().join(FILE), format!("{time} stdout F who")).unwrap();
-    let mut writer = Writer::open(folder.path(), &LogSettings::default());
+    let mut writer = LogWriter::open(folder.path(), &LogSettings::default());
     writer.write(Source::Output, b"next\n", Timestamp::now());
     assert_eq!(all(&mut Reader::open(folder.path(), FILE).unwrap()), b"who\nnext\n");
 }
@@ -116,7 +116,7 @@ fn a_torn_line_ends_where_the_next_begins() {
 #[test]
 fn what_a_full_disk_lost_is_counted_and_no_line_is_torn() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::open(folder.path(), &LogSettings::default());
+    let mut writer = LogWriter::open(folder.path(), &LogSettings::default());
     writer.write(Source::Output, b"before\n", Timestamp::now());
     let path = folder.path().join(FILE);
     // Opened read-only: every write fails, as on a full disk.
@@ -135,7 +135,7 @@ fn what_a_full_disk_lost_is_counted_and_no_line_is_torn() {
 #[test]
 fn a_place_in_the_log_can_be_gone_back_to() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer::open(folder.path(), &limited(300, 9));
+    let mut writer = LogWriter::open(folder.path(), &limited(300, 9));
     for number in 0..40 {
         writer.write(Source::Output, format!("{number}\n").as_bytes(), Timestamp::now());
     }

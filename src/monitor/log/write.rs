@@ -16,7 +16,7 @@ const LONGEST_HEAD: usize = "2026-11-24T23:28:18.123456789Z stdout F ".len() + 1
 
 /// Writer of a log file.
 #[derive(Debug)]
-pub struct Writer {
+pub struct LogWriter {
     path: PathBuf,
     pub(super) file: Option<File>,
     /// Size of the file in bytes: whole lines alone.
@@ -28,7 +28,7 @@ pub struct Writer {
     batch: Vec<u8>,
 }
 
-impl Writer {
+impl LogWriter {
     /// Opens the log in `folder` for appending, creating a missing one.
     pub fn open(folder: &Path, settings: &LogSettings) -> Self {
         let mut writer = Self {

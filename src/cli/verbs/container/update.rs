@@ -1,7 +1,7 @@
 //! `usnea update`: changes limits and restart policy of containers.
 
 use crate::cli::flags::selection::{AfterSuccess, MissingContainers, Selection, each, open};
-use crate::container::{self, Changes, Usnea};
+use crate::container::{self, ContainerUpdate, Usnea};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
 use crate::spec::Resources;
@@ -25,7 +25,8 @@ pub struct Arguments {
 
 /// Changes containers.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let changes = Changes { restart: arguments.restart, resources: arguments.resources.oci()? };
+    let changes =
+        ContainerUpdate { restart: arguments.restart, resources: arguments.resources.oci()? };
     if changes.restart.is_none() && changes.resources.is_none() {
         return Err(Error::invalid("nothing is to be changed")
             .hint("such as --memory 1g, or --restart always"));

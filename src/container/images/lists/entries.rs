@@ -36,18 +36,18 @@ fn of_image(stores: &Stores, text: &str, images: &ListedImages) -> Result<Vec<Li
         let entry = IndexEntry::of_manifest(&bytes, image.manifest.clone(), &image.platform)?;
         return Ok(vec![ListedManifest { entry, origin: None }]);
     }
-    Origin::of_registry(stores, text, &images.asked)?.listings(images)
+    EntryOrigin::of_registry(stores, text, &images.asked)?.listings(images)
 }
 
 /// Manifest or index that a registry has under a name.
-pub struct Origin {
+pub struct EntryOrigin {
     registry: Registry,
     reference: Reference,
     bytes: Vec<u8>,
     digest: Digest,
 }
 
-impl Origin {
+impl EntryOrigin {
     /// Asks the registries. Errors: no registry has it, or the place is no registry.
     pub fn of_registry(stores: &Stores, text: &str, asked: &RegistryOptions) -> Result<Self> {
         let place: ImageLocation = text.parse()?;

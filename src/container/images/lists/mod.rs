@@ -6,7 +6,7 @@ mod push;
 
 use serde_json::Value;
 
-use self::entries::{Origin, listings};
+use self::entries::{EntryOrigin, listings};
 use crate::container::Usnea;
 use crate::container::stores::{Stores, given_name, meanings};
 use crate::digest::Digest;
@@ -166,7 +166,7 @@ pub fn inspect_list(usnea: &Usnea, text: &str, asked: &RegistryOptions) -> Resul
     if let Some(list) = found(stores, text)? {
         return list.document(list.format());
     }
-    let bytes = Origin::of_registry(stores, text, asked)
+    let bytes = EntryOrigin::of_registry(stores, text, asked)
         .and_then(|origin| origin.document())
         .context(|| format!("no manifest list '{}' here", text.escape_debug()))?;
     serde_json::from_slice(&bytes).map_err(Error::new)
