@@ -85,7 +85,7 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
     let base = usnea.base()?;
     let stores = usnea.images()?;
     let store = stores.own();
-    let owners = stores::owners(&base, store);
+    let owners = stores::owners(base, store);
     // The whole root is the layer, where the container has no layers of its own.
     let origin = origin(container, commit.squash)?.filter(|_| layers.upper.is_some());
     let (parent, platform) = parent(origin, container, &spec)?;
@@ -99,7 +99,7 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
     };
     let names: Vec<Reference> = commit.name.iter().cloned().collect();
     let work = || {
-        let written = stores::owners_of_containers(&base);
+        let written = stores::owners_of_containers(base);
         let layer = layer(&layers, &parent, &written, &store.tmp())?;
         let parent = ParentImage {
             manifest: &parent.manifest,
@@ -121,7 +121,7 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
         };
         pull.run(&source)
     };
-    userns::in_base(&base, work).context(|| format!("cannot commit {}", container.record.name))
+    userns::in_base(base, work).context(|| format!("cannot commit {}", container.record.name))
 }
 
 /// Packs the container's layer, or its whole root. `None`: the container has changed nothing.

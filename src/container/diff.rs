@@ -21,8 +21,8 @@ pub fn diff(usnea: &Usnea, container: &Container) -> Result<Vec<Change>> {
     let layers = ContainerLayers::of(usnea, container, &spec)?;
     let (upper, form) = layers.written()?.clone();
     let base = usnea.base()?;
-    let owners = stores::owners_of_containers(&base);
-    let changes = in_base(&base, || diff::changes(&upper, form, &layers.lowers, &owners))?;
+    let owners = stores::owners_of_containers(base);
+    let changes = in_base(base, || diff::changes(&upper, form, &layers.lowers, &owners))?;
     let places: HashSet<&Path> =
         spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).collect();
     let is_place = |change: &Change| {
@@ -55,7 +55,7 @@ pub fn export(usnea: &Usnea, container: &Container, output: &Path) -> Result<()>
     let (spec, _image) = config(container)?;
     let stack = ContainerLayers::of(usnea, container, &spec)?.stack();
     let base = usnea.base()?;
-    let owners = stores::owners_of_containers(&base);
+    let owners = stores::owners_of_containers(base);
     let write = || merged_tar(&stack, &owners, ArchiveOutput::create(output)?)?.put();
-    userns::in_base(&base, write).context(|| format!("cannot export {}", container.record.name))
+    userns::in_base(base, write).context(|| format!("cannot export {}", container.record.name))
 }

@@ -72,8 +72,8 @@ pub fn remove(usnea: &Usnea, id: &str, how: Removal) -> Result<()> {
     let own = container.as_ref().filter(|container| how.volumes || container.record.auto_remove);
     let own = own.map(own_volumes).unwrap_or_default();
     let base = usnea.base()?;
-    let removed = bury(store, id, name.as_deref(), lock)?.remove(&base);
-    folder::sweep(store, &base);
+    let removed = bury(store, id, name.as_deref(), lock)?.remove(base);
+    folder::sweep(store, base);
     volumes::remove_anonymous(usnea, &own);
     removed?;
     if let Some(container) = &container {

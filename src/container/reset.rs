@@ -57,7 +57,7 @@ pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
     let base = usnea.base()?;
     for path in ours(store) {
         let removed = match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => folder::remove(&path, &base),
+            Ok(metadata) if metadata.is_dir() => folder::remove(&path, base),
             Ok(_) => std::fs::remove_file(&path).map_err(Error::from),
             Err(_) => Ok(()),
         };

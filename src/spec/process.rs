@@ -123,8 +123,8 @@ fn cwd(inputs: &SpecInputs<'_>) -> Result<String> {
     let of_image = inputs.image.workdir.as_ref().filter(given);
     match (asked, of_image) {
         (Some(folder), _) if !folder.starts_with('/') => {
-            return Err(Error::invalid("the working directory must be an absolute path"))
-                .context(|| Setting::Workdir.with(folder));
+            Err(Error::invalid("the working directory must be an absolute path"))
+                .context(|| Setting::Workdir.with(folder))
         }
         (None, Some(folder)) if !folder.starts_with('/') => {
             let folder = folder.escape_debug();

@@ -16,15 +16,15 @@ pub fn diff(usnea: &Usnea, text: &str, parent: Option<&str>) -> Result<Vec<Chang
     let base = usnea.base()?;
     let (store, image) = super::known(stores, text)?;
     let parent = parent.map(|parent| super::known(stores, parent)).transpose()?;
-    let owners = stores::owners(&base, &store);
-    changes_in_base(&base, || {
+    let owners = stores::owners(base, &store);
+    changes_in_base(base, || {
         let (_held, layers) = unpacked(&store, &image, &owners)?;
         let folders: Vec<LayerSource> = layers.iter().map(folder).collect();
         let Some((of, parent)) = &parent else {
             let [upper, lowers @ ..] = &folders[..] else { return Ok(Vec::new()) };
             return diff::changes(upper, UpperForm::Changes, lowers, &owners);
         };
-        let theirs = stores::owners(&base, of);
+        let theirs = stores::owners(base, of);
         let (_parent, below) = unpacked(of, parent, &theirs)?;
         let owned = |layer| LayerSource { owners: Some(theirs.clone()), ..folder(layer) };
         let below: Vec<LayerSource> = below.iter().map(owned).collect();

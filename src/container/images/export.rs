@@ -18,8 +18,8 @@ pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
     let (store, image) = super::known(stores, text)?;
-    let owners = stores::owners(&base, &store);
-    userns::in_base(&base, || {
+    let owners = stores::owners(base, &store);
+    userns::in_base(base, || {
         let Some(_held) = store.blob(&image.manifest)? else {
             return Err(Error::not_found("it was removed meanwhile"));
         };

@@ -35,7 +35,7 @@ pub fn import(usnea: &Usnea, import: &Import) -> Result<ImageRecord> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
     let store = stores.own();
-    let owners = stores::owners(&base, store);
+    let owners = stores::owners(base, store);
     let shown = match import.input.to_str() {
         Some("-") => "standard input".to_owned(),
         _ => import.input.display().to_string(),
@@ -49,7 +49,7 @@ pub fn import(usnea: &Usnea, import: &Import) -> Result<ImageRecord> {
         changes: import.changes.clone(),
     };
     let names: Vec<Reference> = import.name.iter().cloned().collect();
-    let imported = userns::in_base(&base, || {
+    let imported = userns::in_base(base, || {
         let source = compose::rootfs_image(&import.input, &store.tmp(), &details)
             .context(|| "cannot import")?;
         let pull = ImagePull {

@@ -66,8 +66,8 @@ pub fn load(
     let stores = usnea.images()?;
     let (base, settings, policy) = (usnea.base()?, Settings::load()?, SignaturePolicy::load()?);
     let store = stores.own();
-    let owners = stores::owners(&base, store);
-    let loaded: Vec<LoadedImage> = userns::in_base(&base, || {
+    let owners = stores::owners(base, store);
+    let loaded: Vec<LoadedImage> = userns::in_base(base, || {
         let archive = open(&load.input, &store.tmp())?;
         let (naming, transport) = match &archive {
             ImageArchive::Docker(_) => (Naming::Docker, "docker-archive"),

@@ -70,12 +70,12 @@ pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn TransferProgress) -> Resu
     let work = Work {
         stores,
         platform: pull.platform.clone().unwrap_or_else(Platform::host),
-        owners: stores::owners(&base, stores.own()),
+        owners: stores::owners(base, stores.own()),
         settings: Settings::load()?,
         policy,
         progress,
     };
-    let pulled = userns::in_base(&base, || {
+    let pulled = userns::in_base(base, || {
         stores.own().sweep();
         match &pull.place {
             ImageLocation::Registry(_) => {

@@ -80,7 +80,7 @@ pub fn remove(
         if missing == Missing::Ignored && stores.find(text, &registries)?.is_none() {
             continue;
         }
-        match remove_one(stores, &base, &registries, text, force) {
+        match remove_one(stores, base, &registries, text, force) {
             Ok(removal) => told(Ok(&removal)),
             // Another command removed the image first.
             Err(_) if missing == Missing::Ignored && stores.find(text, &registries)?.is_none() => {}
@@ -159,8 +159,8 @@ pub fn prune(usnea: &Usnea, which: PruneScope, filters: &[ImageFilter]) -> Resul
     let stores = usnea.images()?;
     let filters = ImageFilters::new(filters, stores)?;
     let base = usnea.base()?;
-    folder::sweep(stores.own().root(), &base);
-    in_store(stores, &base, |store| {
+    folder::sweep(stores.own().root(), base);
+    in_store(stores, base, |store| {
         store.prune(which, |image| filters.pass(store, image, ImagePlace::Own))
     })
 }
@@ -175,8 +175,8 @@ pub fn usage(usnea: &Usnea) -> Result<StoreUsage> {
 pub fn check(usnea: &Usnea, repair: Repair, depth: CheckDepth) -> Result<Vec<StoreFault>> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
-    let owners = stores::owners(&base, stores.own());
-    in_store(stores, &base, |store| {
+    let owners = stores::owners(base, stores.own());
+    in_store(stores, base, |store| {
         store.check(Some(CheckSettings {
             repair,
             depth,

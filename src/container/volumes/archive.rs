@@ -22,9 +22,9 @@ pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
     let store = usnea.store()?;
     let (_held, data) = held(store, text)?;
     let base = usnea.base()?;
-    let owners = stores::owners_of_containers(&base);
+    let owners = stores::owners_of_containers(base);
     let write = || merged_tar(&[data.into()], &owners, ArchiveOutput::create(output)?)?.put();
-    userns::in_base(&base, write).context(|| format!("cannot export volume {text}"))
+    userns::in_base(base, write).context(|| format!("cannot export volume {text}"))
 }
 
 /// Source of a tar, plain or compressed.
@@ -40,7 +40,7 @@ pub fn import(usnea: &Usnea, text: &str, input: TarInput<'_>) -> Result<()> {
     let store = usnea.store()?;
     let (_held, data) = held(store, text)?;
     let base = usnea.base()?;
-    let owners = stores::owners_of_containers(&base);
+    let owners = stores::owners_of_containers(base);
     let unpack = || {
         let packed: Box<dyn Read + '_> = match input {
             TarInput::File(path) => {
@@ -56,7 +56,7 @@ pub fn import(usnea: &Usnea, text: &str, input: TarInput<'_>) -> Result<()> {
         };
         place(plain, MemberOwners::Recorded(&owners), OtherKind::Refused, into)
     };
-    userns::in_base(&base, unpack).context(|| format!("cannot import into volume {text}"))
+    userns::in_base(base, unpack).context(|| format!("cannot import into volume {text}"))
 }
 
 fn data_of(text: &str) -> String {
