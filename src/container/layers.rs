@@ -19,7 +19,7 @@ use crate::phrase;
 use crate::spec::{Stacking, StorageDriver};
 use crate::sys::inroot::{self, Symlinks};
 
-/// Paths in the root of files that are mounted without being in the config (`net::File`).
+/// Paths in the root of files that are mounted without being in the config (`net::GeneratedFile`).
 const PLACES: &[&str] = &["etc/hosts", "etc/hostname", "etc/resolv.conf"];
 
 /// Folders of the layers.

@@ -1,6 +1,6 @@
 //! File system of a path, and the attributes that a file system keeps.
 
-pub use crate::sys::filesystem::{Kind, kind, nearest_existing};
+pub use crate::sys::filesystem::{FilesystemKind, kind, nearest_existing};
 
 /// True if a tmpfs keeps `user.*` attributes (kernel 6.6), which an overlay needs in its upper layer to replace a
 /// folder. Tries on a file in memory, which has no name and vanishes at once.

@@ -7,7 +7,7 @@ use crate::error::{Context, Result};
 use crate::fail;
 use crate::host::kernel::{self, KernelVersion};
 use crate::host::{trial, userns};
-use crate::sys::mount::{self, Reach};
+use crate::sys::mount::{self, MountReach};
 use crate::sys::namespace::{self, Namespaces};
 
 /// Checks that layers on the file system of `folder` can have their IDs mapped. Errors: the step that fails.
@@ -25,7 +25,7 @@ pub fn serves(folder: &Path) -> Result<()> {
         trial::write_proc(pid, "uid_map", "0 1 1")?;
         trial::write_proc(pid, "gid_map", "0 1 1")?;
         let userns = namespace::user_of(pid).context(|| "cannot open a user namespace")?;
-        let tree = mount::copy(rustix::fs::CWD, folder, Reach::Alone);
+        let tree = mount::copy(rustix::fs::CWD, folder, MountReach::Alone);
         let tree = tree.context(|| folder.display().to_string())?;
         let refusal = || format!("{}: its file system cannot map IDs", folder.display());
         mount::idmap(&tree, &userns).context(refusal)

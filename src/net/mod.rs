@@ -26,7 +26,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use addresses::Addresses;
-pub use program::{Helper, Namespaces, Starting};
+pub use program::{Helper, HelperNamespaces, Starting};
 
 use crate::error::{Context, Error, Result, Setting};
 use crate::forward::Forward;
@@ -89,7 +89,7 @@ pub struct Resolver {
 
 /// File created in memory and mounted into the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub struct GeneratedFile {
     /// Path in the container.
     pub path: &'static str,
     /// Content of the file.
@@ -113,7 +113,7 @@ pub struct Network {
     /// Helpers to try, in this order. Empty: no helper is needed.
     pub helpers: Vec<Helper>,
     /// Files to mount.
-    pub files: Vec<File>,
+    pub files: Vec<GeneratedFile>,
 }
 
 impl Wanted {
@@ -156,16 +156,16 @@ impl Wanted {
         if let Some(lines) = &self.hosts {
             let content = names::hosts(self.mode, lines, full_name, addresses.as_ref())?;
             let need = if lines.is_empty() { custom } else { Need::Required };
-            files.push(File { path: "/etc/hosts", content, need });
+            files.push(GeneratedFile { path: "/etc/hosts", content, need });
         }
         if let Some(resolver) = &self.resolver {
             let content = names::resolv_conf(resolver, addresses.as_ref());
             let need = if *resolver == Resolver::default() { custom } else { Need::Required };
-            files.push(File { path: "/etc/resolv.conf", content, need });
+            files.push(GeneratedFile { path: "/etc/resolv.conf", content, need });
         }
         if self.names_host {
             let content = format!("{hostname}\n");
-            files.push(File { path: "/etc/hostname", content, need: Need::Customary });
+            files.push(GeneratedFile { path: "/etc/hostname", content, need: Need::Customary });
         }
         let helpers = match &addresses {
             Some(addresses) => self.helpers(addresses, slirp::SocketPlace { tmp, prefix })?,

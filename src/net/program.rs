@@ -45,14 +45,14 @@ pub struct Helper {
 /// Helper that is getting ready, and the remaining ones to try after a failure.
 #[derive(Debug)]
 pub struct Starting {
-    namespaces: Namespaces,
+    namespaces: HelperNamespaces,
     others: Vec<Helper>,
     attempt: Attempt,
 }
 
 /// Namespaces that a helper works in.
 #[derive(Debug)]
-pub struct Namespaces {
+pub struct HelperNamespaces {
     /// Base user namespace, if root is mapped in it.
     base: Option<OwnedFd>,
     /// PID of a process in the network namespace, and in the user namespace that owns the network namespace.
@@ -61,7 +61,7 @@ pub struct Namespaces {
     is_base: bool,
 }
 
-impl Namespaces {
+impl HelperNamespaces {
     /// Finds the namespaces of the process `pid`, a child of ours; the process `base` is in the base user namespace. A
     /// helper that enters them must be allowed to inspect that process. The helper accepts `/proc/PID/ns` alone, and
     /// must see no descriptor of ours (cap_ptrace_access_check() in the kernel).
@@ -93,7 +93,7 @@ struct Attempt {
 
 impl Network {
     /// Starts the first of the helpers. `None`: no helper is needed.
-    pub fn start(&self, namespaces: Namespaces) -> Result<Option<Starting>> {
+    pub fn start(&self, namespaces: HelperNamespaces) -> Result<Option<Starting>> {
         let mut helpers = self.helpers.clone();
         if helpers.is_empty() {
             return Ok(None);
@@ -192,7 +192,7 @@ impl HelperLaunch<'_> {
 }
 
 impl Attempt {
-    fn start(helper: Helper, namespaces: &Namespaces) -> Result<Self> {
+    fn start(helper: Helper, namespaces: &HelperNamespaces) -> Result<Self> {
         let name = helper.program.name();
         let cannot = || format!("cannot start {name}");
         let (ready, ready_far) =

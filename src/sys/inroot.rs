@@ -20,7 +20,7 @@ pub enum Symlinks {
 
 /// Kind of a mount point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MountPointKind {
     /// A folder.
     Directory,
     /// Any other file: a missing one is created as an empty regular file.
@@ -59,7 +59,7 @@ pub fn open(
 pub fn mount_point(
     root: BorrowedFd<'_>,
     path: &Path,
-    kind: Kind,
+    kind: MountPointKind,
     symlinks: Symlinks,
 ) -> io::Result<OwnedFd> {
     match open(root, path, OFlags::PATH, symlinks) {
@@ -72,19 +72,24 @@ pub fn mount_point(
 
 /// Creates the missing parts of `path`, from the outside in. Each folder is resolved anew from the root, and only a
 /// name in the folder is created. A link that appears meanwhile is resolved in the root too.
-fn make(root: BorrowedFd<'_>, path: &Path, kind: Kind, symlinks: Symlinks) -> io::Result<OwnedFd> {
+fn make(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    kind: MountPointKind,
+    symlinks: Symlinks,
+) -> io::Result<OwnedFd> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL)); // "/" is always there
     };
     let folder = match open(root, parent, OFlags::PATH, symlinks) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-            make(root, parent, Kind::Directory, symlinks)?
+            make(root, parent, MountPointKind::Directory, symlinks)?
         }
         answer => answer?,
     };
     let made = match kind {
-        Kind::File => make_file(&folder, name).map(Some),
-        Kind::Directory => {
+        MountPointKind::File => make_file(&folder, name).map(Some),
+        MountPointKind::Directory => {
             let made = rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755));
             made.map(|()| None).map_err(io::Error::from)
         }

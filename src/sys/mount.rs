@@ -80,7 +80,7 @@ pub enum Propagation {
 
 /// Reach of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum MountReach {
     /// This mount and all below.
     Recursive,
     /// This mount alone.
@@ -185,11 +185,11 @@ fn overlay_by_mount(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result
         rustix::process::fchdir(back)?;
         mounted?;
     }
-    let tree = copy(rustix::fs::CWD, top, Reach::Alone);
+    let tree = copy(rustix::fs::CWD, top, MountReach::Alone);
     rustix::mount::unmount(*top, UnmountFlags::DETACH)?;
     let tree = tree?;
     if attributes != Attributes::NONE {
-        set_attributes(&tree, attributes, Reach::Alone)?;
+        set_attributes(&tree, attributes, MountReach::Alone)?;
     }
     Ok(tree)
 }
@@ -221,11 +221,11 @@ pub fn split_lowers(text: &str) -> Vec<PathBuf> {
 }
 
 /// Makes a detached copy of the mount at `path` below `at`, as for a bind mount. An empty path means `at` itself.
-pub fn copy(at: impl AsFd, path: &Path, reach: Reach) -> io::Result<OwnedFd> {
+pub fn copy(at: impl AsFd, path: &Path, reach: MountReach) -> io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
-    if reach == Reach::Recursive {
+    if reach == MountReach::Recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     Ok(open_tree(at, path, flags)?)
@@ -247,7 +247,11 @@ struct MountAttr {
 
 /// Sets attributes of an attached mount (mount_setattr(2), kernel 5.12). Older kernels: remounts the mount, and each
 /// mount below, by name.
-pub fn set_attributes(mount: impl AsFd, attributes: Attributes, reach: Reach) -> io::Result<()> {
+pub fn set_attributes(
+    mount: impl AsFd,
+    attributes: Attributes,
+    reach: MountReach,
+) -> io::Result<()> {
     let arguments = MountAttr { set: attributes.0, clear: 0, propagation: 0, userns_fd: 0 };
     match mount_setattr(&mount, &arguments, reach) {
         Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
@@ -258,7 +262,11 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes, reach: Reach) ->
 }
 
 /// Sets the propagation of an attached mount, alone or with all mounts below.
-pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach) -> io::Result<()> {
+pub fn set_propagation(
+    mount: impl AsFd,
+    propagation: Propagation,
+    reach: MountReach,
+) -> io::Result<()> {
     let flag = match propagation {
         Propagation::Private => libc::MS_PRIVATE,
         Propagation::Slave => libc::MS_SLAVE,
@@ -285,15 +293,15 @@ pub fn idmap(mount: impl AsFd, userns: impl AsFd) -> io::Result<()> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
     let userns_fd = userns.as_fd().as_raw_fd() as u64;
     let arguments = MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns_fd };
-    mount_setattr(&mount, &arguments, Reach::Alone)
+    mount_setattr(&mount, &arguments, MountReach::Alone)
 }
 
-/// Lists the paths of `mount` and (for [`Reach::Recursive`]) of each mount below, as this process sees them.
-fn places(mount: &impl AsFd, reach: Reach) -> io::Result<Vec<PathBuf>> {
+/// Lists the paths of `mount` and (for [`MountReach::Recursive`]) of each mount below, as this process sees them.
+fn places(mount: &impl AsFd, reach: MountReach) -> io::Result<Vec<PathBuf>> {
     let own = PathBuf::from(format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd()));
     let top = std::fs::read_link(&own)?;
     let mut places = vec![own];
-    if reach == Reach::Recursive {
+    if reach == MountReach::Recursive {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
         let targets = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
         places.extend(targets.filter(|target| target.starts_with(&top) && *target != top));
@@ -310,9 +318,9 @@ fn unescaped(text: &str) -> PathBuf {
     path.into()
 }
 
-fn mount_setattr(mount: &impl AsFd, arguments: &MountAttr, reach: Reach) -> io::Result<()> {
+fn mount_setattr(mount: &impl AsFd, arguments: &MountAttr, reach: MountReach) -> io::Result<()> {
     let flags =
-        libc::AT_EMPTY_PATH | if reach == Reach::Recursive { libc::AT_RECURSIVE } else { 0 };
+        libc::AT_EMPTY_PATH | if reach == MountReach::Recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string and `arguments` has the layout of struct mount_attr; both outlive the call.
     let answer = unsafe {
         libc::syscall(

@@ -20,7 +20,8 @@ use usnea::sys::signal::Signals;
 use usnea::userns::Base;
 
 fn main() {
-    let tests: [(&str, fn(&Path)); 2] = [
+    type HeldTest = (&'static str, fn(&Path));
+    let tests: [HeldTest; 2] = [
         ("the_command_of_a_created_container_waits_for_its_start", waits),
         ("a_created_container_that_is_dropped_leaves_no_process", is_dropped),
     ];

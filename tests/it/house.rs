@@ -475,12 +475,12 @@ fn word(text: &str) -> String {
 }
 
 /// The text without its comments.
-fn code_of(text: &str) -> String {
+pub fn code_of(text: &str) -> String {
     let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn rust_files(folder: &str) -> Vec<PathBuf> {
+pub fn rust_files(folder: &str) -> Vec<PathBuf> {
     let files = walkdir::WalkDir::new(source().join(folder))
         .into_iter()
         .flatten()

@@ -52,6 +52,7 @@ mod guides;
 mod health;
 mod host_image;
 mod house;
+mod house_code;
 mod images;
 mod in_use;
 mod information;

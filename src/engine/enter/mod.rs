@@ -89,14 +89,8 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
     let first = match running.fork_beside()? {
         Forked::Child => {
             drop(conversation.channel);
-            let process = EntryProcess {
-                entry,
-                running,
-                channel: &theirs,
-                streams: &command,
-                caller: streams,
-            };
-            process.run()
+            let (channel, command) = (&theirs, &command);
+            EntryProcess { entry, running, channel, streams: command, caller: streams }.run()
         }
         Forked::Parent(first) => first,
     };

@@ -18,7 +18,7 @@ use crate::ids::{IdMap, IdMaps};
 use crate::layer::override_stat::Records;
 use crate::security::seccomp::Filter;
 use crate::spec::{RECORDED_LOWERS, RUN_INIT, Stacking, StorageDriver};
-use crate::sys::mount::{Attributes, Propagation, Reach};
+use crate::sys::mount::{Attributes, MountReach, Propagation};
 use crate::sys::namespace::Namespaces;
 use crate::userns::Writer;
 
@@ -167,8 +167,10 @@ impl ShellScript {
             Step::Mount(mount) => {
                 let target = below(&mount.target);
                 self.line(&match mount.kind {
-                    crate::sys::inroot::Kind::Directory => format!("mkdir -p {target}"),
-                    crate::sys::inroot::Kind::File => format!("[ -e {target} ] || : > {target}"),
+                    crate::sys::inroot::MountPointKind::Directory => format!("mkdir -p {target}"),
+                    crate::sys::inroot::MountPointKind::File => {
+                        format!("[ -e {target} ] || : > {target}")
+                    }
                 });
                 self.mount(mount, &target, plan);
             }
@@ -376,12 +378,19 @@ impl ShellScript {
                 Propagation::Slave => "slave",
                 Propagation::Shared => "shared",
             };
-            let prefix = if reach == Reach::Recursive { "r" } else { "" };
+            let prefix = if reach == MountReach::Recursive { "r" } else { "" };
             self.line(&format!("mount --make-{prefix}{name} {target}"));
         }
     }
 
-    fn bind(&mut self, mount: &PlannedMount, path: &Path, reach: Reach, target: &str, plan: &Plan) {
+    fn bind(
+        &mut self,
+        mount: &PlannedMount,
+        path: &Path,
+        reach: MountReach,
+        target: &str,
+        plan: &Plan,
+    ) {
         if mount.copy_up {
             let volume = quote(&path.to_string_lossy());
             self.line(&format!("mkdir -p {volume}"));
@@ -396,7 +405,7 @@ impl ShellScript {
         if matches!(mount.owners, MountOwners::Mapped(_)) {
             self.line("# (as root of the host, with: -o X-mount.idmap=/proc/$container/ns/user)");
         }
-        let bind = if reach == Reach::Recursive { "--rbind" } else { "--bind" };
+        let bind = if reach == MountReach::Recursive { "--rbind" } else { "--bind" };
         self.line(&format!("mount {bind} {} {target}", quote(&path.to_string_lossy())));
         if mount.attributes != Attributes::NONE {
             self.line(&format!("mount -o remount,bind,{} {target}", mount.attributes.options()));

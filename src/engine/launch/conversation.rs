@@ -93,7 +93,7 @@ impl Conversation<'_> {
                     fail!("a network before a process")
                 };
                 let pid = progress.process.as_ref().map_or(base, |process| process.pid);
-                progress.connecting = network.start(net::Namespaces::of(base, pid)?)?;
+                progress.connecting = network.start(net::HelperNamespaces::of(base, pid)?)?;
             }
             ChildMessage::Connect => {
                 let connecting = progress.connecting.take();

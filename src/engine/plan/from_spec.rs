@@ -16,10 +16,10 @@ use crate::engine::plan::{Begin, LaunchOptions, Plan};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
-use crate::net::{File, Need};
+use crate::net::{GeneratedFile, Need};
 use crate::spec::{FUSE, GROUP_ENTRY, PASSWD_ENTRY};
-use crate::sys::inroot::{Kind, Symlinks};
-use crate::sys::mount::{Attributes, Reach};
+use crate::sys::inroot::{MountPointKind, Symlinks};
+use crate::sys::mount::{Attributes, MountReach};
 use crate::sys::namespace::Namespaces;
 use crate::userns::{Base, Levels, Writer};
 
@@ -48,7 +48,7 @@ pub fn plan(spec: &Spec, base: Base, options: LaunchOptions) -> Result<Plan> {
     }
     let namespaces = ContainerNamespaces::of_config(spec)?;
     let new = namespaces.new_ones();
-    let join = namespaces.to_join(&levels.base.maps)?;
+    let join = namespaces.into_joined(&levels.base.maps)?;
     if let Some(join) = &join {
         check_joined(spec, join, &levels, &options)?;
     }
@@ -211,8 +211,8 @@ fn accounts(spec: &Spec) -> Option<Step> {
 
 /// Returns the step for `files`, without files that the user's mounts replace. A merely customary file is left out of a
 /// mounted folder too: its mount point would have to be made there.
-fn files(files: &[File], steps: &[Step]) -> Option<Step> {
-    let is_mounted = |file: &&File| {
+fn files(files: &[GeneratedFile], steps: &[Step]) -> Option<Step> {
+    let is_mounted = |file: &&GeneratedFile| {
         let path = Path::new(file.path);
         let hides = |target: &Path| match file.need {
             Need::Required => target == path,
@@ -220,7 +220,7 @@ fn files(files: &[File], steps: &[Step]) -> Option<Step> {
         };
         steps.iter().any(|step| matches!(step, Step::Mount(mount) if hides(&mount.target)))
     };
-    let left: Vec<File> = files.iter().filter(|file| !is_mounted(file)).cloned().collect();
+    let left: Vec<GeneratedFile> = files.iter().filter(|file| !is_mounted(file)).cloned().collect();
     (!left.is_empty()).then_some(Step::Files(left))
 }
 
@@ -307,9 +307,9 @@ fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     steps.push(Step::Root(match layered {
         Some(mount) => PlannedMount::from_oci(mount)?,
         None => PlannedMount {
-            source: MountSource::Bind(root.path().clone(), Reach::Recursive),
+            source: MountSource::Bind(root.path().clone(), MountReach::Recursive),
             target: "/".into(),
-            kind: Kind::Directory,
+            kind: MountPointKind::Directory,
             symlinks: Symlinks::Refuse,
             attributes: Attributes::NONE,
             propagation: None,

@@ -16,8 +16,8 @@ use crate::layer::whiteout::Whiteouts;
 use crate::spec::{
     COPY_UP, FOREIGN_LOWERS, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver, WHITEOUT_NAMES,
 };
-use crate::sys::inroot::{Kind, Symlinks};
-use crate::sys::mount::{Attributes, Propagation, Reach, split_lowers};
+use crate::sys::inroot::{MountPointKind, Symlinks};
+use crate::sys::mount::{Attributes, MountReach, Propagation, split_lowers};
 
 /// Source of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum MountSource {
         flags: Vec<String>,
     },
     /// File or folder of the host, opened in base: the user may go where the container's root may not.
-    Bind(PathBuf, Reach),
+    Bind(PathBuf, MountReach),
 }
 
 /// Mount of a plan.
@@ -54,13 +54,13 @@ pub struct PlannedMount {
     /// Mount point inside the container.
     pub target: PathBuf,
     /// Kind of the mount point that is made where the target is missing.
-    pub kind: Kind,
+    pub kind: MountPointKind,
     /// Policy for symbolic links of the image on the way to the target.
     pub symlinks: Symlinks,
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// Propagation; `None`: unchanged.
-    pub propagation: Option<(Propagation, Reach)>,
+    pub propagation: Option<(Propagation, MountReach)>,
     /// Copies the root's files at the target into a new volume (`copyup`).
     pub copy_up: bool,
     /// Owners of the mount's files.
@@ -111,7 +111,7 @@ impl PlannedMount {
                 if let Some((name, _)) = words.others.first() {
                     fail!("a bind mount has no option '{name}'");
                 }
-                MountSource::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
+                MountSource::Bind(source_text.to_owned(), words.bind.unwrap_or(MountReach::Alone))
             }
             // config.json's name for "whatever the host's cgroups are": usnea uses version 2 alone.
             ("cgroup", _) => MountSource::New {
@@ -127,8 +127,8 @@ impl PlannedMount {
             },
         };
         let kind = match &source {
-            MountSource::Bind(path, _) if !copy_up && !path.is_dir() => Kind::File,
-            _ => Kind::Directory,
+            MountSource::Bind(path, _) if !copy_up && !path.is_dir() => MountPointKind::File,
+            _ => MountPointKind::Directory,
         };
         // A user's mount may go through the image's links. The container's own /proc, /dev, /sys must be what their
         // names say (CVE-2025-52881 and its like).
@@ -149,9 +149,9 @@ impl PlannedMount {
     /// Binds a device node or another single file of the host at its own path.
     pub fn bind_file(path: &str) -> Self {
         Self {
-            source: MountSource::Bind(path.into(), Reach::Alone),
+            source: MountSource::Bind(path.into(), MountReach::Alone),
             target: path.into(),
-            kind: Kind::File,
+            kind: MountPointKind::File,
             symlinks: Symlinks::Refuse,
             attributes: Attributes::NONE,
             propagation: None,
@@ -240,8 +240,8 @@ fn overlay(
 #[derive(Default)]
 struct MountWords {
     attributes: Attributes,
-    propagation: Option<(Propagation, Reach)>,
-    bind: Option<Reach>,
+    propagation: Option<(Propagation, MountReach)>,
+    bind: Option<MountReach>,
     owners: MountOwners,
     others: Vec<(String, Option<String>)>,
 }
@@ -256,8 +256,8 @@ impl MountWords {
     }
 
     fn read_one(&mut self, option: &str) {
+        use MountReach::{Alone, Recursive};
         use Propagation::{Private, Shared, Slave};
-        use Reach::{Alone, Recursive};
         let set = |attribute: Attributes, now: Attributes| now.with(attribute);
         let clear = |attribute: Attributes, now: Attributes| now.without(attribute);
         match option {
@@ -306,8 +306,8 @@ mod tests {
         let options = ["rbind", "ro", "nosuid", "suid", "rslave", "size=1m"].map(String::from);
         let words = MountWords::read(&options);
         assert_eq!(words.attributes, Attributes::READ_ONLY);
-        assert_eq!(words.bind, Some(Reach::Recursive));
-        assert_eq!(words.propagation, Some((Propagation::Slave, Reach::Recursive)));
+        assert_eq!(words.bind, Some(MountReach::Recursive));
+        assert_eq!(words.propagation, Some((Propagation::Slave, MountReach::Recursive)));
         assert_eq!(words.others, [("size".to_owned(), Some("1m".to_owned()))]);
     }
 }

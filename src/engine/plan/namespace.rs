@@ -81,7 +81,7 @@ impl ContainerNamespaces {
 
     /// Returns the namespaces to enter; `None`: there are none. `base`: maps of the container's base. Errors: one that
     /// this user cannot enter.
-    pub fn to_join(self, base: &IdMaps) -> Result<Option<NamespacesToJoin>> {
+    pub fn into_joined(self, base: &IdMaps) -> Result<Option<NamespacesToJoin>> {
         let joined = self.0.into_iter().filter_map(|(_, namespace)| match namespace {
             Namespace::Join(joined) => Some(joined),
             Namespace::New | Namespace::Host => None,

@@ -58,7 +58,7 @@ pub enum Step {
     /// Wait until the helper is ready.
     Connect,
     /// Mount files that are made in memory.
-    Files(Vec<net::File>),
+    Files(Vec<net::GeneratedFile>),
     /// Add the user who runs the container to its account files.
     Accounts(Vec<AccountEntry>),
     /// Set the loopback interface up.

@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 
 use crate::engine::plan::step::AccountEntry;
 use crate::engine::step_error::{OnObject, StepResult};
-use crate::net::{File, Need};
+use crate::net::{GeneratedFile, Need};
 use crate::sys::inroot::{self, Symlinks};
 
 /// Largest size of an account file, in bytes: passwd(5) and group(5) stay far below.
@@ -17,7 +17,7 @@ const LARGEST: u64 = 1 << 20;
 
 /// Appends each entry to its file in `root`, unless that file already has an entry with the same ID. Returns copies to
 /// mount, with the entry, for files that cannot be written to.
-pub fn add(entries: &[AccountEntry], root: &OwnedFd) -> StepResult<Vec<File>> {
+pub fn add(entries: &[AccountEntry], root: &OwnedFd) -> StepResult<Vec<GeneratedFile>> {
     let mut copies = Vec::new();
     for entry in entries {
         let path = Path::new(entry.path);
@@ -35,7 +35,7 @@ pub fn add(entries: &[AccountEntry], root: &OwnedFd) -> StepResult<Vec<File>> {
         if let Err(error) = written {
             log::debug!("{} is mounted, since it cannot be written to: {error}", entry.path);
             let content = String::from_utf8_lossy(&before).into_owned() + &added;
-            copies.push(File { path: entry.path, content, need: Need::Customary });
+            copies.push(GeneratedFile { path: entry.path, content, need: Need::Customary });
         }
     }
     Ok(copies)

@@ -87,8 +87,8 @@ fn shown(path: &Path) -> impl FnOnce() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::inroot::{Kind, Symlinks};
-    use crate::sys::mount::{Attributes, Reach};
+    use crate::sys::inroot::{MountPointKind, Symlinks};
+    use crate::sys::mount::{Attributes, MountReach};
 
     struct Volume(tempfile::TempDir);
 
@@ -109,9 +109,9 @@ mod tests {
         fn fill(&self, target: &str) {
             let root = File::open(self.0.path().join("root")).unwrap().into();
             let mount = PlannedMount {
-                source: MountSource::Bind(self.path("_data"), Reach::Recursive),
+                source: MountSource::Bind(self.path("_data"), MountReach::Recursive),
                 target: target.into(),
-                kind: Kind::Directory,
+                kind: MountPointKind::Directory,
                 symlinks: Symlinks::Follow,
                 attributes: Attributes::NONE,
                 propagation: None,

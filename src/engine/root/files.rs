@@ -10,14 +10,14 @@ use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 use crate::engine::root::mount_target;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::Error;
-use crate::net::{File, Need};
-use crate::sys::inroot::{self, Kind, Symlinks};
-use crate::sys::mount::{self, Attributes, Reach};
+use crate::net::{GeneratedFile, Need};
+use crate::sys::inroot::{self, MountPointKind, Symlinks};
+use crate::sys::mount::{self, Attributes, MountReach};
 
 /// Mounts `files` in `root`, before the host's root is detached. A kernel before 6.15 copies no detached mount
 /// (open_tree(2)). The tmpfs with the files therefore lies over the host's `/dev` meanwhile, in this mount namespace
 /// alone, and goes with the host's root. (A umount2(2) of its own would wait for RCU.)
-pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResult {
+pub fn mount(files: &[GeneratedFile], root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResult {
     let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV).with(Attributes::NO_EXEC);
     let options = [("mode".into(), Some("755".into())), ("size".into(), Some("1m".into()))];
     let memory = mount::make("tmpfs", "tmpfs", &options, attributes)?;
@@ -37,18 +37,18 @@ pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResul
 }
 
 /// Writes a file into `memory`, and returns a detached mount of that file.
-fn in_memory(file: &File, memory: &OwnedFd, number: usize) -> std::io::Result<OwnedFd> {
+fn in_memory(file: &GeneratedFile, memory: &OwnedFd, number: usize) -> std::io::Result<OwnedFd> {
     let name = number.to_string();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let made = rustix::fs::openat(memory, &name, flags, Mode::from_raw_mode(0o644))?;
     std::fs::File::from(made).write_all(file.content.as_bytes())?;
-    mount::copy(memory, Path::new(&name), Reach::Alone)
+    mount::copy(memory, Path::new(&name), MountReach::Alone)
 }
 
 /// Opens the mount point of a file, and makes it where it is missing. `folder` caches the last file's folder: most
 /// files are in `/etc`.
 fn place<'a>(
-    file: &'a File,
+    file: &'a GeneratedFile,
     root: &OwnedFd,
     dev: Option<&OwnedFd>,
     folder: &mut Option<MountFolder<'a>>,
@@ -72,7 +72,8 @@ fn place<'a>(
         }
         // A link may lead to any place in the root.
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            let place = inroot::mount_point(root.as_fd(), path, Kind::File, Symlinks::Follow);
+            let place =
+                inroot::mount_point(root.as_fd(), path, MountPointKind::File, Symlinks::Follow);
             let place = place.on(|| file.path)?;
             mount_target::check(&place, path, root, dev).map_err(explain)?;
             Ok(place)
@@ -95,7 +96,12 @@ impl<'a> MountFolder<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let fd = match inroot::open(root, path, flags, Symlinks::Follow) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                inroot::mount_point(root.as_fd(), path, Kind::Directory, Symlinks::Follow)?;
+                inroot::mount_point(
+                    root.as_fd(),
+                    path,
+                    MountPointKind::Directory,
+                    Symlinks::Follow,
+                )?;
                 inroot::open(root, path, flags, Symlinks::Follow)?
             }
             opened => opened?,

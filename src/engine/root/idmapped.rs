@@ -19,7 +19,7 @@ use crate::engine::step_error::{OnObject, StepResult};
 use crate::error::{Context, Error, Result};
 use crate::ids::{IdMap, IdMaps, through};
 use crate::spec::StorageDriver;
-use crate::sys::mount::{self, Reach};
+use crate::sys::mount::{self, MountReach};
 use crate::userns::{self, Levels};
 
 /// ID-mapped mounts of one plan, detached.
@@ -64,7 +64,7 @@ impl Idmapped {
                         LayerOwner::Ours
                     };
                     for folder in layers(mount, plan.options.layers.as_ref()) {
-                        let tree = mapped(&folder, whose, Reach::Alone, &namespace)?;
+                        let tree = mapped(&folder, whose, MountReach::Alone, &namespace)?;
                         idmapped.layers.push(IdmappedLayer { folder, tree, whose });
                     }
                 }
@@ -114,7 +114,12 @@ fn open(path: &Path, whose: LayerOwner) -> io::Result<OwnedFd> {
     }
 }
 
-fn mapped(path: &Path, whose: LayerOwner, reach: Reach, namespace: &OwnedFd) -> Result<OwnedFd> {
+fn mapped(
+    path: &Path,
+    whose: LayerOwner,
+    reach: MountReach,
+    namespace: &OwnedFd,
+) -> Result<OwnedFd> {
     let copy = || match whose {
         LayerOwner::Ours => mount::copy(rustix::fs::CWD, path, reach),
         LayerOwner::AnothersStore => mount::copy(lowers::open(path)?, Path::new(""), reach),

@@ -18,7 +18,7 @@ use crate::rootfs::copy::CopyRules;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::tree::{NAMES, OverlayLayers, OverlayRules, ShownIds};
 use crate::spec::{Stacking, StorageDriver};
-use crate::sys::mount::{self, Attributes, Reach};
+use crate::sys::mount::{self, Attributes, MountReach};
 use crate::sys::process;
 
 /// Folders of layers: the read-only ones, the topmost first, and the writable one with its work folder.
@@ -127,7 +127,7 @@ fn copied(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult<OwnedFd> 
         }
         std::fs::write(&done, "").on(|| done.to_string_lossy())?;
     }
-    mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
+    mount::copy(rustix::fs::CWD, upper, MountReach::Alone).on(|| upper.to_string_lossy())
 }
 
 /// Stacks layers by the kernel's overlay. `owner`: IDs that can make files in the layers, if this process cannot.

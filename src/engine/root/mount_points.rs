@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::engine::plan::Plan;
 use crate::engine::plan::step::Step;
-use crate::sys::inroot::{self, Kind, Symlinks};
+use crate::sys::inroot::{self, MountPointKind, Symlinks};
 
 /// Makes in the writable layer `upper` those mount points of the plan that the root in the folder `lower` lacks. Leaves
 /// failures to the mount's own step, which reports them.
@@ -30,8 +30,8 @@ pub fn make(plan: &Plan, lower: &Path, upper: &Path) {
 }
 
 /// Returns the mount points directly in the root.
-fn wanted(plan: &Plan) -> Vec<(&Path, Kind, Symlinks)> {
-    let mut all: Vec<(&Path, Kind, Symlinks)> = Vec::new();
+fn wanted(plan: &Plan) -> Vec<(&Path, MountPointKind, Symlinks)> {
+    let mut all: Vec<(&Path, MountPointKind, Symlinks)> = Vec::new();
     for step in &plan.steps {
         match step {
             Step::Mount(mount)
@@ -41,7 +41,7 @@ fn wanted(plan: &Plan) -> Vec<(&Path, Kind, Symlinks)> {
             }
             Step::Files(files) => {
                 let files = files.iter().map(|file| Path::new(file.path));
-                all.extend(files.map(|path| (path, Kind::File, Symlinks::Follow)));
+                all.extend(files.map(|path| (path, MountPointKind::File, Symlinks::Follow)));
             }
             _ => {}
         }
@@ -53,7 +53,7 @@ fn make_one(
     lower: &OwnedFd,
     upper: &OwnedFd,
     path: &Path,
-    kind: Kind,
+    kind: MountPointKind,
     symlinks: Symlinks,
 ) -> io::Result<()> {
     let is_missing = |error: &io::Error| error.raw_os_error() == Some(libc::ENOENT);
@@ -81,7 +81,7 @@ fn make_one(
         while let Some(name) = names.next() {
             let name: &Path = name.as_ref();
             match (names.peek(), kind) {
-                (None, Kind::File) => drop(inroot::make_file(&place, name.as_os_str())?),
+                (None, MountPointKind::File) => drop(inroot::make_file(&place, name.as_os_str())?),
                 _ => place = folder_in(&place, name, Mode::from_raw_mode(0o755))?,
             }
         }
@@ -132,9 +132,9 @@ mod tests {
             make_one(&from, &to, Path::new(path), kind, Symlinks::Follow).unwrap();
         };
         for _ in 0..2 {
-            make("/etc/hosts", Kind::File);
-            make("/a/b/c", Kind::Directory);
-            make("/srv/data", Kind::Directory);
+            make("/etc/hosts", MountPointKind::File);
+            make("/a/b/c", MountPointKind::Directory);
+            make("/srv/data", MountPointKind::Directory);
             std::fs::remove_file(upper.join("usr/etc/hosts")).unwrap();
         }
         assert_eq!(upper.join("usr").metadata().unwrap().mode() & 0o777, 0o750);

@@ -290,13 +290,7 @@ impl MemberWriter<'_> {
                     _ => (FileType::Fifo, 0),
                 };
                 match rustix::fs::mknodat(here, name, file_type, mode, device) {
-                    Err(Errno::PERM) => {
-                        log::warn!(
-                            "{}: left out: a device takes root",
-                            path::printable(&entry.name)
-                        );
-                        return Ok(());
-                    }
+                    Err(Errno::PERM) => return leave_out_device(entry),
                     answer => answer.map_err(super::cannot_make)?,
                 }
             }
@@ -332,4 +326,10 @@ fn open_mounted(folder: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
 fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
+/// Warns that a device is left out: making one takes root.
+fn leave_out_device(entry: &TarEntry) -> Result<()> {
+    log::warn!("{}: left out: a device takes root", path::printable(&entry.name));
+    Ok(())
 }

@@ -59,7 +59,7 @@ impl ResumedBlob {
         let from = if self.is_encoded { 0 } else { self.at };
         let mut answer = self
             .session
-            .attempt(&RegistryRequest::new(Method::GET, path.clone()).from_offset(from))?;
+            .attempt(&RegistryRequest::new(Method::GET, path.clone()).starting_at(from))?;
         // Object stores mark a layer that is gzip itself as "gzip": an answer as long as the blob is not encoded.
         if answer.is_encoded() && whole_length(&answer) == Some(self.size) {
             answer.forget_encoding();

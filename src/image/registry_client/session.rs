@@ -69,7 +69,7 @@ impl<'a> RegistryRequest<'a> {
     }
 
     /// Asks for the bytes from `offset` on.
-    pub fn from_offset(mut self, offset: u64) -> Self {
+    pub fn starting_at(mut self, offset: u64) -> Self {
         self.offset = offset;
         self
     }

@@ -25,8 +25,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use super::filter;
 use super::tree::OverlayLayers;
 use crate::error::{Context, Result};
-use crate::sys::inroot::{self, Kind, Symlinks};
-use crate::sys::mount::{self, Attributes, Propagation, Reach};
+use crate::sys::inroot::{self, MountPointKind, Symlinks};
+use crate::sys::mount::{self, Attributes, MountReach, Propagation};
 use crate::sys::{namespace, process};
 
 /// Layers in mounts of the server's own.
@@ -70,9 +70,9 @@ pub fn own_mounts(layers: OverlayLayers) -> OwnMounts {
 
 fn private_lower(folder: &OwnedFd) -> Option<OwnedFd> {
     let copy = |reach| mount::copy(folder, Path::new(""), reach);
-    let (mount, reach) = match copy(Reach::Alone) {
-        Ok(mount) => (mount, Reach::Alone),
-        Err(_) => (copy(Reach::Recursive).ok()?, Reach::Recursive),
+    let (mount, reach) = match copy(MountReach::Alone) {
+        Ok(mount) => (mount, MountReach::Alone),
+        Err(_) => (copy(MountReach::Recursive).ok()?, MountReach::Recursive),
     };
     // A kernel before 5.12 cannot: there only the server's own code keeps the layer unwritten.
     let _ = mount::set_attributes(&mount, Attributes::READ_ONLY, reach);
@@ -87,7 +87,7 @@ fn private_upper(upper: &OwnedFd, work: &OwnedFd) -> Option<(OwnedFd, (OwnedFd, 
     let (upper_path, work_path) = (upper_path?, work_path?);
     let both = upper_path.components().zip(work_path.components());
     let common: PathBuf = both.take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
-    let mount = mount::copy(rustix::fs::CWD, &common, Reach::Alone).ok()?;
+    let mount = mount::copy(rustix::fs::CWD, &common, MountReach::Alone).ok()?;
     let again =
         |path: &Path, fd: &OwnedFd| same_below(&mount, path.strip_prefix(&common).ok()?, fd);
     let own = (again(&upper_path, upper)?, again(&work_path, work)?);
@@ -116,25 +116,25 @@ pub fn enter_empty_root(owned: OwnMounts) -> Result<OverlayLayers> {
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = rustix::fs::open("/", folder, Mode::empty())?;
     // Mounts from here on do not propagate, in either direction.
-    mount::set_propagation(&old, Propagation::Private, Reach::Recursive)
+    mount::set_propagation(&old, Propagation::Private, MountReach::Recursive)
         .context(|| "private mounts")?;
     let options = [("mode".to_owned(), Some("0755".to_owned()))];
     let root = mount::make("tmpfs", "usnea", &options, Attributes::NONE)
         .context(|| "an empty file system")?;
-    let proc =
-        mount::copy(rustix::fs::CWD, Path::new("/proc"), Reach::Recursive).context(|| "/proc")?;
-    let fuse = mount::copy(rustix::fs::CWD, Path::new("/dev/fuse"), Reach::Alone)
+    let proc = mount::copy(rustix::fs::CWD, Path::new("/proc"), MountReach::Recursive)
+        .context(|| "/proc")?;
+    let fuse = mount::copy(rustix::fs::CWD, Path::new("/dev/fuse"), MountReach::Alone)
         .context(|| "/dev/fuse")?;
     mount::attach(&root, &old).context(|| "the root")?;
     let place = |mount: &OwnedFd, place: &str, kind| -> Result<()> {
         let place = inroot::mount_point(root.as_fd(), Path::new(place), kind, Symlinks::Refuse)?;
         Ok(mount::attach(mount, &place)?)
     };
-    place(&proc, "/proc", Kind::Directory)?;
-    place(&fuse, "/dev/fuse", Kind::File)?;
+    place(&proc, "/proc", MountPointKind::Directory)?;
+    place(&fuse, "/dev/fuse", MountPointKind::File)?;
     // Attached mounts all end by one act when the server ends; each detached one costs the kernel a pause.
     for (mount, number) in owned.mounts.iter().zip(0..) {
-        place(mount, &format!("/{number}"), Kind::Directory).context(|| "a layer")?;
+        place(mount, &format!("/{number}"), MountPointKind::Directory).context(|| "a layer")?;
     }
     rustix::process::fchdir(&root)?;
     mount::pivot_root_here().context(|| "pivot_root")?;

@@ -25,7 +25,7 @@ const MANY: usize = 1024;
 
 /// Record of a process: its start, and its changes with their times, in ticks since boot.
 #[derive(Clone, Debug)]
-struct Record {
+struct ProcessRecord {
     began: u64,
     changes: Vec<(u64, Credentials)>,
 }
@@ -42,7 +42,7 @@ struct Seen {
 pub struct Processes {
     proc: OwnedFd,
     first: Credentials,
-    records: HashMap<u32, Record>,
+    records: HashMap<u32, ProcessRecord>,
     /// Interned lists of supplementary groups, shared by all processes with the same list.
     lists: HashSet<Arc<[u32]>>,
     sweep_at: usize,
@@ -93,8 +93,10 @@ impl Processes {
         let Some((process, seen)) = self.process(thread) else { return };
         self.sweep();
         let first = vec![(0, self.first.clone())];
-        let record =
-            self.records.entry(process).or_insert(Record { began: seen.began, changes: first });
+        let record = self
+            .records
+            .entry(process)
+            .or_insert(ProcessRecord { began: seen.began, changes: first });
         record.changes.push((now(), credentials));
         if record.changes.len() > HISTORY {
             record.changes.remove(1);
@@ -123,7 +125,7 @@ impl Processes {
         let credentials = self.inherited(seen);
         self.sweep();
         let changes = vec![(0, credentials.clone())];
-        self.records.insert(process, Record { began: seen.began, changes });
+        self.records.insert(process, ProcessRecord { began: seen.began, changes });
         Some(credentials)
     }
 

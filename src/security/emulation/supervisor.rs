@@ -33,7 +33,7 @@ pub struct Supervisor {
 }
 
 /// State between two calls.
-struct State {
+struct SupervisorState {
     listener: Listener,
     proc: OwnedFd,
     processes: Processes,
@@ -74,7 +74,11 @@ pub fn serve(
 }
 
 /// Sets up the supervisor, in this order: /proc is the host's, so it is opened first; capabilities are dropped inside.
-fn enter(supervisor: &Supervisor, listener: Listener, namespaces: &[OwnedFd]) -> io::Result<State> {
+fn enter(
+    supervisor: &Supervisor,
+    listener: Listener,
+    namespaces: &[OwnedFd],
+) -> io::Result<SupervisorState> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
     let ours = rustix::fs::readlinkat(&proc, "self", Vec::new())?;
@@ -91,7 +95,7 @@ fn enter(supervisor: &Supervisor, listener: Listener, namespaces: &[OwnedFd]) ->
     keep(&supervisor.capabilities)?;
     rustix::process::umask(Mode::empty());
     let first = Credentials::of(supervisor.uid, supervisor.gid);
-    Ok(State {
+    Ok(SupervisorState {
         listener,
         processes: Processes::new(proc.try_clone()?, first),
         proc,
@@ -132,12 +136,12 @@ fn to_16(id: u32) -> u32 {
 
 /// Width of the IDs of a call, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Width {
+enum IdWidth {
     Two,
     Four,
 }
 
-impl Width {
+impl IdWidth {
     fn id(self, argument: u64) -> u32 {
         let number = argument as u32;
         if self == Self::Two { id_of_16(number) } else { number }
@@ -159,7 +163,7 @@ impl Width {
     }
 }
 
-impl State {
+impl SupervisorState {
     fn answer(&mut self, call: &Call) -> Result<Answer, Errno> {
         let architecture = Architecture::of_call(call.architecture, call.number);
         let Some((architecture, name)) =
@@ -168,13 +172,13 @@ impl State {
             return Ok(Answer::Continue);
         };
         let (plain, width) = match (name.strip_suffix("32"), architecture) {
-            (Some(plain), _) => (plain, Width::Four),
-            (None, Architecture::X86 | Architecture::Arm) => (name, Width::Two),
-            (None, _) => (name, Width::Four),
+            (Some(plain), _) => (plain, IdWidth::Four),
+            (None, Architecture::X86 | Architecture::Arm) => (name, IdWidth::Two),
+            (None, _) => (name, IdWidth::Four),
         };
         match plain {
             "chown" | "lchown" | "fchown" => self.change_owner(plain, call, width),
-            "fchownat" => self.change_owner(plain, call, Width::Four),
+            "fchownat" => self.change_owner(plain, call, IdWidth::Four),
             "chmod" | "fchmod" | "fchmodat" | "fchmodat2" => self.change_mode(plain, call),
             "mknod" | "mknodat" => self.make_device(plain, call),
             "getgroups" | "setgroups" | "getresuid" | "getresgid" => {
@@ -182,7 +186,7 @@ impl State {
             }
             _ if plain.ends_with("id") => self.ids(plain, call, width),
             // Old structs of 32-bit x86 (before stat64) and of ARM: the kernel answers.
-            "stat" | "lstat" | "fstat" if width == Width::Two => Ok(Answer::Continue),
+            "stat" | "lstat" | "fstat" if width == IdWidth::Two => Ok(Answer::Continue),
             "stat64" | "lstat64" | "fstat64" | "fstatat64" if architecture == Architecture::Arm => {
                 Ok(Answer::Continue)
             }
@@ -218,7 +222,7 @@ impl State {
     }
 
     /// Answers calls with IDs as arguments or as results.
-    fn ids(&mut self, name: &str, call: &Call, width: Width) -> Result<Answer, Errno> {
+    fn ids(&mut self, name: &str, call: &Call, width: IdWidth) -> Result<Answer, Errno> {
         if self.is_elsewhere(call)? {
             return Ok(Answer::Continue);
         }
@@ -263,7 +267,7 @@ impl State {
     }
 
     /// Answers calls with IDs in memory.
-    fn many_ids(&mut self, name: &str, call: &Call, width: Width) -> Result<Answer, Errno> {
+    fn many_ids(&mut self, name: &str, call: &Call, width: IdWidth) -> Result<Answer, Errno> {
         if self.is_elsewhere(call)? {
             return Ok(Answer::Continue);
         }
@@ -293,7 +297,7 @@ impl State {
         caller: &Caller,
         who: &Credentials,
         call: &Call,
-        width: Width,
+        width: IdWidth,
     ) -> Result<Vec<u32>, Errno> {
         if self.power(who, caps::Capability::CAP_SETGID) == Power::None {
             return Err(Errno::PERM);
@@ -303,7 +307,7 @@ impl State {
             return Err(Errno::INVAL);
         }
         let mut groups = caller.numbers(call.arguments[1], count, width.size())?;
-        if width == Width::Two {
+        if width == IdWidth::Two {
             groups.iter_mut().for_each(|group| *group = id_of_16(*group));
         }
         if groups.contains(&u32::MAX) {
@@ -313,7 +317,7 @@ impl State {
         Ok(groups)
     }
 
-    fn change_owner(&mut self, name: &str, call: &Call, width: Width) -> Result<Answer, Errno> {
+    fn change_owner(&mut self, name: &str, call: &Call, width: IdWidth) -> Result<Answer, Errno> {
         let who = self.processes.of(call.pid);
         if self.power(&who, caps::Capability::CAP_CHOWN) == Power::None {
             return Ok(Answer::Continue);
@@ -413,7 +417,7 @@ fn tell_groups(
     caller: &Caller,
     who: &Credentials,
     call: &Call,
-    width: Width,
+    width: IdWidth,
 ) -> Result<Answer, Errno> {
     let Some(groups) = &who.supplementary else { return Ok(Answer::Continue) };
     let room = call.arguments[0] as i32;

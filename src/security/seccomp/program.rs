@@ -42,12 +42,12 @@ struct Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Condition {
     test: Test,
-    width: Width,
+    width: ArgumentWidth,
 }
 
 /// Significant part of an argument. With 32-bit pointers, the upper half is zero or garbage (so for libseccomp too).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Width {
+enum ArgumentWidth {
     Half,
     Whole,
 }
@@ -103,7 +103,11 @@ fn ranges(policy: &Policy, audit: u32) -> Vec<(u32, Fate)> {
         for rule in &policy.rules {
             for number in rule.calls.iter().filter_map(|name| architecture.number(name)) {
                 let fate = known.entry(number).or_insert(plain(policy.default));
-                let width = if architecture.is_64_bit() { Width::Whole } else { Width::Half };
+                let width = if architecture.is_64_bit() {
+                    ArgumentWidth::Whole
+                } else {
+                    ArgumentWidth::Half
+                };
                 let conditions = rule.tests.iter().map(|test| Condition { test: *test, width });
                 fate.rules.push((conditions.collect(), rule.action));
             }
@@ -175,8 +179,8 @@ type Open = (u16, u32, To, To);
 /// Compiles `if all conditions hold { return action }`; other calls continue behind.
 fn guarded(conditions: &[Condition], action: Action) -> Code {
     let comparison = |condition: &Condition| match condition.width {
-        Width::Whole => whole_comparison(&condition.test),
-        Width::Half => half_comparison(&condition.test),
+        ArgumentWidth::Whole => whole_comparison(&condition.test),
+        ArgumentWidth::Half => half_comparison(&condition.test),
     };
     let parts: Vec<Vec<Open>> = conditions.iter().map(comparison).collect();
     let length = parts.iter().map(Vec::len).sum::<usize>() + 1;

@@ -28,7 +28,7 @@ use crate::engine::root::{accounts, files, layers};
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::engine::streams::{CommandStreams, LaunchStreams, Reports};
 use crate::ids::{self, IdMaps};
-use crate::sys::mount::{self, Attributes, Reach};
+use crate::sys::mount::{self, Attributes, MountReach};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::{fd, network};
@@ -306,7 +306,7 @@ impl SetupProcess<'_> {
                 mount::pivot_root_here()?
             }
             Step::ReadOnlyRoot => {
-                mount::set_attributes(self.fds.root()?, Attributes::READ_ONLY, Reach::Alone)?;
+                mount::set_attributes(self.fds.root()?, Attributes::READ_ONLY, MountReach::Alone)?;
             }
             Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,

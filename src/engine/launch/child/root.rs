@@ -15,8 +15,8 @@ use crate::engine::plan::mount::{MountSource, PlannedMount};
 use crate::engine::root::mount_target;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::sys::inode::PROC_SUPER_MAGIC;
-use crate::sys::inroot::{self, Kind, Symlinks};
-use crate::sys::mount::{self, Attributes, Reach};
+use crate::sys::inroot::{self, MountPointKind, Symlinks};
+use crate::sys::mount::{self, Attributes, MountReach};
 use crate::sys::pty;
 
 impl SetupProcess<'_> {
@@ -26,7 +26,7 @@ impl SetupProcess<'_> {
         let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         mount::attach(&tree, &here)?;
         if mount.attributes != Attributes::NONE {
-            mount::set_attributes(&tree, mount.attributes, Reach::Recursive)?;
+            mount::set_attributes(&tree, mount.attributes, MountReach::Recursive)?;
         }
         rustix::process::fchdir(&tree)?;
         self.fds.root = Some(tree);
@@ -68,8 +68,8 @@ impl SetupProcess<'_> {
             && parent == Path::new("/dev")
         {
             let made = match mount.kind {
-                Kind::File => inroot::make_file(dev, name),
-                Kind::Directory => inroot::make_directory(dev, name),
+                MountPointKind::File => inroot::make_file(dev, name),
+                MountPointKind::Directory => inroot::make_directory(dev, name),
             };
             if let Ok(made) = made {
                 return Ok(made);
@@ -130,11 +130,16 @@ impl SetupProcess<'_> {
             rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
         if !is_folder {
             let null = self.null_device()?;
-            return Ok(mount::attach(mount::copy(null, Path::new(""), Reach::Alone)?, target)?);
+            return Ok(mount::attach(
+                mount::copy(null, Path::new(""), MountReach::Alone)?,
+                target,
+            )?);
         }
         // A single empty folder serves all masks: the first mask attaches it, the others attach copies of it.
         match &self.fds.empty {
-            Some(empty) => mount::attach(mount::copy(empty, Path::new(""), Reach::Alone)?, target)?,
+            Some(empty) => {
+                mount::attach(mount::copy(empty, Path::new(""), MountReach::Alone)?, target)?
+            }
             None => {
                 let attributes = Attributes::READ_ONLY
                     .with(Attributes::NO_SUID)
@@ -175,9 +180,9 @@ impl SetupProcess<'_> {
 
     pub(super) fn make_read_only(&self, path: &Path) -> StepResult {
         let Some(target) = self.kernels_file(path)? else { return Ok(()) };
-        let tree = mount::copy(&target, Path::new(""), Reach::Recursive)?;
+        let tree = mount::copy(&target, Path::new(""), MountReach::Recursive)?;
         mount::attach(&tree, target)?;
-        Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, Reach::Recursive)?)
+        Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, MountReach::Recursive)?)
     }
 
     pub(super) fn open_terminal(&mut self) -> StepResult {
@@ -190,11 +195,11 @@ impl SetupProcess<'_> {
         let console = inroot::mount_point(
             self.fds.root()?.as_fd(),
             Path::new("/dev/console"),
-            Kind::File,
+            MountPointKind::File,
             Symlinks::Refuse,
         )
         .on(|| "/dev/console")?;
-        mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console)
+        mount::attach(mount::copy(&terminal, Path::new(""), MountReach::Alone)?, console)
             .on(|| "/dev/console")?;
         prepare::give_terminal(&terminal, &self.input.plan.steps)?;
         self.input.channel.send(&ChildMessage::Terminal(master))?;
