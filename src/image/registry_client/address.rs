@@ -39,7 +39,7 @@ impl ServerOrigin {
 /// Resolves `location` against `base` (RFC 3986, 5.2). Bytes that no address may hold are escaped. Errors: not an
 /// address of http or https.
 pub fn resolve(base: &Uri, location: &str) -> Result<Uri> {
-    let bad = || Error::new(format!("'{}' is not an address", super::refusal::shown(location)));
+    let bad = || Error::new(format!("'{}' is not an address", shown(location)));
     let scheme = base.scheme_str().unwrap_or("https");
     let authority = base.authority().map(|authority| authority.as_str()).unwrap_or_default();
     let path = base.path();
@@ -125,6 +125,22 @@ pub fn escape(value: &str) -> String {
     value.bytes().map(one).collect()
 }
 
+/// Longest untrusted text that is shown, in characters.
+const LONGEST: usize = 200;
+
+/// Shortens `text` and escapes everything that a terminal would obey.
+pub fn shown(text: &str) -> String {
+    let mut all: String = text.chars().take(LONGEST).flat_map(escape_character).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        all += "...";
+    }
+    all
+}
+
+fn escape_character(c: char) -> Vec<char> {
+    if matches!(c, '"' | '\'') { vec![c] } else { c.escape_debug().collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -191,6 +207,19 @@ mod tests {
             if let Ok(address) = resolve(&base, &location) {
                 prop_assert!(ServerOrigin::of(&address).is_some());
             }
+        }
+    }
+
+    #[test]
+    fn a_strangers_words_are_cut_and_tamed() {
+        assert_eq!(shown("it's \"x\"\n\u{1b}[2J\u{202e}"), "it's \"x\"\\n\\u{1b}[2J\\u{202e}");
+        assert_eq!(shown(&"a".repeat(500)).len(), LONGEST + 3);
+    }
+
+    proptest! {
+        #[test]
+        fn no_control_character_is_shown(text in "\\PC*|[\\x00-\\x1f]{0,9}") {
+            prop_assert!(!shown(&text).chars().any(char::is_control));
         }
     }
 }

@@ -14,9 +14,11 @@ use ureq::http::{HeaderValue, Method, Uri};
 
 use super::RegistryAccess;
 use super::address::{self, ServerOrigin};
-use super::http::RequestFailure;
+use super::exchange::RegistryExchange;
+use super::failure::RequestFailure;
+use super::http::broken_body;
+use super::messages::{RegistryRequest, RequestTarget};
 use super::refusal::RequestSubject;
-use super::session::{RegistryRequest, RegistrySession, RequestTarget};
 use crate::error::{Error, ErrorKind, Result};
 use crate::go_json;
 use crate::image::endpoint::{RegistryCredentials, RegistryEndpoint};
@@ -92,7 +94,7 @@ impl TokenCache {
     /// An authorization other than `used`, which was refused with these challenges. `None`: no other is available.
     pub fn renew(
         &self,
-        session: &RegistrySession,
+        exchange: &RegistryExchange,
         challenges: &[String],
         used: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, RequestFailure> {
@@ -108,7 +110,7 @@ impl TokenCache {
         let of = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
         let grant = match (of("bearer"), of("basic"), &self.credentials) {
             (_, _, Some(RegistryCredentials::RegistryToken(_))) => return Ok(None),
-            (Some(challenge), ..) => self.fetch(session, challenge)?,
+            (Some(challenge), ..) => self.fetch(exchange, challenge)?,
             (None, Some(_), Some(RegistryCredentials::Password { username, password })) => {
                 GrantedToken { value: basic(username, password)?, until: None }
             }
@@ -128,14 +130,14 @@ impl TokenCache {
 
     fn fetch(
         &self,
-        session: &RegistrySession,
+        exchange: &RegistryExchange,
         challenge: &Challenge,
     ) -> Result<GrantedToken, RequestFailure> {
         let realm = challenge.field("realm").unwrap_or_default();
         let realm: Uri = realm.parse().map_err(|_| no_realm())?;
         let host = realm.host().ok_or_else(no_realm)?.to_owned();
         ServerOrigin::of(&realm).ok_or_else(no_realm)?;
-        session.check_sealed(&realm)?;
+        exchange.check_sealed(&realm)?;
         let mut fields = Vec::new();
         fields.extend(challenge.field("service").map(|service| ("service", service)));
         fields.extend(self.scopes(challenge).into_iter().map(|scope| ("scope", scope)));
@@ -166,15 +168,15 @@ impl TokenCache {
             }
         };
         let (request, realm) = request;
-        let answer = session.exchange(&request, &realm, authorization.as_ref())?;
+        let answer = exchange.exchange(&request, &realm, authorization.as_ref())?;
         let subject = RequestSubject::Token(&host);
-        let answer = session.final_answer(answer, &subject)?;
+        let answer = exchange.final_answer(answer, &subject)?;
         if !(200..300).contains(&answer.status) {
-            return Err(session.refused(answer, &subject).into());
+            return Err(exchange.refused(answer, &subject).into());
         }
         let mut bytes = Vec::new();
         let mut body = answer.into_reader()?.take(LARGEST);
-        body.read_to_end(&mut bytes).map_err(RequestFailure::of_read)?;
+        body.read_to_end(&mut bytes).map_err(broken_body)?;
         Ok(read_token(&bytes)?)
     }
 

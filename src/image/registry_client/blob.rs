@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use ureq::http::Method;
 
-use super::http::{FailureKind, RequestFailure};
+use super::failure::{FailureKind, RequestFailure};
+use super::messages::{RegistryRequest, RegistryResponse};
 use super::refusal::RequestSubject;
 use super::retry::RetryCounter;
-use super::session::{RegistryRequest, RegistryResponse, RegistrySession};
+use super::session::RegistrySession;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::manifest::Descriptor;
@@ -74,7 +75,7 @@ impl ResumedBlob {
             416 => return Err(self.error("is shorter than its manifest says").into()),
             _ => {
                 let subject = RequestSubject::Blob(&self.digest);
-                return Err(self.session.refused(answer, &subject).into());
+                return Err(self.session.exchange.refused(answer, &subject).into());
             }
         };
         let skip = self.at.checked_sub(starts);
@@ -87,7 +88,7 @@ impl ResumedBlob {
         }
         let mut body = answer.into_reader()?;
         let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink());
-        if skipped.map_err(RequestFailure::of_read)? != skip {
+        if skipped.map_err(super::http::broken_body)? != skip {
             return Err(RequestFailure::passing(self.error("breaks off")));
         }
         self.body = Some(Box::new(body));
@@ -127,7 +128,7 @@ impl Read for ResumedBlob {
                         self.retries.progress();
                         return Ok(length);
                     }
-                    Err(error) => RequestFailure::of_read(error),
+                    Err(error) => super::http::broken_body(error),
                 },
                 None => match self.connect() {
                     Ok(()) => continue,

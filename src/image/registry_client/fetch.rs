@@ -5,9 +5,9 @@ use std::io::Read;
 use ureq::http::{Request, Uri, header};
 
 use super::RegistryAccess;
+use super::address::shown;
 use super::address::{self, ServerOrigin};
 use super::http::HttpAgents;
-use super::refusal::shown;
 use super::retry::RequestTimeouts;
 use crate::error::{Context, Error, Result};
 use crate::image::endpoint::{RegistryEndpoint, TransportSecurity};

@@ -6,62 +6,13 @@ use ureq::http::{Request, Response, Uri};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, AsSendBody, Body};
 
+use super::failure::{FailureKind, RequestFailure};
 use super::proxy::Proxies;
 use super::retry::RequestTimeouts;
 use super::{RegistryAccess, dns, tls};
-use crate::error::{self, Error, Result};
+use crate::error::{Error, Result};
 use crate::hint;
 use crate::image::endpoint::RegistryEndpoint;
-
-/// Class of a failure, for the decision to retry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
-    /// A retry may succeed.
-    Passing,
-    /// No connection: no address, no listener, or no TLS.
-    Unanswered,
-    /// A retry would fail again.
-    Lasting,
-}
-
-/// Reason for a missing answer, or for an answer that the server cannot give now.
-#[derive(Debug)]
-pub struct RequestFailure {
-    /// Error to report when no retry follows.
-    pub error: Error,
-    /// Class of the failure.
-    pub kind: FailureKind,
-    /// Wait that the registry demands before the next request (`Retry-After`).
-    pub after: Option<std::time::Duration>,
-}
-
-impl RequestFailure {
-    /// Makes a failure that a retry cannot cure.
-    pub fn lasting(error: Error) -> Self {
-        Self { error, kind: FailureKind::Lasting, after: None }
-    }
-
-    /// Makes a lasting failure whose cause is the server at that address.
-    fn unusable(error: Error) -> Self {
-        Self::lasting(error.of_place(error::ErrorKind::Unreachable))
-    }
-
-    /// Makes a failure that a retry may cure.
-    pub fn passing(error: Error) -> Self {
-        Self { error, kind: FailureKind::Passing, after: None }
-    }
-
-    /// Makes the failure for a body that broke off.
-    pub fn of_read(error: io::Error) -> Self {
-        explain(&ureq::Error::from(error))
-    }
-}
-
-impl From<Error> for RequestFailure {
-    fn from(error: Error) -> Self {
-        Self::lasting(error)
-    }
-}
 
 /// Factor for the stall timeout of a push: the registry answers only after it has stored the bytes.
 const STORING: u32 = 8;
@@ -122,6 +73,11 @@ impl HttpAgents {
     }
 }
 
+/// Makes the failure for a body that broke off.
+pub fn broken_body(error: io::Error) -> RequestFailure {
+    explain(&ureq::Error::from(error))
+}
+
 fn explain(error: &ureq::Error) -> RequestFailure {
     let unanswered = |error| RequestFailure { error, kind: FailureKind::Unanswered, after: None };
     match error {
@@ -158,13 +114,13 @@ fn explain(error: &ureq::Error) -> RequestFailure {
             None => RequestFailure::lasting(Error::new(inner)),
         },
         ureq::Error::ConnectProxyFailed(why) => RequestFailure::unusable(
-            Error::new(format!("the proxy refuses: {}", super::refusal::shown(why)))
+            Error::new(format!("the proxy refuses: {}", super::address::shown(why)))
                 .hint("see HTTPS_PROXY and NO_PROXY in the environment"),
         ),
         ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
             RequestFailure::unusable(Error::new("what answers there does not speak HTTP"))
         }
-        other => RequestFailure::passing(Error::new(super::refusal::shown(&other.to_string()))),
+        other => RequestFailure::passing(Error::new(super::address::shown(&other.to_string()))),
     }
 }
 
@@ -182,7 +138,7 @@ fn explain_tls(error: &rustls::Error) -> RequestFailure {
             Error::new("its certificate is not of an authority that is known here").hint(trust),
         ),
         rustls::Error::InvalidCertificate(why) => RequestFailure::unusable(
-            Error::new(format!("its certificate: {}", super::refusal::shown(&why.to_string())))
+            Error::new(format!("its certificate: {}", super::address::shown(&why.to_string())))
                 .hint(trust),
         ),
         rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
@@ -191,7 +147,7 @@ fn explain_tls(error: &rustls::Error) -> RequestFailure {
             ))
         }
         other => {
-            RequestFailure::unusable(Error::new(format!("TLS: {}", super::refusal::shown(&other.to_string()))))
+            RequestFailure::unusable(Error::new(format!("TLS: {}", super::address::shown(&other.to_string()))))
         }
     }
 }

@@ -15,8 +15,11 @@ mod address;
 mod auth;
 mod blob;
 mod dns;
+mod exchange;
+mod failure;
 mod fetch;
 mod http;
+mod messages;
 mod proxy;
 mod push;
 mod refusal;
@@ -32,10 +35,11 @@ use std::sync::Arc;
 use ureq::http::Method;
 
 pub use self::fetch::fetch;
+use self::messages::{RegistryRequest, RegistryResponse};
 use self::refusal::RequestSubject;
 pub use self::retry::RequestTimeouts;
 pub use self::search::{FoundRepository, search};
-use self::session::{RegistryRequest, RegistryResponse, RegistrySession};
+use self::session::RegistrySession;
 use super::endpoint::RegistryEndpoint;
 use super::manifest::{Descriptor, LARGEST, media};
 use super::source::{BlobReader, FetchedManifest, ImageSource, ImageTarget};
@@ -104,7 +108,7 @@ impl Registry {
         let answer = self.session.request(&request)?;
         match answer.status {
             200..=299 => Ok(()),
-            _ => Err(self.session.refused(answer, &RequestSubject::Api)),
+            _ => Err(self.session.exchange.refused(answer, &RequestSubject::Api)),
         }
     }
 
@@ -176,7 +180,7 @@ fn tag_or_digest(which: String) -> Result<String> {
 }
 
 /// Reads the answer's body, at most [`LARGEST`] bytes.
-fn read_manifest(answer: RegistryResponse) -> Result<FetchedManifest, http::RequestFailure> {
+fn read_manifest(answer: RegistryResponse) -> Result<FetchedManifest, failure::RequestFailure> {
     let media_type = answer.header("content-type").map(str::to_owned);
     let mut bytes = Vec::new();
     // Content-Length is untrusted: it only serves to refuse early.
@@ -184,11 +188,11 @@ fn read_manifest(answer: RegistryResponse) -> Result<FetchedManifest, http::Requ
     let said = said.filter(|_| !answer.is_encoded());
     let mut body = answer.into_reader()?.take(LARGEST + 1);
     if said.is_none_or(|said| said <= LARGEST) {
-        body.read_to_end(&mut bytes).map_err(http::RequestFailure::of_read)?;
+        body.read_to_end(&mut bytes).map_err(http::broken_body)?;
     }
     if said.is_some_and(|said| said > LARGEST) || bytes.len() as u64 > LARGEST {
         let error = Error::new(format!("the manifest is larger than {LARGEST} bytes"));
-        return Err(http::RequestFailure::lasting(error));
+        return Err(failure::RequestFailure::lasting(error));
     }
     Ok(FetchedManifest { bytes, media_type })
 }
@@ -196,7 +200,7 @@ fn read_manifest(answer: RegistryResponse) -> Result<FetchedManifest, http::Requ
 impl ImageSource for Registry {
     fn describe(&self) -> String {
         let separator = if self.which.contains(':') { '@' } else { ':' };
-        let endpoint = &self.session.endpoint;
+        let endpoint = &self.session.exchange.endpoint;
         format!("docker://{}/{}{separator}{}", endpoint.host, endpoint.repository, self.which)
     }
 
@@ -208,8 +212,9 @@ impl ImageSource for Registry {
             match answer.status {
                 200..=299 => read_manifest(answer),
                 _ => {
-                    let error = self.session.refused(answer, &RequestSubject::Manifest(&which));
-                    Err(http::RequestFailure::lasting(error))
+                    let error =
+                        self.session.exchange.refused(answer, &RequestSubject::Manifest(&which));
+                    Err(failure::RequestFailure::lasting(error))
                 }
             }
         })
@@ -229,7 +234,10 @@ impl ImageSource for Registry {
             match (answer.status, size) {
                 (200..=299, Some(size)) if !answer.is_encoded() => return Ok(size),
                 (404, _) => {
-                    return Err(self.session.refused(answer, &RequestSubject::Blob(digest)));
+                    return Err(self
+                        .session
+                        .exchange
+                        .refused(answer, &RequestSubject::Blob(digest)));
                 }
                 _ => {}
             }
@@ -249,7 +257,7 @@ impl ImageTarget for Registry {
         match answer.status {
             200..=299 => Ok(true),
             404 => Ok(false),
-            _ => Err(self.session.refused(answer, &RequestSubject::Upload)),
+            _ => Err(self.session.exchange.refused(answer, &RequestSubject::Upload)),
         }
     }
 
@@ -274,12 +282,22 @@ impl ImageTarget for Registry {
         let answer = self.session.request(&request)?;
         match answer.status {
             200..=299 => {}
-            401 | 403 => return Err(self.session.refused(answer, &RequestSubject::Upload)),
+            401 | 403 => {
+                return Err(self.session.exchange.refused(answer, &RequestSubject::Upload));
+            }
             // The registry may accept only manifests of the other format.
             400 | 405 | 406 | 415 | 422 => {
-                return Err(self.session.refused(answer, &RequestSubject::NewManifest(&which)));
+                return Err(self
+                    .session
+                    .exchange
+                    .refused(answer, &RequestSubject::NewManifest(&which)));
             }
-            _ => return Err(self.session.refused(answer, &RequestSubject::Manifest(&which))),
+            _ => {
+                return Err(self
+                    .session
+                    .exchange
+                    .refused(answer, &RequestSubject::Manifest(&which)));
+            }
         }
         let Some(said) = answer.header("docker-content-digest") else { return Ok(()) };
         let said: Digest = said.parse().context(|| self.session.name())?;

@@ -6,11 +6,10 @@ use std::fs::File;
 use ureq::http::{Method, Uri};
 
 use super::address;
-use super::http::RequestFailure;
+use super::failure::RequestFailure;
+use super::messages::{RegistryRequest, RegistryResponse, RequestBody, RequestTarget};
 use super::refusal::RequestSubject;
-use super::session::{
-    RegistryRequest, RegistryResponse, RegistrySession, RequestBody, RequestTarget,
-};
+use super::session::RegistrySession;
 use crate::error::{Error, Result};
 use crate::image::manifest::Descriptor;
 
@@ -35,10 +34,10 @@ fn once(
         match answer.status {
             200..=299 => Ok(answer),
             // The upload location no longer exists (a registry that was restarted): a new one will do.
-            404 | 416 if !is_begin(request) => {
-                Err(RequestFailure::passing(session.refused(answer, &RequestSubject::Upload)))
-            }
-            _ => Err(session.refused(answer, &RequestSubject::Upload).into()),
+            404 | 416 if !is_begin(request) => Err(RequestFailure::passing(
+                session.exchange.refused(answer, &RequestSubject::Upload),
+            )),
+            _ => Err(session.exchange.refused(answer, &RequestSubject::Upload).into()),
         }
     };
     let begin = RegistryRequest::new(Method::POST, session.path("blobs/uploads/"));
@@ -52,7 +51,7 @@ fn once(
     let answer = step(&RegistryRequest::at(Method::PUT, RequestTarget::Address(place)))?;
     match answer.header("docker-content-digest") {
         Some(said) if said != descriptor.digest.to_string() => {
-            let said = super::refusal::shown(said);
+            let said = super::address::shown(said);
             Err(Error::new(format!("stored blob {} as {said}", descriptor.digest)).into())
         }
         _ => Ok(()),
@@ -66,6 +65,6 @@ fn is_begin(request: &RegistryRequest<'_>) -> bool {
 fn location(session: &RegistrySession, answer: &RegistryResponse) -> Result<Option<Uri>> {
     let Some(text) = answer.location() else { return Ok(None) };
     let place = address::resolve(&answer.address, &text)?;
-    session.check_sealed(&place)?;
+    session.exchange.check_sealed(&place)?;
     Ok(Some(place))
 }

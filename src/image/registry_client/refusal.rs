@@ -5,7 +5,8 @@ use std::io::Read;
 
 use serde::Deserialize;
 
-use super::session::RegistryResponse;
+use super::address::shown;
+use super::messages::RegistryResponse;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::go_json;
@@ -50,22 +51,6 @@ impl RequestSubject<'_> {
             Self::Token(host) => format!("a token of {}", shown(host)),
         }
     }
-}
-
-/// Longest untrusted text that is shown, in characters.
-const LONGEST: usize = 200;
-
-/// Shortens `text` and escapes everything that a terminal would obey.
-pub fn shown(text: &str) -> String {
-    let mut all: String = text.chars().take(LONGEST).flat_map(escape).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        all += "...";
-    }
-    all
-}
-
-fn escape(c: char) -> Vec<char> {
-    if matches!(c, '"' | '\'') { vec![c] } else { c.escape_debug().collect() }
 }
 
 /// Reads the message from the body of a refusal: `{"errors":[{"code":"DENIED","message":"..."}]}`, or a token server's
@@ -171,25 +156,5 @@ pub fn explain(
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_strangers_words_are_cut_and_tamed() {
-        assert_eq!(shown("it's \"x\"\n\u{1b}[2J\u{202e}"), "it's \"x\"\\n\\u{1b}[2J\\u{202e}");
-        assert_eq!(shown(&"a".repeat(500)).len(), LONGEST + 3);
-    }
-
-    proptest! {
-        #[test]
-        fn no_control_character_is_shown(text in "\\PC*|[\\x00-\\x1f]{0,9}") {
-            prop_assert!(!shown(&text).chars().any(char::is_control));
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::http::{FailureKind, RequestFailure};
+use super::failure::{FailureKind, RequestFailure};
 use crate::error::{self, Error, Result};
 
 /// Waiting times. The defaults suit people; tests use shorter ones.

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use ureq::http::Method;
 
 use super::address::{self, escape};
+use super::messages::{RegistryRequest, RegistryResponse, RequestTarget};
 use super::refusal::RequestSubject;
-use super::session::{RegistryRequest, RegistryResponse, RegistrySession, RequestTarget};
+use super::session::RegistrySession;
 use super::{RegistryAccess, RequestTimeouts, read_manifest};
 use crate::error::{Context, Error, Result};
 use crate::go_json;
@@ -68,7 +69,7 @@ pub fn search(
         let answer = session.request(&RegistryRequest::new(Method::GET, path))?;
         let is_found = (200..=299).contains(&answer.status);
         if !is_found && is_hub {
-            return Err(session.refused(answer, &RequestSubject::Catalog));
+            return Err(session.exchange.refused(answer, &RequestSubject::Catalog));
         }
         // Some registries answer unknown paths with a web page.
         if is_found && let Some(mut found) = results(answer) {
@@ -117,7 +118,7 @@ pub fn pages(
     for _ in 0..MOST_PAGES {
         let answer = session.request(&RegistryRequest::at(Method::GET, place))?;
         if !(200..=299).contains(&answer.status) {
-            return Err(session.refused(answer, &subject));
+            return Err(session.exchange.refused(answer, &subject));
         }
         let next = next_page(&answer)
             .map(|text| address::resolve(&answer.address, &text))
