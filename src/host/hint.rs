@@ -42,7 +42,12 @@ pub enum Hint {
     /// no_new_privs, or a nosuid mount, takes the power from the helpers.
     HelpersWithoutEffect,
     /// The user (by name) has no subordinate IDs, or too few.
-    SubordinateIds(String),
+    SubordinateIds {
+        /// Name of the user.
+        user: String,
+        /// First host ID that no user has.
+        first: u32,
+    },
     /// The user namespace around usnea has too few IDs.
     NestedIds,
     /// Parts of /proc are covered, as in a container.
@@ -140,8 +145,7 @@ impl Display for Hint {
                  that implies the opposite, nor a CapabilityBoundingSet= without CAP_SETUID and CAP_SETGID), \
                  no --no-new-privs or 'nosuid' around it",
             ),
-            Self::SubordinateIds(user) => {
-                let first = super::subid::first_free();
+            Self::SubordinateIds { user, first } => {
                 write!(f, "echo {user}:{first}:65536 | sudo tee -a /etc/subuid /etc/subgid")
             }
             Self::NestedIds => f.write_str(

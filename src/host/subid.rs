@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::hint::Hint;
 use super::{account, program, userns};
 use crate::error::{Context, Result};
 
@@ -138,6 +139,11 @@ fn read_if_there(path: &str) -> Result<String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error).context(|| format!("cannot read subordinate IDs: open {path}")),
     }
+}
+
+/// Returns the remedy for a user without subordinate IDs, or with too few.
+pub fn missing_hint() -> Hint {
+    Hint::SubordinateIds { user: account::own_name(), first: first_free() }
 }
 
 /// Returns the first ID from 100000 on (as useradd(8) counts) behind all grants: a new range may begin there.

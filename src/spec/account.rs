@@ -121,6 +121,15 @@ fn group(line: &str) -> Option<GroupEntry> {
     }
 }
 
+/// Home of a user: from the accounts, or the usual one.
+pub(super) fn home(uid: u32, listed: Option<&str>) -> &str {
+    match (listed, uid) {
+        (Some(home), _) => home,
+        (None, 0) => "/root",
+        (None, _) => "/",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,143 +5,30 @@
 //! empty: until `security` adds its part, the container has no privileges.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace,
-    LinuxNamespaceBuilder, LinuxNamespaceType, RootBuilder, Spec, SpecBuilder,
+    Linux, LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, RootBuilder,
+    Spec, SpecBuilder,
 };
 
 use super::group::GroupAdd;
+use super::idmap::mappings;
+use super::inputs::{
+    CGROUP, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs, TimeNamespace, TopLayer,
+};
 use super::namespace::{CgroupMode, NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
 use super::own_account::{GROUP_ENTRY, OwnAccount, PASSWD_ENTRY};
 use super::personality::PersonalityFlag;
 use super::resources::Resources;
-use super::storage_driver::Stacking;
 use super::{mounts, process, sysctl};
 use crate::error::{Context, Error, Result, Setting};
-use crate::ids::{IdMap, IdMaps, UsernsMode};
+use crate::ids::UsernsMode;
 use crate::phrase;
 
 /// Version of the OCI runtime spec in config.json: the first with time namespaces.
 const VERSION: &str = "1.2.0";
-
-/// Annotation, "1": the process keeps the caller's supplementary groups (crun's name).
-pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
-/// Prefix of the name of a container's cgroup.
-pub const CGROUP: &str = "usnea-";
-/// Annotation, "true": usnea's init is PID 1 and runs the process.
-pub const RUN_INIT: &str = "usnea.init";
-
-/// Root file system of a container.
-#[derive(Clone, Copy, Debug)]
-pub enum SpecRoot<'a> {
-    /// Folder that is the root itself, and is written to (`--rw-root`).
-    Itself(&'a Path),
-    /// Read-only layers, the topmost first, below a writable one: `upper` and `work` in the inputs' folder.
-    Layered(&'a [PathBuf]),
-}
-
-impl<'a> SpecRoot<'a> {
-    /// Folders to search for a file of the root, in this order.
-    pub(super) fn folders(&self) -> Vec<&'a Path> {
-        match self {
-            Self::Itself(path) => vec![path],
-            Self::Layered(lowers) => lowers.iter().map(PathBuf::as_path).collect(),
-        }
-    }
-
-    /// Folder that config.json names as the root.
-    fn path(&self) -> Result<&'a Path> {
-        match self {
-            Self::Itself(path) => Ok(path),
-            Self::Layered([top, ..]) => Ok(top),
-            Self::Layered([]) => Err(Error::new("a root file system without a layer")),
-        }
-    }
-}
-
-/// Defaults of an image, used where the options set nothing. Empty for a root that is no image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ImageDefaults {
-    /// Words that precede the command.
-    pub entrypoint: Vec<String>,
-    /// Default command.
-    pub cmd: Vec<String>,
-    /// Environment variables as `NAME=VALUE`.
-    pub env: Vec<String>,
-    /// Working directory.
-    pub workdir: Option<String>,
-    /// User, in the form of `--user`.
-    pub user: Option<String>,
-    /// Folders declared as volumes.
-    pub volumes: Vec<String>,
-    /// Signal that asks the command to end, such as `SIGQUIT`.
-    pub stop_signal: Option<String>,
-    /// Ports that the command listens on, such as `80/tcp`.
-    pub exposed_ports: Vec<String>,
-}
-
-/// Annotation: the signal that asks the command to end (image spec, conversion.md).
-pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
-
-/// Time namespaces of the kernel (5.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeNamespace {
-    /// Supported by the kernel.
-    Available,
-    /// Not supported by the kernel.
-    Missing,
-}
-
-/// Cgroup hierarchy at /sys/fs/cgroup on the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CgroupHierarchy {
-    /// cgroup v2.
-    Unified,
-    /// v1, v1 and v2 side by side, or nothing.
-    Other,
-}
-
-/// Lifetime of the container's writable layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TopLayer {
-    /// Disposable, removed after the command: no sync to the disk is needed.
-    Disposable,
-    /// Permanent, mounted again at the next start.
-    Persistent,
-}
-
-/// Inputs of a config.
-#[derive(Clone, Debug)]
-pub struct SpecInputs<'a> {
-    /// Options from the command line.
-    pub options: &'a ContainerOptions,
-    /// The container's ID, 12 hex digits: the default host name.
-    pub id: &'a str,
-    /// Root file system.
-    pub root: SpecRoot<'a>,
-    /// The container's folder, with `upper`, `work`, `volume-N` and `anonymous-N`. The caller that runs the config
-    /// creates [`layer_folders`] and [`super::anonymous_folders`].
-    pub folder: &'a Path,
-    /// Folder of the named volumes: the files of a volume are in `NAME/_data`.
-    pub volumes: &'a Path,
-    /// Stacking of the layers.
-    pub stacking: Stacking,
-    /// Lifetime of the writable layer.
-    pub top_layer: TopLayer,
-    /// ID maps: IDs of the container over those of the namespace in which the container is created.
-    pub maps: &'a IdMaps,
-    /// Defaults of the image.
-    pub image: ImageDefaults,
-    /// Command and its arguments.
-    pub command: &'a [String],
-    /// Time namespaces of the kernel.
-    pub time_namespace: TimeNamespace,
-    /// Cgroup hierarchy at /sys/fs/cgroup on the host.
-    pub cgroups: CgroupHierarchy,
-}
 
 /// Builds the container's config. Must be called before a user namespace is entered: keep-id depends on the caller's
 /// own IDs. Errors: an option cannot be fulfilled; the message quotes the option as typed.
@@ -165,7 +52,7 @@ pub fn build(inputs: &SpecInputs<'_>) -> Result<Spec> {
         .annotations(annotations(inputs, account)?)
         .build()
         .map_err(Error::new)?;
-    spec.set_hostname(hostname(inputs));
+    spec.set_hostname(inputs.hostname());
     spec.set_domainname(inputs.options.domainname.as_ref().map(|name| name.as_str().to_owned()));
     Ok(spec)
 }
@@ -220,23 +107,6 @@ fn refuse_contradictions(options: &ContainerOptions) -> Result<()> {
         return Err(error.hint("without root no group can be added to those that are kept"));
     }
     Ok(())
-}
-
-/// Host name to set; None: the host's name is used.
-fn hostname(inputs: &SpecInputs<'_>) -> Option<String> {
-    match (inputs.options.uts, &inputs.options.hostname) {
-        (NamespaceSharing::Host, _) => None,
-        (NamespaceSharing::Private, Some(name)) => Some(name.as_str().to_owned()),
-        (NamespaceSharing::Private, None) => Some(inputs.id.to_owned()),
-    }
-}
-
-/// Host name that processes of the container see.
-pub(super) fn seen_hostname(inputs: &SpecInputs<'_>) -> String {
-    hostname(inputs).unwrap_or_else(|| {
-        let uname = rustix::system::uname();
-        uname.nodename().to_string_lossy().into_owned()
-    })
 }
 
 /// Warns about flags without effect on cgroup version 2, as docker does.
@@ -316,18 +186,6 @@ fn cgroup(inputs: &SpecInputs<'_>) -> Option<PathBuf> {
             .as_ref()
             .map_or_else(|| name.clone().into(), |parent| parent.join(&name))
     })
-}
-
-pub(super) fn mappings(map: &[IdMap]) -> Result<Vec<LinuxIdMapping>> {
-    let line = |line: &IdMap| {
-        LinuxIdMappingBuilder::default()
-            .container_id(line.inside)
-            .host_id(line.outside)
-            .size(line.count)
-            .build()
-            .map_err(Error::new)
-    };
-    map.iter().map(line).collect()
 }
 
 fn namespaces(inputs: &SpecInputs<'_>) -> Result<Vec<LinuxNamespace>> {

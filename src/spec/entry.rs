@@ -7,9 +7,10 @@ use oci_spec::runtime::{LinuxIdMapping, Process, Spec, UserBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::account;
-use super::build::KEEP_GROUPS;
+use super::account::home;
 use super::env::{EnvChange, Environment};
 use super::env_file;
+use super::inputs::KEEP_GROUPS;
 use super::process::unmapped;
 use super::user::{UserFlag, identify};
 use crate::error::{Context, Error, Result, Setting};
@@ -120,15 +121,6 @@ fn environment(
         environment.apply(change)?;
     }
     Ok(environment.into_strings())
-}
-
-/// Home of a user: from the accounts, or the usual one.
-pub(super) fn home(uid: u32, listed: Option<&str>) -> &str {
-    match (listed, uid) {
-        (Some(home), _) => home,
-        (None, 0) => "/root",
-        (None, _) => "/",
-    }
 }
 
 fn become_user(

@@ -3,9 +3,8 @@
 
 use std::str::FromStr;
 
-use oci_spec::runtime::LinuxIdMapping;
+use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder};
 
-use super::build::mappings;
 use crate::error::{Error, Result};
 use crate::ids::{self, IdMap, IdMaps};
 
@@ -109,6 +108,19 @@ fn line(text: &str) -> Result<IdmapLine, String> {
     let line =
         numbers.replace('-', ":").parse().map_err(|error| format!("{}: {error}", wrong()))?;
     Ok(IdmapLine { line, shown })
+}
+
+/// Returns the lines of a map as the config has them.
+pub(super) fn mappings(map: &[IdMap]) -> Result<Vec<LinuxIdMapping>> {
+    let line = |line: &IdMap| {
+        LinuxIdMappingBuilder::default()
+            .container_id(line.inside)
+            .host_id(line.outside)
+            .size(line.count)
+            .build()
+            .map_err(Error::new)
+    };
+    map.iter().map(line).collect()
 }
 
 #[cfg(test)]

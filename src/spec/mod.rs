@@ -24,6 +24,7 @@ mod env;
 mod env_file;
 mod group;
 mod idmap;
+mod inputs;
 mod mount;
 mod mounts;
 mod name;
@@ -51,16 +52,17 @@ mod volumes;
 mod volumes_from;
 
 pub use bind::{BindAccess, BindOptions, BindOwners, BindSource};
-pub use build::{
-    CGROUP, CgroupHierarchy, ImageDefaults, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs,
-    SpecRoot, TimeNamespace, TopLayer, build, layer_folders,
-};
+pub use build::{build, layer_folders};
 pub use destination::Destination;
 pub use device::DeviceFlag;
 pub use entry::{ContainerUser, EntryOptions, entry, look_up};
 pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
 pub use group::GroupAdd;
+pub use inputs::{
+    CGROUP, CgroupHierarchy, ImageDefaults, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs,
+    SpecRoot, TimeNamespace, TopLayer,
+};
 pub use mount::MountFlag;
 pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, move_paths, set_lower};
 pub use name::{ContainerName, Hostname, VolumeName};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Mount, MountBuilder, Spec};
 
 use super::bind::{BindOptions, BindOwners};
-use super::build::{CgroupHierarchy, SpecInputs, SpecRoot, TopLayer};
 use super::destination::Destination;
+use super::inputs::{CgroupHierarchy, SpecInputs, SpecRoot, TopLayer};
 use super::mount::MountFlag;
 use super::namespace::{IpcMode, NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;

@@ -7,12 +7,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::volumes;
 use super::{
     CgroupMode, ContainerName, DeviceFlag, Entrypoint, EnvChange, ExposedPorts, GroupAdd,
     HelperFlag, Hostname, ImageVolumes, IpcMode, MountFlag, NamespaceSharing, NetworkMode,
     PersonalityFlag, PublishedPorts, Resources, RootEmulation, SecurityOption, Size, StorageDriver,
-    Sysctl, TmpfsMount, Ulimit, UserFlag, VolumeFlag, VolumesFrom,
+    Sysctl, TmpfsMount, Ulimit, UserFlag, VolumeFlag, VolumeSource, VolumesFrom,
 };
 use crate::capability::CapabilityChange;
 use crate::host_entry::HostEntry;
@@ -365,13 +364,20 @@ impl ContainerOptions {
         }
     }
 
+    /// True if a file or folder of the host is mounted.
+    fn shows_host(&self) -> bool {
+        let is_bind = |flag: &MountFlag| matches!(flag, MountFlag::Bind { .. });
+        let is_path = |volume: &VolumeFlag| matches!(volume.source, VolumeSource::Host(_));
+        self.mount.iter().any(is_bind) || self.volume.iter().any(is_path)
+    }
+
     /// Mode of the user namespace. The mode is keep-id if `-u` has the caller's own IDs and a folder of the host is
     /// mounted. The container's files there then belong to the caller, as with docker.
     pub fn userns(&self) -> UsernsMode {
         let maps = !self.uidmap.is_empty() || !self.gidmap.is_empty();
         match &self.userns {
             Some(mode) => mode.clone(),
-            None if !maps && self.is_of_caller() && volumes::shows_host(self) => {
+            None if !maps && self.is_of_caller() && self.shows_host() => {
                 UsernsMode::KeepId { uid: None, gid: None, size: None }
             }
             None => UsernsMode::Host,

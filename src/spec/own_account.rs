@@ -2,7 +2,7 @@
 //! line in /etc/passwd `whoami`, ssh, git and many installers fail (podman's `--passwd`).
 
 use super::account::{GroupEntry, PasswdEntry};
-use super::build::SpecInputs;
+use super::inputs::SpecInputs;
 use super::user::ProcessIdentity;
 use super::volumes;
 use crate::host::account;

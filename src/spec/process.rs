@@ -9,11 +9,11 @@ use oci_spec::runtime::{
     UserBuilder,
 };
 
+use super::account::home;
 use super::account::{self, GroupEntry};
-use super::build::{ImageDefaults, SpecInputs, seen_hostname};
-use super::entry::home;
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
+use super::inputs::{ImageDefaults, SpecInputs};
 use super::own_account::OwnAccount;
 use super::security_option::SecurityOption;
 use super::ulimit;
@@ -141,7 +141,7 @@ fn environment(inputs: &SpecInputs<'_>, identity: &ProcessIdentity) -> Result<Ve
     let options = inputs.options;
     let mut environment = Environment::default();
     environment.set("PATH", PATH);
-    environment.set("HOSTNAME", &seen_hostname(inputs));
+    environment.set("HOSTNAME", &inputs.seen_hostname());
     let terminal = if options.tty { host_value("TERM")? } else { None };
     environment.set("TERM", terminal.as_deref().filter(|term| !term.is_empty()).unwrap_or("xterm"));
     environment.set("container", "usnea");

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::build::ImageDefaults;
 use super::destination::Destination;
+use super::inputs::ImageDefaults;
 use super::mount::MountFlag;
 use super::name::VolumeName;
 use super::options::ContainerOptions;
@@ -72,13 +72,6 @@ fn free_volumes(options: &ContainerOptions, image: &ImageDefaults) -> Result<Vec
         }
     }
     Ok(volumes)
-}
-
-/// True if a file or folder of the host is mounted.
-pub(super) fn shows_host(options: &ContainerOptions) -> bool {
-    let is_bind = |flag: &MountFlag| matches!(flag, MountFlag::Bind { .. });
-    let is_path = |volume: &VolumeFlag| matches!(volume.source, VolumeSource::Host(_));
-    options.mount.iter().any(is_bind) || options.volume.iter().any(is_path)
 }
 
 /// True if `path` in the container is below a mount point of the options.

@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod layout;
 pub mod mount;
 pub mod namespace;
+mod namespace_set;
 pub mod network;
 pub mod pages;
 pub mod probe;

@@ -12,9 +12,8 @@ mod write;
 use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::hint;
-use crate::host::hint::Hint;
 use crate::host::idmap_helpers::{self, IdmapHelpers};
-use crate::host::{account, subid};
+use crate::host::subid;
 use crate::ids::{AskedMap, IdMap, IdMaps, Outside, OwnRange, UsernsMode, through};
 
 pub use auto::Room;
@@ -222,7 +221,7 @@ impl Base {
             .within(label);
         match (subid::of_user(), idmap_helpers::hint()) {
             (Ok(Some(_)), Some(hint)) => error.hint(hint),
-            _ => error.hint(Hint::SubordinateIds(account::own_name())),
+            _ => error.hint(subid::missing_hint()),
         }
     }
 

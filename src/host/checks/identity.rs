@@ -73,7 +73,7 @@ pub(super) fn subordinate_ids() -> Finding {
             getsubids()
         ),
         None if !userns::in_initial_namespace() => Hint::NestedIds.to_string(),
-        None => Hint::SubordinateIds(account::own_name()).to_string(),
+        None => subid::missing_hint().to_string(),
     };
     if count == 0 && is_real_root() {
         return Finding::ok(name, "none, and root needs none");
