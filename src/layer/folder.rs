@@ -112,7 +112,12 @@ impl LayerFolder for DiskFolder {
     }
 
     fn open_folder(&self, name: &OsStr) -> Read<Self> {
-        rustix::fs::openat(self, name, Self::FLAGS, Mode::empty()).map(Self::from)
+        let open = |flags| rustix::fs::openat(self, name, flags, Mode::empty()).map(Self::from);
+        match open(Self::FLAGS) {
+            // A folder that may be searched and not listed: names in it are found all the same.
+            Err(Errno::ACCESS) => open(Self::FLAGS | OFlags::PATH),
+            answer => answer,
+        }
     }
 
     fn open_file(&self, name: &OsStr) -> Read<OwnedFd> {

@@ -168,6 +168,18 @@ fn a_root_without_mount_points_gets_them_in_its_layer() {
 }
 
 #[test]
+fn accounts_are_found_in_a_folder_that_may_be_searched_and_not_listed() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let etc = place.small_root().join("etc");
+    let modes = |mode| fs::set_permissions(&etc, fs::Permissions::from_mode(mode));
+    modes(0o311).expect("a folder of ours");
+    let ran = place.run(&["--user", "root"], "echo found");
+    modes(0o755).expect("a folder of ours");
+    assert_eq!(ran.works(), "found");
+}
+
+#[test]
 fn limits_on_resources_are_set() {
     let place = Place::new();
     let script = "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc";
