@@ -10,6 +10,7 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs cgroup net spec security
 //! config host               where our files are; what this machine can do
+//! layer                     what the files of a layer mean: whiteouts, opaque folders, recorded owners
 //! error hint ids files amount digest duration capability expression forward go_json host_entry   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
@@ -27,7 +28,7 @@
 //! keeper        the base process that ends a container when its parent ends
 //! layer         the files that one step of an image's build added, changed or removed
 //! lower, upper  the read-only layers of a root; the layer that takes the changes
-//! monitor       the process beside a kept container
+//! monitor       the process that stays beside a container with a record
 //! plan, step    the operations of one launch in their order; one of them
 //! reference     the name of an image, with its tag or digest
 //! rootfs        the directory that a container sees as /

@@ -303,7 +303,7 @@ fn flags_are_named_by_cli_alone() {
         "src/net/slirp.rs",
         "src/host/lifetime.rs",
         "src/host/network_helper.rs",
-        "src/sys/namespace.rs",
+        "src/sys/namespace_set.rs",
         "src/image/instruction/health.rs",
         "src/container/health.rs",
     ];

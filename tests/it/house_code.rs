@@ -1,6 +1,6 @@
 //! The rules of the house for functions and types, read as text as in `house`: signatures, lengths, descriptors, names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -100,6 +100,104 @@ fn a_type_has_a_name_of_its_own() {
     }
     let wrong: Vec<_> = files.iter().filter(|(_, files)| files.len() > 1).collect();
     assert!(wrong.is_empty(), "one name for a concept, one concept for a name: {wrong:#?}");
+}
+
+/// What a file takes through the `mod.rs` above it is not followed: that is the room's own list.
+#[test]
+fn no_files_of_a_room_import_each_other_in_a_circle() {
+    let files: BTreeMap<String, String> =
+        code().into_iter().map(|(file, code)| (module_of(&file), code)).collect();
+    let modules: BTreeSet<&str> = files.keys().map(String::as_str).collect();
+    let imports: BTreeMap<&str, BTreeSet<String>> = files
+        .iter()
+        .map(|(module, code)| {
+            let mut taken = modules_taken(module, code, &modules);
+            taken.retain(|other| is_beside(module, other));
+            (module.as_str(), taken)
+        })
+        .collect();
+    let circles: Vec<_> =
+        modules.iter().filter(|module| reaches(module, module, &imports)).collect();
+    assert!(circles.is_empty(), "these files import each other: {circles:#?}");
+}
+
+#[test]
+fn modules_are_found_in_paths_of_any_form() {
+    let modules = BTreeSet::from(["a", "a::b", "a::c", "a::c::d"]);
+    let text =
+        "use super::{c::{d::X, Y}, z};\nlet x = crate::a::c::y();\nuse super::super::a::c::d;";
+    let found: Vec<_> = modules_taken("a::b", text, &modules).into_iter().collect();
+    assert_eq!(found, ["a", "a::c", "a::c::d"]);
+}
+
+/// `src/engine/plan/mod.rs` is `engine::plan`.
+fn module_of(file: &str) -> String {
+    let name = file.trim_start_matches("src/").trim_end_matches(".rs");
+    name.trim_end_matches("/mod").replace('/', "::")
+}
+
+/// True for two modules of one room, of which none contains the other.
+fn is_beside(one: &str, other: &str) -> bool {
+    let room = |module: &str| module.split("::").next().map(str::to_owned);
+    let contains = |outer: &str, inner: &str| inner.starts_with(&format!("{outer}::"));
+    one != other && room(one) == room(other) && !contains(one, other) && !contains(other, one)
+}
+
+fn reaches(from: &str, to: &str, imports: &BTreeMap<&str, BTreeSet<String>>) -> bool {
+    let (mut seen, mut left) = (BTreeSet::new(), vec![from.to_owned()]);
+    while let Some(module) = left.pop() {
+        for next in imports.get(module.as_str()).into_iter().flatten() {
+            if next == to {
+                return true;
+            }
+            if seen.insert(next.clone()) {
+                left.push(next.clone());
+            }
+        }
+    }
+    false
+}
+
+/// The modules whose items `code`, which is `module`'s, names by a path.
+fn modules_taken(module: &str, code: &str, modules: &BTreeSet<&str>) -> BTreeSet<String> {
+    let mut taken = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        if !code[..at].ends_with(['$', ':', '_']) {
+            follow(&code[at + "crate::".len()..], "", modules, &mut taken);
+        }
+    }
+    for (at, word) in code.match_indices("super::") {
+        if code[..at].ends_with("super::") {
+            continue;
+        }
+        let (mut rest, mut above) = (&code[at..], module);
+        while let Some(inner) = rest.strip_prefix(word) {
+            above = above.rsplit_once("::").map_or("", |(above, _)| above);
+            rest = inner;
+        }
+        follow(rest, above, modules, &mut taken);
+    }
+    taken
+}
+
+/// Follows a path, or each of a `{group}`, from the module `at`.
+fn follow(path: &str, at: &str, modules: &BTreeSet<&str>, taken: &mut BTreeSet<String>) {
+    let path = path.trim_start();
+    if path.starts_with('{') {
+        let end = end_of(path, '{', '}').unwrap_or(path.len());
+        let group = path.get(1..end).unwrap_or_default().replace('{', "(").replace('}', ")");
+        for part in split(&group) {
+            follow(&part.replace('(', "{").replace(')', "}"), at, modules, taken);
+        }
+        return;
+    }
+    let name: String = path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let next = if at.is_empty() { name.clone() } else { format!("{at}::{name}") };
+    match path[name.len()..].strip_prefix("::") {
+        Some(rest) if modules.contains(next.as_str()) => follow(rest, &next, modules, taken),
+        _ if modules.contains(next.as_str()) => drop(taken.insert(next)),
+        _ => drop(taken.insert(at.to_owned())),
+    }
 }
 
 #[test]
