@@ -6,7 +6,7 @@ use super::census::disk_use;
 use super::collect::{ForceRemoval, NeededObjects, RemovedObjects, grip, list};
 use super::{ImageRecord, ImageRemoval, Store};
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::files::LockAttempt;
 use crate::image::manifest::LARGEST;
 
@@ -54,7 +54,12 @@ impl Store {
             if !goes || self.is_held(image)? || !fits(image)? {
                 continue;
             }
-            let (removal, objects) = self.take_out_image(&mut images, image, ForceRemoval::No)?;
+            let (removal, objects) = match self.take_out_image(&mut images, image, ForceRemoval::No)
+            {
+                // A container has begun to use the image this moment.
+                Err(error) if error.kind() == ErrorKind::Conflict => continue,
+                taken => taken?,
+            };
             freed.images.push(removal);
             removed.push(objects);
         }
