@@ -186,7 +186,7 @@ impl SetupProcess<'_> {
         if !join.contains(Namespaces::PID) {
             process::show_to_others()?;
         }
-        // They have also ended the wish to die with the parent (prctl(2), PR_SET_PDEATHSIG).
+        // The same calls have ended the wish to die with the parent (prctl(2), PR_SET_PDEATHSIG).
         process::set_parent_death_signal(libc::SIGKILL)?;
         if self.input.channel.is_deserted() {
             process::exit_now(125);
