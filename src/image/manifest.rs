@@ -69,6 +69,18 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// Describes a blob of this machine: without platform, annotations and addresses.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            platform: None,
+            annotations: Default::default(),
+            urls: Vec::new(),
+        }
+    }
+
     /// True if the descriptor has a size. A size of 0 is real only for the empty blob.
     pub fn is_size_known(&self) -> bool {
         self.size > 0 || self.digest == Digest::of(b"")

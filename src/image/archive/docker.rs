@@ -130,7 +130,7 @@ impl DockerArchive {
         let config = self.member(&entry.config)?;
         let bytes = config.clone().read_small(LARGEST).context(|| "the config")?;
         let (_, diff_ids) = parse_config(&bytes, paths.len())?;
-        let config_is = descriptor(media::DOCKER_CONFIG, Digest::of(&bytes), config.size());
+        let config_is = Descriptor::new(media::DOCKER_CONFIG, Digest::of(&bytes), config.size());
         let mut blobs = HashMap::from([(config_is.digest.clone(), config)]);
         let mut layers = Vec::new();
         for (path, diff_id) in paths.iter().zip(&diff_ids) {
@@ -151,7 +151,7 @@ impl DockerArchive {
     fn layer(&self, path: &str, section: &FileRange, diff_id: &Digest) -> Result<Descriptor> {
         let media_type = match sniff_section(section)? {
             Compression::None => {
-                return Ok(descriptor(media::DOCKER_LAYER, diff_id.clone(), section.size()));
+                return Ok(Descriptor::new(media::DOCKER_LAYER, diff_id.clone(), section.size()));
             }
             Compression::Gzip => media::DOCKER_LAYER_GZIP,
             // Docker has no media type for zstd.
@@ -165,7 +165,7 @@ impl DockerArchive {
         }
         let mut hashed = Hashed::new(section.clone(), Algorithm::Sha256);
         std::io::copy(&mut hashed, &mut std::io::sink()).context(|| "cannot read it")?;
-        let layer = descriptor(media_type, hashed.finish().0, section.size());
+        let layer = Descriptor::new(media_type, hashed.finish().0, section.size());
         known.insert(path.to_owned(), layer.clone());
         Ok(layer)
     }
@@ -178,17 +178,6 @@ impl DockerArchive {
 
 fn shown(path: &str) -> String {
     path.chars().take(200).collect::<String>().escape_debug().to_string()
-}
-
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        platform: None,
-        annotations: Default::default(),
-        urls: Vec::new(),
-    }
 }
 
 /// An image of a docker-archive.

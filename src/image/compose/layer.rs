@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
 
-use super::descriptor;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Result};
 use crate::files;
@@ -82,7 +81,7 @@ impl LayerWriter {
         let blob = self.encoder.finish().and_then(HashingFile::finish);
         let (file, digest, size) = blob.map_err(|error| files::cannot_write(error, &self.tmp))?;
         Ok(NewLayer {
-            descriptor: descriptor(media::OCI_LAYER_GZIP, digest, size),
+            descriptor: Descriptor::new(media::OCI_LAYER_GZIP, digest, size),
             diff_id: self.hasher.finish(),
             content: FileRange::whole(file)?,
         })
@@ -129,7 +128,7 @@ pub fn of_tarball(path: &Path, tmp: &Path) -> Result<NewLayer> {
     let mut diff = Hasher::new(Algorithm::Sha256);
     io::copy(&mut compression.decode(content.clone())?, &mut diff)
         .context(|| "cannot decompress it")?;
-    let descriptor = descriptor(media_type, digest, size);
+    let descriptor = Descriptor::new(media_type, digest, size);
     Ok(NewLayer { descriptor, diff_id: diff.finish(), content })
 }
 

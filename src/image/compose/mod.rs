@@ -114,7 +114,7 @@ fn make(
     if config.len() as u64 > LARGEST {
         fail!("the image's config would be larger than {LARGEST} bytes");
     }
-    let config_is = descriptor(media::OCI_CONFIG, Digest::of(&config), config.len() as u64);
+    let config_is = Descriptor::new(media::OCI_CONFIG, Digest::of(&config), config.len() as u64);
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": media::OCI_MANIFEST,
@@ -201,17 +201,6 @@ fn as_oci(layer: &Descriptor) -> Descriptor {
         other => other,
     };
     Descriptor { media_type: media_type.to_owned(), ..layer.clone() }
-}
-
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        platform: None,
-        annotations: Default::default(),
-        urls: Vec::new(),
-    }
 }
 
 impl ImageSource for ComposedImage {

@@ -93,12 +93,12 @@ fn a_commit_goes_over_its_parent_and_keeps_what_it_does_not_know() {
         schema_version: 2,
         media_type: None,
         artifact_type: None,
-        config: descriptor(
+        config: Descriptor::new(
             media::DOCKER_CONFIG,
             Digest::of(parent.as_bytes()),
             parent.len() as u64,
         ),
-        layers: vec![descriptor(media::DOCKER_LAYER_GZIP, Digest::of(b"blob"), 4)],
+        layers: vec![Descriptor::new(media::DOCKER_LAYER_GZIP, Digest::of(b"blob"), 4)],
         annotations: Default::default(),
     };
     let store = Store::open(&folder.path().join("store")).unwrap();
