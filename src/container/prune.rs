@@ -5,7 +5,7 @@ use super::list::fitting;
 use super::remove::{Removal, remove};
 use super::volumes::{self, PrunedVolumes, VolumeFilter};
 use super::{ContainerFilter, Usnea, size};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::store::{PruneResult, PruneScope};
 use crate::monitor::Status;
 
@@ -38,6 +38,8 @@ pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<PrunedContain
                 pruned.ids.push(container.record.id);
                 pruned.bytes += bytes;
             }
+            // Another command has started the container this moment.
+            Err(error) if error.kind() == ErrorKind::Conflict => log::debug!("{error}"),
             Err(error) => pruned.failures.push(error),
         }
     }
