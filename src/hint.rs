@@ -40,6 +40,8 @@ pub const HOST_PROCESSES: &str = "--pid host shows the host's processes";
 pub const VOLUME_LABEL: &str = "'usnea volume create --label' gives labels";
 /// A file in place of a folder, or the reverse.
 pub const OVERWRITE: &str = "--overwrite replaces it";
+/// An unknown network.
+pub const LIST_NETWORKS: &str = "'usnea network ls' lists all networks";
 /// An unknown volume.
 pub const LIST_VOLUMES: &str = "'usnea volume ls' lists all volumes";
 /// A port of the host that is in use.

@@ -20,6 +20,7 @@ pub mod machine;
 pub mod network_helper;
 pub mod overlay;
 pub mod program;
+pub mod routes;
 pub mod scratch;
 pub mod subid;
 pub mod trial;

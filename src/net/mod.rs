@@ -15,7 +15,10 @@
 //! address is known before the launch. Nor is it one of the host's own, which would then be unreachable.
 
 mod addresses;
+pub mod definition;
+pub mod ipam;
 mod names;
+mod network_options;
 mod pasta;
 mod program;
 mod slirp;
@@ -26,6 +29,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use addresses::Addresses;
+pub use definition::{NetworkDefinition, NetworkDriver, NetworkExit};
+pub use ipam::{AddressRange, Subnet, allocate};
+pub use network_options::{MemberTraffic, NetworkOptions};
 pub use program::{Helper, HelperNamespaces, Starting};
 
 use crate::error::{Context, Error, Result, Setting};
