@@ -15,15 +15,17 @@ use crate::forward::{Forward, Protocol};
 use crate::hint;
 use crate::host::hint::Hint;
 use crate::monitor::process_id;
-use crate::net::{Mode, Network, Resolver, Wanted};
+use crate::net::{Mode, Network, NetworkRequest, Resolver};
 use crate::phrase;
 use crate::spec::{self, ContainerOptions, ExposedPorts, ImageDefaults, PublishedPorts};
 
 /// Returns the network of the flags, with free ports of the host where none are named. Errors: published ports without
 /// a network; no free port.
-pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Wanted> {
+pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<NetworkRequest> {
     let network = options.network();
+    options.joined_network().map_err(Error::invalid).context(|| Setting::Network)?;
     let publishes = options.publish_all || !options.publish.is_empty();
+    let mut attachments = Vec::new();
     let (mode, flag) = match network {
         spec::NetworkMode::None if publishes => {
             return Err(Error::invalid("a container without a network has no ports")
@@ -33,6 +35,14 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Wante
         spec::NetworkMode::None => (Mode::None, Default::default()),
         spec::NetworkMode::Host => (Mode::Host, Default::default()),
         spec::NetworkMode::Helper(flag) => (Mode::Helper, flag),
+        spec::NetworkMode::Named(named, flag) => {
+            attachments = named;
+            if let Some(first) = attachments.first() {
+                let text = format!("there is no network {}", first.network);
+                return Err(Error::not_found(text).within(Setting::Network));
+            }
+            (Mode::Named, flag.unwrap_or_default())
+        }
     };
     let exposed = exposed(options, image);
     if mode == Mode::Host && publishes {
@@ -42,7 +52,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Wante
         );
     }
     let forwards = match mode {
-        Mode::Helper => forwards(options, &exposed)?,
+        Mode::Helper | Mode::Named => forwards(options, &exposed)?,
         Mode::None | Mode::Host => Vec::new(),
     };
     let resolver = || Resolver {
@@ -50,10 +60,11 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Wante
         search: options.dns_search.clone(),
         options: options.dns_option.clone(),
     };
-    Ok(Wanted {
+    Ok(NetworkRequest {
         mode,
         program: flag.program,
         options: flag.options,
+        attachments,
         forwards,
         exposed: exposed
             .iter()
@@ -67,12 +78,12 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Wante
 }
 
 /// Checks that the ports are free, just before a launch: a helper would say less. Errors: a port that is taken.
-pub fn look_at_ports(wanted: &Wanted) -> Result<()> {
+pub fn look_at_ports(wanted: &NetworkRequest) -> Result<()> {
     wanted.forwards.iter().try_for_each(|forward| taken(forward).map(drop))
 }
 
 /// Returns the network actions for a launch of `spec`. Errors: no helper; invalid options.
-pub fn connected(wanted: &Wanted, spec: &Spec, store: &Path) -> Result<Network> {
+pub fn connected(wanted: &NetworkRequest, spec: &Spec, store: &Path) -> Result<Network> {
     let hostname = spec.hostname().clone().unwrap_or_else(process_id::host_name);
     let full_name = match spec.domainname() {
         Some(domain) if !hostname.contains('.') => format!("{hostname}.{domain}"),

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, Setting};
 use crate::hint;
 use crate::host::cgroup;
 use crate::ids::IdMaps;
-use crate::net::Wanted;
+use crate::net::NetworkRequest;
 use crate::phrase;
 use crate::security::{self, GuardedPaths, emulation::Emulation};
 use crate::spec::{
@@ -55,7 +55,7 @@ pub(super) struct Workspace {
     /// Volumes among them that are the container's own.
     pub(super) anonymous: Vec<VolumeName>,
     /// Request for the network.
-    pub(super) network: Wanted,
+    pub(super) network: NetworkRequest,
     driver: Choice,
     base: Base,
 }

@@ -16,7 +16,7 @@ pub struct HostConfig {
     #[serde(rename = "ContainerIDFile")]
     pub container_id_file: String,
     pub log_config: LogConfig,
-    pub network_mode: &'static str,
+    pub network_mode: String,
     pub port_bindings: BTreeMap<String, Vec<HostPort>>,
     pub publish_all_ports: bool,
     pub restart_policy: RestartPolicyDocument,

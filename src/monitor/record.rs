@@ -22,7 +22,7 @@ use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::go_json;
-use crate::net::Wanted;
+use crate::net::NetworkRequest;
 
 /// File of the container's record.
 pub const CONTAINER: &str = "container.json";
@@ -198,7 +198,7 @@ pub struct Record {
     pub log: LogSettings,
     /// Network settings.
     #[serde(default)]
-    pub network: Wanted,
+    pub network: NetworkRequest,
     /// File for the PID of the container's process (`--pidfile`).
     #[serde(default)]
     pub pidfile: Option<PathBuf>,

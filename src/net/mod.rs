@@ -3,7 +3,7 @@
 //! helper also listens on the host's published ports.
 //!
 //! ```text
-//! Wanted     network settings, stored with the container
+//! NetworkRequest   network settings, stored with the container
 //!   decide   before the launch: available helpers, contents of /etc/hosts and /etc/resolv.conf
 //! Network    the decision
 //!   program  start of a helper beside the container, and its readiness:  pasta  slirp (their command lines)
@@ -39,6 +39,7 @@ use crate::forward::Forward;
 use crate::host::hint::Hint;
 use crate::host::network_helper::{self, NetworkHelper};
 use crate::host_entry::HostEntry;
+use crate::network_attachment::NetworkAttachment;
 use crate::phrase;
 
 /// Network interface in the container.
@@ -58,18 +59,22 @@ pub enum Mode {
     Host,
     /// A network of its own, connected by a helper.
     Helper,
+    /// Named networks, shared with other containers, and a helper for the way out.
+    Named,
 }
 
 /// Network settings of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Wanted {
+pub struct NetworkRequest {
     /// Mode of the network.
     pub mode: Mode,
     /// Helper program; `None`: the first that works.
     pub program: Option<NetworkHelper>,
     /// Options of the helper, as typed.
     pub options: Vec<String>,
+    /// Named networks of the container, in the order of its interfaces.
+    pub attachments: Vec<NetworkAttachment>,
     /// Published ports of the host.
     pub forwards: Vec<Forward>,
     /// Ports that the command is declared to listen on, such as `80/tcp`.
@@ -122,14 +127,17 @@ pub struct Network {
     pub files: Vec<GeneratedFile>,
 }
 
-impl Wanted {
+impl NetworkRequest {
     /// docker's `NetworkMode`.
-    pub fn word(&self) -> &'static str {
+    pub fn word(&self) -> &str {
         match (self.mode, self.program) {
             (Mode::None, _) => "none",
             (Mode::Host, _) => "host",
             (Mode::Helper, None) => "private",
             (Mode::Helper, Some(program)) => program.name(),
+            (Mode::Named, _) => {
+                self.attachments.first().map_or("private", |first| first.network.as_str())
+            }
         }
     }
 
@@ -155,7 +163,7 @@ impl Wanted {
     ) -> Result<Network> {
         let addresses = self.addresses()?;
         let custom = match self.mode {
-            Mode::Helper => Need::Required,
+            Mode::Helper | Mode::Named => Need::Required,
             Mode::None | Mode::Host => Need::Customary,
         };
         let mut files = Vec::new();

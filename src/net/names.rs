@@ -21,7 +21,7 @@ pub(super) fn hosts(
 ) -> Result<String> {
     let mut text = match mode {
         Mode::Host => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
-        Mode::None | Mode::Helper => {
+        Mode::None | Mode::Helper | Mode::Named => {
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned()
         }
     };
@@ -30,7 +30,7 @@ pub(super) fn hosts(
     }
     let host = match mode {
         Mode::Host => Some(Ipv4Addr::LOCALHOST.into()),
-        Mode::Helper => address_of_host(),
+        Mode::Helper | Mode::Named => address_of_host(),
         Mode::None => None,
     };
     for line in lines {
@@ -40,7 +40,7 @@ pub(super) fn hosts(
         };
         let _ = writeln!(text, "{address}\t{}", line.name);
     }
-    if let (Some(host), Mode::Helper) = (host, mode) {
+    if let (Some(host), Mode::Helper | Mode::Named) = (host, mode) {
         let _ = writeln!(text, "{host}\t{HOST_NAMES}");
     }
     match (mode, addresses) {

@@ -17,7 +17,7 @@ use super::idmap::mappings;
 use super::inputs::{
     CGROUP, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs, TimeNamespace, TopLayer,
 };
-use super::namespace::{CgroupMode, NamespaceSharing, NetworkMode};
+use super::namespace::{CgroupMode, NamespaceSharing};
 use super::options::ContainerOptions;
 use super::own_account::{GROUP_ENTRY, OwnAccount, PASSWD_ENTRY};
 use super::personality::PersonalityFlag;
@@ -196,7 +196,7 @@ fn namespaces(inputs: &SpecInputs<'_>) -> Result<Vec<LinuxNamespace>> {
         (LinuxNamespaceType::Mount, true),
         (LinuxNamespaceType::Ipc, own(options.ipc.sharing())),
         (LinuxNamespaceType::Uts, own(options.uts)),
-        (LinuxNamespaceType::Network, options.network() != NetworkMode::Host),
+        (LinuxNamespaceType::Network, options.network().is_own()),
         (LinuxNamespaceType::Cgroup, own(options.cgroupns)),
         (LinuxNamespaceType::User, true),
         (LinuxNamespaceType::Time, inputs.time_namespace == TimeNamespace::Available),

@@ -198,7 +198,9 @@ fn system(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
 fn sys(options: &ContainerOptions) -> Result<Mount> {
     let flags = ["nosuid", "noexec", "nodev", if options.privileged { "rw" } else { "ro" }];
     match options.network() {
-        NetworkMode::None | NetworkMode::Helper(_) => mount("/sys", "sysfs", "sysfs", &flags),
+        NetworkMode::None | NetworkMode::Helper(_) | NetworkMode::Named(..) => {
+            mount("/sys", "sysfs", "sysfs", &flags)
+        }
         // Only the owner of the network namespace may mount a sysfs (sysfs_init_fs_context): here, the host.
         NetworkMode::Host => {
             let below: &[&str] = if options.privileged { &[] } else { &["rro"] };
@@ -210,7 +212,7 @@ fn sys(options: &ContainerOptions) -> Result<Mount> {
 /// Binds the host's name files on the host's network, unless an option replaces them.
 fn names(options: &ContainerOptions) -> Result<Vec<Mount>> {
     let flags = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"];
-    if options.network() != NetworkMode::Host {
+    if options.network().is_own() {
         return Ok(Vec::new());
     }
     let files =

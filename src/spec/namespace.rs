@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::host::network_helper::NetworkHelper;
+use crate::network_attachment::NetworkAttachment;
 
 /// Network of the container (`--network`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,9 @@ pub enum NetworkMode {
     Host,
     /// A network namespace of its own, connected by a helper program.
     Helper(HelperFlag),
+    /// A network namespace of its own on named networks. The helper is that of `--network NAME --network pasta:...`;
+    /// `None`: the first that works, unless all networks are internal.
+    Named(Vec<NetworkAttachment>, Option<HelperFlag>),
 }
 
 /// Network helper and its options.
@@ -25,27 +29,60 @@ pub struct HelperFlag {
     pub options: Vec<String>,
 }
 
+impl NetworkMode {
+    /// True if the container has a network namespace of its own.
+    pub fn is_own(&self) -> bool {
+        *self != Self::Host
+    }
+
+    /// Joins the networks of two options. Errors: networks that exclude each other.
+    pub fn join(self, other: Self) -> Result<Self, String> {
+        match (self, other) {
+            (Self::Named(mut all, helper), Self::Named(more, other)) => {
+                for attachment in more {
+                    if all.iter().any(|one| one.network == attachment.network) {
+                        return Err(format!("network {} is named twice", attachment.network));
+                    }
+                    all.push(attachment);
+                }
+                Ok(Self::Named(all, helper.or(other)))
+            }
+            (Self::Named(all, None), Self::Helper(helper))
+            | (Self::Helper(helper), Self::Named(all, None)) => {
+                Ok(Self::Named(all, Some(helper)))
+            }
+            (one, other) if one == other => Ok(one),
+            _ => Err("only named networks, and one of private, pasta and slirp4netns with them, can be combined".into()),
+        }
+    }
+}
+
 impl FromStr for NetworkMode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
+        let (name, options) = text.split_once(':').unwrap_or((text, ""));
+        let program = NetworkHelper::ALL.into_iter().find(|program| program.name() == name);
+        match name {
+            "none" | "host" | "private" | "bridge" | "default" if text.contains(':') => {
+                Err(format!("network {name} has no options"))
+            }
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
             // podman's word for the usual network, and docker's words.
             "private" | "bridge" | "default" => Ok(Self::Helper(HelperFlag::default())),
-            _ => {
-                let (name, options) = text.split_once(':').unwrap_or((text, ""));
-                let program = NetworkHelper::ALL.into_iter().find(|program| program.name() == name);
+            _ if program.is_some() => {
                 let options = options.split(',').filter(|option| !option.is_empty());
-                match program {
-                    Some(_) => Ok(Self::Helper(HelperFlag {
-                        program,
-                        options: options.map(str::to_owned).collect(),
-                    })),
-                    None => Err("expected none, host, private, pasta[:OPTION,...] or slirp4netns[:OPTION,...]".into()),
-                }
+                let options = options.map(str::to_owned).collect();
+                Ok(Self::Helper(HelperFlag { program, options }))
             }
+            // podman's list of names; docker's list `name=NAME,KEY=VALUE` is a single network.
+            _ if text.contains(',') && !text.contains([':', '=']) => {
+                let mut names = text.split(',').map(str::parse::<Self>);
+                let first = names.next().unwrap_or_else(|| Err("no network".into()))?;
+                names.try_fold(first, |all, next| all.join(next?))
+            }
+            _ => Ok(Self::Named(vec![text.parse()?], None)),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! The derive of clap stands here and not in `cli`. A second struct there would repeat a hundred fields with their
 //! comments and value names, and the scenarios of the tests below begin with parsed flags.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::capability::CapabilityChange;
 use crate::host_entry::HostEntry;
 use crate::ids::{AskedMap, UsernsMode};
+use crate::network_attachment::{MacAddress, checked_host_name};
 
 /// Options of a container. As with docker, a flag with a single value may be repeated and the last value counts; other
 /// flags append.
@@ -190,10 +191,26 @@ pub struct ContainerOptions {
     /// Network: none (a loopback interface alone), host (the host's own, its abstract Unix sockets included), or one of
     /// its own with a helper program as the way out: pasta[:OPTION,...] (its options, such as -T,8000),
     /// slirp4netns[:OPTION,...] (cidr=, mtu=, enable_ipv6=, allow_host_loopback=, outbound_addr=, outbound_addr6=),
-    /// private, bridge or default (the first of them that
-    /// serves). Default: private where ports are published, else none.
+    /// private, bridge or default (the first of them that serves), or named networks: NAME[:ip=,ip6=,mac=,alias=,interface_name=].
+    /// May be given more than once for several networks. Default: private where ports are published, else none.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
-    pub network: Option<NetworkMode>,
+    pub network: Vec<NetworkMode>,
+
+    /// IPv4 address on the named network.
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<Ipv4Addr>,
+
+    /// IPv6 address on the named network.
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip6: Option<Ipv6Addr>,
+
+    /// Hardware address on the named network.
+    #[arg(long, value_name = "ADDRESS")]
+    pub mac_address: Option<MacAddress>,
+
+    /// Additional name of the container on its named networks.
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = checked_host_name, value_delimiter = ',')]
+    pub network_alias: Vec<String>,
 
     /// Publish a port or a range of ports of the container on the host. A range of the container needs a range of equal size, or
     /// a single port any free port of a range. Without HOST, a free port is chosen.
@@ -329,12 +346,49 @@ impl ContainerOptions {
 
     /// Network of the container: from the option, else as the other options require.
     pub fn network(&self) -> NetworkMode {
-        match &self.network {
-            Some(network) => network.clone(),
-            None if self.publish_all || !self.publish.is_empty() => {
+        match self.joined_network() {
+            Ok(Some(network)) => network,
+            _ if self.publish_all || !self.publish.is_empty() => {
                 NetworkMode::Helper(HelperFlag::default())
             }
-            None => NetworkMode::None,
+            _ => NetworkMode::None,
+        }
+    }
+
+    /// Network of all `--network` options together, with the addresses and aliases of options of their own. `None`: the
+    /// options name no network. Errors: networks that exclude each other; addresses without a named network.
+    pub fn joined_network(&self) -> Result<Option<NetworkMode>, String> {
+        let mut all = self.network.iter().cloned();
+        let Some(first) = all.next() else { return self.without_address(None) };
+        let mut mode = all.try_fold(first, NetworkMode::join)?;
+        let NetworkMode::Named(attachments, _) = &mut mode else {
+            return self.without_address(Some(mode));
+        };
+        for attachment in attachments.iter_mut() {
+            attachment.aliases.extend(self.network_alias.iter().cloned());
+        }
+        if let [attachment, more @ ..] = &mut attachments[..] {
+            if !more.is_empty()
+                && (self.ip.is_some() || self.ip6.is_some() || self.mac_address.is_some())
+            {
+                return Err("of several networks, each has its addresses in its own option: NAME:ip=,ip6=,mac=".into());
+            }
+            attachment.ip = self.ip.or(attachment.ip);
+            attachment.ip6 = self.ip6.or(attachment.ip6);
+            attachment.mac = self.mac_address.or(attachment.mac);
+        }
+        Ok(Some(mode))
+    }
+
+    /// Returns `mode`, which has no named networks. Errors: an option that needs one.
+    fn without_address(&self, mode: Option<NetworkMode>) -> Result<Option<NetworkMode>, String> {
+        let asks = self.ip.is_some()
+            || self.ip6.is_some()
+            || self.mac_address.is_some()
+            || !self.network_alias.is_empty();
+        match asks {
+            true => Err("addresses and aliases are those of a named network".into()),
+            false => Ok(mode),
         }
     }
 
@@ -358,7 +412,7 @@ impl ContainerOptions {
     /// names are resolved, so no missing file is created in a folder of the host either.
     fn has_names_of_its_own(&self) -> bool {
         match self.network() {
-            NetworkMode::Helper(_) => true,
+            NetworkMode::Helper(_) | NetworkMode::Named(..) => true,
             NetworkMode::None => !self.rw_root,
             NetworkMode::Host => false,
         }

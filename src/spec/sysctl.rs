@@ -71,7 +71,7 @@ pub(super) fn refuse_hosts(
     }
     if begins(&["net."]) {
         return match network {
-            NetworkMode::None | NetworkMode::Helper(_) => Ok(()),
+            NetworkMode::None | NetworkMode::Helper(_) | NetworkMode::Named(..) => Ok(()),
             NetworkMode::Host => refusal("belongs to the host's network", hint::NOT_NETWORK_HOST),
         };
     }

@@ -30,6 +30,7 @@ const ROWS: &[&[&str]] = &[
         "forward",
         "go_json",
         "host_entry",
+        "network_attachment",
         "network_name",
     ],
     &["error", "hint"],

@@ -30,7 +30,7 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[MountedVolume
         binds: binds(spec, volumes),
         container_id_file: cidfile.unwrap_or_default(),
         log_config: log_config(record),
-        network_mode: record.network.word(),
+        network_mode: record.network.word().to_owned(),
         port_bindings: network::ports(&record.network),
         restart_policy: RestartPolicyDocument {
             name: record.restart.name().to_owned(),

@@ -12,11 +12,11 @@ use crate::documents::go::{GoSet, Nothing};
 use crate::documents::network::{EndpointAddresses, EndpointSettings, HostPort, NetworkSettings};
 use crate::error::Result;
 use crate::monitor::Status;
-use crate::net::{Addresses, Mode, Wanted};
+use crate::net::{Addresses, Mode, NetworkRequest};
 use crate::sys::inroot::{self, Symlinks};
 
 /// Returns each published port of the container, with its ports of the host.
-pub(super) fn ports(network: &Wanted) -> BTreeMap<String, Vec<HostPort>> {
+pub(super) fn ports(network: &NetworkRequest) -> BTreeMap<String, Vec<HostPort>> {
     let mut ports: BTreeMap<String, Vec<HostPort>> = BTreeMap::new();
     for forward in &network.forwards {
         ports.entry(forward.container_end()).or_default().push(HostPort {
@@ -28,14 +28,18 @@ pub(super) fn ports(network: &Wanted) -> BTreeMap<String, Vec<HostPort>> {
 }
 
 /// Returns the ports that the image or `--expose` declares, and the published ones.
-pub(super) fn exposed(network: &Wanted) -> GoSet {
+pub(super) fn exposed(network: &NetworkRequest) -> GoSet {
     let published = network.forwards.iter().map(|forward| forward.container_end());
     let all = network.exposed.iter().cloned().chain(published);
     all.map(|port| (port, Nothing {})).collect()
 }
 
 /// Returns the settings; `id` is the container's. Errors: invalid addresses.
-pub(super) fn settings(network: &Wanted, id: &str, status: &Status) -> Result<NetworkSettings> {
+pub(super) fn settings(
+    network: &NetworkRequest,
+    id: &str,
+    status: &Status,
+) -> Result<NetworkSettings> {
     let mut all: BTreeMap<_, _> =
         ports(network).into_iter().map(|(port, from)| (port, Some(from))).collect();
     for port in &network.exposed {
@@ -64,7 +68,7 @@ pub(super) fn settings(network: &Wanted, id: &str, status: &Status) -> Result<Ne
     })
 }
 
-fn endpoint(network: &Wanted, process: Option<i32>) -> Result<EndpointAddresses> {
+fn endpoint(network: &NetworkRequest, process: Option<i32>) -> Result<EndpointAddresses> {
     let addresses = network.addresses()?;
     let text = |of: fn(&Addresses) -> Ipv4Addr| {
         addresses.as_ref().map_or(String::new(), |addresses| of(addresses).to_string())
