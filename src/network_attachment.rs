@@ -131,8 +131,8 @@ impl FromStr for NetworkAttachment {
     }
 }
 
-/// True if a network may have this name: docker's rule.
-pub fn is_network_name(name: &str) -> bool {
+/// True if a network may have this name or ID: docker's rule.
+fn is_network_name(name: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     name.len() <= 128
         && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
