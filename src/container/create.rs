@@ -12,7 +12,6 @@ use super::folder::{self, Folder};
 use super::id::random_id;
 use super::image_root::StoredImage;
 use super::names::Names;
-use super::network;
 use super::ranges;
 use super::remove::{Removal, is_left_over, remove};
 use super::request::{ContainerRequest, keep_descriptors};
@@ -21,6 +20,7 @@ use super::usnea::Usnea;
 use super::volumes;
 use super::workspace::{Identity, Workspace};
 use super::{Container, find, find_id};
+use super::{network, ports};
 use crate::engine::{self, Plan, Stdin};
 use crate::error::{Context, Error, Result, Setting};
 use crate::files;
@@ -138,7 +138,7 @@ pub fn create(
     replaced(usnea, request, lifecycle)?;
     if next == AfterCreate::Start {
         // A replaced container may have used the ports.
-        network::look_at_ports(&workspace.network)?;
+        ports::look_at_ports(&workspace.network)?;
     }
 
     let record = Record { requires, ..record(request, lifecycle, &workspace)? };

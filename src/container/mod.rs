@@ -34,6 +34,7 @@ mod name;
 mod names;
 mod network;
 mod pause;
+mod ports;
 mod prune;
 mod random_name;
 mod ranges;

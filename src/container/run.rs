@@ -11,7 +11,7 @@ use super::request::{ContainerRequest, keep_descriptors};
 use super::root_source::RootSource;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
-use super::{folder, name, network, ranges, scratch, stored, volumes};
+use super::{folder, name, network, ports, ranges, scratch, stored, volumes};
 use crate::engine::{self, CallerStreams, Launched, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Result};
 use crate::host::filesystem;
@@ -51,7 +51,7 @@ pub(super) fn run(
     let workspace = Workspace::assemble(usnea, request, disposable(place, &id, maps), root)?;
     let _volumes = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
     let plan = plan(request, &workspace, store)?;
-    network::look_at_ports(&workspace.network)?;
+    ports::look_at_ports(&workspace.network)?;
     workspace.remember_driver(store);
 
     let _name = name.map(|name| name::take(store, name.as_str())).transpose()?;

@@ -13,7 +13,6 @@ use super::create::{AfterCreate, CreatedContainer, Lifecycle, create, launch_opt
 use super::folder;
 use super::id::short;
 use super::images;
-use super::network;
 use super::remove::{Removal, own_volumes, remove, sweep};
 use super::request::{ContainerRequest, keep_descriptors};
 use super::root_source::RootSource;
@@ -22,6 +21,7 @@ use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::volumes;
 use super::{Container, Hold, bury};
+use super::{network, ports};
 use crate::engine::{self, Plan};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
@@ -253,7 +253,7 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
     let (spec, image) = config(container)?;
     renew_layers(container, base, &spec)?;
     let mut options = launch_options(container.record.input);
-    network::look_at_ports(&container.record.network)?;
+    ports::look_at_ports(&container.record.network)?;
     options.network = network::connected(&container.record.network, &spec, &container.store)?;
     let plan = engine::plan(&spec, base.clone(), options)?;
     Ok(job_of(container, lock, plan, image))
