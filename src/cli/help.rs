@@ -16,8 +16,8 @@ const ORDERS: [(&str, &str); 3] = [
     (
         "",
         "run container create start stop restart kill rm ps logs attach commit diff cp exec healthcheck wait inspect \
-         rename port top update pause unpause stats events spec image images pull history search manifest push save \
-         load import export rmi tag untag unshare volume info version system check login logout mount completion \
+         rename port top update pause unpause stats events spec image images pull history search manifest network push \
+         save load import export rmi tag untag unshare volume info version system check login logout mount completion \
          doctor",
     ),
     (
@@ -85,6 +85,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("manifest rm", &["usnea manifest rm localhost/app:1"]),
     ("mount", &["usnea mount overlay -o lowerdir=b:a,upperdir=u,workdir=w merged"]),
     ("mount overlay", &["usnea mount overlay -o lowerdir=b:a,upperdir=u,workdir=w merged"]),
+    ("network", &["usnea network ls"]),
+    ("network create", &["usnea network create backend", "usnea network create --subnet 10.5.0.0/24 --internal backend"]),
+    ("network exists", &["usnea network exists backend && echo yes"]),
+    ("network inspect", &["usnea network inspect backend", "usnea network inspect --format '{{json .Containers}}' backend"]),
+    ("network ls", &["usnea network ls", "usnea network ls --filter type=custom"]),
+    ("network prune", &["usnea network prune"]),
+    ("network rm", &["usnea network rm backend", "usnea network rm --force backend"]),
     ("pause", &["usnea pause web"]),
     ("port", &["usnea port web", "usnea port web 80/tcp"]),
     ("ps", &["usnea ps", "usnea ps --all --filter status=exited"]),

@@ -1,4 +1,4 @@
-//! `usnea check` of containers: their records must be readable. A power cut may have left them empty.
+//! `usnea check` of containers, whose records must be readable, and of networks. A power cut may have left records empty.
 
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use crate::container::Usnea;
 use crate::container::folder;
 use crate::container::id::short;
 use crate::container::images::Repair;
+use crate::container::networks;
 use crate::error::{Error, Result};
 use crate::image::store::{FaultOutcome, StoreFault};
 use crate::monitor::Status;
@@ -17,12 +18,12 @@ use crate::monitor::record::{
     self, CONFIG, CONTAINER, EXIT, Exit, Record, RecordFile, STATE, State, look,
 };
 
-/// Checks the records of all containers. Repair writes a lost end of a container again, as far as known. It leaves a
+/// Checks the records of all containers, and the definitions of networks. Repair writes a lost end of a container again, as far as known. It leaves a
 /// container with an unreadable record: the user may want its files before removal. Leftovers of killed commands are
 /// removed too.
 pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<StoreFault>> {
     let store = usnea.store()?;
-    let mut faults = Vec::new();
+    let mut faults = networks::check(store, repair)?;
     let mut all = ids(store)?;
     all.sort();
     if repair == Repair::Yes {

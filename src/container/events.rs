@@ -102,7 +102,7 @@ impl EventFilter {
             },
             EventKey::Type => is_of(value),
             EventKey::Volume => is_of("volume") && event.actor.id == value,
-            EventKey::Network => is_of("network") && event.actor.id == value,
+            EventKey::Network => is_of("network") && !value.is_empty() && is_called(),
             EventKey::Scope => event.scope == value,
             EventKey::Never => false,
         }
@@ -123,7 +123,7 @@ fn word_of_podman<'a>(word: &'a str, kind: &str) -> &'a str {
         ("died", _) => "die",
         ("exec_died", _) => "exec_die",
         ("exec", _) => "exec_start",
-        ("remove", "container" | "volume") => "destroy",
+        ("remove", "container" | "network" | "volume") => "destroy",
         ("remove", "image") => "delete",
         ("loadfromarchive", _) => "load",
         _ => word,

@@ -9,9 +9,10 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::networks::{self, KnownNetwork};
 use super::volumes;
 use super::{Container, find};
-use crate::error::{Context, Error, Result, Setting};
+use crate::error::{Context, Error, ErrorKind, Result, Setting};
 use crate::expression::Expression;
 use crate::monitor::Status;
 use crate::net::Mode;
@@ -51,7 +52,7 @@ pub enum ContainerFilter {
     Volume(String),
     /// docker's word for the health.
     Health(String),
-    /// Name of the network.
+    /// Name or ID of the network.
     Network(String),
     /// Port of the host that leads into the container.
     Publish(Ports),
@@ -182,7 +183,7 @@ impl ContainerFilter {
             Self::Volume(text) => volumes::used_by(container)?
                 .iter()
                 .any(|used| used.name.as_str() == text || used.destination == Path::new(text)),
-            Self::Network(name) => is_in_network(container, name),
+            Self::Network(name) => is_in_network(container, name)?,
             Self::Publish(ports) => ports.have_host_port(&record.network.forwards),
             Self::Expose(ports) => {
                 ports.have_container_port(&record.network.forwards, &record.network.exposed)
@@ -216,11 +217,22 @@ fn has_label(container: &Container, label: &str) -> bool {
     }
 }
 
-/// True if the container's network has this name: ours, or docker's or podman's name for it.
-fn is_in_network(container: &Container, name: &str) -> bool {
+/// True if the container is in the network `text`: a name or ID of one, or docker's or podman's name for a mode.
+fn is_in_network(container: &Container, text: &str) -> Result<bool> {
     let network = &container.record.network;
-    network.word() == name
-        || (network.mode == Mode::Helper && matches!(name, "private" | "bridge" | "default"))
+    if network.word() == text
+        || (network.mode == Mode::Helper && matches!(text, "private" | "bridge" | "default"))
+    {
+        return Ok(true);
+    }
+    match networks::find(&container.store, text) {
+        Ok(KnownNetwork::Builtin(known)) => Ok(known.is_mode(network.mode)),
+        Ok(KnownNetwork::Named(known)) => {
+            Ok(networks::is_member(container, &known.name, Some(&known.id)))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ mod logs;
 mod name;
 mod names;
 mod network;
+pub mod networks;
 mod pause;
 mod ports;
 mod prune;

@@ -2,6 +2,7 @@
 
 use super::images;
 use super::list::fitting;
+use super::networks::{self, NetworkFilter};
 use super::remove::{Removal, remove};
 use super::volumes::{self, PrunedVolumes, VolumeFilter};
 use super::{ContainerFilter, Usnea, size};
@@ -51,6 +52,8 @@ pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<PrunedContain
 pub struct SystemPrune {
     /// Filters of containers.
     pub containers: Vec<ContainerFilter>,
+    /// Filters of networks.
+    pub networks: Vec<NetworkFilter>,
     /// Images to remove.
     pub images: PruneScope,
     /// Filters of images.
@@ -64,20 +67,23 @@ pub struct SystemPrune {
 pub struct PrunedSystem {
     /// Removed containers.
     pub containers: PrunedContainers,
+    /// Names of the removed networks.
+    pub networks: Result<Vec<String>>,
     /// Removed volumes.
     pub volumes: Result<PrunedVolumes>,
     /// Removed images.
     pub images: Result<PruneResult>,
 }
 
-/// Removes unused data. Containers first: their removal frees their images and volumes.
+/// Removes unused data. Containers first: their removal frees their images, networks and volumes.
 pub fn prune_system(usnea: &Usnea, request: &SystemPrune) -> Result<PrunedSystem> {
     let _stores = usnea.images()?;
     let containers = prune(usnea, &request.containers)?;
+    let networks = networks::prune(usnea, &request.networks);
     let volumes = match request.anonymous_volumes {
         true => volumes::prune(usnea, &[VolumeFilter::Anonymous(true)]),
         false => Ok(PrunedVolumes::default()),
     };
     let images = images::prune(usnea, request.images, &request.image_filters);
-    Ok(PrunedSystem { containers, volumes, images })
+    Ok(PrunedSystem { containers, networks, volumes, images })
 }

@@ -37,7 +37,7 @@ const OURS: [&str; 22] = [
 ];
 
 /// Folders whose entries are locked while in use.
-const HELD: [&str; 5] = ["blobs/sha256", "layers", "tmp", "ranges", "names"];
+const HELD: [&str; 6] = ["blobs/sha256", "layers", "tmp", "ranges", "names", "networks"];
 
 /// Removes the store, running containers too. Returns the files that are not ours, which stay.
 pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {

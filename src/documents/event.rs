@@ -50,7 +50,7 @@ impl<'a> From<&'a Event> for EventFields<'a> {
             attributes: &event.actor.attributes,
             container_exit_code: attribute("exitCode"),
             health_status: event.action.strip_prefix("health_status: ").unwrap_or_default(),
-            network: "",
+            network: if event.kind == "network" { attribute("name") } else { "" },
             pod_id: "",
             details: &event.actor.attributes,
             error: attribute("error"),

@@ -19,6 +19,7 @@ pub mod host_config;
 pub mod image;
 pub mod info;
 pub mod network;
+pub mod network_definition;
 pub mod text;
 pub mod usage;
 pub mod version;

@@ -27,10 +27,10 @@ pub const FILE: &str = "events";
 /// Size in bytes at which the file is renamed to `events.1`: some thousands of events.
 const LARGEST: u64 = 2 << 20;
 
-/// Object of an event: a container, an image or a volume.
+/// Object of an event: a container, an image, a network or a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
-    /// ID of a container or an image, name of a volume.
+    /// ID of a container, an image or a network, name of a volume.
     #[serde(rename = "ID")]
     pub id: String,
     /// Details of the event. For a container: its labels, `name`, `image`, and values of the event itself.
@@ -47,10 +47,10 @@ pub struct Event {
     /// The actor's ID; set for containers and images alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The image of a container; null for images and volumes.
+    /// The image of a container; null for all other objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Type of the object: `container`, `image`, `volume`.
+    /// Type of the object: `container`, `image`, `network`, `volume`.
     #[serde(rename = "Type")]
     pub kind: String,
     /// docker's name of the action: `create`, `start`, `die`, ...
@@ -101,7 +101,7 @@ pub fn of_container(store: &Path, record: &Record, action: &str, more: &[(&str, 
     tell(store, Event::new("container", action, Actor { id: record.id.clone(), attributes }));
 }
 
-/// Logs an event of an image or a volume: `kind` is `image` or `volume`.
+/// Logs an event of another object: `kind` is `image`, `network` or `volume`.
 pub fn of_other(store: &Path, kind: &str, id: &str, action: &str, more: &[(&str, String)]) {
     let attributes = more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     tell(store, Event::new(kind, action, Actor { id: id.to_owned(), attributes }));

@@ -68,7 +68,15 @@ impl TryFrom<BTreeMap<String, String>> for NetworkOptions {
     }
 }
 
+/// Name of the bridge by default.
+const BRIDGE: &str = "br0";
+
 impl NetworkOptions {
+    /// Name of the bridge in the network's namespace.
+    pub fn bridge_name(&self) -> &str {
+        self.bridge.as_deref().unwrap_or(BRIDGE)
+    }
+
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
             "mtu" | "com.docker.network.driver.mtu" => {

@@ -71,6 +71,7 @@ fn stocked() -> Stocked {
     let stocked = Stocked::new();
     stocked.import("thing:1.5", &[("etc/x", "x")], &[]);
     stocked.usnea(&["tag", "thing:1.5", "thing:latest"]).works();
+    stocked.usnea(&["network", "create", "web-net"]).works();
     let image = stocked.place.image();
     stocked.usnea(&["create", "--name", "web-one", &image, "true"]).works();
     stocked.usnea(&["run", "-d", "--name", "web-two", &image, "sleep", "1000"]).works();
@@ -92,6 +93,8 @@ fn each_shell_completes_commands_and_the_store_s_names() {
         assert_eq!(tab(&stocked, shell, "usnea rm web"), ["web-one", "web-two"], "{shell}");
         assert_eq!(tab(&stocked, shell, "usnea stop "), ["web-two"], "{shell}");
         assert_eq!(tab(&stocked, shell, "usnea start "), ["web-one"], "{shell}");
+        assert_eq!(tab(&stocked, shell, "usnea network rm web"), ["web-net"], "{shell}");
+        assert_eq!(tab(&stocked, shell, "usnea run --network web"), ["web-net"], "{shell}");
         let images = tab(&stocked, shell, "usnea rmi thi");
         assert_eq!(images, ["thing:1.5", "thing:latest"], "{shell}");
     }

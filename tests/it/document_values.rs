@@ -23,6 +23,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("container-created", "inspect created"),
     ("image", "image inspect shop:1"),
     ("volume", "volume inspect named"),
+    ("network", "network inspect backend"),
+    ("network-built-in", "network inspect host"),
     ("ps", "ps -a -s --format json"),
     ("ps-template", "ps --no-trunc --filter name=web --format {{json.}}"),
     ("ps-table", "ps -a"),
@@ -41,6 +43,9 @@ const COMMANDS: &[(&str, &str)] = &[
     ("volume-ls", "volume ls --filter name=named --format json"),
     ("volume-ls-template", "volume ls --filter name=named --format {{json.}}"),
     ("volume-ls-table", "volume ls"),
+    ("network-ls", "network ls --filter name=backend --format json"),
+    ("network-ls-template", "network ls --filter id=9e7b649bc8ea --format {{json.}}"),
+    ("network-ls-table", "network ls"),
     ("stats", "stats --no-stream web --format json"),
     ("stats-stopped", "stats --no-stream -a --format {{json.}}"),
     ("stats-table", "stats --no-stream web"),
@@ -52,6 +57,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("version", "version --format json"),
     ("version-template", "version --format {{json.}}"),
     ("events-volume", "events --since 1h --stream=false --filter volume=named"),
+    ("events-network", "events --since 1h --stream=false --filter network=backend"),
     ("events-container", "events --since 1h --stream=false --filter container=created"),
     ("events-image", "events --since 1h --stream=false --filter type=image"),
     (
@@ -233,6 +239,9 @@ fn below(path: &str, name: &str) -> String {
 /// Adds two containers to the running one: one that has ended, and one that never ran.
 fn shop() -> Stocked {
     let shop = web();
+    let network = "network create --subnet 10.55.0.0/24 --ip-range 10.55.0.128/25 --subnet fd55::/64 --label k=v -o mtu=1400 \
+         --aux-address router=10.55.0.9 --internal --dns 10.55.0.9 backend";
+    shop.usnea(&network.split_whitespace().collect::<Vec<_>>()).works();
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     for command in
         ["run --name ended -l e=f shop:1", "create --name created --no-healthcheck shop:1"]

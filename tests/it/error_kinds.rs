@@ -72,7 +72,8 @@ fn what_does_not_exist_is_not_found() {
         &["volume", "export", "nope"],
         &["volume", "import", "nope", "x.tar"],
     ];
-    for words in volumes {
+    let networks: [&[&str]; 2] = [&["network", "inspect", "nope"], &["network", "rm", "nope"]];
+    for words in volumes.into_iter().chain(networks) {
         fails(&place, "NotFound", words);
     }
 }
@@ -92,6 +93,8 @@ fn what_is_in_use_is_in_conflict() {
     fails(&place, "Conflict", &["wait", "--condition", "healthy", "box"]);
     place.write("id", "");
     fails(&place, "Conflict", &["create", "--cidfile", "id", &image, "true"]);
+    place.usnea(&["network", "create", "backend"]).works();
+    fails(&place, "Conflict", &["network", "create", "backend"]);
     place.usnea(&["manifest", "create", "list"]).works();
     fails(&place, "Conflict", &["manifest", "create", "list"]);
     place.usnea(&["rm", "-f", "-t", "0", "box", "other"]).works();
@@ -152,7 +155,9 @@ fn bad_values_and_contradictions_are_invalid() {
         let words = [&["create"][..], options, &[image.as_str(), "true"]].concat();
         fails(&place, "Invalid", &words);
     }
-    let verbs: [&[&str]; 7] = [
+    let verbs: [&[&str]; 9] = [
+        &["network", "ls", "--filter", "nope=1"],
+        &["network", "create", "--subnet", "10.5.0.1/24", "backend"],
         &["ps", "--filter", "nope=1"],
         &["events", "--filter", "nope=1"],
         &["volume", "ls", "--filter", "nope=1"],

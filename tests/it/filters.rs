@@ -21,6 +21,7 @@ fn names_are_regular_expressions() {
     for name in ["foo1", "fooo", "bar", "x.y"] {
         place.usnea(&place.kept(&["create", "--name", name], "true")).works();
         place.usnea(&["volume", "create", name]).works();
+        place.usnea(&["network", "create", name]).works();
     }
     for (pattern, found) in [
         ("foo|bar", &["bar", "foo1", "fooo"][..]),
@@ -36,6 +37,8 @@ fn names_are_regular_expressions() {
         assert_eq!(words(ran.works()), found, "{pattern}");
         let ran = place.usnea(&["volume", "ls", "-q", "--filter", &filter]);
         assert_eq!(words(ran.works()), found, "{pattern} of volumes");
+        let words_of = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
+        assert_eq!(words(place.usnea(&words_of).works()), found, "{pattern} of networks");
     }
     // docker's names begin with a slash.
     let slash = ["ps", "-aq", "--filter", "name=^/bar$"];

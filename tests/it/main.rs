@@ -75,6 +75,7 @@ mod move_images;
 mod named_volumes;
 mod names;
 mod network;
+mod networks;
 mod nfs;
 mod odd_files;
 mod odd_registries;

@@ -74,7 +74,7 @@ fn see_also(name: &str) -> String {
         }
         "usnea-unshare" => &["-identity"],
         "usnea-update" | "update" | "usnea-stats" | "stats" => &["-limits"],
-        "usnea-port" | "port" => &["-network"],
+        "usnea-port" | "port" | "usnea-network" => &["-network"],
         _ => return String::new(),
     };
     let names: Vec<String> = guides

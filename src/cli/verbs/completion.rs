@@ -2,7 +2,7 @@
 //! WORD...`. The answer is a line for each candidate, `VALUE` or `VALUE<TAB>HELP`. So commands and flags are always
 //! those of this program, and names those of the store.
 //!
-//! The name of an argument in the help tells its kind: CONTAINER, IMAGE, VOLUME.
+//! The name of an argument in the help tells its kind: CONTAINER, IMAGE, NETWORK, VOLUME.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -16,6 +16,7 @@ use crate::cli::output::print;
 use crate::config;
 use crate::container;
 use crate::container::stores::Stores;
+use crate::documents::text::Truncation;
 use crate::error::Result;
 
 /// Command word of the scripts' question.
@@ -152,6 +153,9 @@ fn with_candidates(arg: Arg, store: &NameStore, state: StateFilter) -> Arg {
         Some("IMAGE") => {
             arg.add(ArgValueCompleter::new(move |typed: &OsStr| images(&store, typed)))
         }
+        Some("NETWORK") => {
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| networks(&store, typed)))
+        }
         Some("VOLUME") => {
             arg.add(ArgValueCompleter::new(move |typed: &OsStr| volumes(&store, typed)))
         }
@@ -215,6 +219,16 @@ fn images(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
     names.sort();
     names.dedup();
     beginning(names.into_iter(), typed)
+}
+
+fn networks(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let all = store_path(store).and_then(|path| container::networks::list(&path, &[]).ok());
+    let all = all.unwrap_or_default();
+    let names = all.iter().flat_map(|network| {
+        let id = is_id(typed).then(|| network.row(Truncation::On).id);
+        [Some(network.name().to_owned()), id].into_iter().flatten()
+    });
+    beginning(names, typed)
 }
 
 fn volumes(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, Setting};
 use crate::monitor::events::Event;
 use crate::sys::signal;
 
-/// Show events of containers, images and volumes
+/// Show events of containers, images, networks and volumes
 ///
 /// Prints one line of JSON for each event, in docker's shape, until interrupted. With --since or --until also past events;
 /// the last few thousand events are kept. Containers of 'run --rm' in the foreground have no events.

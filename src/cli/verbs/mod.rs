@@ -10,6 +10,7 @@ mod login;
 mod logout;
 mod manifest;
 mod mount;
+pub mod network;
 pub mod run;
 mod spec;
 pub mod system;
@@ -29,7 +30,7 @@ use image::ImageVerb;
 #[derive(Subcommand)]
 #[command(
     mut_subcommand("inspect", |inspect: clap::Command| {
-        inspect.about("Show detailed information on containers, images and volumes")
+        inspect.about("Show detailed information on containers, images, networks and volumes")
     }),
     mut_subcommand("export", |export: clap::Command| {
         export.about("Export the file system of a container, or of an image, as a tar archive")
@@ -44,7 +45,7 @@ pub enum TopLevelCommand {
     Container(Late<container::Arguments>),
     /// Manage health checks of containers.
     Healthcheck(Late<container::healthcheck::Arguments>),
-    /// Show events of containers, images and volumes.
+    /// Show events of containers, images, networks and volumes.
     Events(Late<events::Arguments>),
     /// Print the OCI runtime config.json of a container that run would start.
     Spec(Late<Box<spec::Arguments>>),
@@ -54,6 +55,8 @@ pub enum TopLevelCommand {
     Images(Late<image::list::Arguments>),
     /// Manage manifest lists: one name for images of several platforms.
     Manifest(Late<manifest::Arguments>),
+    /// Manage networks.
+    Network(Late<network::Arguments>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
     /// Run a command in the user namespace of the containers.
@@ -93,6 +96,7 @@ impl TopLevelCommand {
             Self::Image(Late(image)) => image::run(image, usnea),
             Self::Images(Late(list)) => image::list::run(list, usnea),
             Self::Manifest(Late(manifest)) => manifest::run(manifest, usnea),
+            Self::Network(Late(network)) => network::run(network, usnea),
             Self::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
             Self::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),
             Self::Volume(Late(volume)) => volume::run(volume, usnea),

@@ -9,11 +9,12 @@ use crate::cli::output::failures::Failures;
 use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::cli::verbs::image::inspect::in_docker_style;
+use crate::cli::verbs::network;
 use crate::container;
 use crate::container::{Container, SizeCount, Usnea, images, volumes};
 use crate::error::{Error, Result};
 
-/// Show all that is known of containers, images and volumes
+/// Show all that is known of containers, images, networks and volumes
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names or IDs.
@@ -28,7 +29,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
 
-    /// Type of the object. Default: a container, else an image, else a volume.
+    /// Type of the object. Default: a container, else an image, else a volume, else a network.
     #[arg(long = "type", value_enum, value_name = "KIND")]
     kind: Option<InspectKind>,
 
@@ -46,6 +47,8 @@ pub enum InspectKind {
     Image,
     /// A volume.
     Volume,
+    /// A network.
+    Network,
     /// The first object of that name.
     All,
 }
@@ -91,14 +94,18 @@ fn document(
         Some(InspectKind::Container) => of_container(container::find(store, name)?),
         Some(InspectKind::Image) => of_image(usnea, name),
         Some(InspectKind::Volume) => of_volume(store, name),
+        Some(InspectKind::Network) => network::document(usnea, name),
         Some(InspectKind::All) | None => match container::find_id(store, name) {
             Ok(_) => of_container(container::find(store, name)?),
-            Err(_) => of_image(usnea, name).or_else(|_| of_volume(store, name)).map_err(|_| {
-                Error::not_found(format!(
-                    "neither a container nor an image nor a volume is called '{}'",
-                    name.escape_debug()
-                ))
-            }),
+            Err(_) => of_image(usnea, name)
+                .or_else(|_| of_volume(store, name))
+                .or_else(|_| network::document_of_named(usnea, name))
+                .map_err(|_| {
+                    Error::not_found(format!(
+                        "neither a container nor an image nor a volume nor a network is called '{}'",
+                        name.escape_debug()
+                    ))
+                }),
         },
     }
 }

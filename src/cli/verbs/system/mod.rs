@@ -23,13 +23,13 @@ pub struct Arguments {
 enum SystemCommand {
     /// Show disk usage.
     Df(Late<df::Arguments>),
-    /// Show events of containers, images and volumes.
+    /// Show events of containers, images, networks and volumes.
     Events(Late<events::Arguments>),
     /// Show information on this machine and on the store.
     Info(Late<info::Arguments>),
     /// Remove unused data.
     Prune(Late<prune::Arguments>),
-    /// Remove all containers, images and volumes.
+    /// Remove all containers, images, networks and volumes.
     Reset(Late<reset::Arguments>),
 }
 

@@ -1,17 +1,18 @@
-//! `usnea system prune`: removes unused containers, images and volumes.
+//! `usnea system prune`: removes unused containers, networks, images and volumes.
 
 use crate::cli::output::failures::Failures;
 use crate::cli::output::print_line;
 use crate::cli::output::prompt::confirm;
 use crate::cli::verbs::container::prune::print_pruned;
 use crate::cli::verbs::image::prune::{prune_filter, report};
+use crate::cli::verbs::network;
 use crate::container::{self, SystemPrune, Usnea};
 use crate::error::{Error, Result};
 use crate::image::store::PruneScope;
 
 /// Remove unused data
 ///
-/// Removes stopped containers, images without a name, packed and unpacked layers that no image needs, and the remains of
+/// Removes stopped containers, networks that no container uses, images without a name, packed and unpacked layers that no image needs, and the remains of
 /// killed commands. Images of containers are kept.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -27,7 +28,7 @@ pub struct Arguments {
     #[arg(short, long)]
     force: bool,
 
-    /// Filter containers and images by until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]. May be given more than once.
+    /// Filter containers, networks and images by until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 }
@@ -37,16 +38,18 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let (which, what) = match arguments.all {
         true => (
             PruneScope::Unused,
-            "all containers that do not run, all images that none is made from, and what killed commands left",
+            "all containers that do not run, all networks and images that none uses, and what killed commands left",
         ),
         false => (
             PruneScope::Dangling,
-            "all containers that do not run, all images without a name, and what killed commands left",
+            "all containers that do not run, all networks that none uses, all images without a name, and what killed commands left",
         ),
     };
     let phrase = |error: String| Error::invalid(format!("--filter: {error}"));
     let of_images = arguments.filters.iter().map(|text| prune_filter(text).map_err(phrase));
     let of_images = of_images.collect::<Result<Vec<_>>>()?;
+    let of_networks = arguments.filters.iter();
+    let of_networks = of_networks.map(|text| network::prune_filter(text).map_err(phrase));
     let of_containers = arguments.filters.iter().map(|text| text.parse());
     let of_containers = of_containers.collect::<Result<Vec<container::ContainerFilter>>>()?;
     let volumes = if arguments.volumes { ", and all volumes without a name" } else { "" };
@@ -55,17 +58,22 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     }
     let request = SystemPrune {
         containers: of_containers,
+        networks: of_networks.collect::<Result<Vec<_>>>()?,
         images: which,
         image_filters: of_images,
         anonymous_volumes: arguments.volumes,
     };
     let pruned = container::prune_system(usnea, &request)?;
     print_pruned(&pruned.containers);
+    let networks = pruned.networks.inspect(|names| {
+        names.iter().for_each(|name| print_line(&format!("Deleted: network {name}")));
+    });
     let volumes = pruned.volumes.inspect(|pruned| {
         pruned.names.iter().for_each(|name| print_line(&format!("Deleted: volume {name}")));
     });
     let bytes = pruned.containers.bytes + volumes.as_ref().map_or(0, |pruned| pruned.bytes);
     report(&pruned.images?, bytes)?;
+    networks?;
     volumes?;
     Failures::from(pruned.containers.failures).end()
 }

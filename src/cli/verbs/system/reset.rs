@@ -5,7 +5,7 @@ use crate::container;
 use crate::container::Usnea;
 use crate::error::Result;
 
-/// Remove all containers, images and volumes
+/// Remove all containers, images, networks and volumes
 ///
 /// Removes all containers, also running ones, all images, volumes and networks, and the directories of the store. Settings
 /// and logins are kept, and so are image stores of other users.

@@ -1,0 +1,46 @@
+//! `usnea network prune`: removes unused networks.
+
+use crate::cli::output::print_line;
+use crate::cli::output::prompt::confirm;
+use crate::container::Usnea;
+use crate::container::networks::{self, NetworkFilter};
+use crate::error::Result;
+
+/// Remove all unused networks
+///
+/// Removes the networks that no container uses, running or stopped.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Do not ask for confirmation.
+    #[arg(short, long)]
+    force: bool,
+
+    /// Filter by until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]. May be given more than once.
+    #[arg(long = "filter", value_name = "KEY=VALUE", value_parser = prune_filter)]
+    filters: Vec<NetworkFilter>,
+}
+
+/// Parses docker's filters of prune. Errors: no filter, or a filter for listings only.
+pub fn prune_filter(text: &str) -> std::result::Result<NetworkFilter, String> {
+    match text.parse::<NetworkFilter>() {
+        Ok(
+            filter
+            @ (NetworkFilter::Label(_) | NetworkFilter::NoLabel(_) | NetworkFilter::Until(_)),
+        ) => Ok(filter),
+        _ => Err("expected until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]".into()),
+    }
+}
+
+/// Removes unused networks, after a question at the terminal.
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    if !arguments.force && !confirm("all networks that no container uses")? {
+        return Ok(0);
+    }
+    let removed = networks::prune(usnea, &arguments.filters)?;
+    if !removed.is_empty() {
+        print_line("Deleted Networks:");
+        removed.iter().for_each(|name| print_line(name));
+        print_line("");
+    }
+    Ok(0)
+}

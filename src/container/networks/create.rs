@@ -1,0 +1,114 @@
+//! `usnea network create`: a definition with free subnets.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use crate::config;
+use crate::container::{Usnea, id};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::host::routes;
+use crate::monitor::events;
+use crate::net::NetworkOptions;
+use crate::net::definition::{self, NetworkDefinition, NetworkDriver, NetworkExit};
+use crate::net::ipam::{self, SubnetRequest, TakenSubnet};
+use crate::network_name::NetworkName;
+
+/// Settings of a new network.
+#[derive(Clone, Debug)]
+pub struct CreateNetwork {
+    /// Name of the network.
+    pub name: NetworkName,
+    /// Subnets, gateways and address ranges.
+    pub subnets: SubnetRequest,
+    /// Way out of the members.
+    pub exit: NetworkExit,
+    /// True if names are answered at the gateways.
+    pub dns: bool,
+    /// Name servers that are asked for names of other machines. Empty: the host's.
+    pub dns_servers: Vec<IpAddr>,
+    /// True for docker's `attachable`.
+    pub attachable: bool,
+    /// Labels of the network.
+    pub labels: BTreeMap<String, String>,
+    /// Driver options.
+    pub options: NetworkOptions,
+    /// Consequence of a network that has the name already.
+    pub existing: ExistingNetwork,
+}
+
+/// Consequence of a network that has the name already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExistingNetwork {
+    /// Failure.
+    #[default]
+    Fails,
+    /// The network stays as it is.
+    Kept,
+}
+
+/// Makes a network. Errors: a network has the name, or the addresses; invalid or no free subnets.
+pub fn create(usnea: &Usnea, request: &CreateNetwork) -> Result<NetworkDefinition> {
+    let store = usnea.make_store()?;
+    let name = &request.name;
+    if !request.dns && !request.dns_servers.is_empty() {
+        fail!(Invalid: "network {name}: without name service, there is no use for name servers");
+    }
+    let _lock = super::lock(store)?;
+    if definition::path(store, name).exists() {
+        if request.existing == ExistingNetwork::Kept
+            && let Some(there) = definition::find(store, name)?
+        {
+            return Ok(there);
+        }
+        return Err(Error::conflict(format!("a network is called {name} already"))
+            .hint("choose another name, or remove it first"));
+    }
+    let taken = definition::all(store)?.into_iter().flat_map(|network| {
+        let owner = format!("network {}", network.name);
+        let taken = move |prefix| TakenSubnet { owner: owner.clone(), prefix };
+        network.subnets.into_iter().map(move |subnet| taken(subnet.prefix)).collect::<Vec<_>>()
+    });
+    let routes = routes::destinations();
+    let subnets = ipam::subnets(&request.subnets, &taken.collect::<Vec<_>>(), &routes);
+    let subnets = subnets.context(|| format!("network {name}"))?;
+    warn_of_hidden(&request.subnets.subnets, &routes);
+    let network = NetworkDefinition {
+        id: id::random_id()?,
+        name: name.clone(),
+        created: Timestamp::now(),
+        driver: NetworkDriver::Bridge,
+        subnets,
+        exit: request.exit,
+        dns: request.dns,
+        dns_servers: request.dns_servers.clone(),
+        attachable: request.attachable,
+        labels: request.labels.clone(),
+        options: request.options.clone(),
+    };
+    config::open_private(&definition::folder(store))?;
+    definition::write(store, &network)?;
+    log_event(store, &network, "create");
+    Ok(network)
+}
+
+/// Logs an event of a network, in docker's shape.
+pub(super) fn log_event(store: &std::path::Path, network: &NetworkDefinition, action: &str) {
+    let attributes = [("name", network.name.to_string()), ("type", "bridge".to_owned())];
+    events::of_other(store, "network", &network.id, action, &attributes);
+}
+
+/// Warns of asked subnets that hide machines of the host's network from the members.
+fn warn_of_hidden(asked: &[IpNet], routes: &[IpNet]) {
+    for subnet in asked {
+        if let Some(route) = routes.iter().find(|route| ipam::overlap(route, subnet)) {
+            log::warn!(
+                "{subnet} overlaps with {route}, to which the host has a route: containers of the network do not reach \
+                 those machines"
+            );
+        }
+    }
+}

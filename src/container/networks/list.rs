@@ -1,0 +1,24 @@
+//! `usnea network ls`: the networks that fit.
+
+use std::path::Path;
+
+use super::builtin::BuiltinNetwork;
+use super::filter::NetworkFilter;
+use super::known::KnownNetwork;
+use crate::error::Result;
+use crate::net::definition;
+
+/// Returns the networks that fit all filters, by name, the built-in ones among them.
+pub fn list(store: &Path, filters: &[NetworkFilter]) -> Result<Vec<KnownNetwork>> {
+    let builtin = BuiltinNetwork::ALL.into_iter().map(KnownNetwork::Builtin);
+    let named = definition::all(store)?.into_iter();
+    let named = named.map(|network| KnownNetwork::Named(Box::new(network)));
+    let mut fitting = Vec::new();
+    for network in builtin.chain(named) {
+        if NetworkFilter::fit(filters, &network, store)? {
+            fitting.push(network);
+        }
+    }
+    fitting.sort_by(|a, b| a.name().cmp(b.name()));
+    Ok(fitting)
+}

@@ -1,0 +1,30 @@
+//! `usnea network prune`: removes all networks that no container uses.
+
+use super::filter::NetworkFilter;
+use super::known::KnownNetwork;
+use super::remove::remove_unused;
+use crate::container::Usnea;
+use crate::error::{ErrorKind, Result};
+use crate::net::definition;
+
+/// Removes the networks that fit and that no container uses, running or not; returns their names.
+pub fn prune(usnea: &Usnea, filters: &[NetworkFilter]) -> Result<Vec<String>> {
+    let store = usnea.store()?;
+    let mut removed = Vec::new();
+    for network in definition::all(store)? {
+        let network = KnownNetwork::Named(Box::new(network));
+        if !NetworkFilter::fit(filters, &network, store)? {
+            continue;
+        }
+        let KnownNetwork::Named(network) = network else { continue };
+        match remove_unused(store, &network.name) {
+            Ok(()) => removed.push(network.name.to_string()),
+            // A container uses the network, or another command has removed it.
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                log::debug!("{error}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
