@@ -58,6 +58,8 @@ pub const NOT_IPC_HOST: &str = "leave out --ipc host";
 pub const NOT_NETWORK_HOST: &str = "leave out --network host";
 /// Ports without a network.
 pub const NOT_NETWORK_NONE: &str = "leave out --network none";
+/// Hint for published ports on internal networks alone.
+pub const NETWORK_WITH_EXIT: &str = "add a network that is not internal, or --network private";
 /// An ID that the container does not have.
 pub const SUBORDINATE_IDS: &str = "the container has as many IDs as you have subordinate ones: -u 0 runs it as root, --userns keep-id:uid=UID,gid=GID as that user; 'usnea doctor' tells how to get more";
 /// An ID that the container of an ordinary user does not have.

@@ -75,7 +75,7 @@ pub(super) fn not_running(container: &Container, status: &Status, start: &str) -
 }
 
 pub(super) fn elsewhere(name: &str, host: &str) -> Error {
-    use crate::monitor::process_id::host_name;
+    use crate::host::process_id::host_name;
     if host == host_name() {
         return Error::conflict(format!(
             "container {name} runs in another PID namespace of {host}"

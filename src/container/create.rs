@@ -12,6 +12,8 @@ use super::folder::{self, Folder};
 use super::id::random_id;
 use super::image_root::StoredImage;
 use super::names::Names;
+use super::network::{self, ContainerIdentity};
+use super::ports;
 use super::ranges;
 use super::remove::{Removal, is_left_over, remove};
 use super::request::{ContainerRequest, keep_descriptors};
@@ -20,7 +22,6 @@ use super::usnea::Usnea;
 use super::volumes;
 use super::workspace::{Identity, Workspace};
 use super::{Container, find, find_id};
-use super::{network, ports};
 use crate::engine::{self, Plan, Stdin};
 use crate::error::{Context, Error, Result, Setting};
 use crate::files;
@@ -131,9 +132,11 @@ pub fn create(
     // A spec that cannot be launched is refused now.
     let mut options = launch_options(lifecycle.input);
     if next == AfterCreate::Start {
-        options.network = network::connected(&workspace.network, &workspace.spec, store)?;
+        // The name is known when the container is in its place.
+        let identity = ContainerIdentity { id: &id, name: None };
+        options.network = network::connected(&workspace.network, &workspace.spec, store, identity)?;
     }
-    let plan = workspace.plan(options)?;
+    let mut plan = workspace.plan(options)?;
     workspace.remember_driver(store);
     replaced(usnea, request, lifecycle)?;
     if next == AfterCreate::Start {
@@ -149,6 +152,7 @@ pub fn create(
     drop(held);
     let (container, lock) =
         put.inspect_err(|_| volumes::remove_anonymous(usnea, &workspace.anonymous))?;
+    plan.options.network.identity.name = Some(container.record.name.clone());
     if let Some(path) = &lifecycle.cidfile {
         write_cidfile(path, &container.record.id).inspect_err(|_| discard(usnea, &container))?;
     }

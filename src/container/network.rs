@@ -1,14 +1,20 @@
 //! Network of a container: from the flags to the settings in its record, and to the actions of a launch.
 
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
 use super::{folder, ports};
 use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
-use crate::monitor::process_id;
-use crate::net::{Mode, Network, NetworkRequest, Resolver};
+use crate::host::process_id;
+use crate::monitor::protocol;
+use crate::net::{
+    ConnectionRequest, MemberIdentity, Mode, Network, NetworkRequest, Resolver, definition,
+};
+use crate::network_attachment::NetworkAttachment;
 use crate::spec::{self, ContainerOptions, ImageDefaults};
 
 /// Returns the network of the flags, with free ports of the host where none are named. Errors: published ports without
@@ -17,7 +23,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
     let network = options.network();
     options.joined_network().map_err(Error::invalid).context(|| Setting::Network)?;
     let publishes = options.publish_all || !options.publish.is_empty();
-    let mut attachments = Vec::new();
+    let (mut attachments, mut has_own_exit) = (Vec::new(), false);
     let (mode, flag) = match network {
         spec::NetworkMode::None if publishes => {
             return Err(Error::invalid("a container without a network has no ports")
@@ -29,10 +35,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         spec::NetworkMode::Helper(flag) => (Mode::Helper, flag),
         spec::NetworkMode::Named(named, flag) => {
             attachments = named;
-            if let Some(first) = attachments.first() {
-                let text = format!("there is no network {}", first.network);
-                return Err(Error::not_found(text).within(Setting::Network));
-            }
+            has_own_exit = flag.is_some();
             (Mode::Named, flag.unwrap_or_default())
         }
     };
@@ -56,6 +59,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         mode,
         program: flag.program,
         options: flag.options,
+        has_own_exit,
         attachments,
         forwards,
         exposed: exposed
@@ -69,14 +73,84 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
     })
 }
 
-/// Returns the network actions for a launch of `spec`. Errors: no helper; invalid options.
-pub fn connected(wanted: &NetworkRequest, spec: &Spec, store: &Path) -> Result<Network> {
+/// Locks on the definitions of a container's networks, which keep the networks from being removed.
+pub type HeldNetworks = Vec<File>;
+
+/// Finds the networks that a request names, holds them, and replaces what the user typed by their names. Errors: no such
+/// network; a network named twice; published ports without a way out.
+pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldNetworks> {
+    let mut held = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    let mut has_exit = request.has_own_exit;
+    for attachment in &mut request.attachments {
+        let (definition, lock) =
+            definition::hold(store, &attachment.network).context(|| Setting::Network)?;
+        let name = definition.name.to_string();
+        if names.contains(&name) {
+            return Err(Error::invalid(format!("network {name} is named twice")))
+                .context(|| Setting::Network);
+        }
+        has_exit |= !definition.is_internal();
+        attachment.network.clone_from(&name);
+        names.push(name);
+        held.push(lock);
+    }
+    if request.mode == Mode::Named && !has_exit && !request.forwards.is_empty() {
+        return Err(Error::invalid(
+            "all networks of the container are internal, and have no ports",
+        )
+        .within(Setting::Publish)
+        .hint(hint::NETWORK_WITH_EXIT));
+    }
+    Ok(held)
+}
+
+/// Returns the folder with the live files of a store's networks.
+pub fn live_folder(store: &Path) -> Result<PathBuf> {
+    let metadata = store.metadata().context(|| store.display().to_string())?;
+    let name = format!("networks-{:x}-{:x}", metadata.dev(), metadata.ino());
+    Ok(protocol::folder(store)?.join(name))
+}
+
+/// Returns the network actions for a launch of `spec` as the container `id` with the name `name`. Errors: no helper;
+/// invalid options; a network that was removed.
+pub fn connected(
+    wanted: &NetworkRequest,
+    spec: &Spec,
+    store: &Path,
+    container: ContainerIdentity<'_>,
+) -> Result<Network> {
     let hostname = spec.hostname().clone().unwrap_or_else(process_id::host_name);
     let full_name = match spec.domainname() {
         Some(domain) if !hostname.contains('.') => format!("{hostname}.{domain}"),
         _ => hostname.clone(),
     };
-    wanted.decide(&hostname, &full_name, &store.join("tmp"), folder::PREFIX)
+    let definition = |attachment: &NetworkAttachment| definition::named(store, &attachment.network);
+    let definitions = wanted.attachments.iter().map(definition).collect::<Result<Vec<_>>>();
+    let definitions = definitions.context(|| Setting::Network)?;
+    let live = if definitions.is_empty() { PathBuf::new() } else { live_folder(store)? };
+    wanted.decide(ConnectionRequest {
+        identity: MemberIdentity {
+            id: container.id.to_owned(),
+            name: container.name.map(str::to_owned),
+            hostname: full_name,
+            ..MemberIdentity::default()
+        },
+        hostname: &hostname,
+        definitions,
+        live: &live,
+        tmp: &store.join("tmp"),
+        prefix: folder::PREFIX,
+    })
+}
+
+/// ID and name of a container to connect.
+#[derive(Clone, Copy, Debug)]
+pub struct ContainerIdentity<'a> {
+    /// ID: 64 hexadecimal digits.
+    pub id: &'a str,
+    /// Name; `None`: a disposable container without a name.
+    pub name: Option<&'a str>,
 }
 
 #[cfg(test)]

@@ -7,16 +7,17 @@ use oci_spec::runtime::Spec;
 use super::client::check_terminal;
 use super::id::{random_id, short};
 use super::image_root::ImageRoot;
+use super::network::{self, ContainerIdentity};
 use super::request::{ContainerRequest, keep_descriptors};
 use super::root_source::RootSource;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
-use super::{folder, name, network, ports, ranges, scratch, stored, volumes};
+use super::{folder, name, ports, ranges, scratch, stored, volumes};
 use crate::engine::{self, CallerStreams, Launched, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Result};
 use crate::host::filesystem;
 use crate::ids::IdMaps;
-use crate::spec::TopLayer;
+use crate::spec::{ContainerName, TopLayer};
 use crate::sys::{signal::Signals, title};
 
 /// Runs the command; returns its exit status. `running` is called once when the command has run for 50 ms.
@@ -107,12 +108,16 @@ fn plan(request: &ContainerRequest, workspace: &Workspace, store: &Path) -> Resu
         on: workspace.folder.parent().unwrap_or(&workspace.folder).to_owned(),
         folders: workspace.layers.clone(),
     });
+    let identity = ContainerIdentity {
+        id: &workspace.id,
+        name: request.options.name.as_ref().map(ContainerName::as_str),
+    };
     let options = engine::LaunchOptions {
         layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
         preserve_fd: request.options.preserve_fd.clone(),
-        network: network::connected(&workspace.network, &workspace.spec, store)?,
+        network: network::connected(&workspace.network, &workspace.spec, store, identity)?,
         ..engine::LaunchOptions::default()
     };
     workspace.plan(options)

@@ -158,7 +158,7 @@ fn parse_network(text: &str) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::process_id::{self, ProcessId};
+    use crate::host::process_id::{self, ProcessId};
 
     #[test]
     fn this_process_is_measured() {

@@ -13,6 +13,8 @@ use super::create::{AfterCreate, CreatedContainer, Lifecycle, create, launch_opt
 use super::folder;
 use super::id::short;
 use super::images;
+use super::network::{self, ContainerIdentity};
+use super::ports;
 use super::remove::{Removal, own_volumes, remove, sweep};
 use super::request::{ContainerRequest, keep_descriptors};
 use super::root_source::RootSource;
@@ -21,7 +23,6 @@ use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::volumes;
 use super::{Container, Hold, bury};
-use super::{network, ports};
 use crate::engine::{self, Plan};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
@@ -254,7 +255,10 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
     renew_layers(container, base, &spec)?;
     let mut options = launch_options(container.record.input);
     ports::look_at_ports(&container.record.network)?;
-    options.network = network::connected(&container.record.network, &spec, &container.store)?;
+    let identity =
+        ContainerIdentity { id: &container.record.id, name: Some(&container.record.name) };
+    let request = &container.record.network;
+    options.network = network::connected(request, &spec, &container.store, identity)?;
     let plan = engine::plan(&spec, base.clone(), options)?;
     Ok(job_of(container, lock, plan, image))
 }

@@ -8,9 +8,10 @@ use oci_spec::runtime::Spec;
 use super::driver::{self, Choice};
 use super::id::short;
 use super::image_root::ImageRoot;
+use super::network::{self, HeldNetworks};
 use super::request::ContainerRequest;
 use super::usnea::Usnea;
-use super::{network, ranges, volumes};
+use super::{ranges, volumes};
 use crate::capability::CapabilityChange;
 use crate::engine::{self, Plan};
 use crate::error::{Error, Result, Setting};
@@ -56,6 +57,8 @@ pub(super) struct Workspace {
     pub(super) anonymous: Vec<VolumeName>,
     /// Request for the network.
     pub(super) network: NetworkRequest,
+    /// Locks on the definitions of its networks.
+    _networks: HeldNetworks,
     driver: Choice,
     base: Base,
 }
@@ -80,7 +83,8 @@ impl Workspace {
                 spec::name_volumes(&mut options, &mut image, volumes::random_name)?
             }
         };
-        let network = network::wanted(&options, &image)?;
+        let mut network = network::wanted(&options, &image)?;
+        let networks = network::hold_networks(usnea.store()?, &mut network)?;
         let store = usnea.store()?;
         let driver = stacking(&options, base, &identity.maps, &root, store)?;
         let inputs = Built { options: &options, image, command: &request.command, store };
@@ -96,6 +100,7 @@ impl Workspace {
             volumes: spec::volume_names(&options),
             anonymous,
             network,
+            _networks: networks,
             driver,
             base: base.clone(),
         })

@@ -39,8 +39,8 @@ pub enum ChildMessage {
     Terminal(OwnedFd),
     /// User or mount namespace of the container, for the supervisor to enter.
     Namespace(OwnedFd),
-    /// A helper may enter the network namespace.
-    Network,
+    /// A helper may enter the network namespace. With named networks: a netlink socket of the namespace.
+    Network(Option<OwnedFd>),
     /// The helper must be ready now.
     Connect,
     /// Listener of the command's filter.
@@ -101,7 +101,7 @@ impl WireMessage for ChildMessage {
             }
             Self::Terminal(master) => (b"T".to_vec(), Some(master.as_fd())),
             Self::Namespace(namespace) => (b"N".to_vec(), Some(namespace.as_fd())),
-            Self::Network => (b"E".to_vec(), None),
+            Self::Network(netlink) => (b"E".to_vec(), netlink.as_ref().map(AsFd::as_fd)),
             Self::Connect => (b"K".to_vec(), None),
             Self::Listener(listener) => (b"L".to_vec(), Some(listener.as_fd())),
             Self::Created => (b"c".to_vec(), None),
@@ -124,7 +124,7 @@ impl WireMessage for ChildMessage {
             (b'C', Some(pidfd)) => number(1).map(|pid| Self::Container { pid, pidfd }),
             (b'T', Some(master)) => Some(Self::Terminal(master)),
             (b'N', Some(namespace)) => Some(Self::Namespace(namespace)),
-            (b'E', _) => Some(Self::Network),
+            (b'E', netlink) => Some(Self::Network(netlink)),
             (b'K', _) => Some(Self::Connect),
             (b'L', Some(listener)) => Some(Self::Listener(listener)),
             (b'c', _) => Some(Self::Created),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::net::EndpointHandover;
 use crate::sys::process::{self, Forked};
 use crate::sys::{fd, title};
 
@@ -39,6 +40,8 @@ pub struct Handover {
     pub keeper: Option<RawFd>,
     /// PID of the helper that connects the network; null without one.
     pub helper: Option<i32>,
+    /// Named networks of the container.
+    pub networks: Vec<EndpointHandover>,
     /// Listening socket for clients.
     pub listener: Option<RawFd>,
     /// Client attached from the start, which the command's output waits for.

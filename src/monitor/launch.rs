@@ -9,12 +9,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::events;
 use super::handover::{Handover, MONITOR};
-use super::process_id::{self, ProcessId};
 use super::protocol;
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use crate::cgroup::ContainerCgroup;
 use crate::engine::{self, CallerStreams, CommandStreams, LaunchStreams, Launched, Plan, Reports};
 use crate::error::{Context, Error, Result, Setting};
+use crate::host::process_id::{self, ProcessId};
 use crate::phrase;
 use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signals};
@@ -141,6 +141,7 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
         held,
         keeper: Some(number(launched.alive)?),
         helper: launched.helper.map(|helper| helper.pid),
+        networks: launched.membership.hand_over()?,
         listener: some(listener.map(|(socket, _)| socket))?,
         client: some(job.client)?,
         terminal: some(launched.terminal)?,

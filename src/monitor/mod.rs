@@ -32,7 +32,6 @@ pub mod log;
 mod oom;
 mod output;
 pub mod policy;
-pub mod process_id;
 pub mod protocol;
 pub mod record;
 mod serve;

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::process_id;
 use crate::config;
 use crate::error::{Context, Result};
+use crate::host::process_id;
 use crate::sys::fd;
 
 /// Largest payload of a message, in bytes.

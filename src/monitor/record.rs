@@ -17,11 +17,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::policy::RestartPolicy;
-use super::process_id::{self, ProcessId};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::go_json;
+use crate::host::process_id::{self, ProcessId};
 use crate::net::NetworkRequest;
 
 /// File of the container's record.

@@ -25,6 +25,7 @@ use super::record::{self, CONTAINER, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
 use crate::engine;
 use crate::error::{Context, Error, Result};
+use crate::net::Membership;
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
 use crate::sys::{fd, pages, title};
@@ -62,6 +63,8 @@ struct Monitor {
     is_kept: bool,
     /// PID of the network helper, a child of the monitor.
     helper: Option<i32>,
+    /// Named networks of the container.
+    membership: Membership,
     health: Timer,
     /// True if the unhealthy container is being stopped for a restart.
     is_to_restart: bool,
@@ -150,6 +153,7 @@ impl Monitor {
             keeper: handover.keeper.map(take).transpose()?,
             is_kept: true,
             helper: handover.helper,
+            membership: Membership::take_over(handover.networks)?,
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,

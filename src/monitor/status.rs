@@ -4,10 +4,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::process_id;
 use super::record::{self, EXIT, Exit, RecordFile, STATE, State};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::host::process_id;
 
 /// Status of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +156,7 @@ fn written(path: &Path) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::process_id::ProcessId;
+    use crate::host::process_id::ProcessId;
 
     fn state(process: ProcessId, monitor: ProcessId) -> State {
         State {

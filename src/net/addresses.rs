@@ -3,6 +3,11 @@
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
+use super::definition::NetworkDefinition;
+use super::ipam::overlap;
+
 /// IPv4 network of at least 128 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
@@ -55,6 +60,19 @@ impl Addresses {
     /// Address of the container.
     pub fn container(&self) -> Ipv4Addr {
         self.number(100)
+    }
+
+    /// Returns the default addresses, or ones like them that no subnet of `networks` has.
+    pub fn beside(networks: &[NetworkDefinition]) -> Self {
+        let subnets = || networks.iter().flat_map(|network| &network.subnets);
+        let is_free = |candidate: &Self| {
+            let own = ipnet::Ipv4Net::new(candidate.network, candidate.prefix).map(IpNet::V4);
+            own.is_ok_and(|own| !subnets().any(|subnet| overlap(&subnet.prefix, &own)))
+        };
+        let of = |first, second| Self { network: Ipv4Addr::new(first, second, 2, 0), prefix: 24 };
+        let mut candidates =
+            (0..=255).map(|number| of(10, number)).chain((16..32).map(|number| of(172, number)));
+        candidates.find(is_free).unwrap_or_default()
     }
 
     /// The network in the form of `cidr=`.

@@ -17,7 +17,12 @@
 mod addresses;
 pub mod definition;
 pub mod ipam;
+pub mod link;
+pub mod live;
+pub mod membership;
 mod names;
+pub mod namespace;
+pub mod netlink;
 mod network_options;
 mod pasta;
 mod program;
@@ -31,8 +36,11 @@ use serde::{Deserialize, Serialize};
 pub use addresses::Addresses;
 pub use definition::{NetworkDefinition, NetworkDriver, NetworkExit};
 pub use ipam::{AddressRange, Subnet, allocate};
+pub use live::{LiveFile, LiveNetwork, NetworkMember};
+pub use membership::{EndpointHandover, JoinPlan, MemberIdentity, Membership, NetworkEndpoint};
+pub use netlink::NetlinkSocket;
 pub use network_options::{MemberTraffic, NetworkOptions};
-pub use program::{Helper, HelperNamespaces, Starting};
+pub use program::{Helper, Starting};
 
 use crate::error::{Context, Error, Result, Setting};
 use crate::forward::Forward;
@@ -41,9 +49,12 @@ use crate::host::network_helper::{self, NetworkHelper};
 use crate::host_entry::HostEntry;
 use crate::network_attachment::NetworkAttachment;
 use crate::phrase;
+use names::NameServers;
 
-/// Network interface in the container.
+/// Helper's interface in a container on no named network.
 const INTERFACE: &str = "eth0";
+/// Helper's interface in a container on named networks, whose interfaces are eth0, eth1, ...
+const EXIT_INTERFACE: &str = "tap0";
 
 /// Prefix of the network option that both helpers take from us.
 const CIDR: &str = "cidr=";
@@ -73,6 +84,9 @@ pub struct NetworkRequest {
     pub program: Option<NetworkHelper>,
     /// Options of the helper, as typed.
     pub options: Vec<String>,
+    /// True if a helper is named beside named networks: the way out of internal networks too.
+    #[serde(default)]
+    pub has_own_exit: bool,
     /// Named networks of the container, in the order of its interfaces.
     pub attachments: Vec<NetworkAttachment>,
     /// Published ports of the host.
@@ -125,6 +139,39 @@ pub struct Network {
     pub helpers: Vec<Helper>,
     /// Files to mount.
     pub files: Vec<GeneratedFile>,
+    /// Named networks to join.
+    pub joins: Vec<JoinPlan>,
+    /// Identity of the container on these networks.
+    pub identity: MemberIdentity,
+}
+
+/// Container to be connected, and the places for what its network needs.
+#[derive(Clone, Debug)]
+pub struct ConnectionRequest<'a> {
+    /// Identity of the container; its way out is decided here.
+    pub identity: MemberIdentity,
+    /// Short host name.
+    pub hostname: &'a str,
+    /// Definitions of the named networks of [`NetworkRequest::attachments`], in that order.
+    pub definitions: Vec<NetworkDefinition>,
+    /// Folder with the live files of networks.
+    pub live: &'a Path,
+    /// Folder for temporary files.
+    pub tmp: &'a Path,
+    /// Beginning of the names of temporary folders.
+    pub prefix: &'static str,
+}
+
+impl Network {
+    /// True if the container's network namespace is connected from outside.
+    pub fn is_connected(&self) -> bool {
+        !self.helpers.is_empty() || !self.joins.is_empty()
+    }
+
+    /// Joins the named networks, as this process.
+    pub fn join(&self) -> Result<Membership> {
+        Membership::join(&self.joins, &self.identity)
+    }
 }
 
 impl NetworkRequest {
@@ -141,54 +188,89 @@ impl NetworkRequest {
         }
     }
 
-    /// Returns the addresses inside. `None`: the container has no interface of its own. Errors: a malformed `cidr`
-    /// option.
+    /// Returns the addresses inside that the helper gives. `None`: the container has no interface of its own. Errors: a
+    /// malformed `cidr` option.
     pub fn addresses(&self) -> Result<Option<Addresses>> {
-        if self.mode != Mode::Helper {
-            return Ok(None);
+        match self.mode {
+            Mode::Helper => self.helper_addresses(&[]).map(Some),
+            Mode::None | Mode::Host | Mode::Named => Ok(None),
         }
-        let cidr = self.options.iter().find_map(|option| option.strip_prefix(CIDR));
-        let addresses = cidr.map(|cidr| cidr.parse().map_err(Error::new)).transpose();
-        Ok(Some(addresses.context(|| phrase!(Setting::Network, ": cidr"))?.unwrap_or_default()))
     }
 
-    /// Decides how to connect a container with the name `hostname`, in full `full_name`. A helper with a socket uses a
-    /// temporary folder in `tmp` whose name begins with `prefix`. Errors: invalid options, and a missing helper.
-    pub fn decide(
-        &self,
-        hostname: &str,
-        full_name: &str,
-        tmp: &Path,
-        prefix: &'static str,
-    ) -> Result<Network> {
-        let addresses = self.addresses()?;
+    /// Returns the addresses of the helper's interface: those of the option, else ones that none of the networks has.
+    fn helper_addresses(&self, networks: &[NetworkDefinition]) -> Result<Addresses> {
+        let cidr = self.options.iter().find_map(|option| option.strip_prefix(CIDR));
+        match cidr.map(|cidr| cidr.parse().map_err(Error::new)).transpose() {
+            Ok(Some(addresses)) => Ok(addresses),
+            Ok(None) => Ok(Addresses::beside(networks)),
+            Err(error) => Err(error).context(|| phrase!(Setting::Network, ": cidr")),
+        }
+    }
+
+    /// True if a helper is the container's way out.
+    fn has_exit(&self, networks: &[NetworkDefinition]) -> bool {
+        match self.mode {
+            Mode::None | Mode::Host => false,
+            Mode::Helper => true,
+            Mode::Named => {
+                self.has_own_exit || networks.iter().any(|network| !network.is_internal())
+            }
+        }
+    }
+
+    /// Decides how to connect a container. Errors: invalid options, and a missing helper.
+    pub fn decide(&self, request: ConnectionRequest<'_>) -> Result<Network> {
+        let networks = &request.definitions;
+        let exit = match self.has_exit(networks) {
+            true => Some(self.helper_addresses(networks)?),
+            false => None,
+        };
+        let own = self.addresses()?;
         let custom = match self.mode {
             Mode::Helper | Mode::Named => Need::Required,
             Mode::None | Mode::Host => Need::Customary,
         };
         let mut files = Vec::new();
         if let Some(lines) = &self.hosts {
-            let content = names::hosts(self.mode, lines, full_name, addresses.as_ref())?;
+            let hostname = &request.identity.hostname;
+            let content = names::hosts(self.mode, lines, hostname, own.as_ref())?;
             let need = if lines.is_empty() { custom } else { Need::Required };
-            files.push(GeneratedFile { path: "/etc/hosts", content, need });
+            files.push(GeneratedFile { path: HOSTS, content, need });
         }
         if let Some(resolver) = &self.resolver {
-            let content = names::resolv_conf(resolver, addresses.as_ref());
+            let content = names::resolv_conf(resolver, &name_servers(networks, exit.as_ref()));
             let need = if *resolver == Resolver::default() { custom } else { Need::Required };
             files.push(GeneratedFile { path: "/etc/resolv.conf", content, need });
         }
         if self.names_host {
-            let content = format!("{hostname}\n");
+            let content = format!("{}\n", request.hostname);
             files.push(GeneratedFile { path: "/etc/hostname", content, need: Need::Customary });
         }
-        let helpers = match &addresses {
-            Some(addresses) => self.helpers(addresses, slirp::SocketPlace { tmp, prefix })?,
+        let place = slirp::SocketPlace { tmp: request.tmp, prefix: request.prefix };
+        let helpers = match &exit {
+            Some(addresses) => self.helpers(addresses, place)?,
             None => Vec::new(),
         };
-        Ok(Network { helpers, files })
+        let dns = self.resolver.as_ref().map(|resolver| resolver.servers.clone());
+        let identity = MemberIdentity {
+            has_exit: exit.is_some(),
+            dns: dns.unwrap_or_default(),
+            ..request.identity
+        };
+        let join = |(definition, attachment): (NetworkDefinition, &NetworkAttachment)| JoinPlan {
+            live: LiveFile::of(request.live, &definition.id),
+            attachment: attachment.clone(),
+            definition,
+        };
+        let joins = request.definitions.into_iter().zip(&self.attachments).map(join).collect();
+        Ok(Network { helpers, files, joins, identity })
     }
 
     fn helpers(&self, addresses: &Addresses, place: slirp::SocketPlace<'_>) -> Result<Vec<Helper>> {
+        let interface = match self.mode {
+            Mode::Named => EXIT_INTERFACE,
+            Mode::Helper | Mode::None | Mode::Host => INTERFACE,
+        };
         let options: Vec<_> =
             self.options.iter().filter(|option| !option.starts_with(CIDR)).cloned().collect();
         let of_slirp = match self.program {
@@ -210,13 +292,13 @@ impl NetworkRequest {
         }
         let found = here.into_iter().map(|(one, path)| match one {
             NetworkHelper::Pasta => {
-                let arguments = pasta::arguments(addresses, &options, &self.forwards);
-                Helper { program: one, path, arguments, api: None }
+                let arguments = pasta::arguments(interface, addresses, &options, &self.forwards);
+                Helper { program: one, path, interface, arguments, api: None }
             }
             NetworkHelper::Slirp4netns => {
                 let api = slirp::Api::of(&self.forwards, addresses, place);
                 let arguments = slirp::arguments(addresses, &of_slirp);
-                Helper { program: one, path, arguments, api }
+                Helper { program: one, path, interface, arguments, api }
             }
         });
         let found: Vec<Helper> = found.collect();
@@ -233,6 +315,23 @@ impl NetworkRequest {
             .context(|| "the network's helper needs /dev/net/tun")
             .hint(|| Hint::LoadModule("tun").to_string())?;
         Ok(found)
+    }
+}
+
+/// Path of the file with the container's own names.
+pub const HOSTS: &str = "/etc/hosts";
+
+/// Returns the name servers that a container asks without options: the gateways of its networks, else the helper's.
+fn name_servers(networks: &[NetworkDefinition], exit: Option<&Addresses>) -> NameServers {
+    let with_names = networks.iter().filter(|network| network.dns);
+    let gateways: Vec<IpAddr> = with_names
+        .filter_map(|network| network.v4().or(network.v6()))
+        .map(|subnet| subnet.gateway)
+        .collect();
+    match exit {
+        _ if !gateways.is_empty() => NameServers::Gateways(gateways),
+        Some(addresses) => NameServers::Helper(addresses.resolver().into()),
+        None => NameServers::Host,
     }
 }
 

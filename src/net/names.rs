@@ -44,7 +44,8 @@ pub(super) fn hosts(
         let _ = writeln!(text, "{host}\t{HOST_NAMES}");
     }
     match (mode, addresses) {
-        (Mode::Host, _) => {}
+        // The lines of named networks are added when they are joined.
+        (Mode::Host | Mode::Named, _) => {}
         (_, Some(addresses)) => {
             let _ = writeln!(text, "{}\t{}", addresses.container(), names_of(hostname));
         }
@@ -56,7 +57,7 @@ pub(super) fn hosts(
 }
 
 /// Joins a host name with its domain, and without: `hostname -f` and `hostname -s` look for these.
-fn names_of(hostname: &str) -> String {
+pub(super) fn names_of(hostname: &str) -> String {
     match hostname.split_once('.') {
         Some((short, _)) if !short.is_empty() => format!("{hostname} {short}"),
         _ => hostname.to_owned(),
@@ -71,25 +72,42 @@ fn address_of_host() -> Option<IpAddr> {
     socket.local_addr().ok().map(|address| address.ip())
 }
 
-/// Builds the lines of resolv.conf(5): from the options, else the host's. The host's name server is asked through the
-/// helper.
-pub(super) fn resolv_conf(resolver: &Resolver, addresses: Option<&Addresses>) -> String {
-    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    resolv_conf_over(&host, resolver, addresses)
+/// Name servers that a container asks without options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NameServers {
+    /// Those of the host.
+    Host,
+    /// The helper, which asks the host's, and the host's that are reachable.
+    Helper(IpAddr),
+    /// Gateways of named networks. They know names that no other server knows, so no other is asked, and servers of
+    /// the container's own are asked by them.
+    Gateways(Vec<IpAddr>),
 }
 
-fn resolv_conf_over(host: &str, resolver: &Resolver, addresses: Option<&Addresses>) -> String {
+/// Builds the lines of resolv.conf(5): from the options, else the host's. The host's name server is asked through the
+/// helper.
+pub(super) fn resolv_conf(resolver: &Resolver, servers: &NameServers) -> String {
+    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    resolv_conf_over(&host, resolver, servers)
+}
+
+fn resolv_conf_over(host: &str, resolver: &Resolver, default: &NameServers) -> String {
     let all = |key: &str| -> Vec<&str> {
         let lines = host.lines().map(str::split_whitespace);
         lines.filter_map(|mut words| (words.next()? == key).then_some(words)).flatten().collect()
     };
-    let mut servers = resolver.servers.clone();
-    if servers.is_empty() {
-        servers.extend(addresses.map(|addresses| IpAddr::from(addresses.resolver())));
+    let of_host = || all("nameserver").into_iter().filter_map(|server| server.parse().ok());
+    let mut servers = match default {
+        NameServers::Gateways(gateways) => gateways.clone(),
+        _ if !resolver.servers.is_empty() => resolver.servers.clone(),
+        NameServers::Host => of_host().collect(),
         // A server on the loopback device is unreachable, except on the host's network.
-        let is_near = |server: &IpAddr| server.is_loopback() && addresses.is_some();
-        let of_host = all("nameserver").into_iter().filter_map(|server| server.parse().ok());
-        servers.extend(of_host.filter(|server| !is_near(server)));
+        NameServers::Helper(helper) => {
+            let far = of_host().filter(|server: &IpAddr| !server.is_loopback());
+            [*helper].into_iter().chain(far).collect()
+        }
+    };
+    if resolver.servers.is_empty() {
         servers.truncate(MOST_SERVERS);
     }
     let said_or = |said: &[String], of_host: Vec<&str>| -> Vec<String> {
@@ -127,14 +145,17 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_the_hosts() {
-        let inside = Addresses::default();
-        let text = resolv_conf_over(HOST, &Resolver::default(), Some(&inside));
+        let inside = NameServers::Helper(Addresses::default().resolver().into());
+        let text = resolv_conf_over(HOST, &Resolver::default(), &inside);
         assert_eq!(
             text,
             "search b.org c.org\noptions edns0 trust-ad\nnameserver 10.0.2.3\nnameserver 9.9.9.9\n"
         );
-        let text = resolv_conf_over(HOST, &Resolver::default(), None);
+        let text = resolv_conf_over(HOST, &Resolver::default(), &NameServers::Host);
         assert!(text.contains("nameserver 127.0.0.53\n"), "{text}");
+        let gateways = NameServers::Gateways(vec!["10.89.0.1".parse().unwrap()]);
+        let text = resolv_conf_over(HOST, &Resolver::default(), &gateways);
+        assert!(text.ends_with("trust-ad\nnameserver 10.89.0.1\n"), "{text}");
     }
 
     #[test]
@@ -144,8 +165,13 @@ mod tests {
             search: vec![".".into()],
             options: vec!["ndots:2".into()],
         };
-        let text = resolv_conf_over(HOST, &resolver, Some(&Addresses::default()));
+        let helper = NameServers::Helper(Addresses::default().resolver().into());
+        let text = resolv_conf_over(HOST, &resolver, &helper);
         assert_eq!(text, "options ndots:2\nnameserver 1.1.1.1\n");
+        // Servers of the container's own are asked by the gateway.
+        let gateways = NameServers::Gateways(vec!["10.89.0.1".parse().unwrap()]);
+        let text = resolv_conf_over(HOST, &resolver, &gateways);
+        assert_eq!(text, "options ndots:2\nnameserver 10.89.0.1\n");
     }
 
     #[test]

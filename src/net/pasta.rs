@@ -1,11 +1,12 @@
 //! pasta's command line (pasta(1)). pasta keeps the caller's address, unless that is one of the host's own, and follows
 //! the host's network. The host needs a default route (until passt 2024_10_30).
 
-use super::{Addresses, INTERFACE};
+use super::Addresses;
 use crate::forward::{Forward, Protocol};
 
 /// Builds the arguments without the namespaces. `options` are the user's options for pasta, appended at the end.
 pub(super) fn arguments(
+    interface: &str,
     addresses: &Addresses,
     options: &[String],
     forwards: &[Forward],
@@ -13,7 +14,7 @@ pub(super) fn arguments(
     // In the foreground pasta is our child, to wait for and to end; pasta then writes its PID when ready.
     let mut words: Vec<String> = ["--foreground", "--config-net", "--pid", "/dev/stdout"]
         .into_iter()
-        .chain(["--no-map-gw", "--tcp-ns", "none", "--udp-ns", "none", "--ns-ifname", INTERFACE])
+        .chain(["--no-map-gw", "--tcp-ns", "none", "--udp-ns", "none", "--ns-ifname", interface])
         .map(str::to_owned)
         .collect();
     for (flag, address) in [

@@ -36,6 +36,8 @@ pub struct Helper {
     pub program: NetworkHelper,
     /// Path of the program.
     pub path: PathBuf,
+    /// Interface in the container.
+    pub interface: &'static str,
     /// Arguments, without the namespaces.
     pub arguments: Vec<String>,
     /// Port requests to send when the helper runs.
@@ -92,12 +94,14 @@ struct Attempt {
 }
 
 impl Network {
-    /// Starts the first of the helpers. `None`: no helper is needed.
-    pub fn start(&self, namespaces: HelperNamespaces) -> Result<Option<Starting>> {
+    /// Starts the first of the helpers, for the network namespace of the process `pid`; the process `base` is in the base
+    /// user namespace. `None`: no helper is needed.
+    pub fn start(&self, base: i32, pid: i32) -> Result<Option<Starting>> {
         let mut helpers = self.helpers.clone();
         if helpers.is_empty() {
             return Ok(None);
         }
+        let namespaces = HelperNamespaces::of(base, pid)?;
         let attempt = Attempt::start(helpers.remove(0), &namespaces)?;
         Ok(Some(Starting { namespaces, others: helpers, attempt }))
     }
@@ -116,7 +120,7 @@ impl Helper {
             NetworkHelper::Slirp4netns => {
                 words.push(format!("--ready-fd={READY}"));
                 words.extend(socket.map(|socket| format!("--api-socket={socket}")));
-                words.extend(slirp::place(user, net));
+                words.extend(slirp::place(self.interface, user, net));
             }
         }
         words

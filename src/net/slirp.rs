@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Addresses, INTERFACE};
+use super::Addresses;
 use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::files::NewFolder;
@@ -69,9 +69,9 @@ pub(super) fn arguments(addresses: &Addresses, flags: &[String]) -> Vec<String> 
 }
 
 /// Builds the arguments for the namespaces and the interface.
-pub(super) fn place(user: Option<&str>, net: &str) -> Vec<String> {
+pub(super) fn place(interface: &str, user: Option<&str>, net: &str) -> Vec<String> {
     let user = user.map(|user| format!("--userns-path={user}"));
-    let last = [net.to_owned(), INTERFACE.to_owned()];
+    let last = [net.to_owned(), interface.to_owned()];
     user.into_iter().chain(["--netns-type=path".to_owned()]).chain(last).collect()
 }
 

@@ -44,6 +44,7 @@ use crate::engine::step_error::{OnObject, StepResult};
 use crate::engine::streams::{CallerStreams, CommandStreams, Reports, Stdin};
 use crate::engine::{messages, streams};
 use crate::error::{Context, Error, Result};
+use crate::net::Membership;
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::signal::{self, Signals};
@@ -85,7 +86,9 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
         supervisors: is_supervised.then(|| running.supervisors()).flatten(),
         ..LaunchProgress::default()
     };
-    let mut conversation = Conversation { steps: &entry.steps, channel, network: None, progress };
+    let membership = Membership::default();
+    let mut conversation =
+        Conversation { steps: &entry.steps, channel, network: None, membership, progress };
     let first = match running.fork_beside()? {
         Forked::Child => {
             drop(conversation.channel);

@@ -11,7 +11,7 @@ use crate::engine::messages::{ChildMessage, ParentChannel, ParentMessage};
 use crate::engine::plan::step::{Step, Supervised};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::net::{self, Network, Starting};
+use crate::net::{Membership, NetlinkSocket, Network, Starting};
 use crate::sys::process::Child;
 use crate::sys::signal::Signals;
 
@@ -32,6 +32,8 @@ pub struct LaunchProgress {
     pub base: Option<i32>,
     /// Network helper that is getting ready.
     pub connecting: Option<Starting>,
+    /// Netlink socket of the container's network namespace, for named networks.
+    pub netlink: Option<NetlinkSocket>,
     /// Network helper that is ready.
     pub helper: Option<Child>,
     /// True if the next step is, or was, exec.
@@ -58,6 +60,8 @@ pub struct Conversation<'a> {
     pub channel: ParentChannel,
     /// Network to connect.
     pub network: Option<&'a Network>,
+    /// Named networks that the container has joined.
+    pub membership: Membership,
     /// Results so far.
     pub progress: LaunchProgress,
 }
@@ -88,17 +92,25 @@ impl Conversation<'_> {
             }
             ChildMessage::Terminal(master) => progress.terminal = Some(master),
             ChildMessage::Namespace(namespace) => progress.namespaces.push(namespace),
-            ChildMessage::Network => {
+            ChildMessage::Network(netlink) => {
                 let (Some(base), Some(network)) = (progress.base, self.network) else {
                     fail!("a network before a process")
                 };
                 let pid = progress.process.as_ref().map_or(base, |process| process.pid);
-                progress.connecting = network.start(net::HelperNamespaces::of(base, pid)?)?;
+                progress.connecting = network.start(base, pid)?;
+                // The helper gets ready meanwhile.
+                progress.netlink = netlink.map(NetlinkSocket::from);
+                if let Some(netlink) = &progress.netlink {
+                    self.membership.connect(pid, netlink)?;
+                }
             }
             ChildMessage::Connect => {
                 let connecting = progress.connecting.take();
                 let helper = connecting.map(Starting::wait).transpose();
                 progress.helper = helper.context(|| "cannot connect the network")?;
+                if let Some(netlink) = progress.netlink.take() {
+                    self.membership.prefer_addresses(&netlink)?;
+                }
                 self.send(&ParentMessage::Ready)?;
             }
             ChildMessage::Listener(listener) => {

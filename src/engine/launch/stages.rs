@@ -28,6 +28,7 @@ use crate::engine::plan::Plan;
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::streams::LaunchStreams;
 use crate::error::{Context, Error, Result};
+use crate::net::Membership;
 use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
@@ -50,6 +51,8 @@ pub struct Launched {
     pub supervisor: Option<Child>,
     /// Helper that connects the container's network. Dies with this process, and must be ended with the container.
     pub helper: Option<Child>,
+    /// Named networks of the container.
+    pub membership: Membership,
     /// The container's cgroup.
     pub cgroup: Option<ContainerCgroup>,
     pub(super) base: Option<Child>,
@@ -69,6 +72,7 @@ pub struct Prepared<'a> {
     alive: OwnedFd,
     preexisting_children: Vec<i32>,
     idmapped: Idmapped,
+    membership: Membership,
     cgroup: Option<ContainerCgroup>,
 }
 
@@ -97,6 +101,7 @@ impl<'a> Prepared<'a> {
         .context(|| "cannot make a socket pair")?;
         let preexisting_children = process::children().unwrap_or_default(); // jobs of a shell that became usnea by exec
         let idmapped = Idmapped::make(plan).context(|| "cannot map the IDs of files")?;
+        let membership = plan.options.network.join()?;
         let cgroup = plan.cgroup().map(ContainerCgroup::make).transpose()?.flatten();
         Ok(Self {
             plan,
@@ -108,6 +113,7 @@ impl<'a> Prepared<'a> {
             alive,
             preexisting_children,
             idmapped,
+            membership,
             cgroup,
         })
     }
@@ -116,6 +122,7 @@ impl<'a> Prepared<'a> {
     pub fn clone_first(self) -> Result<Cloned<'a>> {
         let Self { plan, streams, started, ours, theirs, watched, alive, idmapped, .. } = self;
         let (cgroup, preexisting_children) = (self.cgroup, self.preexisting_children);
+        let membership = self.membership;
         // The container's keeper must not be stopped or limited with the container: only a container without one is
         // cloned here.
         let into = cgroup.as_ref().filter(|_| !plan.has_keeper()).map(AsFd::as_fd);
@@ -124,7 +131,9 @@ impl<'a> Prepared<'a> {
             Ok(Forked::Child) => {
                 drop((ours, alive));
                 let channel = theirs;
-                ChildInput { plan, channel, watched, streams, cgroup, idmapped, started }.run()
+                let hosts = membership.hosts(&plan.options.network.identity.hostname);
+                ChildInput { plan, channel, watched, streams, cgroup, hosts, idmapped, started }
+                    .run()
             }
             Ok(Forked::Parent(base)) => base,
             Err(error) => {
@@ -137,6 +146,7 @@ impl<'a> Prepared<'a> {
             steps: &plan.steps,
             channel: ours,
             network: Some(&plan.options.network),
+            membership,
             progress: LaunchProgress { base: Some(base.pid), ..LaunchProgress::default() },
         };
         let launch = Launch {
@@ -235,6 +245,7 @@ impl Launch<'_> {
             owns_pid_namespace: self.plan.owns_pid_namespace(),
             supervisor: progress.supervisor,
             helper: progress.helper,
+            membership: std::mem::take(&mut self.conversation.membership),
             cgroup: self.cgroup.take(),
             base,
             preexisting_children: std::mem::take(&mut self.preexisting_children),

@@ -124,7 +124,7 @@ fn container_steps(
     steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
     steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
     let network = &options.network;
-    if !network.helpers.is_empty() {
+    if network.is_connected() {
         if !new.contains(Namespaces::NET) {
             fail!("config.json: a network's helper, and no network namespace");
         }
@@ -145,7 +145,7 @@ fn container_steps(
     if spec.root().as_ref().and_then(|root| root.readonly()) == Some(true) {
         steps.push(Step::ReadOnlyRoot);
     }
-    if !network.helpers.is_empty() {
+    if network.is_connected() {
         steps.push(Step::Connect);
     }
     if options.begin == Begin::AtStart {
@@ -161,7 +161,7 @@ fn check_joined(
     levels: &Levels,
     options: &LaunchOptions,
 ) -> Result<()> {
-    if join.contains(Namespaces::PID) && !options.network.helpers.is_empty() {
+    if join.contains(Namespaces::PID) && options.network.is_connected() {
         // A helper enters through /proc, which the hidden process is closed to.
         fail!(
             "config.json: a network of its own in another container's PID namespace cannot be connected"

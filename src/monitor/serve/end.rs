@@ -15,6 +15,7 @@ use super::super::streams::Streams;
 use super::Monitor;
 use crate::engine;
 use crate::error::{Error, Result};
+use crate::net::Membership;
 use crate::sys::fd;
 use crate::sys::process::{self, Ended};
 
@@ -63,12 +64,14 @@ impl Monitor {
         Ok(wait)
     }
 
-    /// Kills the network helper first: clients that learn of the end find the ports free.
+    /// Kills the network helper and leaves the networks first: clients that learn of the end find the ports and
+    /// addresses free.
     fn disconnect(&mut self) {
         if let Some(helper) = self.helper.take() {
             let _ = process::signal_child(helper, libc::SIGKILL);
             let _ = process::reap(helper);
         }
+        self.membership = Membership::default();
     }
 
     /// Reads the record again: name and restart policy may have changed during the run.
@@ -130,6 +133,7 @@ impl Monitor {
             held: Vec::new(),
             keeper: None,
             helper: None,
+            networks: Vec::new(),
             listener: self.listener.take().map(number).transpose()?,
             client: None,
             terminal: None,

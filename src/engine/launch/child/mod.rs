@@ -7,6 +7,7 @@
 mod root;
 mod trees;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,6 +29,7 @@ use crate::engine::root::{accounts, files, layers};
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::engine::streams::{CommandStreams, LaunchStreams, Reports};
 use crate::ids::{self, IdMaps};
+use crate::net::{self, GeneratedFile, NetlinkSocket};
 use crate::sys::mount::{self, Attributes, MountReach};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
@@ -46,6 +48,8 @@ pub struct ChildInput<'a> {
     pub streams: LaunchStreams<'a>,
     /// The container's cgroup.
     pub cgroup: Option<ContainerCgroup>,
+    /// Lines of /etc/hosts for the addresses on named networks.
+    pub hosts: String,
     /// ID-mapped mounts, detached.
     pub idmapped: Idmapped,
     /// Start of the launch.
@@ -216,7 +220,11 @@ impl SetupProcess<'_> {
             rustix::io::retry_on_intr(|| rustix::io::read(&announced, &mut [0]))?;
         }
         process::show_to_others()?;
-        Ok(self.input.channel.send(&ChildMessage::Network)?)
+        let netlink = match self.input.plan.options.network.joins.is_empty() {
+            true => None,
+            false => Some(NetlinkSocket::open()?.into()),
+        };
+        Ok(self.input.channel.send(&ChildMessage::Network(netlink))?)
     }
 
     fn wait_until_connected(&self) -> StepResult {
@@ -288,7 +296,10 @@ impl SetupProcess<'_> {
             Step::Network => self.announce_network()?,
             Step::Connect => self.wait_until_connected()?,
             Step::Hold => self.wait_for_start()?,
-            Step::Files(files) => files::mount(files, self.fds.root()?, self.fds.dev.as_ref())?,
+            Step::Files(files) => {
+                let files = with_hosts(files, &self.input.hosts);
+                files::mount(&files, self.fds.root()?, self.fds.dev.as_ref())?
+            }
             Step::Accounts(entries) => {
                 let root = self.fds.root()?;
                 let copies = accounts::add(entries, root)?;
@@ -345,6 +356,16 @@ impl SetupProcess<'_> {
         }
         Ok(())
     }
+}
+
+/// Adds `lines` to the file of hosts, if it is one of `files`.
+fn with_hosts<'a>(files: &'a [GeneratedFile], lines: &str) -> Cow<'a, [GeneratedFile]> {
+    let mut files = Cow::Borrowed(files);
+    if !lines.is_empty() {
+        let hosts = files.to_mut().iter_mut().find(|file| file.path == net::HOSTS);
+        hosts.into_iter().for_each(|file| file.content.push_str(lines));
+    }
+    files
 }
 
 /// Writes maps from base, for a namespace below it. Base has all powers over it, so setgroups(2) stays allowed there.

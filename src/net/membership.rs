@@ -1,0 +1,322 @@
+//! Membership of a container in named networks: joined before its first process is made, connected when its network
+//! namespace exists, left at its end.
+//!
+//! ```text
+//! JoinPlan     a network to join, with the wishes of the user
+//!   join       under the network's lock: namespace made or opened, addresses chosen, entry in the live file
+//! Membership   descriptors that hold the networks, and what to write into /etc/hosts
+//!   connect    a veth pair for each network, with addresses
+//!   leave      entries removed; the kernel removes a network that no process holds
+//! ```
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use serde::{Deserialize, Serialize};
+
+use super::definition::NetworkDefinition;
+use super::ipam;
+use super::link::{self, InterfaceAddress, VethRequest};
+use super::live::{LiveFile, LiveNetwork, NetworkMember};
+use super::namespace::{NetworkNamespace, bridge_name};
+use super::netlink::NetlinkSocket;
+use crate::error::{Context, Error, Result, Setting};
+use crate::fail;
+use crate::host::process_id::ProcessId;
+use crate::network_attachment::{MacAddress, NetworkAttachment};
+use crate::sys::fd;
+
+/// Network to join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinPlan {
+    /// Definition of the network.
+    pub definition: NetworkDefinition,
+    /// Addresses and names that the user asked for.
+    pub attachment: NetworkAttachment,
+    /// File with the network's live state.
+    pub live: LiveFile,
+}
+
+/// Identity of a member on all its networks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberIdentity {
+    /// ID of the container: 64 hexadecimal digits.
+    pub id: String,
+    /// Name of the container; `None`: a disposable one without a name.
+    pub name: Option<String>,
+    /// Host name of the container, in full.
+    pub hostname: String,
+    /// Name servers of the container's own.
+    pub dns: Vec<IpAddr>,
+    /// True if the container has a way out.
+    pub has_exit: bool,
+}
+
+/// Networks that a container has joined.
+#[derive(Debug, Default)]
+pub struct Membership {
+    /// Endpoints, in the order of the container's interfaces.
+    pub endpoints: Vec<NetworkEndpoint>,
+}
+
+/// Network that a container has joined.
+#[derive(Debug)]
+pub struct NetworkEndpoint {
+    /// Definition of the network.
+    pub definition: NetworkDefinition,
+    /// Entry of the live file.
+    pub member: NetworkMember,
+    /// Live file of the network.
+    pub live: LiveFile,
+    /// Namespace of the network, and sockets in it. `None`: handed over to the next program of this process.
+    pub namespace: Option<NetworkNamespace>,
+}
+
+/// Endpoint on its way through an exec of this program: descriptors by their numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EndpointHandover {
+    definition: NetworkDefinition,
+    member: NetworkMember,
+    live: LiveFile,
+    /// Netlink socket.
+    netlink: RawFd,
+    /// Sockets for questions about names.
+    names: Vec<RawFd>,
+}
+
+impl Membership {
+    /// Joins networks, as this process. Errors: an asked address is taken; no address is left; no namespace can be
+    /// made. Networks joined before the error are left again.
+    pub fn join(plans: &[JoinPlan], identity: &MemberIdentity) -> Result<Self> {
+        let mut membership = Self::default();
+        for plan in plans {
+            let interface = membership.interface(plan);
+            let endpoint = NetworkEndpoint::join(plan, identity, interface)
+                .context(|| Setting::Network.with(&plan.definition.name.to_string()))?;
+            membership.endpoints.push(endpoint);
+        }
+        Ok(membership)
+    }
+
+    /// Chooses the name of the next interface: docker's numbers, from 0 on for each prefix.
+    fn interface(&self, plan: &JoinPlan) -> String {
+        if let Some(name) = &plan.attachment.interface {
+            return name.clone();
+        }
+        let prefix = plan.definition.options.interface_prefix.as_deref().unwrap_or("eth");
+        let is_free = |name: &String| {
+            self.endpoints.iter().all(|endpoint| endpoint.member.interface != *name)
+        };
+        (0..).map(|number| format!("{prefix}{number}")).find(is_free).unwrap_or_default()
+    }
+
+    /// Connects the container whose process `pid` is in its network namespace, to which `netlink` belongs. Errors: an
+    /// interface of the name exists.
+    pub fn connect(&self, pid: i32, netlink: &NetlinkSocket) -> Result<()> {
+        self.endpoints.iter().try_for_each(|endpoint| endpoint.connect(pid, netlink))
+    }
+
+    /// Makes connections to other machines come from the first network's addresses, after the helper is ready.
+    pub fn prefer_addresses(&self, netlink: &NetlinkSocket) -> Result<()> {
+        let Some(first) = self.endpoints.first() else { return Ok(()) };
+        let cannot = || "cannot set the source address of the default route";
+        first
+            .member
+            .addresses()
+            .try_for_each(|address| link::prefer_source(netlink, address).context(cannot))
+    }
+
+    /// Lines of /etc/hosts for the container's own names, in full `hostname`.
+    pub fn hosts(&self, hostname: &str) -> String {
+        let addresses = self.endpoints.iter().flat_map(|endpoint| endpoint.member.addresses());
+        let names = super::names::names_of(hostname);
+        addresses.map(|address| format!("{address}\t{names}\n")).collect()
+    }
+}
+
+impl Membership {
+    /// Prepares an exec of this program, which does not leave the networks.
+    pub fn hand_over(self) -> Result<Vec<EndpointHandover>> {
+        self.endpoints.into_iter().map(NetworkEndpoint::hand_over).collect()
+    }
+
+    /// Takes the endpoints over after the exec.
+    pub fn take_over(endpoints: Vec<EndpointHandover>) -> Result<Self> {
+        let endpoints = endpoints.into_iter().map(NetworkEndpoint::take_over);
+        Ok(Self { endpoints: endpoints.collect::<Result<_>>()? })
+    }
+}
+
+impl NetworkEndpoint {
+    fn hand_over(mut self) -> Result<EndpointHandover> {
+        let namespace =
+            self.namespace.take().ok_or_else(|| Error::new("a network without sockets"))?;
+        let cannot = || "cannot hand a network over";
+        // The live file has the number of this descriptor, which stays the same.
+        fd::hand_over(namespace.namespace).context(cannot)?;
+        let names = namespace.names.into_iter().map(fd::hand_over);
+        Ok(EndpointHandover {
+            definition: self.definition.clone(),
+            member: self.member.clone(),
+            live: self.live.clone(),
+            netlink: fd::hand_over(namespace.netlink.into()).context(cannot)?,
+            names: names.collect::<std::io::Result<_>>().context(cannot)?,
+        })
+    }
+
+    fn take_over(handover: EndpointHandover) -> Result<Self> {
+        let EndpointHandover { definition, member, live, netlink, names } = handover;
+        let take = |number: RawFd| fd::take(number).context(|| format!("descriptor {number}"));
+        let namespace = NetworkNamespace {
+            namespace: take(member.namespace)?,
+            netlink: take(netlink)?.into(),
+            names: names.into_iter().map(take).collect::<Result<_>>()?,
+        };
+        Ok(Self { definition, member, live, namespace: Some(namespace) })
+    }
+
+    fn join(plan: &JoinPlan, identity: &MemberIdentity, interface: String) -> Result<Self> {
+        let JoinPlan { definition, attachment, live } = plan;
+        live.change(|state| {
+            let (v4, v6) = allocate(definition, attachment, state)?;
+            let namespace = match open(state) {
+                Some(namespace) => NetworkNamespace::enter(&namespace, definition)?,
+                None => NetworkNamespace::make(definition)?,
+            };
+            let endpoint = random_id()?;
+            let member = NetworkMember {
+                container: identity.id.clone(),
+                name: identity.name.clone(),
+                names: names(identity, attachment),
+                v4,
+                v6,
+                mac: attachment.mac.unwrap_or_else(|| mac_address(v4, &endpoint)),
+                endpoint,
+                interface,
+                dns: identity.dns.clone(),
+                has_exit: identity.has_exit,
+                holder: ProcessId::ourselves()?,
+                namespace: namespace.namespace.as_raw_fd(),
+            };
+            state.members.push(member.clone());
+            let namespace = Some(namespace);
+            Ok(Self { definition: definition.clone(), member, live: live.clone(), namespace })
+        })
+    }
+
+    fn connect(&self, pid: i32, netlink: &NetlinkSocket) -> Result<()> {
+        let name = &self.definition.name;
+        let Some(namespace) = &self.namespace else { fail!("network {name} has no sockets") };
+        let interface = &self.member.interface;
+        let connect = || -> std::io::Result<()> {
+            let socket = &namespace.netlink;
+            let options = &self.definition.options;
+            let port = self.member.port();
+            let request = VethRequest {
+                port: &port,
+                bridge: link::index(socket, bridge_name(&self.definition))?,
+                members: options.members,
+                name: interface,
+                mac: self.member.mac,
+                pid,
+                mtu: options.mtu,
+            };
+            link::make_veth(socket, &request)?;
+            let index = link::index(netlink, interface)?;
+            link::set_up(netlink, index)?;
+            for address in self.member.addresses() {
+                let subnet =
+                    if address.is_ipv4() { self.definition.v4() } else { self.definition.v6() };
+                let prefix = subnet.map_or(32, |subnet| subnet.prefix.prefix_len());
+                link::add_address(netlink, index, InterfaceAddress { address, prefix })?;
+            }
+            Ok(())
+        };
+        connect().context(|| format!("cannot connect {interface} to network {name}"))
+    }
+
+    fn leave(&self) {
+        let left = self.live.change(|state| {
+            state.members.retain(|member| member.endpoint != self.member.endpoint);
+            Ok(())
+        });
+        if let Err(error) = left {
+            log::debug!("network {}: {error}", self.definition.name);
+        }
+    }
+}
+
+/// Leaves the network. The live file is changed before the namespace is closed.
+impl Drop for NetworkEndpoint {
+    fn drop(&mut self) {
+        if self.namespace.is_some() {
+            self.leave();
+        }
+    }
+}
+
+/// Opens the namespace of a network through its first member that has it.
+fn open(state: &LiveNetwork) -> Option<OwnedFd> {
+    state.members.iter().find_map(NetworkMember::open_namespace)
+}
+
+/// Chooses addresses that no member has. Errors: an asked address is taken, or there is no subnet for it.
+fn allocate(
+    definition: &NetworkDefinition,
+    attachment: &NetworkAttachment,
+    state: &LiveNetwork,
+) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>)> {
+    let taken: BTreeSet<IpAddr> = state.members.iter().flat_map(NetworkMember::addresses).collect();
+    let choose = |subnet, asked: Option<IpAddr>| match (subnet, asked) {
+        (Some(subnet), asked) => ipam::allocate(subnet, &taken, asked).map(Some),
+        (None, Some(asked)) => {
+            Err(Error::invalid(format!("{asked}: the network has no subnet of this family")))
+        }
+        (None, None) => Ok(None),
+    };
+    let v4 = choose(definition.v4(), attachment.ip.map(IpAddr::V4))?;
+    let v6 = choose(definition.v6(), attachment.ip6.map(IpAddr::V6))?;
+    let v4 = v4.and_then(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    let v6 = v6.and_then(|address| match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    });
+    Ok((v4, v6))
+}
+
+/// Returns the names of a member: docker's order, without repetitions.
+fn names(identity: &MemberIdentity, attachment: &NetworkAttachment) -> Vec<String> {
+    let short = identity.id.get(..12).unwrap_or(&identity.id).to_owned();
+    let all = identity.name.iter().chain(&attachment.aliases).cloned();
+    let mut names: Vec<String> = Vec::new();
+    for name in all.chain([short, identity.hostname.clone()]) {
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Makes a hardware address. It comes from the IPv4 address, as docker's did: another container that gets the address
+/// later has the same one, and no neighbour's cache is wrong.
+fn mac_address(v4: Option<Ipv4Addr>, endpoint: &str) -> MacAddress {
+    let random = || {
+        let byte = |at: usize| u8::from_str_radix(endpoint.get(at..at + 2)?, 16).ok();
+        [8, 10, 12, 14].map(|at| byte(at).unwrap_or_default())
+    };
+    let [a, b, c, d] = v4.map_or_else(random, |address| address.octets());
+    MacAddress([0x02, 0x42, a, b, c, d])
+}
+
+fn random_id() -> Result<String> {
+    let mut bytes = [0; 32];
+    rustix::io::retry_on_intr(|| {
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+    })
+    .context(|| "cannot get random bytes")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
