@@ -8,6 +8,7 @@
 //! Network    the decision
 //!   program  start of a helper beside the container, and its readiness:  pasta  slirp (their command lines)
 //!   names    the two files
+//! dns        names of named networks, answered by the members' own processes
 //! ```
 //!
 //! The network inside is the same with either helper. `eth0` has the address 10.0.2.100, and the gateway is 10.0.2.2.
@@ -16,6 +17,7 @@
 
 mod addresses;
 pub mod definition;
+pub mod dns;
 pub mod ipam;
 pub mod link;
 pub mod live;
