@@ -25,7 +25,7 @@ use super::record::{self, CONTAINER, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
 use crate::engine;
 use crate::error::{Context, Error, Result};
-use crate::net::Membership;
+use crate::net::{Membership, NameService};
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
 use crate::sys::{fd, pages, title};
@@ -65,6 +65,8 @@ struct Monitor {
     helper: Option<i32>,
     /// Named networks of the container.
     membership: Membership,
+    /// Answers for their names; `None`: no network has names.
+    names: Option<NameService>,
     health: Timer,
     /// True if the unhealthy container is being stopped for a restart.
     is_to_restart: bool,
@@ -83,6 +85,7 @@ enum Place {
     Input,
     Listener,
     Oom,
+    Names,
     Keeper,
     AttachedClient(usize),
 }
@@ -147,13 +150,20 @@ impl Monitor {
         if let Some(client) = handover.client {
             clients.add(take(client)?, Some(Pace::Waits));
         }
+        let mut membership = Membership::take_over(handover.networks)?;
+        // A running command is not ended for want of names.
+        let (names, nameless) = match NameService::of(&mut membership) {
+            Ok(names) => (names, None),
+            Err(error) => (None, Some(error)),
+        };
         let mut monitor = Self {
             log: Log::open(folder, &record),
             oom: Oom::of(state.cgroup.clone()),
             keeper: handover.keeper.map(take).transpose()?,
             is_kept: true,
             helper: handover.helper,
-            membership: Membership::take_over(handover.networks)?,
+            membership,
+            names,
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,
@@ -172,6 +182,9 @@ impl Monitor {
             store: handover.store,
             folder: handover.folder,
         };
+        if let Some(error) = nameless {
+            monitor.log.say(&error.to_string());
+        }
         for signal in handover.signals {
             monitor.hear(signal);
         }
@@ -201,6 +214,7 @@ impl Monitor {
                     }
                 }
                 Place::Oom => self.hear_oom(),
+                Place::Names => self.names.iter_mut().for_each(NameService::turn),
                 Place::Keeper => self.hear_keeper(),
                 // A single client each turn: indices of the others change when a client is removed.
                 Place::AttachedClient(index) if events.contains(PollFlags::OUT) => {
@@ -221,6 +235,11 @@ impl Monitor {
         }
         if kills {
             self.signal(libc::SIGKILL);
+        }
+        if let Some(names) = &mut self.names
+            && names.deadline().is_some_and(|due| Instant::now() >= due)
+        {
+            names.turn();
         }
         if self.health.due().is_some_and(|due| Instant::now() >= due) {
             self.check_health();
@@ -249,6 +268,9 @@ impl Monitor {
         if let Some(fd) = self.oom.events() {
             add(Place::Oom, fd, PollFlags::PRI);
         }
+        if let Some(names) = &self.names {
+            add(Place::Names, names.as_fd(), PollFlags::IN);
+        }
         if let Some(keeper) = self.keeper.as_ref().filter(|_| self.is_kept) {
             add(Place::Keeper, keeper.as_fd(), PollFlags::IN);
         }
@@ -260,8 +282,9 @@ impl Monitor {
                 add(Place::AttachedClient(index), fd, if waits { PollFlags::OUT } else { hears });
             }
         }
-        let deadline =
-            [until, self.deadline, self.timeout, self.health.due()].into_iter().flatten().min();
+        let of_names = self.names.as_ref().and_then(NameService::deadline);
+        let deadlines = [until, self.deadline, self.timeout, self.health.due(), of_names];
+        let deadline = deadlines.into_iter().flatten().min();
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let woken = match self.has_worked.replace(false) {
             // Once after the last work, not repeatedly: an idle monitor's pages are worth more elsewhere.

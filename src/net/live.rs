@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
@@ -18,6 +19,15 @@ use crate::sys::namespace::{self, Namespaces};
 /// Members of a named network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveNetwork {
+    /// Name of the network.
+    #[serde(default)]
+    pub name: String,
+    /// Subnets of the network.
+    #[serde(default)]
+    pub subnets: Vec<IpNet>,
+    /// Name servers that are asked for names of other machines. Empty: the host's.
+    #[serde(default)]
+    pub dns_servers: Vec<IpAddr>,
     /// Members, in the order in which they joined.
     pub members: Vec<NetworkMember>,
 }

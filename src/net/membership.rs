@@ -199,6 +199,9 @@ impl NetworkEndpoint {
                 holder: ProcessId::ourselves()?,
                 namespace: namespace.namespace.as_raw_fd(),
             };
+            state.name = definition.name.to_string();
+            state.subnets = definition.subnets.iter().map(|subnet| subnet.prefix).collect();
+            state.dns_servers.clone_from(&definition.dns_servers);
             state.members.push(member.clone());
             let namespace = Some(namespace);
             Ok(Self { definition: definition.clone(), member, live: live.clone(), namespace })

@@ -65,7 +65,7 @@ pub(super) fn names_of(hostname: &str) -> String {
 }
 
 /// Returns the host's address on the default route. No packet is sent: the kernel only looks up the route.
-fn address_of_host() -> Option<IpAddr> {
+pub(super) fn address_of_host() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     // In TEST-NET-3 (RFC 5737), which belongs to nobody.
     socket.connect((Ipv4Addr::new(203, 0, 113, 1), 9)).ok()?;

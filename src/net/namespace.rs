@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::definition::NetworkDefinition;
+use super::dns::DnsSockets;
 use super::link::{self, InterfaceAddress};
 use super::netlink::NetlinkSocket;
 use crate::error::{Context, Error, Result};
@@ -67,9 +68,15 @@ impl NetworkNamespace {
 }
 
 /// Descriptors that a child passes on: the current namespace first.
-fn opened(netlink: NetlinkSocket, _definition: &NetworkDefinition) -> io::Result<Vec<OwnedFd>> {
+fn opened(netlink: NetlinkSocket, definition: &NetworkDefinition) -> io::Result<Vec<OwnedFd>> {
     let namespace = std::fs::File::open("/proc/self/ns/net")?;
-    Ok(vec![namespace.into(), netlink.into()])
+    let mut all = vec![namespace.into(), netlink.into()];
+    if definition.dns {
+        let gateways = definition.subnets.iter().map(|subnet| subnet.gateway);
+        let sockets = DnsSockets::open(&gateways.collect::<Vec<_>>());
+        all.extend(sockets.map_err(io::Error::other)?.into_fds());
+    }
+    Ok(all)
 }
 
 /// Opens a netlink socket in the network namespace of another process of this user.

@@ -119,6 +119,7 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
         (None, Finish::AtEnd) => Err(Error::not_running("the container has ended")),
         (Some(process), Finish::AtEnd) => {
             let session = CommandSession {
+                names: None,
                 process,
                 terminal: progress.terminal,
                 relay,

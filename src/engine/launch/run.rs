@@ -10,6 +10,7 @@ use crate::engine::session::stream_relay::StreamRelay;
 use crate::engine::session::supervise::{CommandSession, SessionEnd};
 use crate::engine::streams::{self, CallerStreams, LaunchStreams};
 use crate::error::{Context, Error, Result};
+use crate::net::NameService;
 use crate::sys::process::Ended;
 use crate::sys::signal::Signals;
 
@@ -32,6 +33,11 @@ pub fn run(
     let mut launched = launch(plan, LaunchStreams { command, caller: Some(streams) }, signals)?;
     let terminal = launched.terminal.take();
     let early_signals = std::mem::take(&mut launched.early_signals);
+    // A running command is not ended for want of names.
+    let names = NameService::of(&mut launched.membership).unwrap_or_else(|error| {
+        log::warn!("{error}");
+        None
+    });
     let session = CommandSession {
         process: &launched.command,
         terminal,
@@ -40,6 +46,7 @@ pub fn run(
         stdin: plan.options.stdin,
         keys: DetachKeys::none(),
         early_signals,
+        names,
         settled: Some(Box::new(|| running(&launched))),
     };
     let ended = match session.stay(signals) {

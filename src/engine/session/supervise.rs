@@ -12,6 +12,7 @@ use super::stream_relay::StreamRelay;
 use super::terminal_relay::{TerminalReady, TerminalRelay};
 use crate::engine::streams::{CallerStreams, Stdin};
 use crate::error::{Context, Result};
+use crate::net::NameService;
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::signal::Signals;
 
@@ -65,6 +66,8 @@ pub struct CommandSession<'a> {
     pub keys: DetachKeys,
     /// Signals that came before the session.
     pub early_signals: Vec<i32>,
+    /// Answers for the names of the container's networks.
+    pub names: Option<NameService>,
     /// Callback for work that a command of a few milliseconds need not wait for: called once, [`SETTLED`] after the
     /// session's start.
     pub settled: Option<Box<dyn FnOnce() + 'a>>,
@@ -84,7 +87,8 @@ pub enum SessionEnd {
 impl CommandSession<'_> {
     /// Stays until the command has ended or was left.
     pub fn stay(self, signals: &Signals) -> Result<SessionEnd> {
-        let Self { process, terminal, relay, caller, stdin, keys, early_signals, settled } = self;
+        let Self { process, terminal, relay, caller, stdin, keys, early_signals, names, settled } =
+            self;
         let start = |master| TerminalRelay::start(master, caller, stdin, keys);
         let mut supervision = Supervision {
             process,
@@ -92,6 +96,7 @@ impl CommandSession<'_> {
             had_terminal: false,
             terminal: None,
             streams: relay,
+            names,
             requests: Requests::default(),
             deadline: None,
             settled: settled.map(|call| (Instant::now() + SETTLED, call)),
@@ -110,6 +115,7 @@ impl CommandSession<'_> {
                 return Ok(SessionEnd::Left(left.into_master()));
             }
             supervision.streams.turn(ready.streams.iter().copied());
+            supervision.answer_names(&ready);
             if ready.ended {
                 return supervision.finish(signals).map(SessionEnd::Ended);
             }
@@ -125,6 +131,7 @@ struct Supervision<'a> {
     had_terminal: bool,
     terminal: Option<TerminalRelay<'a>>,
     streams: StreamRelay,
+    names: Option<NameService>,
     requests: Requests,
     /// Moment at which the command is killed: the user's terminal is gone.
     deadline: Option<Instant>,
@@ -169,9 +176,17 @@ impl Supervision<'_> {
         }
     }
 
+    fn answer_names(&mut self, ready: &Ready) {
+        let is_due = |names: &&mut NameService| {
+            ready.names || names.deadline().is_some_and(|due| Instant::now() >= due)
+        };
+        self.names.as_mut().filter(is_due).into_iter().for_each(NameService::turn);
+    }
+
     fn wait(&self, signals: &Signals) -> Result<Ready> {
         let due = self.settled.as_ref().map(|(due, _)| *due);
-        let wake = due.into_iter().chain(self.deadline).min();
+        let of_names = self.names.as_ref().and_then(NameService::deadline);
+        let wake = due.into_iter().chain(self.deadline).chain(of_names).min();
         let mut fds = vec![
             PollFd::new(&self.process.pidfd, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
@@ -179,6 +194,8 @@ impl Supervision<'_> {
         fds.extend(self.terminal.iter().flat_map(TerminalRelay::wishes));
         let first_of_streams = fds.len();
         fds.extend(self.streams.wishes());
+        let end_of_streams = fds.len();
+        fds.extend(self.names.iter().map(|names| PollFd::new(names, PollFlags::IN)));
         let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         let deserted = self.terminal.as_ref().is_some_and(TerminalRelay::is_deserted);
         let left =
@@ -192,7 +209,8 @@ impl Supervision<'_> {
             answer => answer.context(|| "cannot wait for the container")?,
         };
         let revents: Vec<_> = fds.iter().map(PollFd::revents).collect();
-        let (own, streams) = revents.split_at(first_of_streams);
+        let (rest, names) = revents.split_at(end_of_streams);
+        let (own, streams) = rest.split_at(first_of_streams);
         Ok(Ready {
             ended: own[0].contains(PollFlags::IN),
             terminal: self
@@ -201,6 +219,7 @@ impl Supervision<'_> {
                 .map(|relay| relay.ready(&own[2..]))
                 .unwrap_or_default(),
             streams: streams.to_vec(),
+            names: names.iter().any(|events| !events.is_empty()),
         })
     }
 
@@ -250,6 +269,8 @@ impl Requests {
 struct Ready {
     ended: bool,
     terminal: TerminalReady,
+    /// True if questions about names have arrived.
+    names: bool,
     /// Poll results for the wishes of the streams, in their order.
     streams: Vec<PollFlags>,
 }

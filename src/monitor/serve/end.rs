@@ -71,6 +71,7 @@ impl Monitor {
             let _ = process::signal_child(helper, libc::SIGKILL);
             let _ = process::reap(helper);
         }
+        self.names = None;
         self.membership = Membership::default();
     }
 
