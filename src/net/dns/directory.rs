@@ -18,7 +18,7 @@ pub enum Upstream {
     None,
     /// Servers of the host's resolv.conf(5), as it is at the time of the question.
     Host,
-    /// These servers, in the order in which they are asked; reached over the host's network.
+    /// Servers in the order in which they are asked, over the host's network; the first three alone.
     Servers(Vec<SocketAddr>),
 }
 

@@ -26,7 +26,7 @@ pub const MOST_QUESTION: usize = 4096;
 /// Transport of a question, which is also the transport of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DnsTransport {
-    /// One packet a message.
+    /// A packet for each message.
     Udp,
     /// Messages with their length before them.
     Tcp,

@@ -138,7 +138,7 @@ impl Drop for Served {
     }
 }
 
-/// One round of an owner's loop, which looks after other things too.
+/// A round of an owner's loop, which looks after other things too.
 fn drive(responder: &mut Responder, names: &mut Names) {
     let left = responder.deadline().map(|end| end.saturating_duration_since(Instant::now()));
     let left = left.unwrap_or(PATIENCE).min(Duration::from_millis(20));
@@ -229,13 +229,16 @@ fn code_to(packet: &[u8], code: ResponseCode) -> Message {
     answer
 }
 
+/// Question that a server has seen, and its source port.
+type SeenQuestion = (Vec<u8>, u16);
+
 type Reaction = dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync;
 
 /// Server of the host's side: UDP and TCP on one port.
 struct Upstreams {
     address: SocketAddr,
     /// Questions, with their source ports.
-    seen: Arc<Mutex<Vec<(Vec<u8>, u16)>>>,
+    seen: Arc<Mutex<Vec<SeenQuestion>>>,
 }
 
 impl Upstreams {

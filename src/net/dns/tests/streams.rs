@@ -29,7 +29,7 @@ fn a_connection_carries_several_questions_in_any_pieces() {
     for _ in 0..40 {
         let answer = Message::from_vec(&receive_frame(&mut stream)).unwrap();
         let id = answer.metadata.id;
-        let expected = if id % 2 == 0 { "10.89.0.2" } else { "1.2.3.4" };
+        let expected = if id.is_multiple_of(2) { "10.89.0.2" } else { "1.2.3.4" };
         assert_eq!(addresses(&answer), [expected]);
         answered.insert(id);
     }
