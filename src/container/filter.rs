@@ -227,9 +227,7 @@ fn is_in_network(container: &Container, text: &str) -> Result<bool> {
     }
     match networks::find(&container.store, text) {
         Ok(KnownNetwork::Builtin(known)) => Ok(known.is_mode(network.mode)),
-        Ok(KnownNetwork::Named(known)) => {
-            Ok(networks::is_member(container, &known.name, Some(&known.id)))
-        }
+        Ok(KnownNetwork::Named(known)) => Ok(networks::is_member(container, &known.name)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }

@@ -29,7 +29,7 @@ pub struct NetworkDocument {
     /// True for a template of networks: always false.
     pub config_only: bool,
     /// Running containers of the network, by ID.
-    pub containers: BTreeMap<String, NetworkMember>,
+    pub containers: BTreeMap<String, EndpointResource>,
     pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     /// Bridge in the network namespace of the network; podman's field, as all that follow.
@@ -80,7 +80,7 @@ pub struct ConfigSource {
 /// Running container of a network.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct NetworkMember {
+pub struct EndpointResource {
     pub name: String,
     #[serde(rename = "EndpointID")]
     pub endpoint_id: String,

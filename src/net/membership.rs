@@ -19,7 +19,7 @@ use super::definition::NetworkDefinition;
 use super::ipam;
 use super::link::{self, InterfaceAddress, VethRequest};
 use super::live::{LiveFile, LiveNetwork, NetworkMember};
-use super::namespace::{NetworkNamespace, bridge_name};
+use super::namespace::NetworkNamespace;
 use super::netlink::NetlinkSocket;
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
@@ -218,7 +218,7 @@ impl NetworkEndpoint {
             let port = self.member.port();
             let request = VethRequest {
                 port: &port,
-                bridge: link::index(socket, bridge_name(&self.definition))?,
+                bridge: link::index(socket, self.definition.options.bridge_name())?,
                 members: options.members,
                 name: interface,
                 mac: self.member.mac,

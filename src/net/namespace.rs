@@ -15,9 +15,6 @@ use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::{fd, network};
 
-/// Name of the bridge, unless the network's options have another.
-const BRIDGE: &str = "br0";
-
 /// Network's namespace, and sockets that were opened in it.
 #[derive(Debug)]
 pub struct NetworkNamespace {
@@ -29,11 +26,6 @@ pub struct NetworkNamespace {
     pub names: Vec<OwnedFd>,
 }
 
-/// Returns the name of the network's bridge.
-pub fn bridge_name(definition: &NetworkDefinition) -> &str {
-    definition.options.bridge.as_deref().unwrap_or(BRIDGE)
-}
-
 impl NetworkNamespace {
     /// Makes the namespace and its bridge, with the gateways' addresses. Errors: user namespaces are not allowed; the
     /// kernel has no bridges.
@@ -42,8 +34,11 @@ impl NetworkNamespace {
         let made = in_child(namespaces, || {
             network::loopback_up()?;
             let netlink = NetlinkSocket::open()?;
-            let bridge =
-                link::make_bridge(&netlink, bridge_name(definition), definition.options.mtu)?;
+            let bridge = link::make_bridge(
+                &netlink,
+                definition.options.bridge_name(),
+                definition.options.mtu,
+            )?;
             for subnet in &definition.subnets {
                 let (address, prefix) = (subnet.gateway, subnet.prefix.prefix_len());
                 link::add_address(&netlink, bridge, InterfaceAddress { address, prefix })?;

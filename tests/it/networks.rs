@@ -213,21 +213,14 @@ fn automatic_subnets_leave_out_the_routes_of_the_host() {
     assert_eq!(subnet(&place, "hiding"), "10.89.5.0/24 10.89.5.1");
 }
 
-/// Makes the container `member` of a network, by its record.
-fn make_member(place: &Place, network: &str) {
-    let id = place.usnea(&place.kept(&["create", "--name", "member"], "true")).works().to_owned();
-    let record = format!("store/containers/{id}/container.json");
-    let mut content: Value = serde_json::from_str(&place.read(&record)).unwrap();
-    content["network"]["attachments"] = json!([{ "network": network }]);
-    fs::write(place.path(&record), content.to_string()).unwrap();
-}
-
 #[test]
 fn a_network_in_use_stays_until_its_containers_go() {
     let place = Place::new();
     let id = create(&place, &["--label", "keep", "used"]).works().to_owned();
     create(&place, &["unused"]).works();
-    make_member(&place, "used");
+    place
+        .usnea(&place.kept(&["create", "--name", "member", "--network", &id[..9]], "true"))
+        .works();
     let refused = place.usnea(&["network", "rm", "used"]);
     refused.fails_with(1, &["network used is in use by member"]);
     refused.hints();
@@ -245,6 +238,58 @@ fn a_network_in_use_stays_until_its_containers_go() {
     assert_eq!(place.usnea(&["network", "rm", "-f", "used"]).works(), "used");
     assert_eq!(names(&place, &[]), [""; 0]);
     assert_eq!(place.usnea(&["ps", "-aq"]).works(), "", "podman's --force removes containers");
+}
+
+#[test]
+fn a_network_shows_its_running_containers_and_goes_with_them_by_force() {
+    let place = Place::new();
+    let words = ["--internal", "--subnet", "10.56.0.0/16", "--subnet", "fd56::/64", "live"];
+    let id = create(&place, &words).works().to_owned();
+    let run =
+        ["run", "-d", "--name", "one", "--network", "live:ip=10.56.1.2,mac=02:00:00:00:00:56"];
+    let one = place.usnea(&place.kept(&run, "exec sleep 1000")).works().to_owned();
+    let run = ["run", "-d", "--name", "two", "--network", "live"];
+    place.usnea(&place.kept(&run, "exec sleep 1000")).works();
+    let found = inspect(&place, "live");
+    let containers = found["Containers"].as_object().unwrap();
+    assert_eq!(containers.len(), 2, "{found}");
+    let member = &containers[&one];
+    assert_eq!((&member["Name"], &member["IPv4Address"]), (&json!("one"), &json!("10.56.1.2/16")));
+    assert_eq!(member["MacAddress"], "02:00:00:00:00:56");
+    assert!(member["IPv6Address"].as_str().unwrap().ends_with("/64"), "{member}");
+    assert_eq!(member["EndpointID"].as_str().unwrap().len(), 64);
+    let addresses: Vec<&Value> = containers.values().map(|member| &member["IPv4Address"]).collect();
+    assert!(addresses.contains(&&json!("10.56.0.2/16")), "{addresses:?}");
+    let filter = format!("network={}", &id[..9]);
+    let listed =
+        place.usnea(&["ps", "--filter", &filter, "--sort", "names", "--format", "{{.Names}}"]);
+    assert_eq!(listed.works(), "one\ntwo");
+    place.usnea(&["network", "rm", "live"]).fails_with(1, &["in use by two, one"]);
+    assert_eq!(place.usnea(&["network", "prune", "-f"]).works(), "");
+    place.usnea(&["rm", "-f", "-t", "0", "two"]).works();
+    assert_eq!(inspect(&place, "live")["Containers"].as_object().unwrap().len(), 1);
+    assert_eq!(place.usnea(&["network", "rm", "-f", "live"]).works(), "live");
+    assert_eq!(place.usnea(&["ps", "-aq"]).works(), "");
+    place.nothing_is_left();
+}
+
+#[test]
+fn a_network_of_a_container_in_the_foreground_is_in_use_while_it_runs() {
+    let place = Place::new();
+    create(&place, &["--internal", "live"]).works();
+    let fifo = place.path("wait");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let bind = format!("{}:/wait", fifo.display());
+    let words = place.arguments(&["--network", "live", "-v", &bind], &["cat", "/wait"]);
+    let mut run = place.command(&words).spawn().unwrap();
+    // The open of a pipe for writing waits for the reader.
+    let writer = fs::File::options().write(true).open(&fifo).unwrap();
+    place.usnea(&["network", "rm", "live"]).fails_with(1, &["network live is in use by "]);
+    place.usnea(&["system", "prune", "-f"]).works();
+    assert_eq!(names(&place, &[]), ["live"]);
+    drop(writer);
+    assert!(run.wait().unwrap().success());
+    place.usnea(&["network", "rm", "live"]).works();
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! `usnea network inspect`: the document of a network, with its running containers.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::builtin::BuiltinNetwork;
 use super::known::KnownNetwork;
 use super::usage;
-use crate::container::{self, Container, SizeCount, Usnea};
-use crate::documents::network::EndpointAddresses;
+use crate::container::{self, SizeCount, Usnea};
 use crate::documents::network_definition::{
-    AddressManagement, AddressPool, ConfigSource, LeaseRange, NetworkDocument, NetworkMember,
+    AddressManagement, AddressPool, ConfigSource, EndpointResource, LeaseRange, NetworkDocument,
     SubnetDocument,
 };
 use crate::error::Result;
+use crate::net::live::NetworkMember;
 use crate::net::{Addresses, NetworkDefinition, Subnet};
 
 /// Returns the document of a network. Errors: the containers cannot be listed.
@@ -122,47 +123,69 @@ fn subnet_document(subnet: &Subnet) -> SubnetDocument {
 }
 
 /// Returns the running containers of a network, by ID.
-fn members(usnea: &Usnea, network: &KnownNetwork) -> Result<BTreeMap<String, NetworkMember>> {
+fn members(usnea: &Usnea, network: &KnownNetwork) -> Result<BTreeMap<String, EndpointResource>> {
+    match network {
+        KnownNetwork::Builtin(network) => members_of_builtin(usnea, *network),
+        KnownNetwork::Named(network) => {
+            let live = usage::live(usnea.store()?, &network.id).into_iter();
+            Ok(live.map(|member| (member.container.clone(), endpoint(member, network))).collect())
+        }
+    }
+}
+
+fn endpoint(member: NetworkMember, network: &NetworkDefinition) -> EndpointResource {
+    let address = |address: Option<IpAddr>| {
+        let subnets = network.subnets.iter();
+        let length = address.and_then(|address| {
+            subnets.map(|subnet| subnet.prefix).find(|prefix| prefix.contains(&address))
+        });
+        match (address, length) {
+            (Some(address), Some(prefix)) => format!("{address}/{}", prefix.prefix_len()),
+            _ => String::new(),
+        }
+    };
+    EndpointResource {
+        ipv4_address: address(member.v4.map(IpAddr::V4)),
+        ipv6_address: address(member.v6.map(IpAddr::V6)),
+        mac_address: member.mac.to_string(),
+        endpoint_id: member.endpoint,
+        name: member.name.unwrap_or_default(),
+    }
+}
+
+fn members_of_builtin(
+    usnea: &Usnea,
+    network: BuiltinNetwork,
+) -> Result<BTreeMap<String, EndpointResource>> {
     let mut members = BTreeMap::new();
     for container in container::all(usnea.store()?)? {
         let is_running = container.status().is_ok_and(|status| status.is_running());
-        if is_running && is_member(&container, network) {
-            // A container that ends this moment is no reason not to show the others.
-            let Ok(document) = container::inspect(usnea, &container, SizeCount::Unknown) else {
-                continue;
-            };
-            let mut networks = document.network_settings.networks;
-            let endpoint = match network {
-                KnownNetwork::Builtin(_) => networks.into_values().next(),
-                KnownNetwork::Named(network) => networks.remove(network.name.as_str()),
-            };
-            let Some(endpoint) = endpoint else { continue };
-            let name = container.record.name.clone();
-            members.insert(container.record.id, member(name, endpoint.endpoint));
+        if !is_running || !network.is_mode(container.record.network.mode) {
+            continue;
         }
+        // A container that ends this moment is no reason not to show the others.
+        let Ok(document) = container::inspect(usnea, &container, SizeCount::Unknown) else {
+            continue;
+        };
+        let Some(settings) = document.network_settings.networks.into_values().next() else {
+            continue;
+        };
+        let endpoint = settings.endpoint;
+        let resource = EndpointResource {
+            name: container.record.name,
+            endpoint_id: endpoint.endpoint_id,
+            mac_address: endpoint.mac_address,
+            ipv4_address: with_prefix(endpoint.ip_address, endpoint.ip_prefix_len),
+            ipv6_address: with_prefix(
+                endpoint.global_ipv6_address,
+                endpoint.global_ipv6_prefix_len,
+            ),
+        };
+        members.insert(container.record.id, resource);
     }
     Ok(members)
 }
 
-fn is_member(container: &Container, network: &KnownNetwork) -> bool {
-    match network {
-        KnownNetwork::Builtin(network) => network.is_mode(container.record.network.mode),
-        KnownNetwork::Named(network) => {
-            usage::is_member(container, &network.name, Some(&network.id))
-        }
-    }
-}
-
-fn member(name: String, endpoint: EndpointAddresses) -> NetworkMember {
-    let with_prefix = |address: String, length: u8| match address.is_empty() {
-        true => address,
-        false => format!("{address}/{length}"),
-    };
-    NetworkMember {
-        name,
-        endpoint_id: endpoint.endpoint_id,
-        mac_address: endpoint.mac_address,
-        ipv4_address: with_prefix(endpoint.ip_address, endpoint.ip_prefix_len),
-        ipv6_address: with_prefix(endpoint.global_ipv6_address, endpoint.global_ipv6_prefix_len),
-    }
+fn with_prefix(address: String, length: u8) -> String {
+    if address.is_empty() { address } else { format!("{address}/{length}") }
 }

@@ -1,10 +1,11 @@
-//! Containers that use a network, according to their records.
+//! Containers that use a network, according to their records and to the network's live state.
 
 use std::path::Path;
 
-use crate::container::{self, Container};
+use crate::container::id::short;
+use crate::container::{self, Container, network};
 use crate::error::Result;
-use crate::net::definition;
+use crate::net::live::{LiveFile, NetworkMember};
 use crate::network_name::NetworkName;
 
 /// Container that uses a network.
@@ -20,24 +21,28 @@ pub struct NetworkUser {
 /// with a damaged definition.
 pub fn users(store: &Path, name: &NetworkName, id: Option<&str>) -> Result<Vec<NetworkUser>> {
     let all = container::all(store)?.into_iter();
-    let used = all.filter(|container| is_member(container, name, id));
+    let used = all.filter(|container| is_member(container, name));
     let user = |used: Container| NetworkUser { id: used.record.id, name: used.record.name };
-    Ok(used.map(user).collect())
+    let mut users: Vec<NetworkUser> = used.map(user).collect();
+    // A disposable container may have no record, and one that joined while it ran may have another network in it.
+    for member in id.map(|id| live(store, id)).unwrap_or_default() {
+        if users.iter().all(|user| user.id != member.container) {
+            let name = member.name.unwrap_or_else(|| short(&member.container).to_owned());
+            users.push(NetworkUser { id: member.container, name });
+        }
+    }
+    Ok(users)
 }
 
-/// True if the container's settings name the network, by its name or by digits of its ID.
-pub(in crate::container) fn is_member(
-    container: &Container,
-    name: &NetworkName,
-    id: Option<&str>,
-) -> bool {
-    let is_named = |text: &str| {
-        text == name.as_str() || {
-            let is_other =
-                text.parse().is_ok_and(|other| definition::path(&container.store, &other).exists());
-            !text.is_empty() && !is_other && id.is_some_and(|id| id.starts_with(text))
-        }
-    };
+/// Returns the members of the network `id` that live.
+pub(super) fn live(store: &Path, id: &str) -> Vec<NetworkMember> {
+    // Without a store or a runtime folder, nothing runs.
+    let folder = network::live_folder(store);
+    folder.map(|folder| LiveFile::of(&folder, id).read().members).unwrap_or_default()
+}
+
+/// True if the container's settings name the network.
+pub(in crate::container) fn is_member(container: &Container, name: &NetworkName) -> bool {
     let attachments = &container.record.network.attachments;
-    attachments.iter().any(|attachment| is_named(&attachment.network))
+    attachments.iter().any(|attachment| attachment.network == name.as_str())
 }
