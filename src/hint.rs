@@ -58,6 +58,8 @@ pub const NOT_IPC_HOST: &str = "leave out --ipc host";
 pub const NOT_NETWORK_HOST: &str = "leave out --network host";
 /// Ports without a network.
 pub const NOT_NETWORK_NONE: &str = "leave out --network none";
+/// Hint for a container whose network cannot have others beside it.
+pub const NEW_NETWORK: &str = "make the container anew with --network";
 /// Hint for published ports on internal networks alone.
 pub const NETWORK_WITH_EXIT: &str = "add a network that is not internal, or --network private";
 /// An ID that the container does not have.

@@ -60,7 +60,7 @@ fn ask(container: &Container, state: &State) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-fn connect(container: &Container, state: &State) -> Result<OwnedFd> {
+pub(super) fn connect(container: &Container, state: &State) -> Result<OwnedFd> {
     if let Some(Ok(socket)) = state.socket.as_ref().map(|path| protocol::connect(path)) {
         return Ok(socket);
     }
@@ -232,7 +232,7 @@ impl AttachedSession<'_> {
             Some(MonitorMessage::Error(bytes)) => return self.show(self.streams.error, bytes),
             Some(MonitorMessage::Lost(count)) => log::warn!("{count} bytes of output were missed"),
             Some(MonitorMessage::Ended(status)) => return Ok(Some(status)),
-            Some(MonitorMessage::CaughtUp) | None => {}
+            Some(MonitorMessage::CaughtUp | MonitorMessage::Changed(_)) | None => {}
         }
         Ok(None)
     }

@@ -37,6 +37,8 @@ pub enum Wish {
     Wait,
     /// Bring the command's output into the log, and confirm.
     CatchUp,
+    /// Change the networks: JSON.
+    Networks(Vec<u8>),
 }
 
 impl Clients {
@@ -123,6 +125,7 @@ impl Clients {
             Some(Request::Window(rows, columns)) => Some(Wish::Window(rows, columns)),
             Some(Request::Wait) => Some(Wish::Wait),
             Some(Request::CatchUp) => Some(Wish::CatchUp),
+            Some(Request::Networks(json)) => Some(Wish::Networks(json.to_vec())),
             // A client that does not speak this protocol is disconnected.
             None => {
                 self.0.remove(index);

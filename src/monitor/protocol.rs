@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::error::{Context, Result};
 use crate::host::process_id;
+use crate::net::{JoinPlan, MemberIdentity};
 use crate::sys::fd;
 
 /// Largest payload of a message, in bytes.
@@ -34,6 +36,19 @@ pub enum Request<'a> {
     CloseInput,
     /// Size of my terminal, in rows and columns.
     Window(u16, u16),
+    /// Change the container's networks: a [`NetworkChange`] as JSON.
+    Networks(&'a [u8]),
+}
+
+/// Change of the networks of a running container.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum NetworkChange {
+    /// Join a network.
+    Connect(Box<JoinPlan>, Box<MemberIdentity>),
+    /// Leave the network with this ID.
+    Disconnect(String),
+    /// Connect all networks anew.
+    Reload,
 }
 
 /// Treatment of a slow client.
@@ -58,6 +73,8 @@ pub enum MonitorMessage<'a> {
     Ended(u8),
     /// The log holds all that the command had written when [`Request::CatchUp`] arrived.
     CaughtUp,
+    /// Result of a change of networks: a `Result<()>` as JSON.
+    Changed(&'a [u8]),
 }
 
 impl Request<'_> {
@@ -70,6 +87,7 @@ impl Request<'_> {
             Self::CatchUp => b"U".to_vec(),
             Self::Input(bytes) => [b"I", *bytes].concat(),
             Self::CloseInput => b"C".to_vec(),
+            Self::Networks(json) => [b"N", *json].concat(),
             Self::Window(rows, columns) => {
                 [&b"S"[..], &rows.to_ne_bytes(), &columns.to_ne_bytes()].concat()
             }
@@ -85,6 +103,7 @@ impl Request<'_> {
             (b'U', b"") => Request::CatchUp,
             (b'I', bytes) => Request::Input(bytes),
             (b'C', b"") => Request::CloseInput,
+            (b'N', json) => Request::Networks(json),
             (b'S', &[a, b, c, d]) => {
                 Request::Window(u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]))
             }
@@ -102,6 +121,7 @@ impl MonitorMessage<'_> {
             Self::Lost(count) => [&b"L"[..], &count.to_ne_bytes()].concat(),
             Self::Ended(status) => vec![b'X', *status],
             Self::CaughtUp => b"U".to_vec(),
+            Self::Changed(json) => [b"N", *json].concat(),
         }
     }
 
@@ -113,6 +133,7 @@ impl MonitorMessage<'_> {
             (b'L', bytes) => MonitorMessage::Lost(u64::from_ne_bytes(bytes.try_into().ok()?)),
             (b'X', &[status]) => MonitorMessage::Ended(status),
             (b'U', b"") => MonitorMessage::CaughtUp,
+            (b'N', json) => MonitorMessage::Changed(json),
             _ => return None,
         })
     }
@@ -235,6 +256,7 @@ mod tests {
             Request::Input(b""),
             Request::CloseInput,
             Request::Window(24, 80),
+            Request::Networks(b"{}"),
         ] {
             assert_eq!(Request::parse(&request.bytes()), Some(request));
         }
@@ -244,6 +266,7 @@ mod tests {
             MonitorMessage::Lost(1 << 40),
             MonitorMessage::Ended(3),
             MonitorMessage::CaughtUp,
+            MonitorMessage::Changed(b"{}"),
         ] {
             assert_eq!(MonitorMessage::parse(&told.bytes()), Some(told));
         }

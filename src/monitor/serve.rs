@@ -3,6 +3,7 @@
 //! Clients learn of the end last.
 
 mod end;
+mod networks;
 
 use std::cell::Cell;
 use std::fs::File;
@@ -151,11 +152,7 @@ impl Monitor {
             clients.add(take(client)?, Some(Pace::Waits));
         }
         let mut membership = Membership::take_over(handover.networks)?;
-        // A running command is not ended for want of names.
-        let (names, nameless) = match NameService::of(&mut membership) {
-            Ok(names) => (names, None),
-            Err(error) => (None, Some(error)),
-        };
+        let names = NameService::of(&mut membership);
         let mut monitor = Self {
             log: Log::open(folder, &record),
             oom: Oom::of(state.cgroup.clone()),
@@ -163,7 +160,7 @@ impl Monitor {
             is_kept: true,
             helper: handover.helper,
             membership,
-            names,
+            names: None,
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,
@@ -182,8 +179,10 @@ impl Monitor {
             store: handover.store,
             folder: handover.folder,
         };
-        if let Some(error) = nameless {
-            monitor.log.say(&error.to_string());
+        // A running command is not ended for want of names.
+        match names {
+            Ok(names) => monitor.names = names,
+            Err(error) => monitor.log.say(&error.to_string()),
         }
         for signal in handover.signals {
             monitor.hear(signal);
@@ -350,6 +349,10 @@ impl Monitor {
             Some(Wish::CatchUp) => {
                 self.catch_up();
                 clients::answer(&mut self.clients, index, &MonitorMessage::CaughtUp);
+            }
+            Some(Wish::Networks(json)) => {
+                let changed = serde_json::to_vec(&self.change_networks(&json)).unwrap_or_default();
+                clients::answer(&mut self.clients, index, &MonitorMessage::Changed(&changed));
             }
             Some(Wish::CloseInput) | None => {}
         }

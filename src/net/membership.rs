@@ -19,16 +19,16 @@ use super::definition::NetworkDefinition;
 use super::ipam;
 use super::link::{self, InterfaceAddress, VethRequest};
 use super::live::{LiveFile, LiveNetwork, NetworkMember};
-use super::namespace::NetworkNamespace;
+use super::namespace::{self, NetworkNamespace};
 use super::netlink::NetlinkSocket;
-use crate::error::{Context, Error, Result, Setting};
+use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::host::process_id::ProcessId;
 use crate::network_attachment::{MacAddress, NetworkAttachment};
 use crate::sys::fd;
 
 /// Network to join.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinPlan {
     /// Definition of the network.
     pub definition: NetworkDefinition,
@@ -39,7 +39,7 @@ pub struct JoinPlan {
 }
 
 /// Identity of a member on all its networks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberIdentity {
     /// ID of the container: 64 hexadecimal digits.
     pub id: String,
@@ -91,24 +91,57 @@ impl Membership {
     pub fn join(plans: &[JoinPlan], identity: &MemberIdentity) -> Result<Self> {
         let mut membership = Self::default();
         for plan in plans {
-            let interface = membership.interface(plan);
+            let interface = membership.interface(plan, &[]);
             let endpoint = NetworkEndpoint::join(plan, identity, interface)
-                .context(|| Setting::Network.with(&plan.definition.name.to_string()))?;
+                .context(|| network_setting(&plan.definition))?;
             membership.endpoints.push(endpoint);
         }
         Ok(membership)
     }
 
-    /// Chooses the name of the next interface: docker's numbers, from 0 on for each prefix.
-    fn interface(&self, plan: &JoinPlan) -> String {
+    /// Chooses the name of the next interface: docker's numbers, from 0 on for each prefix. `existing`: other interfaces.
+    fn interface(&self, plan: &JoinPlan, existing: &[String]) -> String {
         if let Some(name) = &plan.attachment.interface {
             return name.clone();
         }
         let prefix = plan.definition.options.interface_prefix.as_deref().unwrap_or("eth");
         let is_free = |name: &String| {
-            self.endpoints.iter().all(|endpoint| endpoint.member.interface != *name)
+            !existing.contains(name)
+                && self.endpoints.iter().all(|endpoint| endpoint.member.interface != *name)
         };
         (0..).map(|number| format!("{prefix}{number}")).find(is_free).unwrap_or_default()
+    }
+
+    /// Joins and connects one more network, for a container that runs; its process is `pid`. Returns the endpoint's
+    /// place. Errors: those of [`Membership::join`]; an interface of the asked name exists.
+    pub fn add(&mut self, plan: &JoinPlan, identity: &MemberIdentity, pid: i32) -> Result<usize> {
+        let netlink = namespace::netlink_of_process(pid)?;
+        let existing =
+            link::names(&netlink).context(|| "cannot list the container's interfaces")?;
+        let interface = self.interface(plan, &existing);
+        let endpoint = NetworkEndpoint::join(plan, identity, interface)
+            .and_then(|endpoint| endpoint.connect(pid, &netlink).map(|()| endpoint));
+        self.endpoints.push(endpoint.context(|| network_setting(&plan.definition))?);
+        Ok(self.endpoints.len() - 1)
+    }
+
+    /// Leaves the network with this ID, and removes the container's interface. Returns false if it is no member.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let Some(index) = self.endpoints.iter().position(|one| one.definition.id == id) else {
+            return false;
+        };
+        self.endpoints.remove(index).disconnect();
+        true
+    }
+
+    /// Connects each network anew, with the same addresses.
+    pub fn reload(&self, pid: i32) -> Result<()> {
+        let netlink = namespace::netlink_of_process(pid)?;
+        for endpoint in &self.endpoints {
+            endpoint.disconnect();
+            endpoint.connect(pid, &netlink)?;
+        }
+        self.prefer_addresses(&netlink)
     }
 
     /// Connects the container whose process `pid` is in its network namespace, to which `netlink` belongs. Errors: an
@@ -239,6 +272,14 @@ impl NetworkEndpoint {
         connect().context(|| format!("cannot connect {interface} to network {name}"))
     }
 
+    /// Removes the pair of interfaces.
+    fn disconnect(&self) {
+        let Some(namespace) = &self.namespace else { return };
+        if let Err(error) = link::remove(&namespace.netlink, &self.member.port()) {
+            log::debug!("network {}: {error}", self.definition.name);
+        }
+    }
+
     fn leave(&self) {
         let left = self.live.change(|state| {
             state.members.retain(|member| member.endpoint != self.member.endpoint);
@@ -257,6 +298,10 @@ impl Drop for NetworkEndpoint {
             self.leave();
         }
     }
+}
+
+fn network_setting(definition: &NetworkDefinition) -> Phrase {
+    Setting::Network.with(definition.name.to_string())
 }
 
 /// Opens the namespace of a network through its first member that has it.

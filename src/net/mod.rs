@@ -186,6 +186,7 @@ impl NetworkRequest {
             (Mode::Host, _) => "host",
             (Mode::Helper, None) => "private",
             (Mode::Helper, Some(program)) => program.name(),
+            (Mode::Named, _) if self.attachments.is_empty() => "none",
             (Mode::Named, _) => {
                 self.attachments.first().map_or("private", |first| first.network.as_str())
             }
@@ -209,6 +210,17 @@ impl NetworkRequest {
             Ok(None) => Ok(Addresses::beside(networks)),
             Err(error) => Err(error).context(|| phrase!(Setting::Network, ": cidr")),
         }
+    }
+
+    /// Returns the content of resolv.conf on these networks. `None`: the file is the image's, or the host's. Errors: a
+    /// malformed `cidr` option.
+    pub fn resolv_conf(&self, networks: &[NetworkDefinition]) -> Result<Option<String>> {
+        let exit = match self.has_exit(networks) {
+            true => Some(self.helper_addresses(networks)?),
+            false => None,
+        };
+        let servers = name_servers(networks, exit.as_ref());
+        Ok(self.resolver.as_ref().map(|resolver| names::resolv_conf(resolver, &servers)))
     }
 
     /// True if a helper is the container's way out.
@@ -241,10 +253,10 @@ impl NetworkRequest {
             let need = if lines.is_empty() { custom } else { Need::Required };
             files.push(GeneratedFile { path: HOSTS, content, need });
         }
-        if let Some(resolver) = &self.resolver {
-            let content = names::resolv_conf(resolver, &name_servers(networks, exit.as_ref()));
-            let need = if *resolver == Resolver::default() { custom } else { Need::Required };
-            files.push(GeneratedFile { path: "/etc/resolv.conf", content, need });
+        if let Some(content) = self.resolv_conf(networks)? {
+            let is_default = self.resolver == Some(Resolver::default());
+            let need = if is_default { custom } else { Need::Required };
+            files.push(GeneratedFile { path: RESOLV_CONF, content, need });
         }
         if self.names_host {
             let content = format!("{}\n", request.hostname);
@@ -322,6 +334,8 @@ impl NetworkRequest {
     }
 }
 
+/// Path of resolv.conf(5).
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Path of the file with the container's own names.
 pub const HOSTS: &str = "/etc/hosts";
 

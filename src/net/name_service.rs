@@ -15,7 +15,7 @@ use super::dns::{
     Asker, DNS_PORT, Directory, DnsSockets, NameTable, Responder, ReverseName, Upstream,
 };
 use super::live::{LiveFile, LiveNetwork, NetworkMember};
-use super::membership::Membership;
+use super::membership::{Membership, NetworkEndpoint};
 use super::names;
 use crate::error::{Context, Result};
 
@@ -39,31 +39,48 @@ impl AsFd for NameService {
 impl NameService {
     /// Serves the networks of a member, whose sockets for questions it takes. `None`: no network has names.
     pub fn of(membership: &mut Membership) -> Result<Option<Self>> {
-        let cannot = || "cannot answer for names";
         let mut service = None;
         for endpoint in &mut membership.endpoints {
-            let fds = match &mut endpoint.namespace {
-                Some(namespace) => std::mem::take(&mut namespace.names),
-                None => Vec::new(),
-            };
-            if fds.is_empty() {
-                continue;
-            }
-            let sockets = DnsSockets::from_fds(fds).context(cannot)?;
-            let service = match &mut service {
-                Some(service) => service,
-                None => service.insert(Self::new().context(cannot)?),
-            };
-            let id = &endpoint.definition.id;
-            service.responder.attach(id, sockets).context(cannot)?;
-            service.directory.add(id, &endpoint.live);
+            Self::serve(&mut service, endpoint)?;
         }
         Ok(service)
+    }
+
+    /// Serves one more network, by `service` or by a new one. Does nothing for a network without names.
+    pub fn serve(service: &mut Option<Self>, endpoint: &mut NetworkEndpoint) -> Result<()> {
+        let has_names = endpoint.namespace.as_ref().is_some_and(|one| !one.names.is_empty());
+        if !has_names {
+            return Ok(());
+        }
+        let service = match service {
+            Some(service) => service,
+            None => service.insert(Self::new().context(|| "cannot answer for names")?),
+        };
+        service.attach(endpoint)
     }
 
     fn new() -> io::Result<Self> {
         let responder = Responder::new("/etc/resolv.conf")?;
         Ok(Self { responder, directory: MemberDirectory::default() })
+    }
+
+    /// Serves one more network.
+    fn attach(&mut self, endpoint: &mut NetworkEndpoint) -> Result<()> {
+        let fds = match &mut endpoint.namespace {
+            Some(namespace) => std::mem::take(&mut namespace.names),
+            None => Vec::new(),
+        };
+        let cannot = || "cannot answer for names";
+        let sockets = DnsSockets::from_fds(fds).context(cannot)?;
+        let id = &endpoint.definition.id;
+        self.responder.attach(id, sockets).context(cannot)?;
+        self.directory.add(id, &endpoint.live);
+        Ok(())
+    }
+
+    /// Stops serving the network with this ID.
+    pub fn detach(&mut self, id: &str) {
+        self.responder.detach(id);
     }
 
     /// Time at which [`NameService::turn`] must be called without any event. `None`: never.

@@ -75,7 +75,7 @@ pub(super) fn address_of_host() -> Option<IpAddr> {
 /// Name servers that a container asks without options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NameServers {
-    /// Those of the host.
+    /// Servers of the host.
     Host,
     /// The helper, which asks the host's, and the host's that are reachable.
     Helper(IpAddr),

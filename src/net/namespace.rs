@@ -1,9 +1,11 @@
 //! Network namespace of a named network, with the bridge. The namespace is owned by a user namespace of its own, which
 //! only its user has powers over. Both live as long as a member has the network namespace open.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::definition::NetworkDefinition;
@@ -11,9 +13,13 @@ use super::dns::DnsSockets;
 use super::link::{self, InterfaceAddress};
 use super::netlink::NetlinkSocket;
 use crate::error::{Context, Error, Result};
+use crate::sys::inroot::{self, Symlinks};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::{fd, network};
+
+/// statfs(2)
+const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// Network's namespace, and sockets that were opened in it.
 #[derive(Debug)]
@@ -74,16 +80,39 @@ fn opened(netlink: NetlinkSocket, definition: &NetworkDefinition) -> io::Result<
     Ok(all)
 }
 
-/// Opens a netlink socket in the network namespace of another process of this user.
-pub fn netlink_of(namespace: &OwnedFd) -> Result<NetlinkSocket> {
-    let owner = namespace::owner(namespace.as_fd())?;
+/// Opens a netlink socket in the network namespace of a process of this user's containers.
+pub fn netlink_of_process(pid: i32) -> Result<NetlinkSocket> {
+    let path = format!("/proc/{pid}/ns/net");
+    let namespace = std::fs::File::open(&path).context(|| path.clone())?;
+    let owner = namespace::owner(namespace.as_fd()).context(|| path)?;
     let fds = pass_from_child(Namespaces::default(), || {
         namespace::enter(owner.as_fd())?;
         namespace::enter(namespace.as_fd())?;
         Ok(vec![NetlinkSocket::open()?.into()])
     })?;
-    let socket = fds.into_iter().next().ok_or_else(|| Error::new("no socket"))?;
-    Ok(socket.into())
+    let socket = fds.into_iter().next();
+    Ok(socket.ok_or_else(|| Error::new("the process in the namespace passed no socket"))?.into())
+}
+
+/// Replaces the content of a file that was generated for the container of the process `pid`: a file of a tmpfs. A file
+/// that the container has put in its place stays, and so does a missing one. Errors: the file cannot be written.
+pub fn replace_generated(pid: i32, path: &Path, content: &str) -> Result<()> {
+    let user = namespace::user_of(pid).context(|| "cannot enter the container")?;
+    let replace = || -> io::Result<Vec<OwnedFd>> {
+        namespace::enter(user.as_fd())?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
+        let path = path.strip_prefix("/").unwrap_or(path);
+        let file = inroot::open(&root, path, OFlags::WRONLY | OFlags::NONBLOCK, Symlinks::Refuse)?;
+        if rustix::fs::fstatfs(&file)?.f_type as i64 == TMPFS_MAGIC {
+            rustix::fs::ftruncate(&file, 0)?;
+            std::fs::File::from(file).write_all(content.as_bytes())?;
+        }
+        Ok(Vec::new())
+    };
+    pass_from_child(Namespaces::default(), replace)
+        .map(drop)
+        .context(|| format!("cannot write the container's {}", path.display()))
 }
 
 fn in_child(

@@ -5,6 +5,7 @@
 
 mod builtin;
 mod check;
+mod connect;
 mod create;
 mod filter;
 mod inspect;
@@ -16,6 +17,7 @@ mod usage;
 
 pub use builtin::BuiltinNetwork;
 pub(super) use check::check;
+pub use connect::{connect, disconnect, reload};
 pub use create::{CreateNetwork, ExistingNetwork, create};
 pub use filter::NetworkFilter;
 pub use inspect::inspect;
