@@ -76,12 +76,13 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
 /// Locks on the definitions of a container's networks, which keep the networks from being removed.
 pub type HeldNetworks = Vec<File>;
 
-/// Finds the networks that a request names, holds them, and replaces what the user typed by their names. Errors: no such
-/// network; a network named twice; published ports without a way out.
+/// Finds the networks that a request names, holds them, and replaces what the user typed by their names. Ports without an
+/// address get the one that a network binds ports to. Errors: no such network; a network named twice; published ports without a way out.
 pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldNetworks> {
     let mut held = Vec::new();
     let mut names: Vec<String> = Vec::new();
     let mut has_exit = request.has_own_exit;
+    let mut binding = None;
     for attachment in &mut request.attachments {
         let (definition, lock) =
             definition::hold(store, &attachment.network).context(|| Setting::Network)?;
@@ -91,6 +92,7 @@ pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldN
                 .context(|| Setting::Network);
         }
         has_exit |= !definition.is_internal();
+        binding = binding.or(definition.options.host_binding);
         attachment.network.clone_from(&name);
         names.push(name);
         held.push(lock);
@@ -101,6 +103,9 @@ pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldN
         )
         .within(Setting::Publish)
         .hint(hint::NETWORK_WITH_EXIT));
+    }
+    for forward in &mut request.forwards {
+        forward.host = forward.host.or(binding);
     }
     Ok(held)
 }

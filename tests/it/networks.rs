@@ -293,6 +293,20 @@ fn a_network_of_a_container_in_the_foreground_is_in_use_while_it_runs() {
 }
 
 #[test]
+fn ports_of_members_are_published_at_the_address_of_the_network() {
+    let place = Place::new();
+    let option = "com.docker.network.bridge.host_binding_ipv4=127.0.0.1";
+    create(&place, &["-o", option, "local"]).works();
+    let ports = ["-p", "18751:80", "-p", "127.0.0.2:18752:81"];
+    let options = ["create", "--name", "web", "--network", "local"];
+    place.usnea(&place.kept(&[&options[..], &ports].concat(), "true")).works();
+    let port = |port: &str| place.usnea(&["port", "web", port]).works().to_owned();
+    assert_eq!(port("80"), "127.0.0.1:18751");
+    assert_eq!(port("81"), "127.0.0.2:18752");
+    place.usnea(&["rm", "web"]).works();
+}
+
+#[test]
 fn lists_and_prunes_are_filtered() {
     let place = Place::new();
     let one = create(&place, &["--label", "tier=front", "one"]).works().to_owned();
