@@ -56,6 +56,9 @@ pub const HOSTNAME: &str = "use --hostname or --domainname";
 pub const NOT_IPC_HOST: &str = "leave out --ipc host";
 /// A kernel parameter of the network namespace.
 pub const NOT_NETWORK_HOST: &str = "leave out --network host";
+/// A machine without a network helper, as every container is told of it.
+pub const NO_WARNING_OF_NETWORK: &str =
+    "'default = \"none\"' in section [network] of usnea.toml says that it is meant so";
 /// Ports without a network.
 pub const NOT_NETWORK_NONE: &str = "leave out --network none";
 /// Hint for a container whose network cannot have others beside it.

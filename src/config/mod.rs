@@ -16,7 +16,7 @@ use crate::hint;
 pub use folders::{
     cache_folder, data_folder, open_closed, runtime_folder, runtime_path, user_folder,
 };
-pub use settings::{LayerLimits, LogLimits, Settings};
+pub use settings::{DefaultNetwork, LayerLimits, LogLimits, Settings};
 
 /// Root folder of the store: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`. Errors: no folder is known (no
 /// HOME either), or its absolute path cannot be determined.

@@ -13,6 +13,9 @@
 //! [log]                            # limits of a container's log without --log-opt
 //! max-size = 20971520              # bytes of one file; -1: no limit
 //! max-file = 5                     # files, the current one included
+//!
+//! [network]
+//! default = "private"              # of containers without --network: none, private, pasta, slirp4netns or host
 //! ```
 
 use std::num::NonZeroU32;
@@ -34,6 +37,26 @@ pub struct Settings {
     pub limits: LayerLimits,
     /// Limits of a container's log.
     pub log: LogLimits,
+    /// Network of containers whose flags name none.
+    pub default_network: DefaultNetwork,
+}
+
+/// Network of containers whose flags name none, in the words of `--network`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultNetwork {
+    /// No network but the loopback interface.
+    None,
+    /// A network of its own, connected by the first helper that works. docker's name is `bridge`.
+    #[default]
+    #[serde(alias = "bridge")]
+    Private,
+    /// A network of its own, connected by pasta.
+    Pasta,
+    /// A network of its own, connected by slirp4netns.
+    Slirp4netns,
+    /// The host's network.
+    Host,
 }
 
 /// Limits of a container's log, for containers without such flags.
@@ -87,6 +110,8 @@ struct SettingsFile {
     limits: LimitsSection,
     #[serde(default)]
     log: LogSection,
+    #[serde(default)]
+    network: NetworkSection,
 }
 
 #[derive(Default, Deserialize)]
@@ -109,6 +134,12 @@ struct LimitsSection {
 struct LogSection {
     max_size: Option<i64>,
     max_file: Option<NonZeroU32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetworkSection {
+    default: Option<DefaultNetwork>,
 }
 
 impl Settings {
@@ -157,6 +188,7 @@ impl Settings {
             self.log.max_size = u64::try_from(size).ok().filter(|size| *size > 0);
         }
         self.log.max_file = file.log.max_file.map_or(self.log.max_file, NonZeroU32::get);
+        self.default_network = file.network.default.unwrap_or(self.default_network);
         Ok(())
     }
 }
@@ -174,6 +206,25 @@ mod tests {
         settings.apply("[log]\nmax-size = -1\nmax-file = 2").unwrap();
         assert_eq!(settings.log, LogLimits { max_size: None, max_file: 2 });
         assert!(settings.apply("[log]\nmax-file = 0").is_err());
+    }
+
+    #[test]
+    fn the_default_network_is_a_word_of_the_flag() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.default_network, DefaultNetwork::Private);
+        for (word, network) in [
+            ("none", DefaultNetwork::None),
+            ("bridge", DefaultNetwork::Private),
+            ("slirp4netns", DefaultNetwork::Slirp4netns),
+            ("host", DefaultNetwork::Host),
+        ] {
+            settings.apply(&format!("[network]\ndefault = '{word}'")).unwrap();
+            settings.apply("[log]\nmax-file = 2").unwrap();
+            assert_eq!(settings.default_network, network);
+        }
+        let error = settings.apply("[network]\ndefault = 'lan'").unwrap_err();
+        assert!(error.to_string().contains("lan"), "{error}");
+        assert!(settings.apply("[network]\nmode = 'none'").is_err());
     }
 
     #[test]

@@ -142,6 +142,7 @@ pub fn create(
     if next == AfterCreate::Start {
         // A replaced container may have used the ports.
         ports::look_at_ports(&workspace.network)?;
+        network::warn_if_offline(&plan.options.network, store);
     }
 
     let record = Record { requires, ..record(request, lifecycle, &workspace)? };

@@ -6,23 +6,43 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
+use super::usnea::Usnea;
 use super::{folder, ports};
+use crate::config::DefaultNetwork;
 use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
+use crate::host::network_helper::NetworkHelper;
 use crate::host::process_id;
 use crate::monitor::protocol;
 use crate::net::{
-    ConnectionRequest, MemberIdentity, Mode, Network, NetworkRequest, Resolver, definition,
+    ConnectionRequest, MemberIdentity, Mode, Network, NetworkOrigin, NetworkRequest, Resolver,
+    definition,
 };
 use crate::network_attachment::NetworkAttachment;
-use crate::spec::{self, ContainerOptions, ImageDefaults};
+use crate::spec::{self, ContainerOptions, HelperFlag, ImageDefaults};
+
+/// Sets the network of options that name none: the one of the settings. Errors: unreadable settings.
+pub fn set_default(options: &mut ContainerOptions, usnea: &Usnea) -> Result<()> {
+    if !options.network.is_empty() {
+        return Ok(());
+    }
+    let helper = |program| spec::NetworkMode::Helper(HelperFlag { program, options: Vec::new() });
+    options.default_network = match usnea.settings()?.default_network {
+        DefaultNetwork::None => spec::NetworkMode::None,
+        DefaultNetwork::Host => spec::NetworkMode::Host,
+        DefaultNetwork::Private => helper(None),
+        DefaultNetwork::Pasta => helper(Some(NetworkHelper::Pasta)),
+        DefaultNetwork::Slirp4netns => helper(Some(NetworkHelper::Slirp4netns)),
+    };
+    Ok(())
+}
 
 /// Returns the network of the flags, with free ports of the host where none are named. Errors: published ports without
 /// a network; no free port.
 pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<NetworkRequest> {
     let network = options.network();
     options.joined_network().map_err(Error::invalid).context(|| Setting::Network)?;
-    let publishes = options.publish_all || !options.publish.is_empty();
+    let publishes = options.publishes();
     let (mut attachments, mut has_own_exit) = (Vec::new(), false);
     let (mode, flag) = match network {
         spec::NetworkMode::None if publishes => {
@@ -55,8 +75,10 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         search: options.dns_search.clone(),
         options: options.dns_option.clone(),
     };
+    let is_default = options.has_default_network();
     Ok(NetworkRequest {
         mode,
+        origin: if is_default { NetworkOrigin::Assumed } else { NetworkOrigin::Requested },
         program: flag.program,
         options: flag.options,
         has_own_exit,
@@ -70,6 +92,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         resolver: options.has_own_resolver().then(resolver),
         hosts: options.has_own_hosts().then(|| options.add_host.clone()),
         names_host: options.has_own_hostname(),
+        spares_root: is_default && options.rw_root,
     })
 }
 
@@ -156,6 +179,30 @@ pub struct ContainerIdentity<'a> {
     pub id: &'a str,
     /// Name; `None`: a disposable container without a name.
     pub name: Option<&'a str>,
+}
+
+/// Name of the file in the runtime folder that holds the boot ID and the cause of the last warning.
+const WARNED: &str = "no-network-helper";
+
+/// Warns, once a boot, that containers have no way out. Two commands at once may both warn.
+pub fn warn_if_offline(network: &Network, store: &Path) {
+    let Some(error) = &network.offline else { return };
+    let place = protocol::folder(store).map(|folder| folder.join(WARNED)).ok();
+    let warning = format!("{} {error}", process_id::boot_id().unwrap_or_default());
+    let warned = place.as_ref().and_then(|place| std::fs::read_to_string(place).ok());
+    if warned.as_deref() == Some(&warning) {
+        return log::debug!("no way out: {error}");
+    }
+    let way_out = error.way_out().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    log::warn!(
+        "containers have a loopback interface alone: {error}{way_out}; {}",
+        hint::NO_WARNING_OF_NETWORK
+    );
+    if let Some(place) = place
+        && let Err(error) = std::fs::write(&place, warning)
+    {
+        log::debug!("{}: {error}", place.display());
+    }
 }
 
 #[cfg(test)]

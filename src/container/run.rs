@@ -53,6 +53,7 @@ pub(super) fn run(
     let _volumes = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
     let plan = plan(request, &workspace, store)?;
     ports::look_at_ports(&workspace.network)?;
+    network::warn_if_offline(&plan.options.network, store);
     workspace.remember_driver(store);
 
     let _name = name.map(|name| name::take(store, name.as_str())).transpose()?;

@@ -175,6 +175,7 @@ mod tests {
             restarting: false,
             socket: None,
             trouble: None,
+            offline: None,
             cgroup: None,
         };
         let before = Sample::take(&state, &[process.pid]);

@@ -54,7 +54,9 @@ pub fn start(
         return Ok(false);
     };
     let _ = std::fs::remove_file(container.folder.join(STOPPED));
-    launch(usnea, container, job(usnea, container, lock.into())?, client).map(|()| true)
+    let job = job(usnea, container, lock.into())?;
+    network::warn_if_offline(&job.plan.options.network, &container.store);
+    launch(usnea, container, job, client).map(|()| true)
 }
 
 /// Starts the containers that a new container requires, then returns the new one. Removes a disposable one after an

@@ -20,17 +20,16 @@ pub struct Stores {
 
 impl Stores {
     /// Opens our own store, made if missing, and the stores of the settings for reading.
-    pub fn open(root: &Path) -> Result<Self> {
+    pub fn open(root: &Path, settings: &Settings) -> Result<Self> {
         let own = Store::open(root)?;
-        let others = Settings::load()?.image_stores;
-        Ok(Self { own, others: others.iter().map(|root| Store::open_read_only(root)).collect() })
+        let others = settings.image_stores.iter().map(|root| Store::open_read_only(root));
+        Ok(Self { own, others: others.collect() })
     }
 
     /// Opens all stores for reading alone: makes nothing, not even our own store.
-    pub fn look(root: &Path) -> Result<Self> {
-        let others = Settings::load()?.image_stores;
-        let others = others.iter().map(|root| Store::open_read_only(root)).collect();
-        Ok(Self { own: Store::open_read_only(root), others })
+    pub fn look(root: &Path, settings: &Settings) -> Self {
+        let others = settings.image_stores.iter().map(|root| Store::open_read_only(root)).collect();
+        Self { own: Store::open_read_only(root), others }
     }
 
     /// Our own store.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::stores::Stores;
-use crate::config;
+use crate::config::{self, Settings};
 use crate::engine::CallerStreams;
 use crate::error::Result;
 use crate::userns::Base;
@@ -18,6 +18,7 @@ pub struct Usnea {
     images: OnceLock<Stores>,
     existing_images: OnceLock<Stores>,
     base: OnceLock<Base>,
+    settings: OnceLock<Settings>,
     streams: Option<CallerStreams<'static>>,
 }
 
@@ -52,12 +53,17 @@ impl Usnea {
 
     /// Stores of images: our own, made if missing, and those of the settings.
     pub fn images(&self) -> Result<&Stores> {
-        once(&self.images, || Stores::open(self.store()?))
+        once(&self.images, || Stores::open(self.store()?, self.settings()?))
     }
 
     /// Stores of images, for reading alone: makes nothing.
     pub fn existing_images(&self) -> Result<&Stores> {
-        once(&self.existing_images, || Stores::look(self.store()?))
+        once(&self.existing_images, || Ok(Stores::look(self.store()?, self.settings()?)))
+    }
+
+    /// Settings of usnea.toml. Errors: an unreadable file, or an unknown key.
+    pub fn settings(&self) -> Result<&Settings> {
+        once(&self.settings, Settings::load)
     }
 
     /// Base user namespace of the calling user.

@@ -83,6 +83,7 @@ impl Workspace {
                 spec::name_volumes(&mut options, &mut image, volumes::random_name)?
             }
         };
+        network::set_default(&mut options, usnea)?;
         let mut network = network::wanted(&options, &image)?;
         let networks = network::hold_networks(usnea.store()?, &mut network)?;
         let store = usnea.store()?;

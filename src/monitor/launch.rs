@@ -238,6 +238,7 @@ pub fn state(
         restarting: false,
         socket: socket.cloned(),
         trouble: None,
+        offline: launched.offline.as_ref().map(Error::to_string),
         cgroup: launched.cgroup.as_ref().map(|group| group.folder().to_owned()),
     })
 }

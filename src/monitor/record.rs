@@ -258,6 +258,9 @@ pub struct State {
     /// Failure that the container survived, such as the end of its network helper.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// Reason why the default network has no way out.
+    #[serde(default)]
+    pub offline: Option<String>,
     /// The container's cgroup folder.
     #[serde(default)]
     pub cgroup: Option<PathBuf>,

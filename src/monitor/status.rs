@@ -171,6 +171,7 @@ mod tests {
             restarting: false,
             socket: None,
             trouble: None,
+            offline: None,
             cgroup: None,
         }
     }

@@ -78,12 +78,25 @@ pub enum Mode {
     Named,
 }
 
+/// Reason why a container has its network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkOrigin {
+    /// The user asked for the network, or published ports: without the network, the launch fails.
+    #[default]
+    Requested,
+    /// The user asked for nothing: without a helper, the container has its loopback interface alone.
+    Assumed,
+}
+
 /// Network settings of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetworkRequest {
     /// Mode of the network.
     pub mode: Mode,
+    /// Reason for the mode.
+    pub origin: NetworkOrigin,
     /// Helper program; `None`: the first that works.
     pub program: Option<NetworkHelper>,
     /// Options of the helper, as typed.
@@ -103,6 +116,8 @@ pub struct NetworkRequest {
     pub hosts: Option<Vec<HostEntry>>,
     /// True if /etc/hostname is written; else the file is the image's.
     pub names_host: bool,
+    /// True if no file is made in the root, which is a folder of the host. Files are mounted over existing ones.
+    pub spares_root: bool,
 }
 
 /// Settings of name resolution. Empty lists stand for the host's settings.
@@ -134,19 +149,27 @@ pub enum Need {
     Required,
     /// The launch succeeds without the file, which exists by custom.
     Customary,
+    /// The file replaces one of the root; where the root has none, nothing is made.
+    Replacement,
 }
 
 /// Network part of a launch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Network {
+    /// Reason for the network: the launch survives the failure of helpers that nobody asked for.
+    pub origin: NetworkOrigin,
     /// Helpers to try, in this order. Empty: no helper is needed.
     pub helpers: Vec<Helper>,
+    /// True if ports of the host are published.
+    pub publishes: bool,
     /// Files to mount.
     pub files: Vec<GeneratedFile>,
     /// Named networks to join.
     pub joins: Vec<JoinPlan>,
     /// Identity of the container on these networks.
     pub identity: MemberIdentity,
+    /// Reason why no helper can connect the default network here.
+    pub offline: Option<Error>,
 }
 
 /// Container to be connected, and the places for what its network needs.
@@ -184,7 +207,8 @@ impl NetworkRequest {
         match (self.mode, self.program) {
             (Mode::None, _) => "none",
             (Mode::Host, _) => "host",
-            (Mode::Helper, None) => "private",
+            // docker's name of the network that a container has by default.
+            (Mode::Helper, None) => "bridge",
             (Mode::Helper, Some(program)) => program.name(),
             (Mode::Named, _) if self.attachments.is_empty() => "none",
             (Mode::Named, _) => {
@@ -234,39 +258,25 @@ impl NetworkRequest {
         }
     }
 
-    /// Decides how to connect a container. Errors: invalid options, and a missing helper.
+    /// Decides how to connect a container. Errors: invalid options; no helper for a network that was asked for.
     pub fn decide(&self, request: ConnectionRequest<'_>) -> Result<Network> {
         let networks = &request.definitions;
-        let exit = match self.has_exit(networks) {
+        let mut exit = match self.has_exit(networks) {
             true => Some(self.helper_addresses(networks)?),
             false => None,
         };
-        let own = self.addresses()?;
-        let custom = match self.mode {
-            Mode::Helper | Mode::Named => Need::Required,
-            Mode::None | Mode::Host => Need::Customary,
-        };
-        let mut files = Vec::new();
-        if let Some(lines) = &self.hosts {
-            let hostname = &request.identity.hostname;
-            let content = names::hosts(self.mode, lines, hostname, own.as_ref())?;
-            let need = if lines.is_empty() { custom } else { Need::Required };
-            files.push(GeneratedFile { path: HOSTS, content, need });
-        }
-        if let Some(content) = self.resolv_conf(networks)? {
-            let is_default = self.resolver == Some(Resolver::default());
-            let need = if is_default { custom } else { Need::Required };
-            files.push(GeneratedFile { path: RESOLV_CONF, content, need });
-        }
-        if self.names_host {
-            let content = format!("{}\n", request.hostname);
-            files.push(GeneratedFile { path: "/etc/hostname", content, need: Need::Customary });
-        }
         let place = slirp::SocketPlace { tmp: request.tmp, prefix: request.prefix };
-        let helpers = match &exit {
-            Some(addresses) => self.helpers(addresses, place)?,
-            None => Vec::new(),
+        let (mut mode, mut offline) = (self.mode, None);
+        let helpers = exit.as_ref().map(|addresses| self.helpers(addresses, place)).transpose();
+        let helpers = match helpers {
+            Ok(helpers) => helpers.unwrap_or_default(),
+            Err(error) if self.origin == NetworkOrigin::Assumed => {
+                (mode, exit, offline) = (Mode::None, None, Some(error));
+                Vec::new()
+            }
+            Err(error) => return Err(error),
         };
+        let files = self.files(mode, exit.as_ref(), &request)?;
         let dns = self.resolver.as_ref().map(|resolver| resolver.servers.clone());
         let identity = MemberIdentity {
             has_exit: exit.is_some(),
@@ -279,7 +289,41 @@ impl NetworkRequest {
             definition,
         };
         let joins = request.definitions.into_iter().zip(&self.attachments).map(join).collect();
-        Ok(Network { helpers, files, joins, identity })
+        let publishes = !self.forwards.is_empty();
+        Ok(Network { origin: self.origin, helpers, publishes, files, joins, identity, offline })
+    }
+
+    /// Returns the files of a container in this mode, with a helper's addresses.
+    fn files(
+        &self,
+        mode: Mode,
+        exit: Option<&Addresses>,
+        request: &ConnectionRequest<'_>,
+    ) -> Result<Vec<GeneratedFile>> {
+        let own = exit.filter(|_| mode == Mode::Helper);
+        let custom = match (mode, self.origin) {
+            _ if self.spares_root => Need::Replacement,
+            (Mode::Helper | Mode::Named, NetworkOrigin::Requested) => Need::Required,
+            _ => Need::Customary,
+        };
+        let mut files = Vec::new();
+        if let Some(lines) = &self.hosts {
+            let hostname = &request.identity.hostname;
+            let content = names::hosts(mode, lines, hostname, own)?;
+            let need = if lines.is_empty() { custom } else { Need::Required };
+            files.push(GeneratedFile { path: HOSTS, content, need });
+        }
+        if let Some(resolver) = &self.resolver {
+            let servers = name_servers(&request.definitions, exit);
+            let content = names::resolv_conf(resolver, &servers);
+            let need = if *resolver == Resolver::default() { custom } else { Need::Required };
+            files.push(GeneratedFile { path: RESOLV_CONF, content, need });
+        }
+        if self.names_host {
+            let content = format!("{}\n", request.hostname);
+            files.push(GeneratedFile { path: "/etc/hostname", content, need: Need::Customary });
+        }
+        Ok(files)
     }
 
     fn helpers(&self, addresses: &Addresses, place: slirp::SocketPlace<'_>) -> Result<Vec<Helper>> {

@@ -192,7 +192,7 @@ pub struct ContainerOptions {
     /// its own with a helper program as the way out: pasta[:OPTION,...] (its options, such as -T,8000),
     /// slirp4netns[:OPTION,...] (cidr=, mtu=, enable_ipv6=, allow_host_loopback=, outbound_addr=, outbound_addr6=),
     /// private, bridge or default (the first of them that serves), or named networks: NAME[:ip=,ip6=,mac=,alias=,interface_name=].
-    /// May be given more than once for several networks. Default: private where ports are published, else none.
+    /// May be given more than once for several networks. Default: private, unless usnea.toml has another.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Vec<NetworkMode>,
 
@@ -336,6 +336,10 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(..=1_048_573))]
     pub preserve_fds: u32,
+
+    /// Network of a container whose options name none. No option: the settings have it.
+    #[arg(skip)]
+    pub default_network: NetworkMode,
 }
 
 impl ContainerOptions {
@@ -344,15 +348,25 @@ impl ContainerOptions {
         self.preserve_fds > 0 || !self.preserve_fd.is_empty()
     }
 
-    /// Network of the container: from the option, else as the other options require.
+    /// Network of the container: from the option, else as the other options require, else the default one.
     pub fn network(&self) -> NetworkMode {
-        match self.joined_network() {
-            Ok(Some(network)) => network,
-            _ if self.publish_all || !self.publish.is_empty() => {
+        match (self.joined_network(), &self.default_network) {
+            (Ok(Some(network)), _) => network,
+            (_, NetworkMode::None | NetworkMode::Host) if self.publishes() => {
                 NetworkMode::Helper(HelperFlag::default())
             }
-            _ => NetworkMode::None,
+            (_, default) => default.clone(),
         }
+    }
+
+    /// True if ports are published.
+    pub fn publishes(&self) -> bool {
+        self.publish_all || !self.publish.is_empty()
+    }
+
+    /// True if no option asks for a network: the container has the default one.
+    pub fn has_default_network(&self) -> bool {
+        self.network.is_empty() && !self.publishes()
     }
 
     /// Network of all `--network` options together, with the addresses and aliases of options of their own. `None`: the
@@ -398,9 +412,11 @@ impl ContainerOptions {
         says || !self.dns.is_empty() || self.has_names_of_its_own()
     }
 
-    /// True if the options set the contents of /etc/hosts.
+    /// True if the options set the contents of /etc/hosts. With the default network, /etc/hosts of a root that is
+    /// written to stays the user's.
     pub fn has_own_hosts(&self) -> bool {
-        !self.no_hosts && (!self.add_host.is_empty() || self.has_names_of_its_own())
+        let is_users = self.rw_root && self.has_default_network();
+        !self.no_hosts && (!self.add_host.is_empty() || !is_users && self.has_names_of_its_own())
     }
 
     /// True if /etc/hostname is the container's own, as with docker.

@@ -123,6 +123,14 @@ impl Child {
         pidfd_signal(self.pidfd.as_fd(), signal)
     }
 
+    /// True if the process has ended, reaped or not.
+    pub fn has_ended(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now))
+            .is_ok_and(|count| count > 0)
+    }
+
     /// Waits for the end of the process.
     pub fn wait(&self) -> io::Result<Ended> {
         wait(self.pidfd.as_fd())

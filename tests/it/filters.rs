@@ -57,7 +57,8 @@ fn containers_are_found_by_port_network_and_command() {
     let options =
         ["create", "--name", "web", "--network", "private", "-p", "18735:80", "--expose", "53/udp"];
     place.usnea(&place.kept(&options, "true")).works();
-    place.usnea(&place.kept(&["create", "--name", "other"], "true")).works();
+    let other = ["create", "--name", "other", "--network", "none"];
+    place.usnea(&place.kept(&other, "true")).works();
     for (filter, found) in [
         ("publish=18735", &["web"][..]),
         ("publish=18000-19000/tcp", &["web"]),

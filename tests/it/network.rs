@@ -223,9 +223,11 @@ fn names_are_those_of_the_flags_and_of_the_host() {
         assert!(!place.small_root().join("etc/hosts").exists());
     }
     let place = Place::new();
-    let hosts = place.run(&["--add-host", "db:10.1.1.1", "--hostname", "box"], "cat /etc/hosts");
+    let none = ["--network", "none", "--hostname", "box", "--add-host"];
+    let hosts = place.run(&[&none[..], &["db:10.1.1.1"]].concat(), "cat /etc/hosts");
     assert!(hosts.works().contains("10.1.1.1\tdb\n127.0.0.1\tbox"), "{hosts:?}");
-    place.run(&["--add-host", "up:host-gateway"], "true").fails_with(125, &["up"]);
+    let up = [&none[..], &["up:host-gateway"]].concat();
+    place.run(&up, "true").fails_with(125, &["up"]);
     let on_host = place.run(&["--network", "host", "--dns", "10.9.9.9"], "cat /etc/resolv.conf");
     assert!(on_host.works().ends_with("nameserver 10.9.9.9"), "{on_host:?}");
 }

@@ -7,8 +7,7 @@ use clap::ValueEnum;
 
 use super::attach::detach_keys;
 use super::stop::SignalFlag;
-use crate::config::Settings;
-use crate::container::Lifecycle;
+use crate::container::{Lifecycle, Usnea};
 use crate::duration;
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -162,7 +161,7 @@ impl LifecycleFlags {
     }
 
     /// Returns the flags as the verbs take them. Errors: invalid values, flags that exclude each other.
-    pub fn lifecycle(self, image: &str, input: Input) -> Result<Lifecycle> {
+    pub fn lifecycle(self, usnea: &Usnea, image: &str, input: Input) -> Result<Lifecycle> {
         detach_keys(self.detach_keys.as_deref())?;
         Ok(Lifecycle {
             image: image.to_owned(),
@@ -172,7 +171,7 @@ impl LifecycleFlags {
             health: self.health()?,
             health_on_failure: self.health_on_failure.map(OnFailure::from),
             labels: self.labels()?,
-            log: self.log()?,
+            log: self.log(usnea)?,
             cidfile: self.cidfile,
             pidfile: self.pidfile,
             monitor_pidfile: self.conmon_pidfile,
@@ -211,7 +210,7 @@ impl LifecycleFlags {
         Ok(labels)
     }
 
-    fn log(&self) -> Result<LogSettings> {
+    fn log(&self, usnea: &Usnea) -> Result<LogSettings> {
         let driver = match self.log_driver.as_deref() {
             None | Some("" | "file" | "json-file" | "k8s-file" | "local") => LogDriver::File,
             Some("journald") => LogDriver::Journald,
@@ -250,7 +249,7 @@ impl LifecycleFlags {
             }
         }
         if driver == LogDriver::File && !has_size {
-            let limits = Settings::load()?.log;
+            let limits = usnea.settings()?.log;
             settings.max_size = limits.max_size;
             settings.max_file.get_or_insert(limits.max_file);
         }

@@ -203,7 +203,8 @@ fn containers(store: &NameStore, typed: &OsStr, state: StateFilter) -> Vec<Compl
 }
 
 fn images(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
-    let stores = store_path(store).and_then(|path| Stores::look(&path).ok());
+    let stores = store_path(store)
+        .and_then(|path| Some(Stores::look(&path, &config::Settings::load().ok()?)));
     let mut names = Vec::new();
     for store in stores.iter().flat_map(Stores::all) {
         for image in store.images().iter().flat_map(|images| images.all()) {

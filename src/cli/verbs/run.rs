@@ -74,7 +74,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let is_to_be_found = options.name.is_some() && !options.preserves_descriptors();
     if options.rm && !detach && sig_proxy && !is_to_be_found && !rmi && !lifecycle.require_record()
     {
-        let lifecycle = lifecycle.lifecycle(&image, Input::Closed)?;
+        let lifecycle = lifecycle.lifecycle(usnea, &image, Input::Closed)?;
         let request = launch.request(usnea)?;
         let streams = streams::of_process();
         return container::run_disposable(usnea, &request, &lifecycle, &pull, streams);
@@ -84,7 +84,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         (true, true) => Input::Open,
         (true, false) => Input::Once,
     };
-    let lifecycle = Lifecycle { remove_image: rmi, ..lifecycle.lifecycle(&image, input)? };
+    let lifecycle = Lifecycle { remove_image: rmi, ..lifecycle.lifecycle(usnea, &image, input)? };
     if options.rm && lifecycle.restart != RestartPolicy::No {
         return Err(Error::invalid("--rm and --restart exclude each other"));
     }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use crate::config::Settings;
 use crate::container::Container;
 use crate::container::stores::Stores;
 use crate::digest::Digest;
@@ -56,7 +57,7 @@ impl Ancestor {
 
 impl Family {
     fn of(text: &str, store: &Path) -> Result<Self> {
-        let stores = Stores::look(store)?;
+        let stores = Stores::look(store, &Settings::load()?);
         let Ok(Some((_, image))) = stores.find(text, &Registries::load()?) else {
             return Ok(Self::default());
         };

@@ -177,7 +177,7 @@ fn state(container: &Container, status: &Status, spec: &Spec) -> StateDocument {
         exit_code: exit.map_or(0, |exit| exit.status),
         error: exit
             .and_then(|exit| exit.reason.clone())
-            .or_else(|| state.and_then(|state| state.trouble.clone()))
+            .or_else(|| state.and_then(|state| state.trouble.clone().or(state.offline.clone())))
             .unwrap_or_default(),
         started_at: time(started),
         finished_at: time(exit.map(|exit| exit.finished)),

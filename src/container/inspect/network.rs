@@ -48,7 +48,11 @@ pub(super) fn settings(
     let is_here = status.is_running() && status.elsewhere().is_none();
     let process = status.state().filter(|_| is_here).map(|state| state.process.pid);
     let is_own = network.mode != Mode::Host;
-    let endpoint = endpoint(network, process.filter(|_| is_own))?;
+    let is_offline = is_here && status.state().is_some_and(|state| state.offline.is_some());
+    let endpoint = match is_offline {
+        true => EndpointAddresses::default(),
+        false => endpoint(network, process.filter(|_| is_own))?,
+    };
     let networks = EndpointSettings { endpoint: endpoint.clone(), ..EndpointSettings::default() };
     Ok(NetworkSettings {
         endpoint,

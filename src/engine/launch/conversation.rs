@@ -11,7 +11,7 @@ use crate::engine::messages::{ChildMessage, ParentChannel, ParentMessage};
 use crate::engine::plan::step::{Step, Supervised};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::net::{Membership, NetlinkSocket, Network, Starting};
+use crate::net::{Membership, NetlinkSocket, Network, NetworkOrigin, Starting};
 use crate::sys::process::Child;
 use crate::sys::signal::Signals;
 
@@ -36,6 +36,8 @@ pub struct LaunchProgress {
     pub netlink: Option<NetlinkSocket>,
     /// Network helper that is ready.
     pub helper: Option<Child>,
+    /// Reason why no helper connects the default network.
+    pub offline: Option<Error>,
     /// True if the next step is, or was, exec.
     pub runs: bool,
     /// Signals for the command that came during the launch.
@@ -97,18 +99,21 @@ impl Conversation<'_> {
                     fail!("a network before a process")
                 };
                 let pid = progress.process.as_ref().map_or(base, |process| process.pid);
-                progress.connecting = network.start(base, pid)?;
                 // The helper gets ready meanwhile.
                 progress.netlink = netlink.map(NetlinkSocket::from);
-                if let Some(netlink) = &progress.netlink {
+                let started = network.start(base, pid);
+                self.progress.connecting = self.unless_assumed(started)?.flatten();
+                if let Some(netlink) = &self.progress.netlink {
                     self.membership.connect(pid, netlink)?;
                 }
             }
             ChildMessage::Connect => {
                 let connecting = progress.connecting.take();
                 let helper = connecting.map(Starting::wait).transpose();
-                progress.helper = helper.context(|| "cannot connect the network")?;
-                if let Some(netlink) = progress.netlink.take() {
+                let helper = helper.context(|| "cannot connect the network");
+                let netlink = progress.netlink.take();
+                self.progress.helper = self.unless_assumed(helper)?.flatten();
+                if let Some(netlink) = netlink {
                     self.membership.prefer_addresses(&netlink)?;
                 }
                 self.send(&ParentMessage::Ready)?;
@@ -126,6 +131,22 @@ impl Conversation<'_> {
             ChildMessage::Created => {}
         }
         Ok(())
+    }
+
+    /// Returns the result of connecting the network. `None`: it failed, and nobody asked for the network; the container
+    /// has its loopback interface alone. Errors: it failed, and the user asked for it.
+    fn unless_assumed<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+        let is_assumed =
+            self.network.is_some_and(|network| network.origin == NetworkOrigin::Assumed);
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if is_assumed => {
+                log::warn!("{error}: the container has a loopback interface alone");
+                self.progress.offline = Some(error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a message. Errors: the other side is gone.

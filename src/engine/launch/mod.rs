@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod conversation;
+mod dying;
 mod failure;
 pub mod processes;
 pub mod run;

@@ -1,5 +1,6 @@
 //! Launch of a command, and the caller's life until the command has ended.
 
+use super::dying;
 use super::processes::end_all;
 use super::stages::Launched;
 use super::{HELPER_DIED, KILLED_FOR_MEMORY, launch};
@@ -63,10 +64,16 @@ fn end_rest(launched: Launched, ended: Option<&Ended>) {
     if let Some(supervisor) = &launched.supervisor {
         let _ = supervisor.signal(libc::SIGKILL);
     }
-    if let Some(helper) = &launched.helper {
-        // Waited for: a run that has ended leaves no port in use.
+    if let Some(helper) = launched.helper {
+        let has_died = helper.has_ended();
         let _ = helper.signal(libc::SIGKILL);
-        if helper.wait().is_ok_and(|ended| ended != Ended::Killed(libc::SIGKILL)) {
+        // Waited for where it has ports: a run that has ended leaves none in use. The kernel needs 20 ms and more for the
+        // interface of one that is killed.
+        match launched.publishes {
+            true => drop(helper.wait()),
+            false => dying::leave(helper),
+        }
+        if has_died {
             log::warn!("{HELPER_DIED}");
         }
     }

@@ -21,6 +21,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::child::ChildInput;
 use super::conversation::{Conversation, LaunchPoint, LaunchProgress, supervised};
+use super::dying;
 use super::processes::end_all;
 use crate::cgroup::ContainerCgroup;
 use crate::engine::messages::{self, ChildChannel, ParentChannel, ParentMessage};
@@ -53,6 +54,10 @@ pub struct Launched {
     pub helper: Option<Child>,
     /// Named networks of the container.
     pub membership: Membership,
+    /// Reason why no helper connects the default network.
+    pub offline: Option<Error>,
+    /// True if the helper listens on ports of the host.
+    pub publishes: bool,
     /// The container's cgroup.
     pub cgroup: Option<ContainerCgroup>,
     pub(super) base: Option<Child>,
@@ -91,6 +96,7 @@ impl<'a> Prepared<'a> {
     /// Prepares the launch of `plan`. Errors: the caller may not map the IDs of files; no cgroup can be made.
     pub fn new(plan: &'a Plan, streams: LaunchStreams<'a>) -> Result<Self> {
         let started = Instant::now();
+        dying::reap();
         let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
         let (watched, alive) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -246,6 +252,8 @@ impl Launch<'_> {
             supervisor: progress.supervisor,
             helper: progress.helper,
             membership: std::mem::take(&mut self.conversation.membership),
+            publishes: self.plan.options.network.publishes,
+            offline: progress.offline.or_else(|| self.plan.options.network.offline.clone()),
             cgroup: self.cgroup.take(),
             base,
             preexisting_children: std::mem::take(&mut self.preexisting_children),

@@ -16,7 +16,7 @@ use crate::engine::plan::{Begin, LaunchOptions, Plan};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
-use crate::net::{GeneratedFile, Need};
+use crate::net::{GeneratedFile, Need, Network, NetworkOrigin};
 use crate::spec::{FUSE, GROUP_ENTRY, PASSWD_ENTRY};
 use crate::sys::inroot::{MountPointKind, Symlinks};
 use crate::sys::mount::{Attributes, MountReach};
@@ -38,7 +38,7 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Plans the launch of `spec` for a user whose IDs are `base`.
-pub fn plan(spec: &Spec, base: Base, options: LaunchOptions) -> Result<Plan> {
+pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan> {
     refuse_what_is_not_done(spec)?;
     let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json: no process"))?;
     let setgroups = base.setgroups();
@@ -50,6 +50,7 @@ pub fn plan(spec: &Spec, base: Base, options: LaunchOptions) -> Result<Plan> {
     let new = namespaces.new_ones();
     let join = namespaces.into_joined(&levels.base.maps)?;
     if let Some(join) = &join {
+        leave_default_network(join, &mut options);
         check_joined(spec, join, &levels, &options)?;
     }
     let is_hidden = join.as_ref().is_some_and(|join| join.contains(Namespaces::PID));
@@ -62,6 +63,9 @@ pub fn plan(spec: &Spec, base: Base, options: LaunchOptions) -> Result<Plan> {
     // In base the IDs of this process are 0.
     let (uid, gid) = (setup_id(&inner.uids, 0), setup_id(&inner.gids, 0));
     steps.push(Step::BecomeRoot { uid, gid });
+    if levels.container.is_some() {
+        steps.extend(helper(&options.network, new)?);
+    }
     // While the host's /proc is visible.
     steps.extend(oom_score);
     container_steps(spec, process, &options, new, &mut steps)?;
@@ -107,10 +111,25 @@ fn namespace_steps(
             if waits {
                 steps.push(Step::Container(new.without(Namespaces::USER), None));
             }
+            // A helper gets ready while the layers are made. It looks into the process, which a change of IDs would hide:
+            // here Step::BecomeRoot changes none.
+            steps.extend(helper(&options.network, new)?);
             steps.extend(options.layers.clone().map(Step::Layers));
         }
     }
     Ok(())
+}
+
+/// Returns the step that starts the network's helper. `None`: no helper is needed. Errors: a network namespace of
+/// another container, or of the host.
+fn helper(network: &Network, new: Namespaces) -> Result<Option<Step>> {
+    if !network.is_connected() {
+        return Ok(None);
+    }
+    if !new.contains(Namespaces::NET) {
+        fail!("config.json: a network's helper, and no network namespace");
+    }
+    Ok(Some(Step::Network))
 }
 
 /// Adds the steps that set the container up, until nothing but the command is missing.
@@ -124,12 +143,6 @@ fn container_steps(
     steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
     steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
     let network = &options.network;
-    if network.is_connected() {
-        if !new.contains(Namespaces::NET) {
-            fail!("config.json: a network's helper, and no network namespace");
-        }
-        steps.push(Step::Network);
-    }
     root_and_mounts(spec, steps)?;
     steps.extend(files(&network.files, steps));
     steps.extend(accounts(spec));
@@ -152,6 +165,22 @@ fn container_steps(
         steps.push(Step::Hold);
     }
     Ok(())
+}
+
+/// Gives up the default network where the container joins the network of another container, and where no helper can look
+/// into the container's process.
+fn leave_default_network(join: &NamespacesToJoin, options: &mut LaunchOptions) {
+    let network = &mut options.network;
+    if network.origin == NetworkOrigin::Requested || network.helpers.is_empty() {
+        return;
+    }
+    if join.contains(Namespaces::NET) {
+        network.helpers.clear();
+    } else if join.contains(Namespaces::PID) {
+        network.helpers.clear();
+        network.offline =
+            Some(Error::new("no helper connects a container in another container's PID namespace"));
+    }
 }
 
 /// Refuses namespaces that a container can enter, but not use as its config says.
@@ -216,7 +245,7 @@ fn files(files: &[GeneratedFile], steps: &[Step]) -> Option<Step> {
         let path = Path::new(file.path);
         let hides = |target: &Path| match file.need {
             Need::Required => target == path,
-            Need::Customary => path.starts_with(target),
+            Need::Customary | Need::Replacement => path.starts_with(target),
         };
         steps.iter().any(|step| matches!(step, Step::Mount(mount) if hides(&mount.target)))
     };

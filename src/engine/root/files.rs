@@ -27,7 +27,7 @@ pub fn mount(files: &[GeneratedFile], root: &OwnedFd, dev: Option<&OwnedFd>) -> 
     for (number, file) in files.iter().enumerate() {
         let copy = in_memory(file, &memory, number).on(|| file.path)?;
         match place(file, root, dev, &mut folder) {
-            Err(error) if file.need == Need::Customary => {
+            Err(error) if file.need != Need::Required => {
                 log::debug!("{} is the root's own: {}", file.path, Error::from(error));
             }
             target => mount::attach(&copy, target?).on(|| file.path)?,
@@ -63,17 +63,23 @@ fn place<'a>(
     };
     let folder = match folder {
         Some(open) if open.path == parent => open,
-        _ => folder.insert(MountFolder::open(parent, root, dev).map_err(explain)?),
+        _ => folder.insert(MountFolder::open(parent, root, dev, file.need).map_err(explain)?),
     };
     match inroot::open(&folder.fd, Path::new(name), OFlags::PATH, Symlinks::Refuse) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+        Err(error)
+            if error.raw_os_error() == Some(libc::ENOENT) && file.need != Need::Replacement =>
+        {
             folder.changed = true;
             Ok(inroot::make_file(&folder.fd, name).on(|| file.path)?)
         }
         // A link may lead to any place in the root.
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            let place =
-                inroot::mount_point(root.as_fd(), path, MountPointKind::File, Symlinks::Follow);
+            let place = match file.need {
+                Need::Replacement => inroot::open(root, path, OFlags::PATH, Symlinks::Follow),
+                Need::Required | Need::Customary => {
+                    inroot::mount_point(root.as_fd(), path, MountPointKind::File, Symlinks::Follow)
+                }
+            };
             let place = place.on(|| file.path)?;
             mount_target::check(&place, path, root, dev).map_err(explain)?;
             Ok(place)
@@ -92,10 +98,12 @@ struct MountFolder<'a> {
 }
 
 impl<'a> MountFolder<'a> {
-    fn open(path: &'a Path, root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResult<Self> {
+    fn open(path: &'a Path, root: &OwnedFd, dev: Option<&OwnedFd>, need: Need) -> StepResult<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let fd = match inroot::open(root, path, flags, Symlinks::Follow) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENOENT) && need != Need::Replacement =>
+            {
                 inroot::mount_point(
                     root.as_fd(),
                     path,

@@ -33,7 +33,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let Arguments { attach, launch, lifecycle, pull } = arguments;
     let attach = attach.into_iter().map(Stream::from).collect();
     let input = if launch.options.interactive { Input::Once } else { Input::Closed };
-    let lifecycle = Lifecycle { attach, ..lifecycle.lifecycle(&launch.image(), input)? };
+    let lifecycle = Lifecycle { attach, ..lifecycle.lifecycle(usnea, &launch.image(), input)? };
     let progress = pull.progress();
     let pull = pull.settings(&launch.image(), &progress)?;
     let created = container::create(
