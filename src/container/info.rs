@@ -32,7 +32,7 @@ pub fn info(usnea: &Usnea) -> Result<InfoDocument> {
         plugins: PluginsInfo {
             authorization: [],
             log: ["file", "journald", "none", "passthrough"],
-            network: ["none", "host", "private", "pasta", "slirp4netns"],
+            network: ["bridge", "none", "host", "private", "pasta", "slirp4netns"],
             volume: ["local"],
         },
         registries: RegistriesInfo { search: registries.searched() },

@@ -178,7 +178,7 @@ pub struct LogInfo {
 pub struct PluginsInfo {
     pub authorization: [&'static str; 0],
     pub log: [&'static str; 4],
-    pub network: [&'static str; 5],
+    pub network: [&'static str; 6],
     pub volume: [&'static str; 1],
 }
 

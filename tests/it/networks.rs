@@ -7,6 +7,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::kills::kill_at_call;
+use crate::stocked::Stocked;
 use crate::support::{Place, Ran, finish, need};
 
 fn create(place: &Place, words: &[&str]) -> Ran {
@@ -399,4 +401,40 @@ fn a_reset_removes_networks_too() {
     create(&place, &["backend"]).works();
     place.usnea(&["system", "reset", "-f"]).works();
     assert!(!place.store().exists());
+}
+
+#[test]
+fn a_kill_at_any_change_of_a_file_leaves_a_network_or_none() {
+    if !need("strace") {
+        return;
+    }
+    let shop = Stocked::new();
+    let place = &shop.place;
+    let is_survived = |when: &str| {
+        let check = place.usnea(&["check", "--quick"]);
+        assert_eq!((check.status, check.stdout.as_str()), (0, ""), "{when}: {check:?}");
+        create(place, &["--ignore", "data"]).works();
+        assert_eq!(names(place, &[]), ["data"], "{when}");
+    };
+    for (words, before) in [
+        (["network", "create", "data"], ["network", "rm", "-f", "data"]),
+        (["network", "rm", "data"], ["network", "create", "--ignore", "data"]),
+    ] {
+        for calls in ["rename,renameat,renameat2", "mkdir,mkdirat", "unlink,unlinkat", "fsync"] {
+            for number in 1..4 {
+                place.usnea(&before).works();
+                let reached = kill_at_call(&shop, &words, calls, number);
+                is_survived(&format!("{words:?} killed at {calls} number {number}"));
+                let must = number == 1
+                    && calls.starts_with(match words[1] {
+                        "create" => "rename",
+                        _ => "unlink",
+                    });
+                assert!(reached || !must, "{words:?} was not killed at {calls}");
+                if !reached {
+                    break;
+                }
+            }
+        }
+    }
 }
