@@ -220,7 +220,7 @@ impl ListedContainer {
             labels: labels.collect::<Vec<_>>().join(","),
             label_map: record.labels.clone(),
             mounts: self.mount_names(truncation),
-            networks: record.network.word().to_owned(),
+            networks: record.network.names().join(","),
             local_volumes: self.volume_count(),
             size: self.size.map(amount::size).unwrap_or_default(),
             pid: state.filter(|_| status.is_running()).map_or(0, |state| state.process.pid),

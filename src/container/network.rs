@@ -148,28 +148,37 @@ pub fn connected(
     store: &Path,
     container: ContainerIdentity<'_>,
 ) -> Result<Network> {
-    let hostname = spec.hostname().clone().unwrap_or_else(process_id::host_name);
-    let full_name = match spec.domainname() {
-        Some(domain) if !hostname.contains('.') => format!("{hostname}.{domain}"),
-        _ => hostname.clone(),
-    };
     let definition = |attachment: &NetworkAttachment| definition::named(store, &attachment.network);
     let definitions = wanted.attachments.iter().map(definition).collect::<Result<Vec<_>>>();
     let definitions = definitions.context(|| Setting::Network)?;
     let live = if definitions.is_empty() { PathBuf::new() } else { live_folder(store)? };
     wanted.decide(ConnectionRequest {
-        identity: MemberIdentity {
-            id: container.id.to_owned(),
-            name: container.name.map(str::to_owned),
-            hostname: full_name,
-            ..MemberIdentity::default()
-        },
-        hostname: &hostname,
+        identity: identity(container.id, container.name, spec),
+        hostname: &hostname(spec),
         definitions,
         live: &live,
         tmp: &store.join("tmp"),
         prefix: folder::PREFIX,
     })
+}
+
+/// Returns the identity of a container on its networks. `name` is `None` for a disposable one without a name.
+pub(super) fn identity(id: &str, name: Option<&str>, spec: &Spec) -> MemberIdentity {
+    let hostname = hostname(spec);
+    let full_name = match spec.domainname() {
+        Some(domain) if !hostname.contains('.') => format!("{hostname}.{domain}"),
+        _ => hostname,
+    };
+    MemberIdentity {
+        id: id.to_owned(),
+        name: name.map(str::to_owned),
+        hostname: full_name,
+        ..MemberIdentity::default()
+    }
+}
+
+fn hostname(spec: &Spec) -> String {
+    spec.hostname().clone().unwrap_or_else(process_id::host_name)
 }
 
 /// ID and name of a container to connect.

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::go::Nothing;
-
 /// Port of the host that leads to a port of a container.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct HostPort {
@@ -36,6 +34,15 @@ pub struct EndpointAddresses {
     pub mac_address: String,
 }
 
+/// Addresses that the user asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RequestedAddresses {
+    #[serde(rename = "IPv4Address", skip_serializing_if = "Option::is_none")]
+    pub ipv4_address: Option<String>,
+    #[serde(rename = "IPv6Address", skip_serializing_if = "Option::is_none")]
+    pub ipv6_address: Option<String>,
+}
+
 /// Network of a container.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EndpointSettings {
@@ -43,19 +50,21 @@ pub struct EndpointSettings {
     pub endpoint: EndpointAddresses,
     #[serde(rename = "NetworkID")]
     pub network_id: String,
+    /// Addresses that the user asked for; null: none.
     #[serde(rename = "IPAMConfig")]
-    pub ipam_config: Option<Nothing>,
+    pub ipam_config: Option<RequestedAddresses>,
     #[serde(rename = "Links")]
     pub links: Vec<String>,
     #[serde(rename = "Aliases")]
     pub aliases: Vec<String>,
+    /// Names under which the container is found on a named network.
     #[serde(rename = "DNSNames")]
     pub dns_names: Vec<String>,
     #[serde(rename = "DriverOpts")]
     pub driver_opts: BTreeMap<String, String>,
 }
 
-/// docker's `NetworkSettings`: the addresses of the one network twice, as in docker.
+/// docker's `NetworkSettings`. The addresses of a network that is not named are there twice, as in docker.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct NetworkSettings {
     #[serde(flatten)]

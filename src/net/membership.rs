@@ -85,6 +85,21 @@ pub struct EndpointHandover {
     names: Vec<RawFd>,
 }
 
+impl MemberIdentity {
+    /// Returns the names under which the container is found: docker's order, without repetitions.
+    pub fn names(&self, attachment: &NetworkAttachment) -> Vec<String> {
+        let short = self.id.get(..12).unwrap_or(&self.id).to_owned();
+        let all = self.name.iter().chain(&attachment.aliases).cloned();
+        let mut names: Vec<String> = Vec::new();
+        for name in all.chain([short, self.hostname.clone()]) {
+            if !name.is_empty() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
 impl Membership {
     /// Joins networks, as this process. Errors: an asked address is taken; no address is left; no namespace can be
     /// made. Networks joined before the error are left again.
@@ -221,7 +236,7 @@ impl NetworkEndpoint {
             let member = NetworkMember {
                 container: identity.id.clone(),
                 name: identity.name.clone(),
-                names: names(identity, attachment),
+                names: identity.names(attachment),
                 v4,
                 v6,
                 mac: attachment.mac.unwrap_or_else(|| mac_address(v4, &endpoint)),
@@ -334,19 +349,6 @@ fn allocate(
         IpAddr::V4(_) => None,
     });
     Ok((v4, v6))
-}
-
-/// Returns the names of a member: docker's order, without repetitions.
-fn names(identity: &MemberIdentity, attachment: &NetworkAttachment) -> Vec<String> {
-    let short = identity.id.get(..12).unwrap_or(&identity.id).to_owned();
-    let all = identity.name.iter().chain(&attachment.aliases).cloned();
-    let mut names: Vec<String> = Vec::new();
-    for name in all.chain([short, identity.hostname.clone()]) {
-        if !name.is_empty() && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
 }
 
 /// Makes a hardware address. It comes from the IPv4 address, as docker's did: another container that gets the address

@@ -217,6 +217,14 @@ impl NetworkRequest {
         }
     }
 
+    /// docker's names of the container's networks, in the order of its interfaces.
+    pub fn names(&self) -> Vec<&str> {
+        match self.mode {
+            Mode::Named => self.attachments.iter().map(|one| one.network.as_str()).collect(),
+            Mode::None | Mode::Host | Mode::Helper => vec![self.word()],
+        }
+    }
+
     /// Returns the addresses inside that the helper gives. `None`: the container has no interface of its own. Errors: a
     /// malformed `cidr` option.
     pub fn addresses(&self) -> Result<Option<Addresses>> {

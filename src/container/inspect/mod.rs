@@ -1,5 +1,6 @@
 //! `usnea inspect` of a container: makes the document from record, spec and state.
 
+mod endpoints;
 mod host_config;
 mod mounts;
 mod network;
@@ -90,7 +91,7 @@ pub fn inspect(
         size_root_fs,
         mounts: mounts::mounts(&spec, &volumes),
         dependencies: record.requires.clone(),
-        network_settings: network::settings(&record.network, &record.id, &status)?,
+        network_settings: network::settings(container, &spec, &status)?,
         config: config(record, &spec, &volumes),
         ..ContainerDocument::default()
     })

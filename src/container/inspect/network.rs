@@ -6,8 +6,12 @@ use std::io::Read;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use oci_spec::runtime::Spec;
 use rustix::fs::{Mode as Access, OFlags};
 
+use super::endpoints::endpoints;
+use crate::container::Container;
+use crate::container::networks::BuiltinNetwork;
 use crate::documents::go::{GoSet, Nothing};
 use crate::documents::network::{EndpointAddresses, EndpointSettings, HostPort, NetworkSettings};
 use crate::error::Result;
@@ -34,12 +38,13 @@ pub(super) fn exposed(network: &NetworkRequest) -> GoSet {
     all.map(|port| (port, Nothing {})).collect()
 }
 
-/// Returns the settings; `id` is the container's. Errors: invalid addresses.
+/// Returns the settings. Errors: invalid addresses.
 pub(super) fn settings(
-    network: &NetworkRequest,
-    id: &str,
+    container: &Container,
+    spec: &Spec,
     status: &Status,
 ) -> Result<NetworkSettings> {
+    let (network, id) = (&container.record.network, &container.record.id);
     let mut all: BTreeMap<_, _> =
         ports(network).into_iter().map(|(port, from)| (port, Some(from))).collect();
     for port in &network.exposed {
@@ -53,11 +58,22 @@ pub(super) fn settings(
         true => EndpointAddresses::default(),
         false => endpoint(network, process.filter(|_| is_own))?,
     };
-    let networks = EndpointSettings { endpoint: endpoint.clone(), ..EndpointSettings::default() };
+    let networks = match network.mode {
+        Mode::Named => endpoints(container, spec),
+        mode => {
+            let builtin = BuiltinNetwork::ALL.into_iter().find(|known| known.is_mode(mode));
+            let settings = EndpointSettings {
+                endpoint: endpoint.clone(),
+                network_id: builtin.map(BuiltinNetwork::id).unwrap_or_default(),
+                ..EndpointSettings::default()
+            };
+            [(network.word().to_owned(), settings)].into()
+        }
+    };
     Ok(NetworkSettings {
         endpoint,
         bridge: String::new(),
-        sandbox_id: if is_own { id.to_owned() } else { String::new() },
+        sandbox_id: if is_own { id.clone() } else { String::new() },
         sandbox_key: match process {
             Some(pid) if is_own => format!("/proc/{pid}/ns/net"),
             _ => String::new(),
@@ -68,7 +84,7 @@ pub(super) fn settings(
         secondary_ip_addresses: Vec::new(),
         secondary_ipv6_addresses: Vec::new(),
         ports: all,
-        networks: [(network.word().to_owned(), networks)].into(),
+        networks,
     })
 }
 
