@@ -1,9 +1,10 @@
 //! `usnea rename`: a change of the record. The lock on the names serializes two renames.
 
-use super::{Container, Names};
+use super::{Container, Names, network};
 use crate::error::{Error, Result};
 use crate::monitor::events;
 use crate::monitor::record::{self, CONTAINER, Record};
+use crate::net::{LiveFile, definition};
 use crate::spec::ContainerName;
 
 /// Renames a container. Errors: another container has the name.
@@ -17,8 +18,37 @@ pub fn rename(container: &Container, name: &ContainerName) -> Result<()> {
     record::change(&container.store, &container.folder, &record)
         .inspect_err(|_| names.take(name.as_str(), id))?;
     names.take(&old.name, id);
+    rename_member(container, &record);
     events::of_container(&container.store, &record, "rename", &[("oldName", old.name)]);
     Ok(())
+}
+
+/// Renames the container on the named networks of which it is a member. A failure leaves the old name there until the
+/// next start, with a warning.
+fn rename_member(container: &Container, record: &Record) {
+    for attachment in &record.network.attachments {
+        let rename = || -> Result<()> {
+            let definition = definition::named(&container.store, &attachment.network)?;
+            let live = LiveFile::of(&network::live_folder(&container.store)?, &definition.id);
+            if !live.path().exists() {
+                return Ok(());
+            }
+            let spec = container.spec_if_any()?.unwrap_or_default();
+            let identity = network::identity(&record.id, Some(&record.name), &spec);
+            live.change(|network| {
+                let members = network.members.iter_mut();
+                for member in members.filter(|member| member.container == record.id) {
+                    member.name.clone_from(&identity.name);
+                    member.names = identity.names(attachment);
+                }
+                Ok(())
+            })
+        };
+        if let Err(error) = rename() {
+            let network = &attachment.network;
+            log::warn!("network {network} knows the container by its old name: {error}");
+        }
+    }
 }
 
 /// Reads the record again, under the lock.
