@@ -228,6 +228,7 @@ impl NetworkEndpoint {
         let JoinPlan { definition, attachment, live } = plan;
         live.change(|state| {
             let (v4, v6) = allocate(definition, attachment, state)?;
+            check_mac(attachment, state)?;
             let namespace = match open(state) {
                 Some(namespace) => NetworkNamespace::enter(&namespace, definition)?,
                 None => NetworkNamespace::make(definition)?,
@@ -349,6 +350,15 @@ fn allocate(
         IpAddr::V4(_) => None,
     });
     Ok((v4, v6))
+}
+
+/// Checks that no member has the hardware address that the user asked for: a bridge would take the two for one.
+fn check_mac(attachment: &NetworkAttachment, state: &LiveNetwork) -> Result<()> {
+    let Some(mac) = attachment.mac else { return Ok(()) };
+    let Some(other) = state.members.iter().find(|member| member.mac == mac) else { return Ok(()) };
+    let other = other.names.first().unwrap_or(&other.container);
+    Err(Error::conflict(format!("{mac} is the hardware address of {other} already"))
+        .hint("choose another address"))
 }
 
 /// Makes a hardware address. It comes from the IPv4 address, as docker's did: another container that gets the address
