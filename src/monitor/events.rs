@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
+use crate::net::NetworkDefinition;
 
 /// Name of the event file in the store; older events are in `events.1`.
 pub const FILE: &str = "events";
@@ -105,6 +106,23 @@ pub fn of_container(store: &Path, record: &Record, action: &str, more: &[(&str, 
 pub fn of_other(store: &Path, kind: &str, id: &str, action: &str, more: &[(&str, String)]) {
     let attributes = more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     tell(store, Event::new(kind, action, Actor { id: id.to_owned(), attributes }));
+}
+
+/// Logs that a container joins (`connect`) or leaves (`disconnect`) named networks, in docker's shape.
+pub fn of_networks<'a>(
+    store: &Path,
+    container: &str,
+    action: &str,
+    networks: impl Iterator<Item = &'a NetworkDefinition>,
+) {
+    for network in networks {
+        let more = [
+            ("container", container.to_owned()),
+            ("name", network.name.to_string()),
+            ("type", "bridge".to_owned()),
+        ];
+        of_other(store, "network", &network.id, action, &more);
+    }
 }
 
 fn tell(store: &Path, event: Event) {

@@ -130,6 +130,8 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
         launched.cgroup.into_iter().for_each(ContainerCgroup::remove);
         return Err(error);
     }
+    let networks = launched.membership.definitions();
+    events::of_networks(&job.store, &job.record.id, "connect", networks);
     events::of_container(&job.store, &job.record, "start", &[]);
     let failed = |error: std::io::Error| Error::from(error);
     let number = |fd: OwnedFd| fd::hand_over(fd).map_err(failed);

@@ -175,6 +175,11 @@ impl Membership {
             .try_for_each(|address| link::prefer_source(netlink, address).context(cannot))
     }
 
+    /// Definitions of the networks.
+    pub fn definitions(&self) -> impl Iterator<Item = &NetworkDefinition> {
+        self.endpoints.iter().map(|endpoint| &endpoint.definition)
+    }
+
     /// Lines of /etc/hosts for the container's own names, in full `hostname`.
     pub fn hosts(&self, hostname: &str) -> String {
         let addresses = self.endpoints.iter().flat_map(|endpoint| endpoint.member.addresses());

@@ -13,6 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
 use crate::monitor::Status;
+use crate::monitor::events;
 use crate::monitor::protocol::{self, MonitorMessage, NetworkChange, Request};
 use crate::monitor::record::{self, Record};
 use crate::net::{JoinPlan, MemberIdentity, Mode, definition};
@@ -56,7 +57,7 @@ pub fn connect(container: &Container, mut attachment: NetworkAttachment) -> Resu
         Ok(NetworkChange::Connect(Box::new(plan), Box::new(identity)))
     };
     apply(container, &before, &record, change)?;
-    super::create::log_member_event(store, &definition, "connect", &record.id);
+    events::of_networks(store, &record.id, "connect", std::iter::once(&definition));
     Ok(())
 }
 
@@ -93,7 +94,7 @@ pub fn disconnect(container: &Container, network: &str) -> Result<()> {
         request.has_own_exit = false;
     }
     apply(container, &before, &record, || Ok(NetworkChange::Disconnect(definition.id.clone())))?;
-    super::create::log_member_event(store, &definition, "disconnect", &record.id);
+    events::of_networks(store, &record.id, "disconnect", std::iter::once(&definition));
     Ok(())
 }
 

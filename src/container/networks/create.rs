@@ -101,21 +101,6 @@ pub(super) fn log_event(store: &std::path::Path, network: &NetworkDefinition, ac
     events::of_other(store, "network", &network.id, action, &attributes);
 }
 
-/// Writes the event of a container that joins or leaves a network, as docker has it.
-pub(super) fn log_member_event(
-    store: &std::path::Path,
-    network: &NetworkDefinition,
-    action: &str,
-    container: &str,
-) {
-    let attributes = [
-        ("container", container.to_owned()),
-        ("name", network.name.to_string()),
-        ("type", "bridge".to_owned()),
-    ];
-    events::of_other(store, "network", &network.id, action, &attributes);
-}
-
 /// Warns of asked subnets that hide machines of the host's network from the members.
 fn warn_of_hidden(asked: &[IpNet], routes: &[IpNet]) {
     for subnet in asked {

@@ -15,7 +15,7 @@ use super::super::streams::Streams;
 use super::Monitor;
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::net::Membership;
+use crate::net::NetworkDefinition;
 use crate::sys::fd;
 use crate::sys::process::{self, Ended};
 
@@ -23,7 +23,7 @@ impl Monitor {
     /// Delivers the remaining output and records the end. Returns the time to wait before a restart. `None`: no
     /// restart.
     pub(super) fn end(&mut self, waited: Duration) -> Result<Option<Duration>> {
-        self.disconnect();
+        let left = self.disconnect();
         if !self.ends_all {
             engine::end_children();
         }
@@ -58,6 +58,7 @@ impl Monitor {
         written.unwrap_or_else(|error| self.log.say(&error.to_string()));
         let status = ("exitCode", ended.status().to_string());
         events::of_container(&self.store, &self.record, "die", &[status]);
+        events::of_networks(&self.store, &self.record.id, "disconnect", left.iter());
         self.streams = Streams::default();
         self.drain_clients()?;
         self.clients.tell_end(ended.status());
@@ -65,8 +66,9 @@ impl Monitor {
     }
 
     /// Kills the network helper and leaves the networks first: clients that learn of the end find the ports and
-    /// addresses free. Without ports nothing waits for the helper's end, which takes the kernel 20 ms and more.
-    fn disconnect(&mut self) {
+    /// addresses free. Without ports nothing waits for the helper's end, which takes the kernel 20 ms and more. Returns
+    /// the networks.
+    fn disconnect(&mut self) -> Vec<NetworkDefinition> {
         if let Some(helper) = self.helper.take() {
             let _ = process::signal_child(helper, libc::SIGKILL);
             if !self.record.network.forwards.is_empty() {
@@ -74,7 +76,8 @@ impl Monitor {
             }
         }
         self.names = None;
-        self.membership = Membership::default();
+        let membership = std::mem::take(&mut self.membership);
+        membership.definitions().cloned().collect()
     }
 
     /// Reads the record again: name and restart policy may have changed during the run.
