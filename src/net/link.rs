@@ -1,7 +1,7 @@
 //! Links, addresses and routes of a network namespace, through a netlink socket of that namespace.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::{fmt, io};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
@@ -25,6 +25,12 @@ pub struct InterfaceAddress {
     pub address: IpAddr,
     /// Length of the subnet's prefix in bits.
     pub prefix: u8,
+}
+
+impl fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
 }
 
 /// Pair of virtual Ethernet interfaces (veth(4)): one end is a port of a bridge, the other end is a member's interface.

@@ -73,6 +73,21 @@ pub struct NetworkEndpoint {
     pub namespace: Option<NetworkNamespace>,
 }
 
+/// Endpoint that a container would get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedEndpoint {
+    /// Definition of the network.
+    pub definition: NetworkDefinition,
+    /// Name of the interface in the container.
+    pub interface: String,
+    /// Addresses of the interface.
+    pub addresses: Vec<InterfaceAddress>,
+    /// Hardware address of the interface.
+    pub mac: MacAddress,
+    /// Path of the network's namespace; `None`: the network has no members.
+    pub namespace: Option<String>,
+}
+
 /// Endpoint on its way through an exec of this program: descriptors by their numbers.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EndpointHandover {
@@ -106,7 +121,8 @@ impl Membership {
     pub fn join(plans: &[JoinPlan], identity: &MemberIdentity) -> Result<Self> {
         let mut membership = Self::default();
         for plan in plans {
-            let interface = membership.interface(plan, &[]);
+            let taken = membership.endpoints.iter().map(|one| one.member.interface.as_str());
+            let interface = interface(plan, &taken.collect::<Vec<_>>());
             let endpoint = NetworkEndpoint::join(plan, identity, interface)
                 .context(|| network_setting(&plan.definition))?;
             membership.endpoints.push(endpoint);
@@ -114,17 +130,29 @@ impl Membership {
         Ok(membership)
     }
 
-    /// Chooses the name of the next interface: docker's numbers, from 0 on for each prefix. `existing`: other interfaces.
-    fn interface(&self, plan: &JoinPlan, existing: &[String]) -> String {
-        if let Some(name) = &plan.attachment.interface {
-            return name.clone();
+    /// Returns what joining the networks now would give. Changes nothing, so another container may get the addresses.
+    /// Errors: an asked address is taken; no address is left.
+    pub fn expect(plans: &[JoinPlan]) -> Result<Vec<ExpectedEndpoint>> {
+        let mut expected: Vec<ExpectedEndpoint> = Vec::new();
+        for plan in plans {
+            let JoinPlan { definition, attachment, live } = plan;
+            let state = live.read();
+            let taken = expected.iter().map(|one| one.interface.as_str()).collect::<Vec<_>>();
+            let interface = interface(plan, &taken);
+            let (v4, v6) =
+                allocate(definition, attachment, &state).context(|| network_setting(definition))?;
+            let addresses = v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6));
+            let holder = state.members.iter().find(|member| member.holder.lives());
+            expected.push(ExpectedEndpoint {
+                definition: definition.clone(),
+                interface,
+                addresses: addresses.map(|address| with_prefix(definition, address)).collect(),
+                mac: attachment.mac.unwrap_or_else(|| mac_address(v4, "")),
+                namespace: holder
+                    .map(|member| format!("/proc/{}/fd/{}", member.holder.pid, member.namespace)),
+            });
         }
-        let prefix = plan.definition.options.interface_prefix.as_deref().unwrap_or("eth");
-        let is_free = |name: &String| {
-            !existing.contains(name)
-                && self.endpoints.iter().all(|endpoint| endpoint.member.interface != *name)
-        };
-        (0..).map(|number| format!("{prefix}{number}")).find(is_free).unwrap_or_default()
+        Ok(expected)
     }
 
     /// Joins and connects one more network, for a container that runs; its process is `pid`. Returns the endpoint's
@@ -133,7 +161,9 @@ impl Membership {
         let netlink = namespace::netlink_of_process(pid)?;
         let existing =
             link::names(&netlink).context(|| "cannot list the container's interfaces")?;
-        let interface = self.interface(plan, &existing);
+        let mut taken: Vec<&str> = existing.iter().map(String::as_str).collect();
+        taken.extend(self.endpoints.iter().map(|one| one.member.interface.as_str()));
+        let interface = interface(plan, &taken);
         let endpoint = NetworkEndpoint::join(plan, identity, interface)
             .and_then(|endpoint| endpoint.connect(pid, &netlink).map(|()| endpoint));
         self.endpoints.push(endpoint.context(|| network_setting(&plan.definition))?);
@@ -283,10 +313,9 @@ impl NetworkEndpoint {
             let index = link::index(netlink, interface)?;
             link::set_up(netlink, index)?;
             for address in self.member.addresses() {
-                let subnet =
-                    if address.is_ipv4() { self.definition.v4() } else { self.definition.v6() };
-                let prefix = subnet.map_or(32, |subnet| subnet.prefix.prefix_len());
-                link::add_address(netlink, index, InterfaceAddress { address, prefix })?;
+                let address = with_prefix(&self.definition, address);
+                link::add_address(netlink, index, address)?;
+                log::debug!("network {name}: {interface} {address} {}", self.member.mac);
             }
             Ok(())
         };
@@ -323,6 +352,21 @@ impl Drop for NetworkEndpoint {
 
 fn network_setting(definition: &NetworkDefinition) -> Phrase {
     Setting::Network.with(definition.name.to_string())
+}
+
+/// Chooses the name of the next interface: docker's numbers, from 0 on for each prefix.
+fn interface(plan: &JoinPlan, taken: &[&str]) -> String {
+    if let Some(name) = &plan.attachment.interface {
+        return name.clone();
+    }
+    let prefix = plan.definition.options.interface_prefix.as_deref().unwrap_or("eth");
+    let is_free = |name: &String| !taken.contains(&name.as_str());
+    (0..).map(|number| format!("{prefix}{number}")).find(is_free).unwrap_or_default()
+}
+
+fn with_prefix(definition: &NetworkDefinition, address: IpAddr) -> InterfaceAddress {
+    let subnet = if address.is_ipv4() { definition.v4() } else { definition.v6() };
+    InterfaceAddress { address, prefix: subnet.map_or(32, |subnet| subnet.prefix.prefix_len()) }
 }
 
 /// Opens the namespace of a network through its first member that has it.

@@ -40,7 +40,9 @@ pub use addresses::Addresses;
 pub use definition::{NetworkDefinition, NetworkDriver, NetworkExit};
 pub use ipam::{AddressRange, Subnet, allocate};
 pub use live::{LiveFile, LiveNetwork, NetworkMember};
-pub use membership::{EndpointHandover, JoinPlan, MemberIdentity, Membership, NetworkEndpoint};
+pub use membership::{
+    EndpointHandover, ExpectedEndpoint, JoinPlan, MemberIdentity, Membership, NetworkEndpoint,
+};
 pub use name_service::NameService;
 pub use netlink::NetlinkSocket;
 pub use network_options::{MemberTraffic, NetworkOptions};

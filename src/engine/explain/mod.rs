@@ -4,6 +4,8 @@
 //! path, below `$root`; steps in processes of its own are typed with unshare(1) and nsenter(1). After pivot_root the
 //! host's programs are gone: umount and setpriv are the new root's own.
 
+mod network;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +78,10 @@ impl ShellScript {
         let _ = writeln!(self.text, "{line}");
     }
 
+    fn lines(&mut self, lines: &[String]) {
+        lines.iter().for_each(|line| self.line(line));
+    }
+
     fn folders(&mut self, folders: &[PathBuf]) {
         let folders: Vec<String> =
             folders.iter().map(|path| quote(&path.to_string_lossy())).collect();
@@ -97,23 +103,14 @@ impl ShellScript {
         self.line("# (the container's process is made in it, and its cgroup namespace there: unshare --cgroup)");
     }
 
-    /// Prints the helper's command as a comment: the helper runs beside the container, in another terminal.
-    fn network(&mut self, plan: &Plan) {
-        for (number, helper) in plan.options.network.helpers.iter().enumerate() {
-            let words = helper.command_line(Some("/proc/$pid/ns/user"), "/proc/$pid/ns/net", None);
-            let place = if number == 0 { "beside" } else { "or" };
-            self.line(&format!("# ({place}, with pid=$$: {})", words.join(" ")));
-        }
-    }
-
     fn commands(&mut self, step: &Step, plan: &Plan) {
         match step {
             Step::Join(running) => {
                 self.line(&format!("nsenter --target {} --all", running.pid()));
             }
             Step::Cgroup(wanted, _) => self.cgroup(wanted),
-            Step::Network => self.network(plan),
-            Step::Connect => self.line("# (the helper is ready)"),
+            Step::Network => self.lines(&network::connect(&plan.options.network)),
+            Step::Connect => self.lines(&network::finish(&plan.options.network)),
             Step::Files(files) => {
                 for file in files {
                     let content = quote(&file.content);
