@@ -18,6 +18,7 @@ mod caller;
 mod cgroups;
 mod commit;
 mod completion;
+mod connect;
 mod cp;
 mod cves;
 mod debian;

@@ -38,7 +38,8 @@ pub struct Arguments {
 
 /// Connects the container.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let container = find(usnea.store()?, &arguments.container)?;
+    let container = find(usnea.store()?, &arguments.container);
+    let container = container.map_err(|error| error.exit_status(1))?;
     let attachment = NetworkAttachment {
         network: arguments.network,
         ip: arguments.ip,
@@ -47,5 +48,6 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         aliases: arguments.alias,
         interface: None,
     };
-    networks::connect(&container, attachment).map(|()| 0)
+    networks::connect(&container, attachment).map_err(|error| error.exit_status(1))?;
+    Ok(0)
 }

@@ -23,7 +23,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let container = match find(usnea.store()?, &arguments.container) {
         Err(error) if arguments.force && error.kind() == ErrorKind::NotFound => return Ok(0),
-        found => found?,
+        found => found.map_err(|error| error.exit_status(1))?,
     };
-    networks::disconnect(&container, &arguments.network).map(|()| 0)
+    let done = networks::disconnect(&container, &arguments.network);
+    done.map_err(|error| error.exit_status(1))?;
+    Ok(0)
 }
