@@ -12,8 +12,16 @@ const LONGEST_README: usize = 200;
 const LARGEST_PICTURE: usize = 60_000;
 
 /// Flags of other programs that the guides name.
-const FLAGS_OF_OTHERS: [&str; 7] =
-    ["--bench", "--lib", "--mount-proc", "--release", "--short", "--test", "--unshare-all"];
+const FLAGS_OF_OTHERS: [&str; 8] = [
+    "--bench",
+    "--lib",
+    "--mount-proc",
+    "--release",
+    "--short",
+    "--target",
+    "--test",
+    "--unshare-all",
+];
 
 /// The names of the guides, such as `usnea-network`.
 fn guides() -> Vec<String> {
