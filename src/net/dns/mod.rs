@@ -5,6 +5,7 @@
 //!   decide       one packet: silence, an answer, or a question to a server     (no input or output)
 //!     message    reading of questions, writing of answers
 //!     Directory  the names, as the owner knows them;  NameTable: a table for it
+//!   bounds       most entries in total and of one client
 //!   client       TCP connection of a client
 //!   exchange     question to one server after the other;  host_servers: those of /etc/resolv.conf
 //! DnsSockets     sockets at the gateway's address, opened in the network's namespace
@@ -13,6 +14,7 @@
 //! Each member's process has sockets of its own at the same address (SO_REUSEPORT), so the end of one is not noticed.
 //! Packets come from programs that nobody trusts: all that is held for them has a bound, and the oldest gives way.
 
+mod bounds;
 mod client;
 mod decide;
 mod directory;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
+use super::bounds::{CLIENTS, PENDING, PENDING_STREAMS};
 use super::client::DnsClient;
 use super::decide::{Verdict, decide};
 use super::directory::{Asker, Directory, Upstream};
@@ -31,44 +32,6 @@ const MOST_ACCEPTED: usize = 16;
 const REST: Duration = Duration::from_secs(1);
 /// Bytes of answers that clients have not fetched over TCP, in total.
 const MOST_UNSENT: usize = 4 << 20;
-/// Bounds of the pending questions.
-const PENDING: Bounds = Bounds { total: 512, of_client: 128 };
-/// Bounds of those asked over TCP, whose answers are held in parts.
-const PENDING_STREAMS: Bounds = Bounds { total: 64, of_client: 16 };
-/// Bounds of the TCP connections.
-const CLIENTS: Bounds = Bounds { total: 64, of_client: 16 };
-
-/// Most entries in total, and of one client: a client that floods displaces its own entries.
-#[derive(Clone, Copy)]
-struct Bounds {
-    total: usize,
-    of_client: usize,
-}
-
-impl Bounds {
-    /// Chooses the entry that makes room for another one of `client`: the oldest of the client's or of all. `None`:
-    /// there is room. `entries` are in the order of their age.
-    fn displaced(
-        self,
-        client: IpAddr,
-        entries: impl Iterator<Item = (u64, IpAddr)>,
-    ) -> Option<u64> {
-        let (mut total, mut of_client, mut first, mut first_of_client) = (0, 0, None, None);
-        for (number, owner) in entries {
-            total += 1;
-            first = first.or(Some(number));
-            if owner == client {
-                of_client += 1;
-                first_of_client = first_of_client.or(Some(number));
-            }
-        }
-        if of_client >= self.of_client {
-            return first_of_client;
-        }
-        first.filter(|_| total >= self.total)
-    }
-}
-
 /// Network with its sockets, each with its number.
 #[derive(Debug)]
 struct ServedNetwork {
@@ -461,5 +424,49 @@ impl AsFd for Responder {
     /// Returns the descriptor that is ready for input when [`Responder::turn`] has work.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.events.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, TcpStream};
+
+    use super::super::ReverseName;
+    use super::*;
+
+    struct Nobody;
+
+    impl Directory for Nobody {
+        fn addresses(&mut self, _: Asker<'_>, _: &str) -> Option<Vec<IpAddr>> {
+            None
+        }
+
+        fn name_of(&mut self, _: Asker<'_>, _: IpAddr) -> ReverseName {
+            ReverseName::Foreign
+        }
+
+        fn upstream(&mut self, _: Asker<'_>) -> Upstream {
+            Upstream::None
+        }
+    }
+
+    #[test]
+    fn connections_wait_while_none_can_be_accepted() {
+        let sockets = DnsSockets::bind(&[(Ipv4Addr::LOCALHOST, 0).into()]).unwrap();
+        let listener = rustix::net::getsockname(&sockets.tcp[0]).unwrap();
+        let mut responder = Responder::new("/nonexistent").unwrap();
+        responder.attach("net", sockets).unwrap();
+        let end = Instant::now() + Duration::from_millis(50);
+        responder.rest_until(Some(end));
+        let _client = TcpStream::connect(SocketAddr::try_from(listener).unwrap()).unwrap();
+        // The owner sleeps until the deadline, instead of being woken for a connection that it cannot take.
+        assert_eq!(responder.events.ready(), []);
+        assert_eq!(responder.deadline(), Some(end));
+        while Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        responder.turn(&mut Nobody);
+        assert!(responder.resting.is_none());
+        assert_eq!(responder.clients.len(), 1);
     }
 }

@@ -245,10 +245,8 @@ impl Upstreams {
     /// Starts a server that sends all packets that `react` makes of a question.
     fn start(react: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
         let react: Arc<Reaction> = Arc::new(react);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (listener, socket) = Self::sockets();
         let address = listener.local_addr().unwrap();
-        // The port of another protocol's socket may be taken: rare, and the test says so.
-        let socket = UdpSocket::bind(address).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (of_udp, of_tcp) = (Arc::clone(&seen), Arc::clone(&seen));
         let by_tcp = Arc::clone(&react);
@@ -276,6 +274,16 @@ impl Upstreams {
             }
         });
         Self { address, seen }
+    }
+
+    /// Sockets of both protocols on a port that is free for both.
+    fn sockets() -> (TcpListener, UdpSocket) {
+        loop {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()) {
+                return (listener, socket);
+            }
+        }
     }
 
     /// Starts a server that knows every name, by this address.
