@@ -4,12 +4,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::kills::kill_at_call;
 use crate::stocked::Stocked;
-use crate::support::{Place, Ran, finish, need};
+use crate::support::{Place, Ran, finish, need, within};
 
 fn create(place: &Place, words: &[&str]) -> Ran {
     place.usnea(&[&["network", "create"], words].concat())
@@ -306,6 +307,50 @@ fn ports_of_members_are_published_at_the_address_of_the_network() {
     assert_eq!(port("80"), "127.0.0.1:18751");
     assert_eq!(port("81"), "127.0.0.2:18752");
     place.usnea(&["rm", "web"]).works();
+}
+
+#[test]
+fn options_and_ranges_are_those_of_the_members_interfaces() {
+    let place = Place::new();
+    let prefix = "com.docker.network.container_iface_prefix=net";
+    let words = ["--subnet", "10.58.0.0/24", "--ip-range", "10.58.0.128/25", "--aux-address"];
+    let more = ["router=10.58.0.128", "--internal", "-o", "mtu=1300", "-o", prefix, "small"];
+    create(&place, &[&words[..], &more].concat()).works();
+    let shown = place.run(&["--network", "small"], "ip -o -4 address; ip link show net0");
+    assert!(shown.works().contains("net0    inet 10.58.0.129/24"), "{shown:?}");
+    assert!(shown.works().contains("mtu 1300"), "{shown:?}");
+    for (address, why) in [
+        ("10.58.0.1", "10.58.0.1 is the gateway's"),
+        ("10.58.0.128", "reserved for router"),
+        ("10.58.0.255", "broadcast"),
+        ("10.59.0.2", "outside of the subnet 10.58.0.0/24"),
+    ] {
+        let network = format!("small:ip={address}");
+        place.run(&["--network", &network], "true").fails_with(125, &[why]);
+    }
+    place.nothing_is_left();
+}
+
+#[test]
+fn members_reach_each_other_unless_the_network_forbids_it() {
+    let place = Place::new();
+    for (name, icc, number) in [("open", "true", 60), ("closed", "false", 61)] {
+        let subnet = format!("10.{number}.0.0/24");
+        let option = format!("com.docker.network.bridge.enable_icc={icc}");
+        create(&place, &["--internal", "--subnet", &subnet, "-o", &option, name]).works();
+        let run = ["run", "-d", "--name", "server", "--network", name];
+        place.usnea(&place.kept(&run, "exec busybox nc -ll -p 99 -e echo hello")).works();
+        let own = ["exec", "server", "busybox", "nc", "127.0.0.1", "99"];
+        let is_served = || place.usnea(&own).stdout == "hello\n";
+        assert!(within(Duration::from_secs(30), is_served), "{name}");
+        let address = format!("10.{number}.0.2");
+        let ran = place.run(&["--network", name], &format!("busybox nc -w 2 {address} 99"));
+        let expected = if icc == "true" { "hello\n" } else { "" };
+        assert_eq!(ran.stdout, expected, "{name}: {ran:?}");
+        assert_eq!(ran.status == 0, icc == "true", "{name}: {ran:?}");
+        place.usnea(&["network", "rm", "-f", name]).works();
+    }
+    place.nothing_is_left();
 }
 
 #[test]
