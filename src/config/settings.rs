@@ -59,6 +59,19 @@ pub enum DefaultNetwork {
     Host,
 }
 
+impl DefaultNetwork {
+    /// Word of the setting.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Private => "private",
+            Self::Pasta => "pasta",
+            Self::Slirp4netns => "slirp4netns",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// Limits of a container's log, for containers without such flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {

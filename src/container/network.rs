@@ -152,6 +152,10 @@ pub fn connected(
     let definitions = wanted.attachments.iter().map(definition).collect::<Result<Vec<_>>>();
     let definitions = definitions.context(|| Setting::Network)?;
     let live = if definitions.is_empty() { PathBuf::new() } else { live_folder(store)? };
+    // A choice between helpers depends on the version of pasta.
+    let chooses = matches!(wanted.mode, Mode::Helper | Mode::Named) && wanted.program.is_none();
+    let note = chooses.then(|| protocol::folder(store).ok()).flatten();
+    let note = note.map(|folder| folder.join("pasta-version"));
     wanted.decide(ConnectionRequest {
         identity: identity(container.id, container.name, spec),
         hostname: &hostname(spec),
@@ -159,6 +163,7 @@ pub fn connected(
         live: &live,
         tmp: &store.join("tmp"),
         prefix: folder::PREFIX,
+        note: note.as_deref(),
     })
 }
 

@@ -1,13 +1,14 @@
 //! Helper programs that give a container's own network a way out: their paths and versions, and the pasta that can be
 //! trusted.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use super::distribution::Package;
-use super::{program, trial};
+use super::{program, routes, trial};
 
 /// Helper program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,17 +56,64 @@ impl NetworkHelper {
     }
 }
 
+/// Returns the installed helpers, the one to try first at the front; `wanted`: this one alone. `note`: a file that keeps
+/// the version of pasta.
+pub fn installed(
+    wanted: Option<NetworkHelper>,
+    note: Option<&Path>,
+) -> Vec<(NetworkHelper, PathBuf)> {
+    let is_wanted = |program: &NetworkHelper| wanted.is_none_or(|wanted| wanted == *program);
+    let all = NetworkHelper::ALL.into_iter().filter(is_wanted);
+    let mut here: Vec<_> = all.filter_map(|one| Some((one, one.find()?))).collect();
+    // pasta fails on a host without a default route, or (from 2024_10_30 on) takes addresses of its own.
+    if let [(NetworkHelper::Pasta, pasta), _] = &here[..]
+        && !(routes::has_default() && is_mature(&noted_version(pasta, note)))
+    {
+        here.reverse();
+    }
+    here
+}
+
+/// Returns the [`version`] of a program that is asked again when its file has changed: asking takes milliseconds, as
+/// long as a launch.
+fn noted_version(path: &Path, note: Option<&Path>) -> String {
+    let identity = path.metadata().ok().map(|file| {
+        let changed = format!("{}.{:09}", file.mtime(), file.mtime_nsec());
+        format!("{} {} {} {} {changed}\n", path.display(), file.dev(), file.ino(), file.size())
+    });
+    let Some((note, identity)) = note.zip(identity) else { return version(path) };
+    let noted = std::fs::read_to_string(note).unwrap_or_default();
+    // The line end comes last: a note that another process is writing has none.
+    let noted = noted.strip_prefix(&identity).and_then(|rest| rest.strip_suffix('\n'));
+    if let Some(version) = noted {
+        return version.to_owned();
+    }
+    match ask_version(path) {
+        Ok(version) => {
+            if let Err(error) = std::fs::write(note, format!("{identity}{version}\n")) {
+                log::debug!("{}: {error}", note.display());
+            }
+            version
+        }
+        Err(why) => why,
+    }
+}
+
 /// Returns the version of the program at `path`, or the reason why the version is unknown.
 pub fn version(path: &Path) -> String {
+    ask_version(path).unwrap_or_else(|why| why)
+}
+
+fn ask_version(path: &Path) -> Result<String, String> {
     let answer = program::ask(Command::new(path).arg("--version"), trial::PATIENCE);
     match answer {
         // Debian 13's pasta, and all since, lose at their exit the text that they write to a pipe; older ones answer.
-        Ok(answer) if answer.status.success() && answer.output.is_empty() => SILENT.to_owned(),
+        Ok(answer) if answer.status.success() && answer.output.is_empty() => Ok(SILENT.to_owned()),
         Ok(answer) if answer.status.success() => {
-            version_in(&answer.output).unwrap_or("unknown version").to_owned()
+            Ok(version_in(&answer.output).unwrap_or("unknown version").to_owned())
         }
-        Ok(_) => "fails when asked for its version".into(),
-        Err(error) => format!("cannot be run: {}", crate::error::Error::from(error)),
+        Ok(_) => Err("fails when asked for its version".into()),
+        Err(error) => Err(format!("cannot be run: {}", crate::error::Error::from(error))),
     }
 }
 
@@ -109,6 +157,30 @@ mod tests {
         }
         assert_eq!(version_in(""), None);
         assert!(!is_mature("unknown version"));
+    }
+
+    #[test]
+    fn a_program_is_asked_again_when_its_file_has_changed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, note) = (folder.path().join("pasta"), folder.path().join("note"));
+        let install = |script: &str| {
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        let version = || noted_version(&path, Some(&note));
+        install("echo pasta 2024_02_20.1");
+        assert_eq!((version(), version()), ("2024_02_20.1".into(), "2024_02_20.1".into()));
+        let text = std::fs::read_to_string(&note).unwrap();
+        std::fs::write(&note, text.replace("20.1", "20.2")).unwrap();
+        assert_eq!(version(), "2024_02_20.2", "the note counts");
+        std::fs::write(&note, text.trim_end()).unwrap();
+        assert_eq!(version(), "2024_02_20.1", "but not half of one");
+        install("echo pasta 2025_05_03.12");
+        assert_eq!(version(), "2025_05_03.12");
+        install("echo nothing here; exit 1");
+        assert!(version().contains("fails"));
+        assert!(!std::fs::read_to_string(&note).unwrap().contains("fails"));
     }
 
     #[test]

@@ -13,6 +13,16 @@ pub fn destinations() -> Vec<IpNet> {
     all
 }
 
+/// True if the host has a default route for IPv4.
+pub fn has_default() -> bool {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    // Destination and mask of the routes that are up (proc_net(5)).
+    routes.lines().skip(1).any(|line| {
+        let mut words = line.split_whitespace();
+        words.nth(1) == Some("00000000") && words.nth(5) == Some("00000000")
+    })
+}
+
 /// Destinations in the text of /proc/net/route: numbers in hexadecimal as they lie in memory.
 fn in_route(text: &str) -> Vec<IpNet> {
     let number = |word: &str| u32::from_str_radix(word, 16).ok();

@@ -189,6 +189,8 @@ pub struct ConnectionRequest<'a> {
     pub tmp: &'a Path,
     /// Beginning of the names of temporary folders.
     pub prefix: &'static str,
+    /// File that keeps the version of pasta until the next boot.
+    pub note: Option<&'a Path>,
 }
 
 impl Network {
@@ -277,7 +279,8 @@ impl NetworkRequest {
         };
         let place = slirp::SocketPlace { tmp: request.tmp, prefix: request.prefix };
         let (mut mode, mut offline) = (self.mode, None);
-        let helpers = exit.as_ref().map(|addresses| self.helpers(addresses, place)).transpose();
+        let helpers = exit.as_ref().map(|addresses| self.helpers(addresses, place, request.note));
+        let helpers = helpers.transpose();
         let helpers = match helpers {
             Ok(helpers) => helpers.unwrap_or_default(),
             Err(error) if self.origin == NetworkOrigin::Assumed => {
@@ -336,7 +339,12 @@ impl NetworkRequest {
         Ok(files)
     }
 
-    fn helpers(&self, addresses: &Addresses, place: slirp::SocketPlace<'_>) -> Result<Vec<Helper>> {
+    fn helpers(
+        &self,
+        addresses: &Addresses,
+        place: slirp::SocketPlace<'_>,
+        note: Option<&Path>,
+    ) -> Result<Vec<Helper>> {
         let interface = match self.mode {
             Mode::Named => EXIT_INTERFACE,
             Mode::Helper | Mode::None | Mode::Host => INTERFACE,
@@ -347,19 +355,7 @@ impl NetworkRequest {
             Some(NetworkHelper::Slirp4netns) => slirp::flags(&options)?,
             _ => slirp::flags(&[])?,
         };
-        let is_wanted =
-            |program: &NetworkHelper| self.program.is_none_or(|wanted| wanted == *program);
-        let here = NetworkHelper::ALL
-            .into_iter()
-            .filter(is_wanted)
-            .filter_map(|one| Some((one, one.find()?)));
-        let mut here: Vec<_> = here.collect();
-        // pasta fails on a host without a default route, or (from 2024_10_30 on) takes addresses of its own.
-        if let [(NetworkHelper::Pasta, pasta), _] = &here[..]
-            && !(has_way_out() && network_helper::is_mature(&network_helper::version(pasta)))
-        {
-            here.reverse();
-        }
+        let here = network_helper::installed(self.program, note);
         let found = here.into_iter().map(|(one, path)| match one {
             NetworkHelper::Pasta => {
                 let arguments = pasta::arguments(interface, addresses, &options, &self.forwards);
@@ -405,14 +401,4 @@ fn name_servers(networks: &[NetworkDefinition], exit: Option<&Addresses>) -> Nam
         Some(addresses) => NameServers::Helper(addresses.resolver().into()),
         None => NameServers::Host,
     }
-}
-
-/// True if the host has a default route.
-fn has_way_out() -> bool {
-    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    // Destination and mask of the routes that are up (proc_net(5)).
-    routes.lines().skip(1).any(|line| {
-        let mut words = line.split_whitespace();
-        words.nth(1) == Some("00000000") && words.nth(5) == Some("00000000")
-    })
 }

@@ -98,6 +98,28 @@ fn a_caller_without_an_id_is_told_so() {
 }
 
 #[test]
+fn the_network_that_containers_have_by_default_is_told() {
+    let place = Place::new();
+    if !need("slirp4netns") || !need("unshare") {
+        return;
+    }
+    let (all, _) = findings(&place, &["env"]);
+    assert_says(named(&all, "default network"), "ok", "found", "private, connected by ");
+    let script = r#"for helper in pasta slirp4netns; do
+        [ ! -e /usr/bin/$helper ] || mount --bind /dev/null /usr/bin/$helper; done; exec "$@""#;
+    let (all, status) = findings(&place, &["unshare", "-Urm", "sh", "-c", script, "sh"]);
+    assert_eq!(status, 0);
+    assert_says(named(&all, "default network"), "degraded", "fix", "passt");
+    place.write("usnea/usnea.toml", "[network]\ndefault = 'none'\n");
+    let config = format!("XDG_CONFIG_HOME={}", place.path("").display());
+    let (all, _) = findings(&place, &["env", &config]);
+    assert_says(named(&all, "default network"), "ok", "found", "none, by usnea.toml");
+    place.write("usnea/usnea.toml", "[network]\ndefault = 'lan'\n");
+    let (all, _) = findings(&place, &["env", &config]);
+    assert_says(named(&all, "default network"), "missing", "found", "lan");
+}
+
+#[test]
 fn a_covered_proc_is_found_before_a_container_fails_at_it() {
     if need("unshare") {
         let script = r#"mount -t tmpfs t /proc/fs && exec "$@""#;

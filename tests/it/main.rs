@@ -22,6 +22,7 @@ mod connect;
 mod cp;
 mod cves;
 mod debian;
+mod default_network;
 mod doctor;
 mod document_values;
 mod documents;

@@ -13,10 +13,11 @@ mod storage;
 use std::path::Path;
 
 use super::finding::Finding;
+use crate::error::Error;
 
-/// Runs all checks. `store` is the folder of usnea's files; `None` when no place for the store is known. The process
-/// must have a single thread.
-pub fn all(store: Option<&Path>) -> Vec<Finding> {
+/// Runs all checks. `store` is the folder of usnea's files; `None` when no place for the store is known.
+/// `default_network` is the setting, in the words of the flag. The process must have a single thread.
+pub fn all(store: Option<&Path>, default_network: Result<&str, &Error>) -> Vec<Finding> {
     let mut findings = vec![
         confinement::kernel(),
         identity::user_namespace(),
@@ -28,7 +29,7 @@ pub fn all(store: Option<&Path>) -> Vec<Finding> {
     findings.extend([fuse::device(), fuse::idmapped()]);
     findings.push(storage::driver(&findings, store));
     findings.push(resources::cgroups());
-    findings.extend(network::all());
+    findings.extend(network::all(default_network));
     findings.extend(session::all());
     findings.extend(confinement::all());
     findings.extend(limits::all());

@@ -3,13 +3,45 @@
 use std::fs::File;
 
 use super::first_line;
+use crate::error::Error;
 use crate::hint;
-use crate::host::finding::Finding;
+use crate::host::finding::{Finding, FindingStatus};
 use crate::host::hint::Hint;
 use crate::host::network_helper::{self, NetworkHelper};
 
-pub(super) fn all() -> Vec<Finding> {
-    vec![helpers(), tun(), ping(), ports()]
+pub(super) fn all(default: Result<&str, &Error>) -> Vec<Finding> {
+    let tun = tun();
+    let default = default_network(default, &tun);
+    vec![helpers(), tun, default, ping(), ports()]
+}
+
+/// Checks the network of containers whose flags name none.
+fn default_network(default: Result<&str, &Error>, tun: &Finding) -> Finding {
+    let name = "default network";
+    let word = match default {
+        Ok(word @ ("none" | "host")) => {
+            return Finding::ok(name, format!("{word}, by usnea.toml"));
+        }
+        Ok(word) => word,
+        Err(error) => {
+            return Finding::missing(name, error.to_string())
+                .costs("containers that name no network do not start");
+        }
+    };
+    let wanted = NetworkHelper::ALL.into_iter().find(|helper| helper.name() == word);
+    let offline = |found: String| {
+        Finding::degraded(name, found)
+            .costs("containers that name no network have a loopback interface alone")
+    };
+    match network_helper::installed(wanted, None).first() {
+        None => offline(format!("{word}, and the helper for it is missing"))
+            .fix(Hint::Install(wanted.unwrap_or(NetworkHelper::Pasta).package()).to_string()),
+        Some(_) if tun.status != FindingStatus::Ok => {
+            offline(format!("{word}, and /dev/net/tun is missing"))
+                .fix(Hint::LoadModule("tun").to_string())
+        }
+        Some((helper, _)) => Finding::ok(name, format!("{word}, connected by {}", helper.name())),
+    }
 }
 
 fn helpers() -> Finding {
