@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
-use crate::net::EndpointHandover;
+use crate::net::{EndpointHandover, HelperHandover};
 use crate::sys::process::{self, Forked};
 use crate::sys::{fd, title};
 
@@ -38,8 +38,8 @@ pub struct Handover {
     pub held: Vec<RawFd>,
     /// Our end of the keeper's socket: the keeper watches this socket, and reports failures over it.
     pub keeper: Option<RawFd>,
-    /// PID of the helper that connects the network; null without one.
-    pub helper: Option<i32>,
+    /// Helper that connects the network; null without one.
+    pub helper: Option<HelperHandover>,
     /// Named networks of the container.
     pub networks: Vec<EndpointHandover>,
     /// Listening socket for clients.

@@ -15,6 +15,7 @@ use crate::cgroup::ContainerCgroup;
 use crate::engine::{self, CallerStreams, CommandStreams, LaunchStreams, Launched, Plan, Reports};
 use crate::error::{Context, Error, Result, Setting};
 use crate::host::process_id::{self, ProcessId};
+use crate::net::HelperWatch;
 use crate::phrase;
 use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signals};
@@ -142,7 +143,7 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
         lock: number(job.lock)?,
         held,
         keeper: Some(number(launched.alive)?),
-        helper: launched.helper.map(|helper| helper.pid),
+        helper: launched.helper.map(HelperWatch::hand_over).transpose()?,
         networks: launched.membership.hand_over()?,
         listener: some(listener.map(|(socket, _)| socket))?,
         client: some(job.client)?,

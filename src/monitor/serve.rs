@@ -3,6 +3,7 @@
 //! Clients learn of the end last.
 
 mod end;
+mod helper;
 mod networks;
 
 use std::cell::Cell;
@@ -14,7 +15,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clients::{self, Clients, Wish};
-use super::events;
 use super::handover::{Handover, RELAUNCH, REMOVE, start_check, take};
 use super::health::{self, Health, Timer};
 use super::launch::SIGNALS;
@@ -26,7 +26,7 @@ use super::record::{self, CONTAINER, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
 use crate::engine;
 use crate::error::{Context, Error, Result};
-use crate::net::{Membership, NameService};
+use crate::net::{HelperWatch, Membership, NameService};
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
 use crate::sys::{fd, pages, title};
@@ -62,8 +62,8 @@ struct Monitor {
     keeper: Option<OwnedFd>,
     /// False once the keeper has closed its end.
     is_kept: bool,
-    /// PID of the network helper, a child of the monitor.
-    helper: Option<i32>,
+    /// Network helper, a child of the monitor.
+    helper: Option<HelperWatch>,
     /// Named networks of the container.
     membership: Membership,
     /// Answers for their names; `None`: no network has names.
@@ -88,6 +88,7 @@ enum Place {
     Oom,
     Names,
     Keeper,
+    Helper,
     AttachedClient(usize),
 }
 
@@ -158,7 +159,7 @@ impl Monitor {
             oom: Oom::of(state.cgroup.clone()),
             keeper: handover.keeper.map(take).transpose()?,
             is_kept: true,
-            helper: handover.helper,
+            helper: handover.helper.map(HelperWatch::take_over).transpose()?,
             membership,
             names: None,
             record,
@@ -215,6 +216,7 @@ impl Monitor {
                 Place::Oom => self.hear_oom(),
                 Place::Names => self.names.iter_mut().for_each(NameService::turn),
                 Place::Keeper => self.hear_keeper(),
+                Place::Helper => self.look_after_helper(),
                 // A single client each turn: indices of the others change when a client is removed.
                 Place::AttachedClient(index) if events.contains(PollFlags::OUT) => {
                     self.clients.flush(index);
@@ -235,11 +237,7 @@ impl Monitor {
         if kills {
             self.signal(libc::SIGKILL);
         }
-        if let Some(names) = &mut self.names
-            && names.deadline().is_some_and(|due| Instant::now() >= due)
-        {
-            names.turn();
-        }
+        self.turn_network();
         if self.health.due().is_some_and(|due| Instant::now() >= due) {
             self.check_health();
         }
@@ -273,6 +271,9 @@ impl Monitor {
         if let Some(keeper) = self.keeper.as_ref().filter(|_| self.is_kept) {
             add(Place::Keeper, keeper.as_fd(), PollFlags::IN);
         }
+        for fd in self.helper.iter().flat_map(HelperWatch::descriptors) {
+            add(Place::Helper, fd, PollFlags::IN);
+        }
         // Input that the command does not take is not fetched from the clients.
         let hears =
             if self.streams.wants_room().is_none() { PollFlags::IN } else { PollFlags::empty() };
@@ -281,8 +282,8 @@ impl Monitor {
                 add(Place::AttachedClient(index), fd, if waits { PollFlags::OUT } else { hears });
             }
         }
-        let of_names = self.names.as_ref().and_then(NameService::deadline);
-        let deadlines = [until, self.deadline, self.timeout, self.health.due(), of_names];
+        let of_network = self.network_deadline();
+        let deadlines = [until, self.deadline, self.timeout, self.health.due(), of_network];
         let deadline = deadlines.into_iter().flatten().min();
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let woken = match self.has_worked.replace(false) {
@@ -395,12 +396,6 @@ impl Monitor {
         }
     }
 
-    fn hear_oom(&mut self) {
-        if self.oom.is_new() {
-            events::of_container(&self.store, &self.record, "oom", &[]);
-        }
-    }
-
     /// Checks the record after a removal in the folder. Without a record no command could find the container, not even
     /// to stop it. The monitor then asks the command to end, and does not restart it.
     fn look_after_record(&mut self) {
@@ -437,18 +432,7 @@ impl Monitor {
                 self.health.stop();
             } else if self.health.is(pid) {
                 self.has_checked();
-            } else if self.helper == Some(pid) {
-                self.helper = None;
-                self.log.say(engine::HELPER_DIED);
-                self.has_trouble(engine::HELPER_DIED);
             }
-        }
-    }
-
-    fn has_trouble(&mut self, trouble: &str) {
-        self.state.trouble = Some(trouble.to_owned());
-        if let Err(error) = record::write(&self.folder, STATE, &self.state) {
-            self.log.say(&error.to_string());
         }
     }
 

@@ -7,6 +7,7 @@
 //!   decide   before the launch: available helpers, contents of /etc/hosts and /etc/resolv.conf
 //! Network    the decision
 //!   program  start of a helper beside the container, and its readiness:  pasta  slirp (their command lines)
+//!   helper_watch  the running helper: started again when it dies or cannot follow a change of host_network
 //!   names    the two files
 //! dns        names of named networks, answered by the members' own processes
 //! ```
@@ -18,6 +19,8 @@
 mod addresses;
 pub mod definition;
 pub mod dns;
+mod helper_watch;
+mod host_network;
 pub mod ipam;
 pub mod link;
 pub mod live;
@@ -38,6 +41,8 @@ use serde::{Deserialize, Serialize};
 
 pub use addresses::Addresses;
 pub use definition::{NetworkDefinition, NetworkDriver, NetworkExit};
+pub use helper_watch::{HelperChange, HelperHandover, HelperNews, HelperWatch};
+pub use host_network::HostNetwork;
 pub use ipam::{AddressRange, Subnet, allocate};
 pub use live::{LiveFile, LiveNetwork, NetworkMember};
 pub use membership::{
@@ -359,11 +364,13 @@ impl NetworkRequest {
         let found = here.into_iter().map(|(one, path)| match one {
             NetworkHelper::Pasta => {
                 let arguments = pasta::arguments(interface, addresses, &options, &self.forwards);
+                let interface = interface.to_owned();
                 Helper { program: one, path, interface, arguments, api: None }
             }
             NetworkHelper::Slirp4netns => {
                 let api = slirp::Api::of(&self.forwards, addresses, place);
                 let arguments = slirp::arguments(addresses, &of_slirp);
+                let interface = interface.to_owned();
                 Helper { program: one, path, interface, arguments, api }
             }
         });

@@ -1,9 +1,9 @@
-//! Running helper. The helper starts as soon as the namespaces exist, gets ready while the root is mounted, and is
+//! Start of a helper. The helper starts as soon as the namespaces exist, gets ready while the root is mounted, and is
 //! awaited just before the command. The helper dies with its parent, however that dies, and is ended with the
 //! container.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
+use serde::{Deserialize, Serialize};
 
-use super::Network;
+use super::helper_watch::HelperWatch;
 use super::slirp::{self, Api};
+use super::{HostNetwork, Network};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::files::NewFolder;
@@ -30,26 +32,45 @@ const SAID: u64 = 16 * 1024;
 const READY: i32 = 3;
 
 /// Command line of a helper, and its port requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Helper {
     /// Program of the helper.
     pub program: NetworkHelper,
     /// Path of the program.
     pub path: PathBuf,
     /// Interface in the container.
-    pub interface: &'static str,
+    pub interface: String,
     /// Arguments, without the namespaces.
     pub arguments: Vec<String>,
     /// Port requests to send when the helper runs.
     pub api: Option<Api>,
 }
 
-/// Helper that is getting ready, and the remaining ones to try after a failure.
+/// Helper that is getting ready for a container that is being launched.
 #[derive(Debug)]
 pub struct Starting {
-    namespaces: HelperNamespaces,
-    others: Vec<Helper>,
+    plan: HelperPlan,
+    start: HelperStart,
+}
+
+/// Helpers that can connect a container, the first to try first, and the namespaces to connect.
+#[derive(Debug)]
+pub(super) struct HelperPlan {
+    pub namespaces: HelperNamespaces,
+    /// At least one.
+    pub helpers: Vec<Helper>,
+}
+
+/// Start of one of the helpers of a plan.
+#[derive(Debug)]
+pub(super) struct HelperStart {
     attempt: Attempt,
+    /// Number of the helper in the plan.
+    candidate: usize,
+    /// Errors of the helpers before.
+    failures: Vec<String>,
+    /// The host's network at the start.
+    pub host: HostNetwork,
 }
 
 /// Namespaces that a helper works in.
@@ -57,10 +78,44 @@ pub struct Starting {
 pub struct HelperNamespaces {
     /// Base user namespace, if root is mapped in it.
     base: Option<OwnedFd>,
+    process: NamespaceProcess,
+}
+
+/// Process by which a helper finds the container's namespaces.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct NamespaceProcess {
     /// PID of a process in the network namespace, and in the user namespace that owns the network namespace.
     pid: i32,
     /// True if that user namespace is the base.
     is_base: bool,
+    /// The user namespace and the network namespace at the launch.
+    namespaces: [NamespaceFile; 2],
+}
+
+/// Identity of a namespace: device and inode of its file (namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct NamespaceFile {
+    device: u64,
+    inode: u64,
+}
+
+impl NamespaceFile {
+    fn of(file: &impl AsFd) -> std::io::Result<Self> {
+        let stat = rustix::fs::fstat(file)?;
+        Ok(Self { device: stat.st_dev, inode: stat.st_ino })
+    }
+}
+
+/// Namespaces of a helper on their way through an exec of this program.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct NamespacesHandover {
+    base: Option<RawFd>,
+    process: NamespaceProcess,
+}
+
+fn open_namespace(pid: i32, name: &str) -> Result<std::fs::File> {
+    let path = format!("/proc/{pid}/ns/{name}");
+    std::fs::File::open(&path).context(|| path)
 }
 
 impl HelperNamespaces {
@@ -68,17 +123,42 @@ impl HelperNamespaces {
     /// helper that enters them must be allowed to inspect that process. The helper accepts `/proc/PID/ns` alone, and
     /// must see no descriptor of ours (cap_ptrace_access_check() in the kernel).
     pub fn of(base: i32, pid: i32) -> Result<Self> {
-        let open = |pid: i32| {
-            let path = format!("/proc/{pid}/ns/user");
-            let file = std::fs::File::open(&path).context(|| path.clone())?;
-            let stat = rustix::fs::fstat(&file).context(|| path)?;
-            Ok::<_, Error>((OwnedFd::from(file), (stat.st_dev, stat.st_ino)))
-        };
         let path = format!("/proc/{base}/uid_map");
         let map = std::fs::read_to_string(&path).context(|| path)?;
         let has_root = map.lines().any(|line| line.split_whitespace().next() == Some("0"));
-        let ((base, base_is), (_, user_is)) = (open(base)?, open(pid)?);
-        Ok(Self { base: has_root.then_some(base), pid, is_base: base_is == user_is })
+        let base = open_namespace(base, "user")?;
+        let namespaces = NamespaceProcess::namespaces(pid)?;
+        let is_base = NamespaceFile::of(&base)? == namespaces[0];
+        let process = NamespaceProcess { pid, is_base, namespaces };
+        Ok(Self { base: has_root.then(|| base.into()), process })
+    }
+
+    /// Checks that the process is still where it was at the launch. Errors: it has ended, or has moved to other
+    /// namespaces.
+    pub(super) fn check(&self) -> Result<()> {
+        if NamespaceProcess::namespaces(self.process.pid)? != self.process.namespaces {
+            fail!("the container's first process has left its namespaces");
+        }
+        Ok(())
+    }
+
+    /// Prepares an exec of this program.
+    pub(super) fn hand_over(self) -> Result<NamespacesHandover> {
+        let base = self.base.map(fd::hand_over).transpose()?;
+        Ok(NamespacesHandover { base, process: self.process })
+    }
+
+    /// Takes the namespaces over after the exec.
+    pub(super) fn take_over(handover: NamespacesHandover) -> Result<Self> {
+        let base = handover.base.map(fd::take).transpose()?;
+        Ok(Self { base, process: handover.process })
+    }
+}
+
+impl NamespaceProcess {
+    fn namespaces(pid: i32) -> Result<[NamespaceFile; 2]> {
+        let file = |name| Ok::<_, Error>(NamespaceFile::of(&open_namespace(pid, name)?)?);
+        Ok([file("user")?, file("net")?])
     }
 }
 
@@ -91,19 +171,21 @@ struct Attempt {
     child: Option<Child>,
     ready: OwnedFd,
     said: std::fs::File,
+    /// End of the patience.
+    deadline: Instant,
 }
 
 impl Network {
     /// Starts the first of the helpers, for the network namespace of the process `pid`; the process `base` is in the base
     /// user namespace. `None`: no helper is needed.
     pub fn start(&self, base: i32, pid: i32) -> Result<Option<Starting>> {
-        let mut helpers = self.helpers.clone();
-        if helpers.is_empty() {
+        if self.helpers.is_empty() {
             return Ok(None);
         }
         let namespaces = HelperNamespaces::of(base, pid)?;
-        let attempt = Attempt::start(helpers.remove(0), &namespaces)?;
-        Ok(Some(Starting { namespaces, others: helpers, attempt }))
+        let plan = HelperPlan { namespaces, helpers: self.helpers.clone() };
+        let start = HelperStart::begin(&plan)?;
+        Ok(Some(Starting { plan, start }))
     }
 }
 
@@ -120,7 +202,7 @@ impl Helper {
             NetworkHelper::Slirp4netns => {
                 words.push(format!("--ready-fd={READY}"));
                 words.extend(socket.map(|socket| format!("--api-socket={socket}")));
-                words.extend(slirp::place(self.interface, user, net));
+                words.extend(slirp::place(&self.interface, user, net));
             }
         }
         words
@@ -128,27 +210,75 @@ impl Helper {
 }
 
 impl Starting {
-    /// Waits until a helper is ready, and returns its process. Errors: all helpers failed, with the reasons.
-    pub fn wait(mut self) -> Result<Child> {
-        let mut failures = Vec::new();
+    /// Waits until a helper is ready, or until it is certain that none can be before the host has a network. Errors: all
+    /// helpers failed, with the reasons.
+    pub fn wait(mut self) -> Result<HelperWatch> {
         loop {
-            let error = match self.attempt.wait() {
-                Ok(child) => return Ok(child),
-                Err(error) => error,
-            };
-            if self.others.is_empty() {
-                failures.push(error.to_string());
-                let all = Error::new(failures.join("; "));
-                return Err(match error.way_out() {
-                    Some(hint) => all.hint(hint),
-                    None => all,
-                });
+            match self.start.advance(&self.plan, PATIENCE) {
+                Ok(Some(child)) => return Ok(HelperWatch::of(self.plan, self.start, child)),
+                Ok(None) => {}
+                Err(error) if self.plan.awaits_host(&error, &self.start.host) => {
+                    log::debug!("{error}");
+                    return Ok(HelperWatch::waiting(self.plan, self.start.host.clone()));
+                }
+                Err(error) => return Err(error),
             }
-            log::debug!("{error}");
-            failures.push(error.to_string());
-            let next = self.others.remove(0);
-            self.attempt = Attempt::start(next, &self.namespaces)?;
         }
+    }
+}
+
+impl HelperPlan {
+    /// True if the error is that of pasta (until 2024_10_30) on a host without a network.
+    fn awaits_host(&self, error: &Error, host: &HostNetwork) -> bool {
+        let is_pasta = |helper: &Helper| helper.program == NetworkHelper::Pasta;
+        self.helpers.iter().all(is_pasta)
+            && !host.has_way_out()
+            && error.to_string().contains("External interface")
+    }
+}
+
+impl HelperStart {
+    /// Starts the first helper.
+    pub fn begin(plan: &HelperPlan) -> Result<Self> {
+        let host = HostNetwork::read();
+        let attempt = Attempt::start(&plan.helpers[0], &plan.namespaces)?;
+        Ok(Self { attempt, candidate: 0, failures: Vec::new(), host })
+    }
+
+    /// Returns the helper's process if it is ready, after at most `limit`. Tries the next helper after a failure.
+    /// Errors: all helpers failed, with the reasons.
+    pub fn advance(&mut self, plan: &HelperPlan, limit: Duration) -> Result<Option<Child>> {
+        let error = match self.attempt.check(limit) {
+            Ok(child) => return Ok(child),
+            Err(error) => error,
+        };
+        self.failures.push(error.to_string());
+        let Some(next) = plan.helpers.get(self.candidate + 1) else {
+            let all = Error::new(self.failures.join("; ")).of_kind(error.kind());
+            return Err(match error.way_out() {
+                Some(hint) => all.hint(hint),
+                None => all,
+            });
+        };
+        log::debug!("{error}");
+        self.candidate += 1;
+        self.attempt = Attempt::start(next, &plan.namespaces)?;
+        Ok(None)
+    }
+
+    /// Pipe that is readable when the helper is ready or has ended.
+    pub fn readiness(&self) -> BorrowedFd<'_> {
+        self.attempt.ready.as_fd()
+    }
+
+    /// Time at which the helper has taken too long.
+    pub fn deadline(&self) -> Instant {
+        self.attempt.deadline
+    }
+
+    /// Number of the helper in its plan.
+    pub fn candidate(&self) -> usize {
+        self.candidate
     }
 }
 
@@ -196,7 +326,7 @@ impl HelperLaunch<'_> {
 }
 
 impl Attempt {
-    fn start(helper: Helper, namespaces: &HelperNamespaces) -> Result<Self> {
+    fn start(helper: &Helper, namespaces: &HelperNamespaces) -> Result<Self> {
         let name = helper.program.name();
         let cannot = || format!("cannot start {name}");
         let (ready, ready_far) =
@@ -209,9 +339,10 @@ impl Attempt {
         // slirp4netns's sandbox must be root in a user namespace; pasta enters the innermost by itself.
         let base =
             namespaces.base.as_ref().filter(|_| helper.program == NetworkHelper::Slirp4netns);
-        let is_there = base.is_some() && namespaces.is_base;
-        let user = (!is_there).then(|| format!("/proc/{}/ns/user", namespaces.pid));
-        let net = format!("/proc/{}/ns/net", namespaces.pid);
+        let is_there = base.is_some() && namespaces.process.is_base;
+        let pid = namespaces.process.pid;
+        let user = (!is_there).then(|| format!("/proc/{pid}/ns/user"));
+        let net = format!("/proc/{pid}/ns/net");
         let mut words = helper.command_line(user.as_deref(), &net, socket);
         if base.is_none() {
             words.retain(|word| word != slirp::SANDBOX);
@@ -240,30 +371,29 @@ impl Attempt {
             }
         };
         log::debug!("{name} is started, process {}", child.pid);
-        Ok(Self { helper, folder, child: Some(child), ready, said })
+        let deadline = Instant::now() + PATIENCE;
+        let helper = helper.clone();
+        Ok(Self { helper, folder, child: Some(child), ready, said, deadline })
     }
 
-    fn wait(&mut self) -> Result<Child> {
+    fn check(&mut self, limit: Duration) -> Result<Option<Child>> {
         let name = self.helper.program.name();
         let Some(child) = &self.child else { fail!("{name} is waited for twice") };
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let limit =
-                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::new(&self.ready, PollFlags::IN)], Some(&limit)) {
-                Err(rustix::io::Errno::INTR) => continue,
-                Ok(0) => fail!("{name} is not ready after {} s", PATIENCE.as_secs()),
-                answer => answer.context(|| format!("cannot wait for {name}"))?,
-            };
-            break;
-        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let wait = left.min(limit);
+        let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&self.ready, PollFlags::IN)], Some(&wait)) {
+            Err(rustix::io::Errno::INTR) => return Ok(None),
+            Ok(0) if Instant::now() < self.deadline => return Ok(None),
+            Ok(0) => fail!("{name} is not ready after {} s", PATIENCE.as_secs()),
+            answer => answer.context(|| format!("cannot wait for {name}"))?,
+        };
         // Any data means that the helper is ready. End of file: the helper has ended.
         if rustix::io::read(&self.ready, &mut [0; 32][..]).is_ok_and(|length| length > 0) {
             if let (Some(api), Some(folder)) = (&self.helper.api, &self.folder) {
                 api.tell(folder)?;
             }
-            return self.child.take().ok_or_else(|| Error::new("it is waited for twice"));
+            return Ok(self.child.take());
         }
         let _ = child.wait();
         self.child = None;

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Addresses;
@@ -85,10 +86,10 @@ pub(super) struct SocketPlace<'a> {
 }
 
 /// Port requests, and the place of the API socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Api {
     tmp: PathBuf,
-    prefix: &'static str,
+    prefix: String,
     requests: Vec<(Forward, Value)>,
 }
 
@@ -115,7 +116,7 @@ impl Api {
         let requests: Vec<_> = forwards.iter().map(request).collect();
         (!requests.is_empty()).then(|| Self {
             tmp: place.tmp.to_owned(),
-            prefix: place.prefix,
+            prefix: place.prefix.to_owned(),
             requests,
         })
     }
@@ -123,7 +124,7 @@ impl Api {
     /// Creates the folder of the socket. The folder is removed after the requests; leftovers of a killed process are
     /// swept.
     pub(super) fn folder(&self) -> Result<NewFolder> {
-        NewFolder::folder(&self.tmp, self.prefix)
+        NewFolder::folder(&self.tmp, &self.prefix)
     }
 
     /// Sends the port requests over the socket in that folder.

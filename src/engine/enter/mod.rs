@@ -127,6 +127,7 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
                 stdin: entry.options.stdin,
                 keys: entry.keys.clone(),
                 early_signals: progress.signals,
+                helper: None,
                 settled: None,
             };
             stay(session, signals)

@@ -11,7 +11,7 @@ use crate::engine::messages::{ChildMessage, ParentChannel, ParentMessage};
 use crate::engine::plan::step::{Step, Supervised};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::net::{Membership, NetlinkSocket, Network, NetworkOrigin, Starting};
+use crate::net::{HelperWatch, Membership, NetlinkSocket, Network, NetworkOrigin, Starting};
 use crate::sys::process::Child;
 use crate::sys::signal::Signals;
 
@@ -35,7 +35,7 @@ pub struct LaunchProgress {
     /// Netlink socket of the container's network namespace, for named networks.
     pub netlink: Option<NetlinkSocket>,
     /// Network helper that is ready.
-    pub helper: Option<Child>,
+    pub helper: Option<HelperWatch>,
     /// Reason why no helper connects the default network.
     pub offline: Option<Error>,
     /// True if the next step is, or was, exec.
@@ -115,6 +115,9 @@ impl Conversation<'_> {
                 self.progress.helper = self.unless_assumed(helper)?.flatten();
                 if let Some(netlink) = netlink {
                     self.membership.prefer_addresses(&netlink)?;
+                    if let Some(helper) = &mut self.progress.helper {
+                        helper.keep_netlink(netlink);
+                    }
                 }
                 self.send(&ParentMessage::Ready)?;
             }

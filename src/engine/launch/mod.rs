@@ -23,7 +23,7 @@ pub const KILLED_FOR_MEMORY: &str =
     "the kernel killed a process of the container for want of memory";
 /// Warning for a network helper that has died.
 pub const HELPER_DIED: &str =
-    "the helper of the container's network has died: it had no way out from then on";
+    "the helper of the container's network has died: no way out until it runs again";
 
 /// Carries out a plan until the command runs.
 pub fn launch(plan: &Plan, streams: LaunchStreams<'_>, signals: &Signals) -> Result<Launched> {

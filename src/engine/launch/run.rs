@@ -8,10 +8,10 @@ use crate::cgroup;
 use crate::engine::plan::Plan;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
-use crate::engine::session::supervise::{CommandSession, SessionEnd};
+use crate::engine::session::supervise::{CommandSession, SessionEnd, WatchedHelper};
 use crate::engine::streams::{self, CallerStreams, LaunchStreams};
 use crate::error::{Context, Error, Result};
-use crate::net::NameService;
+use crate::net::{HelperWatch, NameService};
 use crate::sys::process::Ended;
 use crate::sys::signal::Signals;
 
@@ -39,6 +39,8 @@ pub fn run(
         log::warn!("{error}");
         None
     });
+    let mut helper = launched.helper.take();
+    helper.iter_mut().for_each(HelperWatch::begin);
     let session = CommandSession {
         process: &launched.command,
         terminal,
@@ -48,6 +50,9 @@ pub fn run(
         keys: DetachKeys::none(),
         early_signals,
         names,
+        helper: helper
+            .as_mut()
+            .map(|helper| WatchedHelper { helper, membership: &launched.membership }),
         settled: Some(Box::new(|| running(&launched))),
     };
     let ended = match session.stay(signals) {
@@ -55,6 +60,7 @@ pub fn run(
         Ok(SessionEnd::Left(_)) => Err(Error::new("no keys leave a run")),
         Err(error) => Err(error),
     };
+    launched.helper = helper;
     end_rest(launched, ended.as_ref().ok());
     ended
 }
@@ -64,7 +70,7 @@ fn end_rest(launched: Launched, ended: Option<&Ended>) {
     if let Some(supervisor) = &launched.supervisor {
         let _ = supervisor.signal(libc::SIGKILL);
     }
-    if let Some(helper) = launched.helper {
+    if let Some(helper) = launched.helper.and_then(HelperWatch::into_child) {
         let has_died = helper.has_ended();
         let _ = helper.signal(libc::SIGKILL);
         // Waited for where it has ports: a run that has ended leaves none in use. The kernel needs 20 ms and more for the

@@ -29,7 +29,7 @@ use crate::engine::plan::Plan;
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::streams::LaunchStreams;
 use crate::error::{Context, Error, Result};
-use crate::net::Membership;
+use crate::net::{HelperWatch, Membership};
 use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
@@ -51,7 +51,7 @@ pub struct Launched {
     /// Supervisor for root emulation. Ends by itself when the kernel reports that no caller is left.
     pub supervisor: Option<Child>,
     /// Helper that connects the container's network. Dies with this process, and must be ended with the container.
-    pub helper: Option<Child>,
+    pub helper: Option<HelperWatch>,
     /// Named networks of the container.
     pub membership: Membership,
     /// Reason why no helper connects the default network.
@@ -266,8 +266,9 @@ impl Drop for Launch<'_> {
         if let Some(base) = self.base.take() {
             let progress = &mut self.conversation.progress;
             drop(progress.connecting.take());
+            let helper = progress.helper.take().and_then(HelperWatch::into_child);
             let container = progress.process.as_ref();
-            let beside = [progress.supervisor.as_ref(), progress.helper.as_ref()];
+            let beside = [progress.supervisor.as_ref(), helper.as_ref()];
             let all = [Some(&base), container].into_iter().chain(beside);
             end_all(&all.collect::<Vec<_>>(), &self.preexisting_children);
         }

@@ -12,7 +12,7 @@ use super::stream_relay::StreamRelay;
 use super::terminal_relay::{TerminalReady, TerminalRelay};
 use crate::engine::streams::{CallerStreams, Stdin};
 use crate::error::{Context, Result};
-use crate::net::NameService;
+use crate::net::{HelperWatch, Membership, NameService};
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::signal::Signals;
 
@@ -68,9 +68,32 @@ pub struct CommandSession<'a> {
     pub early_signals: Vec<i32>,
     /// Answers for the names of the container's networks.
     pub names: Option<NameService>,
+    /// Network helper, to start again when it dies.
+    pub helper: Option<WatchedHelper<'a>>,
     /// Callback for work that a command of a few milliseconds need not wait for: called once, [`SETTLED`] after the
     /// session's start.
     pub settled: Option<Box<dyn FnOnce() + 'a>>,
+}
+
+/// Network helper of a command, and the networks that the command is on.
+pub struct WatchedHelper<'a> {
+    /// Network helper.
+    pub helper: &'a mut HelperWatch,
+    /// Named networks of the container.
+    pub membership: &'a Membership,
+}
+
+impl WatchedHelper<'_> {
+    fn due(&self) -> Option<Instant> {
+        self.helper.due()
+    }
+
+    fn turn(&mut self) {
+        let news = self.helper.turn(self.membership);
+        if let Some(report) = news.and_then(|news| news.report) {
+            log::warn!("{report}");
+        }
+    }
 }
 
 /// Age of a command at which [`CommandSession::settled`] is called.
@@ -87,8 +110,8 @@ pub enum SessionEnd {
 impl CommandSession<'_> {
     /// Stays until the command has ended or was left.
     pub fn stay(self, signals: &Signals) -> Result<SessionEnd> {
-        let Self { process, terminal, relay, caller, stdin, keys, early_signals, names, settled } =
-            self;
+        let Self { process, terminal, relay, caller, stdin, keys, early_signals, .. } = self;
+        let (names, helper, settled) = (self.names, self.helper, self.settled);
         let start = |master| TerminalRelay::start(master, caller, stdin, keys);
         let mut supervision = Supervision {
             process,
@@ -99,6 +122,7 @@ impl CommandSession<'_> {
             names,
             requests: Requests::default(),
             deadline: None,
+            helper,
             settled: settled.map(|call| (Instant::now() + SETTLED, call)),
         };
         supervision.terminal =
@@ -110,6 +134,7 @@ impl CommandSession<'_> {
         loop {
             let ready = supervision.wait(signals)?;
             supervision.call_if_settled(&ready);
+            supervision.look_after_helper(&ready);
             supervision.forward_all(signals)?;
             if let Some(left) = supervision.terminal.take_if(|relay| relay.turn(&ready.terminal)) {
                 return Ok(SessionEnd::Left(left.into_master()));
@@ -135,6 +160,7 @@ struct Supervision<'a> {
     requests: Requests,
     /// Moment at which the command is killed: the user's terminal is gone.
     deadline: Option<Instant>,
+    helper: Option<WatchedHelper<'a>>,
     settled: Option<(Instant, Box<dyn FnOnce() + 'a>)>,
 }
 
@@ -183,10 +209,18 @@ impl Supervision<'_> {
         self.names.as_mut().filter(is_due).into_iter().for_each(NameService::turn);
     }
 
+    fn look_after_helper(&mut self, ready: &Ready) {
+        let Some(helper) = self.helper.as_mut().filter(|_| !ready.ended) else { return };
+        if ready.helper || helper.due().is_some_and(|due| Instant::now() >= due) {
+            helper.turn();
+        }
+    }
+
     fn wait(&self, signals: &Signals) -> Result<Ready> {
         let due = self.settled.as_ref().map(|(due, _)| *due);
         let of_names = self.names.as_ref().and_then(NameService::deadline);
-        let wake = due.into_iter().chain(self.deadline).chain(of_names).min();
+        let of_helper = self.helper.as_ref().and_then(WatchedHelper::due);
+        let wake = due.into_iter().chain(self.deadline).chain(of_names).chain(of_helper).min();
         let mut fds = vec![
             PollFd::new(&self.process.pidfd, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
@@ -196,6 +230,9 @@ impl Supervision<'_> {
         fds.extend(self.streams.wishes());
         let end_of_streams = fds.len();
         fds.extend(self.names.iter().map(|names| PollFd::new(names, PollFlags::IN)));
+        let end_of_names = fds.len();
+        let of_helper = self.helper.iter().flat_map(|helper| helper.helper.descriptors());
+        fds.extend(of_helper.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         let deserted = self.terminal.as_ref().is_some_and(TerminalRelay::is_deserted);
         let left =
@@ -209,7 +246,8 @@ impl Supervision<'_> {
             answer => answer.context(|| "cannot wait for the container")?,
         };
         let revents: Vec<_> = fds.iter().map(PollFd::revents).collect();
-        let (rest, names) = revents.split_at(end_of_streams);
+        let (rest, helper) = revents.split_at(end_of_names);
+        let (rest, names) = rest.split_at(end_of_streams);
         let (own, streams) = rest.split_at(first_of_streams);
         Ok(Ready {
             ended: own[0].contains(PollFlags::IN),
@@ -220,6 +258,7 @@ impl Supervision<'_> {
                 .unwrap_or_default(),
             streams: streams.to_vec(),
             names: names.iter().any(|events| !events.is_empty()),
+            helper: helper.iter().any(|events| !events.is_empty()),
         })
     }
 
@@ -273,4 +312,6 @@ struct Ready {
     names: bool,
     /// Poll results for the wishes of the streams, in their order.
     streams: Vec<PollFlags>,
+    /// True if the network helper has to be looked after.
+    helper: bool,
 }

@@ -15,9 +15,9 @@ use super::super::streams::Streams;
 use super::Monitor;
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::net::NetworkDefinition;
+use crate::net::{HelperWatch, NetworkDefinition};
 use crate::sys::fd;
-use crate::sys::process::{self, Ended};
+use crate::sys::process::Ended;
 
 impl Monitor {
     /// Delivers the remaining output and records the end. Returns the time to wait before a restart. `None`: no
@@ -69,10 +69,10 @@ impl Monitor {
     /// addresses free. Without ports nothing waits for the helper's end, which takes the kernel 20 ms and more. Returns
     /// the networks.
     fn disconnect(&mut self) -> Vec<NetworkDefinition> {
-        if let Some(helper) = self.helper.take() {
-            let _ = process::signal_child(helper, libc::SIGKILL);
+        if let Some(helper) = self.helper.take().and_then(HelperWatch::into_child) {
+            let _ = helper.signal(libc::SIGKILL);
             if !self.record.network.forwards.is_empty() {
-                let _ = process::reap(helper);
+                let _ = helper.wait();
             }
         }
         self.names = None;
@@ -84,6 +84,26 @@ impl Monitor {
     fn read_record_again(&mut self) {
         if let Ok(Some(record)) = record::read(&self.folder, CONTAINER) {
             self.record = record;
+        }
+    }
+
+    /// Writes an event if the kernel has killed a process for want of memory since the last call.
+    pub(super) fn hear_oom(&mut self) {
+        if self.oom.is_new() {
+            events::of_container(&self.store, &self.record, "oom", &[]);
+        }
+    }
+
+    /// Records a trouble of the container, the reason of a later end.
+    pub(super) fn has_trouble(&mut self, trouble: &str) {
+        self.set_trouble(Some(trouble.to_owned()));
+    }
+
+    /// Records a trouble, or that it is over.
+    pub(super) fn set_trouble(&mut self, trouble: Option<String>) {
+        self.state.trouble = trouble;
+        if let Err(error) = record::write(&self.folder, STATE, &self.state) {
+            self.log.say(&error.to_string());
         }
     }
 
