@@ -52,6 +52,7 @@ mod fuse_size;
 mod fuse_work;
 mod grammar;
 mod guides;
+mod healing;
 mod health;
 mod host_image;
 mod house;
