@@ -3,7 +3,7 @@
 //! Clients learn of the end last.
 
 mod end;
-mod helper;
+mod network_helper;
 mod networks;
 
 use std::cell::Cell;

@@ -8,18 +8,20 @@
 //!    \----- host's network changed ------------^
 //! ```
 
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::Network;
 use super::host_network::{HostChanges, HostNetwork};
 use super::membership::Membership;
-use super::netlink::NetlinkSocket;
-use super::program::{Helper, HelperNamespaces, HelperPlan, HelperStart, NamespacesHandover};
+use super::namespace;
+use super::program::{
+    Helper, HelperNamespaces, HelperPlan, HelperStart, NamespacesHandover, PATIENCE,
+};
 use crate::error::{Error, Result};
 use crate::host::network_helper::NetworkHelper;
-use crate::sys::fd;
 use crate::sys::process::{self, Child};
 
 /// Delay before a dead helper is started again; doubled with each death in a row.
@@ -29,13 +31,18 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// Age at which a helper is sound: its death is the first of a new row.
 const SOUND: Duration = Duration::from_secs(60);
 
+/// Helper that is getting ready for a container that is being launched.
+#[derive(Debug)]
+pub struct Starting {
+    plan: HelperPlan,
+    start: HelperStart,
+}
+
 /// Helper of a running container.
 #[derive(Debug)]
 pub struct HelperWatch {
     plan: HelperPlan,
     phase: Phase,
-    /// Netlink socket of the container's network namespace, if the container is on named networks.
-    netlink: Option<NetlinkSocket>,
     /// The host's network at the helper's start.
     host: HostNetwork,
     /// Notifications for pasta, which does not follow every change. Opened by [`HelperWatch::begin`].
@@ -97,8 +104,39 @@ pub struct HelperHandover {
     pid: Option<i32>,
     helpers: Vec<Helper>,
     namespaces: NamespacesHandover,
-    netlink: Option<RawFd>,
     host: HostNetwork,
+}
+
+impl Network {
+    /// Starts the first of the helpers, for the network namespace of the process `pid`; the process `base` is in the base
+    /// user namespace. `None`: no helper is needed.
+    pub fn start(&self, base: i32, pid: i32) -> Result<Option<Starting>> {
+        if self.helpers.is_empty() {
+            return Ok(None);
+        }
+        let namespaces = HelperNamespaces::of(base, pid)?;
+        let plan = HelperPlan { namespaces, helpers: self.helpers.clone() };
+        let start = HelperStart::begin(&plan)?;
+        Ok(Some(Starting { plan, start }))
+    }
+}
+
+impl Starting {
+    /// Waits until a helper is ready, or until it is certain that none can be before the host has a network. Errors: all
+    /// helpers failed, with the reasons.
+    pub fn wait(mut self) -> Result<HelperWatch> {
+        loop {
+            match self.start.advance(&self.plan, PATIENCE) {
+                Ok(Some(child)) => return Ok(HelperWatch::of(self.plan, self.start, child)),
+                Ok(None) => {}
+                Err(error) if self.plan.awaits_host(&error, &self.start.host) => {
+                    log::debug!("{error}");
+                    return Ok(HelperWatch::waiting(self.plan, self.start.host.clone()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 impl HelperWatch {
@@ -113,7 +151,6 @@ impl HelperWatch {
         Self {
             plan,
             phase,
-            netlink: None,
             host,
             changes: None,
             delay: FIRST_DELAY,
@@ -125,11 +162,6 @@ impl HelperWatch {
     /// Watches for a moment at which one of the helpers can start.
     pub(super) fn waiting(plan: HelperPlan, host: HostNetwork) -> Self {
         Self::new(plan, host, Phase::Waiting { until: Instant::now() })
-    }
-
-    /// Keeps a socket of the container's network namespace: a new helper brings a new default route.
-    pub fn keep_netlink(&mut self, netlink: NetlinkSocket) {
-        self.netlink = Some(netlink);
     }
 
     /// Begins to listen to changes of the host's network, if the helper does not follow them itself.
@@ -155,19 +187,17 @@ impl HelperWatch {
             Phase::Running { child, .. } => Some(child.pid),
             Phase::Waiting { .. } | Phase::Starting(_) => None,
         };
-        let number = |netlink: NetlinkSocket| fd::hand_over(netlink.into());
         Ok(HelperHandover {
             pid,
             helpers: self.plan.helpers,
             namespaces: self.plan.namespaces.hand_over()?,
-            netlink: self.netlink.map(number).transpose()?,
             host: self.host,
         })
     }
 
     /// Takes the helper over after the exec. Errors: a descriptor is missing.
     pub fn take_over(handover: HelperHandover) -> Result<Self> {
-        let HelperHandover { pid, helpers, namespaces, netlink, host } = handover;
+        let HelperHandover { pid, helpers, namespaces, host } = handover;
         let namespaces = HelperNamespaces::take_over(namespaces)?;
         // A child that is not reaped: its PID is still its own.
         let child = |pid| Ok::<_, Error>(Child { pid, pidfd: process::open_pidfd(pid)? });
@@ -176,7 +206,6 @@ impl HelperWatch {
             None => Phase::Waiting { until: Instant::now() },
         };
         let mut watch = Self::new(HelperPlan { namespaces, helpers }, host, phase);
-        watch.netlink = netlink.map(fd::take).transpose()?.map(NetlinkSocket::from);
         watch.begin();
         Ok(watch)
     }
@@ -284,8 +313,7 @@ impl HelperWatch {
             self.prefer(start.candidate());
         }
         self.begin();
-        let preferred = self.netlink.as_ref().map(|netlink| membership.prefer_addresses(netlink));
-        if let Some(Err(error)) = preferred {
+        if let Err(error) = self.prefer_addresses(membership) {
             log::debug!("{error}");
         }
         let program = self.program();
@@ -302,6 +330,15 @@ impl HelperWatch {
                 HelperNews { change: HelperChange::Replaced, report, program }
             }
         }
+    }
+
+    /// Gives the new default route the source address that the dead helper's had.
+    fn prefer_addresses(&self, membership: &Membership) -> Result<()> {
+        if membership.endpoints.is_empty() {
+            return Ok(());
+        }
+        let pid = self.plan.namespaces.pid();
+        membership.prefer_addresses(&namespace::netlink_of_process(pid)?)
     }
 
     /// Moves the helper that serves to the head of the plan.

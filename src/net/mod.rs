@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 
 pub use addresses::Addresses;
 pub use definition::{NetworkDefinition, NetworkDriver, NetworkExit};
-pub use helper_watch::{HelperChange, HelperHandover, HelperNews, HelperWatch};
+pub use helper_watch::{HelperChange, HelperHandover, HelperNews, HelperWatch, Starting};
 pub use host_network::HostNetwork;
 pub use ipam::{AddressRange, Subnet, allocate};
 pub use live::{LiveFile, LiveNetwork, NetworkMember};
@@ -51,7 +51,7 @@ pub use membership::{
 pub use name_service::NameService;
 pub use netlink::NetlinkSocket;
 pub use network_options::{MemberTraffic, NetworkOptions};
-pub use program::{Helper, Starting};
+pub use program::Helper;
 
 use crate::error::{Context, Error, Result, Setting};
 use crate::forward::Forward;

@@ -13,9 +13,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
-use super::helper_watch::HelperWatch;
+use super::HostNetwork;
 use super::slirp::{self, Api};
-use super::{HostNetwork, Network};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::files::NewFolder;
@@ -25,7 +24,7 @@ use crate::sys::process::{self, Child, Forked};
 use crate::sys::{fd, namespace, signal};
 
 /// Time limit for a helper to get ready.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Limit of a helper's captured messages in bytes: a helper may write more, and must not block.
 const SAID: u64 = 16 * 1024;
 /// Descriptor on which slirp4netns reports its readiness.
@@ -44,13 +43,6 @@ pub struct Helper {
     pub arguments: Vec<String>,
     /// Port requests to send when the helper runs.
     pub api: Option<Api>,
-}
-
-/// Helper that is getting ready for a container that is being launched.
-#[derive(Debug)]
-pub struct Starting {
-    plan: HelperPlan,
-    start: HelperStart,
 }
 
 /// Helpers that can connect a container, the first to try first, and the namespaces to connect.
@@ -133,6 +125,11 @@ impl HelperNamespaces {
         Ok(Self { base: has_root.then(|| base.into()), process })
     }
 
+    /// PID of a process in the network namespace.
+    pub(super) fn pid(&self) -> i32 {
+        self.process.pid
+    }
+
     /// Checks that the process is still where it was at the launch. Errors: it has ended, or has moved to other
     /// namespaces.
     pub(super) fn check(&self) -> Result<()> {
@@ -175,20 +172,6 @@ struct Attempt {
     deadline: Instant,
 }
 
-impl Network {
-    /// Starts the first of the helpers, for the network namespace of the process `pid`; the process `base` is in the base
-    /// user namespace. `None`: no helper is needed.
-    pub fn start(&self, base: i32, pid: i32) -> Result<Option<Starting>> {
-        if self.helpers.is_empty() {
-            return Ok(None);
-        }
-        let namespaces = HelperNamespaces::of(base, pid)?;
-        let plan = HelperPlan { namespaces, helpers: self.helpers.clone() };
-        let start = HelperStart::begin(&plan)?;
-        Ok(Some(Starting { plan, start }))
-    }
-}
-
 impl Helper {
     /// Builds the command line for the namespaces at these paths.
     pub fn command_line(&self, user: Option<&str>, net: &str, socket: Option<&str>) -> Vec<String> {
@@ -209,27 +192,9 @@ impl Helper {
     }
 }
 
-impl Starting {
-    /// Waits until a helper is ready, or until it is certain that none can be before the host has a network. Errors: all
-    /// helpers failed, with the reasons.
-    pub fn wait(mut self) -> Result<HelperWatch> {
-        loop {
-            match self.start.advance(&self.plan, PATIENCE) {
-                Ok(Some(child)) => return Ok(HelperWatch::of(self.plan, self.start, child)),
-                Ok(None) => {}
-                Err(error) if self.plan.awaits_host(&error, &self.start.host) => {
-                    log::debug!("{error}");
-                    return Ok(HelperWatch::waiting(self.plan, self.start.host.clone()));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
 impl HelperPlan {
     /// True if the error is that of pasta (until 2024_10_30) on a host without a network.
-    fn awaits_host(&self, error: &Error, host: &HostNetwork) -> bool {
+    pub fn awaits_host(&self, error: &Error, host: &HostNetwork) -> bool {
         let is_pasta = |helper: &Helper| helper.program == NetworkHelper::Pasta;
         self.helpers.iter().all(is_pasta)
             && !host.has_way_out()

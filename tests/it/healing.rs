@@ -388,7 +388,7 @@ fn a_container_reaches_a_network_that_comes_late_and_moves_to_another_interface(
         "$usnea" run --rm --network "$network" "$image" sh -c 'while sleep 0.1; do
             timeout 2 busybox nc -w 1 198.51.100.1 80 < /dev/null; done' > foreground 2> errors &
         run=$!
-        trap 'kill -9 $run; kill $there; "$usnea" rm --all --force --time 0 > removed 2>&1' EXIT
+        trap 'kill -9 $run || true; kill $there; "$usnea" rm --all --force --time 0 > removed 2>&1' EXIT
         connect first 192.0.2
         retried detached
         retried in_foreground

@@ -115,9 +115,6 @@ impl Conversation<'_> {
                 self.progress.helper = self.unless_assumed(helper)?.flatten();
                 if let Some(netlink) = netlink {
                     self.membership.prefer_addresses(&netlink)?;
-                    if let Some(helper) = &mut self.progress.helper {
-                        helper.keep_netlink(netlink);
-                    }
                 }
                 self.send(&ParentMessage::Ready)?;
             }
