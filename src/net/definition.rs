@@ -19,6 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::hint;
+use crate::network_attachment::MacAddress;
 use crate::network_name::NetworkName;
 
 /// Definition of a named network.
@@ -83,6 +84,20 @@ impl NetworkDefinition {
     /// Subnet of IPv6.
     pub fn v6(&self) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.prefix.addr().is_ipv6())
+    }
+
+    /// Hardware address of the bridge: the same each time that the network is made. It comes from the gateway's address,
+    /// which no member has.
+    pub fn bridge_mac(&self) -> MacAddress {
+        let of_id = || {
+            let byte = |at: usize| u8::from_str_radix(self.id.get(at..at + 2)?, 16).ok();
+            [0, 2, 4, 6].map(|at| byte(at).unwrap_or_default())
+        };
+        let [a, b, c, d] = match self.v4().map(|subnet| subnet.gateway) {
+            Some(IpAddr::V4(gateway)) => gateway.octets(),
+            _ => of_id(),
+        };
+        MacAddress([0x02, 0x42, a, b, c, d])
     }
 
     /// True if the members have no way out.

@@ -52,9 +52,21 @@ pub struct VethRequest<'a> {
     pub mtu: Option<u32>,
 }
 
+/// Bridge of a network.
+#[derive(Clone, Copy, Debug)]
+pub struct BridgeRequest<'a> {
+    /// Name of the bridge.
+    pub name: &'a str,
+    /// Hardware address. Without one the bridge would have the lowest of its ports', and another when a port comes or
+    /// goes: the members' neighbour caches would be wrong for half a minute (br_stp_recalculate_bridge_id()).
+    pub mac: MacAddress,
+    /// Largest packet in bytes; `None`: the kernel's default.
+    pub mtu: Option<u32>,
+}
+
 /// Makes a bridge that is up; returns its index. The bridge forwards at once, and host packet filters do not see its
 /// frames.
-pub fn make_bridge(socket: &NetlinkSocket, name: &str, mtu: Option<u32>) -> io::Result<u32> {
+pub fn make_bridge(socket: &NetlinkSocket, request: BridgeRequest<'_>) -> io::Result<u32> {
     let settings = vec![
         InfoBridge::StpState(BridgeStpState::Disabled),
         InfoBridge::ForwardDelay(0),
@@ -62,16 +74,17 @@ pub fn make_bridge(socket: &NetlinkSocket, name: &str, mtu: Option<u32>) -> io::
         InfoBridge::NfCallIp6Tables(false),
         InfoBridge::NfCallArpTables(false),
     ];
-    let mut message = named(name);
+    let mut message = named(request.name);
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
-    message.attributes.extend(mtu.map(LinkAttribute::Mtu));
+    message.attributes.push(LinkAttribute::Address(request.mac.0.to_vec()));
+    message.attributes.extend(request.mtu.map(LinkAttribute::Mtu));
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Bridge),
         LinkInfo::Data(InfoData::Bridge(settings)),
     ]));
     socket.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)?;
-    index(socket, name)
+    index(socket, request.name)
 }
 
 /// Makes a pair whose bridge's end is up. Both ends are made in their places: moving one later would wait for RCU.

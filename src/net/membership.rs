@@ -263,7 +263,7 @@ impl NetworkEndpoint {
         let JoinPlan { definition, attachment, live } = plan;
         live.change(|state| {
             let (v4, v6) = allocate(definition, attachment, state)?;
-            check_mac(attachment, state)?;
+            check_mac(definition, attachment, state)?;
             let namespace = match open(state) {
                 Some(namespace) => NetworkNamespace::enter(&namespace, definition)?,
                 None => NetworkNamespace::make(definition)?,
@@ -402,10 +402,17 @@ fn allocate(
 }
 
 /// Checks that no member has the hardware address that the user asked for: a bridge would take the two for one.
-fn check_mac(attachment: &NetworkAttachment, state: &LiveNetwork) -> Result<()> {
+fn check_mac(
+    definition: &NetworkDefinition,
+    attachment: &NetworkAttachment,
+    state: &LiveNetwork,
+) -> Result<()> {
     let Some(mac) = attachment.mac else { return Ok(()) };
-    let Some(other) = state.members.iter().find(|member| member.mac == mac) else { return Ok(()) };
-    let other = other.names.first().unwrap_or(&other.container);
+    let other = match state.members.iter().find(|member| member.mac == mac) {
+        Some(other) => other.names.first().unwrap_or(&other.container).as_str(),
+        None if mac == definition.bridge_mac() => "the gateway",
+        None => return Ok(()),
+    };
     Err(Error::conflict(format!("{mac} is the hardware address of {other} already"))
         .hint("choose another address"))
 }

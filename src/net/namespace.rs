@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::definition::NetworkDefinition;
 use super::dns::DnsSockets;
-use super::link::{self, InterfaceAddress};
+use super::link::{self, BridgeRequest, InterfaceAddress};
 use super::netlink::NetlinkSocket;
 use crate::error::{Context, Error, Result};
 use crate::sys::inroot::{self, Symlinks};
@@ -40,11 +40,12 @@ impl NetworkNamespace {
         let made = in_child(namespaces, || {
             network::loopback_up()?;
             let netlink = NetlinkSocket::open()?;
-            let bridge = link::make_bridge(
-                &netlink,
-                definition.options.bridge_name(),
-                definition.options.mtu,
-            )?;
+            let request = BridgeRequest {
+                name: definition.options.bridge_name(),
+                mac: definition.bridge_mac(),
+                mtu: definition.options.mtu,
+            };
+            let bridge = link::make_bridge(&netlink, request)?;
             for subnet in &definition.subnets {
                 let (address, prefix) = (subnet.gateway, subnet.prefix.prefix_len());
                 link::add_address(&netlink, bridge, InterfaceAddress { address, prefix })?;

@@ -113,7 +113,7 @@ fn the_commands_of_a_network_are_explained() {
     let words = set.words(&["run", "--explain", "--network", "net:alias=x"], "true");
     let explained = set.place.usnea(&words);
     for line in [
-        "ip link add br0 mtu 1400 type bridge",
+        "ip link add br0 address 02:42:0a:39:01:01 mtu 1400 type bridge",
         "ip address add 10.57.1.1/24 dev br0",
         "type veth peer name eth0 mtu 1400",
         "ip address add 10.57.1.2/24 dev eth0",

@@ -53,7 +53,8 @@ fn join(endpoint: &ExpectedEndpoint) -> Vec<String> {
         None => {
             lines.push("unshare --net sleep 1000 & network=/proc/$!/ns/net".to_owned());
             lines.push(format!(
-                "{in_network} ip link add {bridge}{mtu} type bridge stp_state 0 forward_delay 0"
+                "{in_network} ip link add {bridge} address {}{mtu} type bridge stp_state 0 forward_delay 0",
+                definition.bridge_mac()
             ));
             lines.extend(definition.subnets.iter().map(|subnet| {
                 let length = subnet.prefix.prefix_len();
