@@ -15,8 +15,8 @@ use crate::host::network_helper::NetworkHelper;
 use crate::host::process_id;
 use crate::monitor::protocol;
 use crate::net::{
-    ConnectionRequest, MemberIdentity, Mode, Network, NetworkOrigin, NetworkRequest, Resolver,
-    definition,
+    ConnectionRequest, EXIT_INTERFACE, MemberIdentity, Mode, Network, NetworkOrigin,
+    NetworkRequest, Resolver, definition,
 };
 use crate::network_attachment::NetworkAttachment;
 use crate::spec::{self, ContainerOptions, HelperFlag, ImageDefaults};
@@ -120,6 +120,7 @@ pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldN
         names.push(name);
         held.push(lock);
     }
+    check_interfaces(&request.attachments, has_exit.then_some(EXIT_INTERFACE))?;
     if request.mode == Mode::Named && !has_exit && !request.forwards.is_empty() {
         return Err(Error::invalid(
             "all networks of the container are internal, and have no ports",
@@ -131,6 +132,24 @@ pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldN
         forward.host = forward.host.or(binding);
     }
     Ok(held)
+}
+
+/// Checks that each asked name of an interface is of one network alone, and not `helper`, the helper's interface.
+fn check_interfaces(attachments: &[NetworkAttachment], helper: Option<&str>) -> Result<()> {
+    let mut taken: Vec<&str> = helper.into_iter().collect();
+    for attachment in attachments {
+        let Some(name) = attachment.interface.as_deref() else { continue };
+        if taken.contains(&name) {
+            let other = if helper == Some(name) { "the way out" } else { "another network" };
+            let network = &attachment.network;
+            return Err(Error::invalid(format!(
+                "network {network}: {name} is the interface of {other}"
+            )))
+            .context(|| Setting::Network);
+        }
+        taken.push(name);
+    }
+    Ok(())
 }
 
 /// Returns the folder with the live files of a store's networks.

@@ -121,8 +121,10 @@ impl Membership {
     pub fn join(plans: &[JoinPlan], identity: &MemberIdentity) -> Result<Self> {
         let mut membership = Self::default();
         for plan in plans {
-            let taken = membership.endpoints.iter().map(|one| one.member.interface.as_str());
-            let interface = interface(plan, &taken.collect::<Vec<_>>());
+            let mut taken = asked_interfaces(plans);
+            let endpoints = membership.endpoints.iter();
+            taken.extend(endpoints.map(|one| one.member.interface.as_str()));
+            let interface = interface(plan, &taken);
             let endpoint = NetworkEndpoint::join(plan, identity, interface)
                 .context(|| network_setting(&plan.definition))?;
             membership.endpoints.push(endpoint);
@@ -137,7 +139,8 @@ impl Membership {
         for plan in plans {
             let JoinPlan { definition, attachment, live } = plan;
             let state = live.read();
-            let taken = expected.iter().map(|one| one.interface.as_str()).collect::<Vec<_>>();
+            let mut taken = asked_interfaces(plans);
+            taken.extend(expected.iter().map(|one| one.interface.as_str()));
             let interface = interface(plan, &taken);
             let (v4, v6) =
                 allocate(definition, attachment, &state).context(|| network_setting(definition))?;
@@ -362,6 +365,11 @@ fn interface(plan: &JoinPlan, taken: &[&str]) -> String {
     let prefix = plan.definition.options.interface_prefix.as_deref().unwrap_or("eth");
     let is_free = |name: &String| !taken.contains(&name.as_str());
     (0..).map(|number| format!("{prefix}{number}")).find(is_free).unwrap_or_default()
+}
+
+/// Names of interfaces that the user asked for: no other network gets one of them by its number.
+fn asked_interfaces(plans: &[JoinPlan]) -> Vec<&str> {
+    plans.iter().filter_map(|plan| plan.attachment.interface.as_deref()).collect()
 }
 
 fn with_prefix(definition: &NetworkDefinition, address: IpAddr) -> InterfaceAddress {

@@ -65,7 +65,7 @@ use names::NameServers;
 /// Helper's interface in a container on no named network.
 const INTERFACE: &str = "eth0";
 /// Helper's interface in a container on named networks, whose interfaces are eth0, eth1, ...
-const EXIT_INTERFACE: &str = "tap0";
+pub const EXIT_INTERFACE: &str = "tap0";
 
 /// Prefix of the network option that both helpers take from us.
 const CIDR: &str = "cidr=";

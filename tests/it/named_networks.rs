@@ -73,6 +73,17 @@ fn members_of_two_networks_neither_see_nor_reach_each_other() {
     }
     let interfaces = set.inside("both", "ls /sys/class/net | grep -c '^eth'");
     assert_eq!(interfaces.works(), "2");
+    for (first, second) in [("x0", "x0"), ("eth5", "tap0")] {
+        let [first, second] =
+            [format!("one:interface_name={first}"), format!("two:interface_name={second}")];
+        let words = ["run", "-d", "--rm", "--network", &first, "--network", &second];
+        set.place
+            .usnea(&set.words(&words, "true"))
+            .fails_with(125, &["network two", "interface of"]);
+    }
+    set.idle("named", &["--network", "one", "--network", "two:interface_name=eth0"]);
+    let eth0 = set.inside("named", "ip -o -4 address show eth0");
+    assert!(eth0.works().contains(&set.address("named", "two")), "{eth0:?}");
     set.clean();
 }
 
@@ -125,10 +136,11 @@ fn asked_addresses_and_names_are_given_and_shown() {
     assert!(link.works().starts_with("02:00:00:00:57:09\n"), "{link:?}");
     assert!(link.works().contains("\nfd57000000000000"), "{link:?}");
 
-    // The address is taken: nothing begins.
+    // What is taken is refused: nothing begins.
     for (wish, phrase) in [
         ("net:ip=10.57.0.9", "10.57.0.9"),
         ("net:mac=02:00:00:00:57:09", "02:00:00:00:57:09"),
+        ("net:mac=02:42:0a:39:00:01", "the gateway"),
         ("net:ip=10.58.0.1", "10.58.0.1"),
     ] {
         let mark = format!("{}:/mark", set.place.folder("mark").display());
@@ -170,6 +182,10 @@ fn a_name_of_several_members_has_all_their_addresses() {
     }
     all.sort();
     assert_eq!(set.addresses("user", "service", ""), all);
+    // The gateway's hardware address stays when members come and go, or their neighbour caches would be wrong.
+    let gateway = "grep \"^$(awk '/nameserver/ { print $2 }' /etc/resolv.conf) \" /proc/net/arp";
+    let arp = set.inside("user", gateway);
+    assert!(arp.works().contains(" 02:42:0a:59:"), "{arp:?}");
     set.place.usnea(&["rm", "-f", "--time", "0", "s2"]).works();
     let left = [set.address("s1", "net"), set.address("s3", "net")];
     assert_eq!(set.addresses("user", "service", "+tcp"), left);
