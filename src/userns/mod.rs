@@ -268,12 +268,28 @@ impl Base {
     }
 }
 
-/// True if both maps map the same IDs.
-pub fn have_same_ids(one: &IdMaps, other: &IdMaps) -> bool {
-    lines::normalise(one) == lines::normalise(other)
-}
-
 impl Levels {
+    /// Moves the levels into another base, with the same IDs of the host for the container. `maps`: those of that base.
+    /// `None`: that base lacks IDs.
+    pub fn within(self, maps: &IdMaps) -> Option<Self> {
+        if lines::normalise(maps) == lines::normalise(&self.base.maps) {
+            return Some(self);
+        }
+        let total = match &self.container {
+            None => self.base.maps.clone(),
+            Some(container) => IdMaps {
+                uids: through(&container.uids, &self.base.maps.uids)?,
+                gids: through(&container.gids, &self.base.maps.gids)?,
+            },
+        };
+        let container = IdMaps {
+            uids: through(&total.uids, &lines::inverse(&maps.uids))?,
+            gids: through(&total.gids, &lines::inverse(&maps.gids))?,
+        };
+        let base = Base { maps: maps.clone(), writer: self.base.writer };
+        Some(Self { base, container: Some(container) })
+    }
+
     /// Gives the container a namespace of its own with the same IDs: helper processes then stay out of its sight and
     /// reach.
     pub fn apart(self) -> Self {

@@ -279,7 +279,7 @@ impl EntryProcess<'_> {
             }
             let ChildMessage::Container { pid, pidfd } = message else { process::exit_now(125) };
             if !running.owns_pid_namespace() {
-                keeper::keep(&pidfd, running.process(), &[]);
+                keeper::keep(&pidfd, running.process(), &[], None);
             }
             if finish == Finish::AtStart {
                 let _ = process::reap(pid);

@@ -142,7 +142,7 @@ impl ShellScript {
                 }
             }
             Step::Container(namespaces, None) => {
-                self.enter("base", *namespaces, &joined_options(plan))
+                self.enter("base", namespaces.with(made_in_base(plan)), &joined_options(plan))
             }
             Step::Container(namespaces, Some(maps)) => {
                 self.line("nsenter --user --preserve-credentials --target $base unshare --user sleep 1000 & container=$!");
@@ -367,6 +367,10 @@ impl ShellScript {
                 }
                 self.stack(*stacking, &lowers, upper.as_ref(), options, target);
             }
+            MountSource::SharedMemory(pid) => {
+                self.line(&format!("# (open_tree(2) in the mount namespace of process {pid}, then move_mount(2): the other container's /dev/shm)"));
+                self.line(&format!("mount -t tmpfs -o nosuid,noexec,nodev,mode=1777 shm {target}"));
+            }
             MountSource::Bind(path, reach) => self.bind(mount, path, *reach, target, plan),
         }
         if let Some((propagation, reach)) = mount.propagation {
@@ -443,6 +447,15 @@ impl ShellScript {
         }
         self.line(&line);
     }
+}
+
+/// Returns the new namespaces that usnea makes in base; for the commands it does not matter who makes them.
+fn made_in_base(plan: &Plan) -> Namespaces {
+    let mut made = plan.steps.iter().filter_map(|step| match step {
+        Step::JoinNamespaces(join) => Some(join.made_in_base),
+        _ => None,
+    });
+    made.next().unwrap_or_default()
 }
 
 /// Options of nsenter(1) for the namespaces that the plan joins.

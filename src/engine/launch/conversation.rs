@@ -12,6 +12,7 @@ use crate::engine::plan::step::{Step, Supervised};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::net::{HelperWatch, Membership, NetlinkSocket, Network, NetworkOrigin, Starting};
+use crate::sys::namespace::Namespaces;
 use crate::sys::process::Child;
 use crate::sys::signal::Signals;
 
@@ -98,7 +99,12 @@ impl Conversation<'_> {
                 let (Some(base), Some(network)) = (progress.base, self.network) else {
                     fail!("a network before a process")
                 };
-                let pid = progress.process.as_ref().map_or(base, |process| process.pid);
+                let is_bases = self.steps.iter().any(|step| match step {
+                    Step::JoinNamespaces(join) => join.made_in_base.contains(Namespaces::NET),
+                    _ => false,
+                });
+                let process = progress.process.as_ref().filter(|_| !is_bases);
+                let pid = process.map_or(base, |process| process.pid);
                 // The helper gets ready meanwhile.
                 progress.netlink = netlink.map(NetlinkSocket::from);
                 let started = network.start(base, pid);

@@ -46,7 +46,7 @@ pub struct Launched {
     /// Socket that keeps the container alive while any process has it open: the keeper (see `child`) waits for its end.
     /// The keeper sends a byte when a server of the container's files has died.
     pub alive: OwnedFd,
-    /// True if the command is PID 1 of its own PID namespace: its end kills the rest.
+    /// True if the command's end ends the rest: by its own PID namespace, or in a joined one by the keeper.
     pub owns_pid_namespace: bool,
     /// Supervisor for root emulation. Ends by itself when the kernel reports that no caller is left.
     pub supervisor: Option<Child>,

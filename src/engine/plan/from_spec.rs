@@ -6,7 +6,7 @@ use std::path::Path;
 use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 
 use crate::cgroup;
-use crate::engine::plan::mount::{self, MountOwners, MountSource, PlannedMount, map_of};
+use crate::engine::plan::mount::{self, Maker, MountOwners, MountSource, PlannedMount, map_of};
 use crate::engine::plan::namespace::{ContainerNamespaces, NamespacesToJoin};
 use crate::engine::plan::process::Reaper;
 use crate::engine::plan::process_steps::{command, last_steps};
@@ -48,12 +48,14 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
     }
     let namespaces = ContainerNamespaces::of_config(spec)?;
     let new = namespaces.new_ones();
-    let join = namespaces.into_joined(&levels.base.maps)?;
+    let join = namespaces.into_joined(new)?;
     if let Some(join) = &join {
         leave_default_network(join, &mut options);
-        check_joined(spec, join, &levels, &options)?;
+        levels = join.levels(levels)?;
+        check_joined(spec, join, &levels)?;
     }
-    let is_hidden = join.as_ref().is_some_and(|join| join.contains(Namespaces::PID));
+    let joined = join.as_ref().map(NamespacesToJoin::kinds).unwrap_or_default();
+    let is_hidden = joined.contains(Namespaces::PID);
     let mut oom_score = process.oom_score_adj().map(Step::OomScore);
     let mut steps = Vec::new();
     // A process that is hidden cannot write to its own files in /proc.
@@ -68,7 +70,12 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
     }
     // While the host's /proc is visible.
     steps.extend(oom_score);
+    let shown = match &levels.container {
+        Some(_) => joined,
+        None => Namespaces::default(),
+    };
     container_steps(spec, process, &options, new, &mut steps)?;
+    adapt_mounts(joined, shown, &mut steps);
     last_steps(spec, process, setgroups, SupervisorLifetime::ParentsDeath, &mut steps)?;
     steps.push(Step::Exec(command(process, Reaper::of_config(spec))?));
     Ok(Plan { levels, steps, options })
@@ -83,6 +90,8 @@ fn namespace_steps(
     join: Option<NamespacesToJoin>,
     steps: &mut Vec<Step>,
 ) -> Result<()> {
+    let all = new;
+    new = new.without(join.as_ref().map(|join| join.made_in_base).unwrap_or_default());
     if let Some(wanted) = cgroup(spec)? {
         let later = new.both(Namespaces::CGROUP);
         new = new.without(later);
@@ -113,7 +122,7 @@ fn namespace_steps(
             }
             // A helper gets ready while the layers are made. It looks into the process, which a change of IDs would hide:
             // here Step::BecomeRoot changes none.
-            steps.extend(helper(&options.network, new)?);
+            steps.extend(helper(&options.network, all)?);
             steps.extend(options.layers.clone().map(Step::Layers));
         }
     }
@@ -130,6 +139,26 @@ fn helper(network: &Network, new: Namespaces) -> Result<Option<Step>> {
         fail!("config.json: a network's helper, and no network namespace");
     }
     Ok(Some(Step::Network))
+}
+
+/// Adapts mounts to the `joined` namespaces: the shared memory of the joined IPC namespace, and new file systems that show
+/// namespaces of `shown`, which are made in base: the kernel mounts these only for the owner of what they show.
+fn adapt_mounts(joined: Namespaces, shown: Namespaces, steps: &mut [Step]) {
+    const SHOW: [(&str, Namespaces); 4] = [
+        ("sysfs", Namespaces::NET),
+        ("mqueue", Namespaces::IPC),
+        ("cgroup", Namespaces::CGROUP),
+        ("cgroup2", Namespaces::CGROUP),
+    ];
+    for step in steps {
+        let Step::Mount(mount) = step else { continue };
+        if joined.contains(Namespaces::IPC) {
+            *mount = mount.clone().sharing_memory();
+        }
+        if SHOW.iter().any(|(fs, kind)| shown.contains(*kind) && mount.is_new(fs)) {
+            mount.maker = Maker::Base;
+        }
+    }
 }
 
 /// Adds the steps that set the container up, until nothing but the command is missing.
@@ -167,61 +196,22 @@ fn container_steps(
     Ok(())
 }
 
-/// Gives up the default network where the container joins the network of another container, and where no helper can look
-/// into the container's process.
+/// Gives up the default network where the container joins the network of another container.
 fn leave_default_network(join: &NamespacesToJoin, options: &mut LaunchOptions) {
     let network = &mut options.network;
-    if network.origin == NetworkOrigin::Requested || network.helpers.is_empty() {
-        return;
-    }
-    if join.contains(Namespaces::NET) {
+    if network.origin != NetworkOrigin::Requested && join.contains(Namespaces::NET) {
         network.helpers.clear();
-    } else if join.contains(Namespaces::PID) {
-        network.helpers.clear();
-        network.offline =
-            Some(Error::new("no helper connects a container in another container's PID namespace"));
     }
 }
 
 /// Refuses namespaces that a container can enter, but not use as its config says.
-fn check_joined(
-    spec: &Spec,
-    join: &NamespacesToJoin,
-    levels: &Levels,
-    options: &LaunchOptions,
-) -> Result<()> {
-    if join.contains(Namespaces::PID) && options.network.is_connected() {
-        // A helper enters through /proc, which the hidden process is closed to.
-        fail!(
-            "config.json: a network of its own in another container's PID namespace cannot be connected"
-        );
-    }
+fn check_joined(spec: &Spec, join: &NamespacesToJoin, levels: &Levels) -> Result<()> {
     if join.contains(Namespaces::UTS) && (spec.hostname().is_some() || spec.domainname().is_some())
     {
         fail!("config.json: in a joined UTS namespace the host name is the other container's");
     }
-    if levels.container.is_none() {
-        return Ok(());
-    }
-    // The kernel mounts these only for the owner of the namespace that they show.
-    const SHOW: [(&str, Namespaces); 5] = [
-        ("proc", Namespaces::PID),
-        ("sysfs", Namespaces::NET),
-        ("mqueue", Namespaces::IPC),
-        ("cgroup", Namespaces::CGROUP),
-        ("cgroup2", Namespaces::CGROUP),
-    ];
-    for mount in spec.mounts().iter().flatten() {
-        let shown = SHOW.iter().find(|(fs, _)| mount.typ().as_deref() == Some(fs));
-        if let Some((fs, kind)) = shown
-            && join.contains(*kind)
-        {
-            fail!(
-                "config.json: a container with a user namespace of its own cannot mount a {fs} that shows another container's namespace"
-            );
-        }
-    }
-    if join.contains(Namespaces::PID) {
+    // Its process is hidden in the other PID namespace, so that its maps cannot be written.
+    if levels.container.is_some() && join.contains(Namespaces::PID) {
         fail!(
             "config.json: a container with a user namespace of its own cannot join a PID namespace"
         );
@@ -344,6 +334,7 @@ fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
             propagation: None,
             copy_up: false,
             owners: MountOwners::AsTheyAre,
+            maker: Maker::Container,
         },
     }));
     for mount in mounts {

@@ -73,12 +73,13 @@ impl Plan {
         namespaces.unwrap_or_default()
     }
 
-    /// True if the command has its own PID namespace: its end kills the rest.
+    /// True if the command's end ends the rest: by its own PID namespace, or in a joined one by the keeper.
     pub(super) fn owns_pid_namespace(&self) -> bool {
         self.steps.iter().any(|step| match step {
             Step::Namespaces(namespaces) | Step::Container(namespaces, _) => {
                 namespaces.contains(Namespaces::PID)
             }
+            Step::JoinNamespaces(join) => join.contains(Namespaces::PID),
             _ => false,
         })
     }

@@ -44,7 +44,12 @@ pub enum MountSource {
     },
     /// File or folder of the host, opened in base: the user may go where the container's root may not.
     Bind(PathBuf, MountReach),
+    /// `/dev/shm` of the container of this process, whose IPC namespace is joined.
+    SharedMemory(i32),
 }
+
+/// Folder of POSIX shared memory, which goes with the IPC namespace.
+pub const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Mount of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +70,42 @@ pub struct PlannedMount {
     pub copy_up: bool,
     /// Owners of the mount's files.
     pub owners: MountOwners,
+    /// User namespace in which a new file system is made.
+    pub maker: Maker,
+}
+
+/// User namespace in which a new file system is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Maker {
+    /// The container's own.
+    #[default]
+    Container,
+    /// Base: the file system shows a joined namespace, over which the container has no powers.
+    Base,
 }
 
 impl PlannedMount {
+    /// Turns a bind mount of `/proc/PID/root/dev/shm` into the shared memory of that process's container.
+    pub fn sharing_memory(self) -> Self {
+        let pid = match &self.source {
+            MountSource::Bind(path, _) if self.target == Path::new(SHARED_MEMORY) => {
+                let pid = path.to_str().and_then(|text| {
+                    let pid = text.strip_prefix("/proc/")?;
+                    pid.strip_suffix(SHARED_MEMORY)?.strip_suffix("/root")
+                });
+                pid.and_then(|pid| pid.parse().ok())
+            }
+            _ => None,
+        };
+        match pid {
+            Some(pid) => {
+                let kind = MountPointKind::Directory;
+                Self { source: MountSource::SharedMemory(pid), kind, ..self }
+            }
+            None => self,
+        }
+    }
+
     /// True if the mount is a new file system of type `kind`.
     pub fn is_new(&self, kind: &str) -> bool {
         matches!(&self.source, MountSource::New { fs, .. } if *fs == kind)
@@ -143,6 +181,7 @@ impl PlannedMount {
             propagation: words.propagation,
             copy_up,
             owners: words.owners,
+            maker: Maker::Container,
         })
     }
 
@@ -157,12 +196,13 @@ impl PlannedMount {
             propagation: None,
             copy_up: false,
             owners: MountOwners::AsTheyAre,
+            maker: Maker::Container,
         }
     }
 
     /// True if the mount is made in base, before the container's own namespaces.
     pub fn is_made_in_base(&self) -> bool {
-        !matches!(self.source, MountSource::New { .. })
+        self.maker == Maker::Base || !matches!(self.source, MountSource::New { .. })
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Entering a namespace takes all powers over the user namespace that owns it. A user has them over another container
 //! from that container's base. So the launch enters that base in place of a new one, then the namespaces, and makes the
-//! container there. Both containers then have one base, whose IDs must be the same.
+//! container there. Both containers then have one base, which must have all IDs of the new one. Where the new one maps
+//! them otherwise, it gets a user namespace of its own below.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::IdMaps;
 use crate::sys::namespace::{self, Namespaces};
-use crate::userns;
+use crate::userns::{self, Levels};
 
 /// Namespace of a container, of one kind.
 #[derive(Debug)]
@@ -47,8 +48,13 @@ pub struct ContainerNamespaces(Vec<(Namespaces, Namespace)>);
 pub struct NamespacesToJoin {
     /// Base of the container that has these namespaces.
     pub base: OwnedFd,
+    /// Maps of that base.
+    pub maps: IdMaps,
     /// Namespaces to enter.
     pub namespaces: Vec<JoinedNamespace>,
+    /// New namespaces that base's own process makes. A network helper enters a network namespace through a process that
+    /// it may look into, and in another container's PID namespace the container's process is hidden.
+    pub made_in_base: Namespaces,
 }
 
 impl ContainerNamespaces {
@@ -79,9 +85,9 @@ impl ContainerNamespaces {
         new.fold(Namespaces::default(), |all, (kind, _)| all.with(*kind))
     }
 
-    /// Returns the namespaces to enter; `None`: there are none. `base`: maps of the container's base. Errors: one that
-    /// this user cannot enter.
-    pub fn into_joined(self, base: &IdMaps) -> Result<Option<NamespacesToJoin>> {
+    /// Returns the namespaces to enter; `None`: there are none. `new`: the new ones beside them. Errors: one that this user
+    /// cannot enter.
+    pub fn into_joined(self, new: Namespaces) -> Result<Option<NamespacesToJoin>> {
         let joined = self.0.into_iter().filter_map(|(_, namespace)| match namespace {
             Namespace::Join(joined) => Some(joined),
             Namespace::New | Namespace::Host => None,
@@ -96,15 +102,33 @@ impl ContainerNamespaces {
             }
         }
         let maps = userns::maps_in(found.as_fd())?;
-        if !userns::have_same_ids(&maps, base) {
-            let path = first.path.display();
-            fail!("config.json: the namespace {path} belongs to a container with other IDs");
-        }
-        Ok(Some(NamespacesToJoin { base: found, namespaces: joined }))
+        let is_hidden = joined.iter().any(|joined| joined.kind == Namespaces::PID);
+        let made_in_base = match is_hidden {
+            true => new.both(Namespaces::NET),
+            false => Namespaces::default(),
+        };
+        Ok(Some(NamespacesToJoin { base: found, maps, namespaces: joined, made_in_base }))
     }
 }
 
 impl NamespacesToJoin {
+    /// Kinds of the namespaces.
+    pub fn kinds(&self) -> Namespaces {
+        let kinds = self.namespaces.iter().map(|joined| joined.kind);
+        kinds.fold(Namespaces::default(), Namespaces::with)
+    }
+
+    /// Returns the levels of a container in this base. Errors: base has not all IDs of the container.
+    pub fn levels(&self, levels: Levels) -> Result<Levels> {
+        levels.within(&self.maps).ok_or_else(|| {
+            let path = self.namespaces.first().map(|first| first.path.display().to_string());
+            let path = path.unwrap_or_default();
+            Error::refused(format!(
+                "config.json: the namespace {path} belongs to a container with other IDs"
+            ))
+        })
+    }
+
     /// True if a namespace of this kind is entered.
     pub fn contains(&self, kind: Namespaces) -> bool {
         self.namespaces.iter().any(|joined| joined.kind == kind)

@@ -117,6 +117,7 @@ mod tests {
                 propagation: None,
                 copy_up: true,
                 owners: MountOwners::AsTheyAre,
+                maker: crate::engine::plan::mount::Maker::Container,
             };
             fill(&root, &mount, None, None).unwrap_or_else(|error| panic!("{}", error.what));
         }

@@ -9,3 +9,4 @@ pub mod lowers;
 pub mod mount_points;
 pub mod mount_target;
 pub mod mounted;
+pub mod shared_memory;

@@ -113,7 +113,9 @@ fn root_of(
             mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
         }
         MountSource::Overlay { .. } => layers::stacked(plan, mount, servers),
-        MountSource::New { .. } => Err(std::io::Error::from_raw_os_error(libc::EINVAL).into()),
+        MountSource::New { .. } | MountSource::SharedMemory(_) => {
+            Err(std::io::Error::from_raw_os_error(libc::EINVAL).into())
+        }
     })?;
     let here =
         rustix::fs::open(PLACE, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).on(|| PLACE)?;

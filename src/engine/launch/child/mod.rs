@@ -19,7 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::cgroup::ContainerCgroup;
 use crate::engine::command::exec::{LastSteps, ParentsDeath};
 use crate::engine::command::{filter, prepare};
-use crate::engine::keeper;
+use crate::engine::keeper::{self, ProcessesOfMounts};
 use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage, StepFailure};
 use crate::engine::plan::Plan;
 use crate::engine::plan::namespace::{JoinedNamespace, NamespacesToJoin};
@@ -198,6 +198,7 @@ impl SetupProcess<'_> {
         for JoinedNamespace { path, namespace, .. } in &join.namespaces {
             namespace::enter(namespace.as_fd()).on(|| path.to_string_lossy())?;
         }
+        namespace::unshare(join.made_in_base)?;
         if self.input.plan.levels.container.is_some() {
             namespace::unshare_mounts()?;
         }
@@ -219,7 +220,9 @@ impl SetupProcess<'_> {
         if let Some(announced) = self.announced.take() {
             rustix::io::retry_on_intr(|| rustix::io::read(&announced, &mut [0]))?;
         }
-        process::show_to_others()?;
+        if !self.is_hidden() {
+            process::show_to_others()?;
+        }
         let netlink = match self.input.plan.options.network.joins.is_empty() {
             true => None,
             false => Some(NetlinkSocket::open()?.into()),
@@ -241,19 +244,29 @@ impl SetupProcess<'_> {
     fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> StepResult {
         let cgroup = self.input.cgroup.as_ref().map(AsFd::as_fd);
         let (announced, announcing) = pipe_with(PipeFlags::CLOEXEC)?;
+        let rest = self.is_hidden().then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
         match process::clone_into(cgroup, namespaces, Parentage::OurParents)? {
             Forked::Parent(container) => {
                 if let Some(maps) = maps {
                     write_maps(container.pid, maps)?;
                 }
                 let process::Child { pid, pidfd } = container;
+                let rest = rest.map(|(told, telling)| {
+                    drop(telling);
+                    ProcessesOfMounts::receive(&told)
+                });
+                let rest = rest.transpose()?;
+                if rest.is_some() {
+                    // This process, unlike the container's, cannot be seen in the other PID namespace.
+                    process::show_to_others()?;
+                }
                 let message = ChildMessage::Container { pid, pidfd };
                 self.input.channel.send(&message)?;
                 drop(announcing);
                 self.wire_keeper()?;
                 match message {
                     ChildMessage::Container { pidfd, .. } => {
-                        keeper::keep(&pidfd, &self.input.watched, &self.servers)
+                        keeper::keep(&pidfd, &self.input.watched, &self.servers, rest)
                     }
                     _ => process::exit_now(125),
                 }
@@ -261,9 +274,18 @@ impl SetupProcess<'_> {
             Forked::Child => {
                 process::set_parent_death_signal(libc::SIGKILL)?;
                 self.announced = Some(announced);
+                rest.map_or(Ok(()), |(_, telling)| ProcessesOfMounts::send_ours(&telling))?;
                 self.make_later_namespaces()
             }
         }
+    }
+
+    /// True if this process is hidden for the whole launch: it joins another PID namespace.
+    fn is_hidden(&self) -> bool {
+        self.input.plan.steps.iter().any(|step| match step {
+            Step::JoinNamespaces(join) => join.contains(Namespaces::PID),
+            _ => false,
+        })
     }
 
     fn make_later_namespaces(&self) -> StepResult {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::engine::launch::child::SetupProcess;
 use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
 use crate::engine::plan::step::Step;
-use crate::engine::root::{copyup, layers};
+use crate::engine::root::{copyup, layers, shared_memory};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::rootfs::chown;
 use crate::sys::inroot;
@@ -77,6 +77,7 @@ impl SetupProcess<'_> {
             MountSource::Overlay { .. } => {
                 layers::stacked(self.input.plan, mount, &mut self.servers)
             }
+            MountSource::SharedMemory(pid) => shared_memory::copy(*pid),
             MountSource::New { fs, source, options } => {
                 mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
             }

@@ -1,0 +1,57 @@
+//! `/dev/shm` of a container whose IPC namespace is joined. A mount of another mount namespace can be copied in that
+//! namespace alone, so a forked process enters it and sends the copy back.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::engine::plan::mount::SHARED_MEMORY;
+use crate::engine::step_error::{OnObject, StepResult};
+use crate::sys::mount::{self, MountReach};
+use crate::sys::process::{self, Forked};
+use crate::sys::{fd, namespace};
+
+/// Copies the mount from the container of process `pid`, detached. Errors: that process is not in the IPC namespace that
+/// this one has entered, so the number now belongs to another container; no such mount.
+pub fn copy(pid: i32) -> StepResult<OwnedFd> {
+    let said = || format!("{SHARED_MEMORY} of process {pid}");
+    let ipc = |who: &str| rustix::fs::stat(format!("/proc/{who}/ns/ipc"));
+    let (ours, theirs) = (ipc("self").on(said)?, ipc(&pid.to_string()).on(said)?);
+    if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino) {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH)).on(said);
+    }
+    let path = format!("/proc/{pid}/ns/mnt");
+    let mounts = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let mounts = mounts.on(said)?;
+    let flags = SocketFlags::CLOEXEC;
+    let (near, far) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    match process::fork()? {
+        Forked::Child => {
+            let copied = namespace::enter(mounts.as_fd())
+                .and_then(|()| mount::copy(CWD, SHARED_MEMORY.as_ref(), MountReach::Alone));
+            // The receiver may be dead: this process ends all the same.
+            let _ = match &copied {
+                Ok(tree) => fd::send(&far, &0i32.to_ne_bytes(), Some(tree.as_fd())),
+                Err(error) => {
+                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                    fd::send(&far, &errno.to_ne_bytes(), None)
+                }
+            };
+            process::exit_now(0)
+        }
+        Forked::Parent(child) => {
+            drop(far);
+            let mut errno = [0; 4];
+            let received = fd::receive(&near, &mut errno);
+            child.wait()?;
+            match received? {
+                (4, Some(tree)) => Ok(tree),
+                (4, None) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))).on(said),
+                _ => Err(io::Error::from_raw_os_error(libc::EPIPE)).on(said),
+            }
+        }
+    }
+}
