@@ -259,22 +259,57 @@ pub(super) fn folder_size(folder: &Path) -> u64 {
 }
 
 /// Returns the process IDs of a running container, as this process sees them: the members of its PID namespace. In the
-/// host's PID namespace, the descendants of its first process.
+/// host's PID namespace, the descendants of its first process. Where containers share a PID namespace, each has the
+/// processes of its own mount namespace.
 pub(super) fn processes(state: &record::State) -> Vec<i32> {
-    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let own = namespace(std::process::id() as i32);
-    let of_it = namespace(state.process.pid);
+    let first = state.process.pid;
+    let own = namespace(std::process::id() as i32, "pid");
+    let of_it = namespace(first, "pid");
     if of_it.is_none() || of_it == own {
-        return descendants(state.process.pid);
+        return descendants(first);
     }
     let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     // Namespaces of other users' processes cannot be read, but their parents can.
-    let mut within: Vec<i32> = numbers.filter(|pid| namespace(*pid) == of_it).collect();
-    within.extend(descendants(state.process.pid));
+    let mut within: Vec<i32> = numbers.filter(|pid| namespace(*pid, "pid") == of_it).collect();
+    retain_own(first, &mut within);
+    within.extend(descendants(first));
     within.sort_unstable();
     within.dedup();
     within
+}
+
+/// Leaves out members of a PID namespace that belong to other containers. A process whose parent is outside was put there
+/// by usnea: if its mount namespace is another one, so is its container, and that of all processes there. A container
+/// that has joined the PID namespace has only its own mount namespace: its other descendants cannot be told apart.
+fn retain_own(first: i32, within: &mut Vec<i32>) {
+    let mounts = namespace(first, "mnt");
+    if inner_pid(first) != Some(1) {
+        within.retain(|pid| namespace(*pid, "mnt") == mounts);
+        return;
+    }
+    let is_put = |pid: &&i32| parent(**pid).is_none_or(|parent| !within.contains(&parent));
+    let others = within.iter().filter(is_put).filter_map(|pid| namespace(*pid, "mnt"));
+    let others: Vec<_> = others.filter(|other| Some(other) != mounts.as_ref()).collect();
+    within.retain(|pid| namespace(*pid, "mnt").is_none_or(|its| !others.contains(&its)));
+}
+
+fn namespace(pid: i32, kind: &str) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
+}
+
+/// Returns a process's number in its own PID namespace (proc_pid_status(5), NSpid).
+fn inner_pid(pid: i32) -> Option<i32> {
+    status_line(pid, "NSpid:")?.split_whitespace().last()?.parse().ok()
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    status_line(pid, "PPid:")?.trim().parse().ok()
+}
+
+fn status_line(pid: i32, key: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(key).map(str::to_owned))
 }
 
 fn descendants(first: i32) -> Vec<i32> {

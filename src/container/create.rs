@@ -17,6 +17,7 @@ use super::ports;
 use super::ranges;
 use super::remove::{Removal, is_left_over, remove};
 use super::request::{ContainerRequest, keep_descriptors};
+use super::shared_namespaces::OtherContainers;
 use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::volumes;
@@ -136,7 +137,12 @@ pub fn create(
         let identity = ContainerIdentity { id: &id, name: None };
         options.network = network::connected(&workspace.network, &workspace.spec, store, identity)?;
     }
-    let mut plan = workspace.plan(options)?;
+    let others = match next {
+        // Required containers are started after this one is made.
+        AfterCreate::Start if requires.is_empty() => OtherContainers::MustRun,
+        AfterCreate::Start | AfterCreate::Leave => OtherContainers::MayRun,
+    };
+    let mut plan = workspace.plan(store, options, others)?;
     workspace.remember_driver(store);
     replaced(usnea, request, lifecycle)?;
     if next == AfterCreate::Start {

@@ -48,6 +48,7 @@ mod root_source;
 mod run;
 mod sample;
 mod scratch;
+mod shared_namespaces;
 mod start;
 mod stats;
 mod stop;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 
 use super::usnea::Usnea;
-use super::{folder, ports};
+use super::{folder, ports, shared_namespaces};
 use crate::config::DefaultNetwork;
 use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
@@ -43,7 +43,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
     let network = options.network();
     options.joined_network().map_err(Error::invalid).context(|| Setting::Network)?;
     let publishes = options.publishes();
-    let (mut attachments, mut has_own_exit) = (Vec::new(), false);
+    let (mut attachments, mut has_own_exit, mut joined) = (Vec::new(), false, None);
     let (mode, flag) = match network {
         spec::NetworkMode::None if publishes => {
             return Err(Error::invalid("a container without a network has no ports")
@@ -53,6 +53,10 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         spec::NetworkMode::None => (Mode::None, Default::default()),
         spec::NetworkMode::Host => (Mode::Host, Default::default()),
         spec::NetworkMode::Helper(flag) => (Mode::Helper, flag),
+        spec::NetworkMode::Joined(target) => {
+            joined = Some(target.to_string());
+            (Mode::Joined, Default::default())
+        }
         spec::NetworkMode::Named(named, flag) => {
             attachments = named;
             has_own_exit = flag.is_some();
@@ -68,7 +72,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
     }
     let forwards = match mode {
         Mode::Helper | Mode::Named => ports::forwards(options, &exposed)?,
-        Mode::None | Mode::Host => Vec::new(),
+        Mode::None | Mode::Host | Mode::Joined => Vec::new(),
     };
     let resolver = || Resolver {
         servers: options.dns.clone(),
@@ -83,6 +87,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         options: flag.options,
         has_own_exit,
         attachments,
+        joined,
         forwards,
         exposed: exposed
             .iter()
@@ -167,6 +172,12 @@ pub fn connected(
     store: &Path,
     container: ContainerIdentity<'_>,
 ) -> Result<Network> {
+    let hostname = shared_namespaces::hostname(store, spec)?;
+    let mut identity = identity(container.id, container.name, spec);
+    if spec.hostname().is_none() {
+        // That of the host, or of the container whose UTS namespace is joined.
+        identity.hostname.clone_from(&hostname);
+    }
     let definition = |attachment: &NetworkAttachment| definition::named(store, &attachment.network);
     let definitions = wanted.attachments.iter().map(definition).collect::<Result<Vec<_>>>();
     let definitions = definitions.context(|| Setting::Network)?;
@@ -176,8 +187,8 @@ pub fn connected(
     let note = chooses.then(|| protocol::folder(store).ok()).flatten();
     let note = note.map(|folder| folder.join("pasta-version"));
     wanted.decide(ConnectionRequest {
-        identity: identity(container.id, container.name, spec),
-        hostname: &hostname(spec),
+        identity,
+        hostname: &hostname,
         definitions,
         live: &live,
         tmp: &store.join("tmp"),
@@ -188,7 +199,7 @@ pub fn connected(
 
 /// Returns the identity of a container on its networks. `name` is `None` for a disposable one without a name.
 pub(super) fn identity(id: &str, name: Option<&str>, spec: &Spec) -> MemberIdentity {
-    let hostname = hostname(spec);
+    let hostname = spec.hostname().clone().unwrap_or_else(process_id::host_name);
     let full_name = match spec.domainname() {
         Some(domain) if !hostname.contains('.') => format!("{hostname}.{domain}"),
         _ => hostname,
@@ -199,10 +210,6 @@ pub(super) fn identity(id: &str, name: Option<&str>, spec: &Spec) -> MemberIdent
         hostname: full_name,
         ..MemberIdentity::default()
     }
-}
-
-fn hostname(spec: &Spec) -> String {
-    spec.hostname().clone().unwrap_or_else(process_id::host_name)
 }
 
 /// ID and name of a container to connect.

@@ -10,6 +10,7 @@ use super::image_root::ImageRoot;
 use super::network::{self, ContainerIdentity};
 use super::request::{ContainerRequest, keep_descriptors};
 use super::root_source::RootSource;
+use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
 use super::{folder, name, ports, ranges, scratch, stored, volumes};
@@ -121,5 +122,5 @@ fn plan(request: &ContainerRequest, workspace: &Workspace, store: &Path) -> Resu
         network: network::connected(&workspace.network, &workspace.spec, store, identity)?,
         ..engine::LaunchOptions::default()
     };
-    workspace.plan(options)
+    workspace.plan(store, options, OtherContainers::MustRun)
 }

@@ -18,6 +18,7 @@ use super::ports;
 use super::remove::{Removal, own_volumes, remove, sweep};
 use super::request::{ContainerRequest, keep_descriptors};
 use super::root_source::RootSource;
+use super::shared_namespaces::{self, OtherContainers};
 use super::stop::{Stopping, ended_within};
 use super::stored::PullSettings;
 use super::usnea::Usnea;
@@ -76,7 +77,12 @@ fn start_created(
     client: Option<(OwnedFd, &Signals)>,
 ) -> Result<Container> {
     let CreatedContainer { container, lock, plan, image } = created;
-    let started = launch(usnea, &container, job_of(&container, lock.into(), plan, image), client);
+    let job = match container.record.requires.is_empty() {
+        true => Ok(job_of(&container, lock.into(), plan, image)),
+        // The containers that were started since may be those whose namespaces are joined.
+        false => job(usnea, &container, lock.into()),
+    };
+    let started = job.and_then(|job| launch(usnea, &container, job, client));
     started.inspect_err(|_| discard_ended(usnea, &container))?;
     Ok(container)
 }
@@ -261,7 +267,8 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
         ContainerIdentity { id: &container.record.id, name: Some(&container.record.name) };
     let request = &container.record.network;
     options.network = network::connected(request, &spec, &container.store, identity)?;
-    let plan = engine::plan(&spec, base.clone(), options)?;
+    let others = OtherContainers::MustRun;
+    let plan = shared_namespaces::plan(&container.store, &spec, base.clone(), options, others)?;
     Ok(job_of(container, lock, plan, image))
 }
 

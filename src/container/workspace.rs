@@ -10,6 +10,7 @@ use super::id::short;
 use super::image_root::ImageRoot;
 use super::network::{self, HeldNetworks};
 use super::request::ContainerRequest;
+use super::shared_namespaces::{self, OtherContainers};
 use super::usnea::Usnea;
 use super::{ranges, volumes};
 use crate::capability::CapabilityChange;
@@ -74,6 +75,7 @@ impl Workspace {
     ) -> Result<Self> {
         let base = usnea.base()?;
         let mut options = request.options.clone();
+        shared_namespaces::settle(usnea.store()?, &mut options)?;
         options.userns = ranges::of_image_user(request, base, &root).or(options.userns);
         let mut image = root.defaults.clone();
         let anonymous = match identity.top_layer {
@@ -108,8 +110,13 @@ impl Workspace {
     }
 
     /// Plans the launch. Errors: a spec that cannot be launched.
-    pub(super) fn plan(&self, options: engine::LaunchOptions) -> Result<Plan> {
-        engine::plan(&self.spec, self.base.clone(), options)
+    pub(super) fn plan(
+        &self,
+        store: &Path,
+        options: engine::LaunchOptions,
+        others: OtherContainers,
+    ) -> Result<Plan> {
+        shared_namespaces::plan(store, &self.spec, self.base.clone(), options, others)
     }
 
     /// Notes in the store that the kernel's overlay serves, if that is news.
@@ -175,6 +182,7 @@ fn build_spec(
         maps,
         image,
         command,
+        joined_hostname: shared_namespaces::joined_hostname(store, options)?,
         time_namespace: match Path::new("/proc/self/ns/time").symlink_metadata() {
             Ok(_) => TimeNamespace::Available,
             Err(_) => TimeNamespace::Missing,

@@ -89,14 +89,14 @@ pub struct CgroupSettings {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct NamespaceModes {
-    pub cgroupns_mode: &'static str,
+    pub cgroupns_mode: String,
     /// Cgroup namespace under podman's name: a copy of `cgroupns_mode`.
-    pub cgroup_mode: &'static str,
-    pub ipc_mode: &'static str,
-    pub pid_mode: &'static str,
+    pub cgroup_mode: String,
+    pub ipc_mode: String,
+    pub pid_mode: String,
     #[serde(rename = "UTSMode")]
-    pub uts_mode: &'static str,
-    pub userns_mode: &'static str,
+    pub uts_mode: String,
+    pub userns_mode: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

@@ -83,6 +83,8 @@ pub enum Mode {
     Helper,
     /// Named networks, shared with other containers, and a helper for the way out.
     Named,
+    /// The network namespace of another container, or one at a path.
+    Joined,
 }
 
 /// Reason why a container has its network.
@@ -113,6 +115,8 @@ pub struct NetworkRequest {
     pub has_own_exit: bool,
     /// Named networks of the container, in the order of its interfaces.
     pub attachments: Vec<NetworkAttachment>,
+    /// Owner of a joined network namespace, as on the command line: `container:ID` or `ns:PATH`.
+    pub joined: Option<String>,
     /// Published ports of the host.
     pub forwards: Vec<Forward>,
     /// Ports that the command is declared to listen on, such as `80/tcp`.
@@ -218,6 +222,7 @@ impl NetworkRequest {
             (Mode::Host, _) => "host",
             // docker's name of the network that a container has by default.
             (Mode::Helper, None) => "bridge",
+            (Mode::Joined, _) => self.joined.as_deref().unwrap_or("none"),
             (Mode::Helper, Some(program)) => program.name(),
             (Mode::Named, _) if self.attachments.is_empty() => "none",
             (Mode::Named, _) => {
@@ -230,7 +235,7 @@ impl NetworkRequest {
     pub fn names(&self) -> Vec<&str> {
         match self.mode {
             Mode::Named => self.attachments.iter().map(|one| one.network.as_str()).collect(),
-            Mode::None | Mode::Host | Mode::Helper => vec![self.word()],
+            Mode::None | Mode::Host | Mode::Joined | Mode::Helper => vec![self.word()],
         }
     }
 
@@ -239,7 +244,7 @@ impl NetworkRequest {
     pub fn addresses(&self) -> Result<Option<Addresses>> {
         match self.mode {
             Mode::Helper => self.helper_addresses(&[]).map(Some),
-            Mode::None | Mode::Host | Mode::Named => Ok(None),
+            Mode::None | Mode::Host | Mode::Joined | Mode::Named => Ok(None),
         }
     }
 
@@ -267,7 +272,7 @@ impl NetworkRequest {
     /// True if a helper is the container's way out.
     fn has_exit(&self, networks: &[NetworkDefinition]) -> bool {
         match self.mode {
-            Mode::None | Mode::Host => false,
+            Mode::None | Mode::Host | Mode::Joined => false,
             Mode::Helper => true,
             Mode::Named => {
                 self.has_own_exit || networks.iter().any(|network| !network.is_internal())
@@ -352,7 +357,7 @@ impl NetworkRequest {
     ) -> Result<Vec<Helper>> {
         let interface = match self.mode {
             Mode::Named => EXIT_INTERFACE,
-            Mode::Helper | Mode::None | Mode::Host => INTERFACE,
+            Mode::Helper | Mode::None | Mode::Host | Mode::Joined => INTERFACE,
         };
         let options: Vec<_> =
             self.options.iter().filter(|option| !option.starts_with(CIDR)).cloned().collect();

@@ -21,7 +21,7 @@ pub(super) fn hosts(
 ) -> Result<String> {
     let mut text = match mode {
         Mode::Host => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
-        Mode::None | Mode::Helper | Mode::Named => {
+        Mode::None | Mode::Helper | Mode::Named | Mode::Joined => {
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned()
         }
     };
@@ -31,7 +31,7 @@ pub(super) fn hosts(
     let host = match mode {
         Mode::Host => Some(Ipv4Addr::LOCALHOST.into()),
         Mode::Helper | Mode::Named => address_of_host(),
-        Mode::None => None,
+        Mode::None | Mode::Joined => None,
     };
     for line in lines {
         let Some(address) = line.address.or(host) else {

@@ -17,7 +17,7 @@ use super::idmap::mappings;
 use super::inputs::{
     CGROUP, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs, TimeNamespace, TopLayer,
 };
-use super::namespace::{CgroupMode, NamespaceSharing};
+use super::namespace::{CgroupMode, JoinTarget, NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
 use super::own_account::{GROUP_ENTRY, OwnAccount, PASSWD_ENTRY};
 use super::personality::PersonalityFlag;
@@ -109,6 +109,47 @@ fn refuse_contradictions(options: &ContainerOptions) -> Result<()> {
     Ok(())
 }
 
+/// Refuses what belongs to the container whose namespace is joined (docker's "conflicting options").
+pub fn refuse_joined(options: &ContainerOptions) -> Result<()> {
+    let network = match options.network() {
+        NetworkMode::Joined(target) => Some(target),
+        _ => None,
+    };
+    let uts = match &options.uts {
+        NamespaceSharing::Joined(target) => Some(target),
+        _ => None,
+    };
+    let is_container = matches!(network, Some(JoinTarget::Container(_)));
+    let has_resolver =
+        [&options.dns_search, &options.dns_option].iter().any(|list| !list.is_empty());
+    let of_network = [
+        (Setting::Publish, !options.publish.is_empty()),
+        (Setting::PublishAll, options.publish_all),
+        (Setting::Expose, is_container && !options.expose.is_empty()),
+        (Setting::Hostname, is_container && options.hostname.is_some()),
+        (Setting::Domainname, is_container && options.domainname.is_some()),
+        (Setting::Dns, is_container && (has_resolver || !options.dns.is_empty())),
+        (Setting::AddHost, is_container && !options.add_host.is_empty()),
+    ];
+    let of_uts = [
+        (Setting::Hostname, options.hostname.is_some()),
+        (Setting::Domainname, options.domainname.is_some()),
+    ];
+    let of_network = of_network.iter().filter(|_| network.is_some());
+    let of_network = of_network.map(|conflict| (Setting::Network, conflict));
+    let of_uts = of_uts.iter().filter(|_| uts.is_some()).map(|conflict| (Setting::Uts, conflict));
+    let mut conflicts = of_network.chain(of_uts).filter(|(_, (_, is_given))| *is_given);
+    let Some((joined, (setting, _))) = conflicts.next() else { return Ok(()) };
+    let target = if joined == Setting::Uts { uts } else { network.as_ref() };
+    let target = target.map(ToString::to_string).unwrap_or_default();
+    Err(Error::invalid(phrase!(
+        *setting,
+        " and ",
+        joined,
+        format!(" {target} exclude each other: it is set where the namespace was made"),
+    )))
+}
+
 /// Warns about flags without effect on cgroup version 2, as docker does.
 fn warn_of_discarded(options: &ContainerOptions) {
     for (setting, is_given) in [
@@ -153,7 +194,7 @@ fn linux(inputs: &SpecInputs<'_>) -> Result<Linux> {
     let options = inputs.options;
     let mut sysctls = HashMap::new();
     for asked in &options.sysctl {
-        sysctl::refuse_hosts(asked, options.ipc.sharing(), &options.network())?;
+        sysctl::refuse_hosts(asked, &options.ipc.sharing(), &options.network().sharing())?;
         sysctls.insert(asked.name.clone(), asked.value.clone());
     }
     let mut linux = LinuxBuilder::default()
@@ -190,20 +231,30 @@ fn cgroup(inputs: &SpecInputs<'_>) -> Option<PathBuf> {
 
 fn namespaces(inputs: &SpecInputs<'_>) -> Result<Vec<LinuxNamespace>> {
     let options = inputs.options;
-    let own = |sharing: NamespaceSharing| sharing == NamespaceSharing::Private;
+    let time = match inputs.time_namespace {
+        TimeNamespace::Available => NamespaceSharing::Private,
+        TimeNamespace::Missing => NamespaceSharing::Host,
+    };
     [
-        (LinuxNamespaceType::Pid, own(options.pid)),
-        (LinuxNamespaceType::Mount, true),
-        (LinuxNamespaceType::Ipc, own(options.ipc.sharing())),
-        (LinuxNamespaceType::Uts, own(options.uts)),
-        (LinuxNamespaceType::Network, options.network().is_own()),
-        (LinuxNamespaceType::Cgroup, own(options.cgroupns)),
-        (LinuxNamespaceType::User, true),
-        (LinuxNamespaceType::Time, inputs.time_namespace == TimeNamespace::Available),
+        (LinuxNamespaceType::Pid, options.pid.clone()),
+        (LinuxNamespaceType::Mount, NamespaceSharing::Private),
+        (LinuxNamespaceType::Ipc, options.ipc.sharing()),
+        (LinuxNamespaceType::Uts, options.uts.clone()),
+        (LinuxNamespaceType::Network, options.network().sharing()),
+        (LinuxNamespaceType::Cgroup, options.cgroupns.clone()),
+        (LinuxNamespaceType::User, NamespaceSharing::Private),
+        (LinuxNamespaceType::Time, time),
     ]
     .into_iter()
-    .filter(|(_, own)| *own)
-    .map(|(kind, _)| LinuxNamespaceBuilder::default().typ(kind).build().map_err(Error::new))
+    .filter_map(|(kind, sharing)| {
+        let namespace = LinuxNamespaceBuilder::default().typ(kind);
+        match sharing {
+            NamespaceSharing::Private => Some(namespace.build()),
+            NamespaceSharing::Host => None,
+            NamespaceSharing::Joined(target) => Some(namespace.path(target.path()).build()),
+        }
+    })
+    .map(|namespace| namespace.map_err(Error::new))
     .collect()
 }
 

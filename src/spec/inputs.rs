@@ -120,6 +120,8 @@ pub struct SpecInputs<'a> {
     pub image: ImageDefaults,
     /// Command and its arguments.
     pub command: &'a [String],
+    /// Host name of the container whose UTS namespace or network is joined.
+    pub joined_hostname: Option<String>,
     /// Time namespaces of the kernel.
     pub time_namespace: TimeNamespace,
     /// Cgroup hierarchy at /sys/fs/cgroup on the host.
@@ -129,16 +131,18 @@ pub struct SpecInputs<'a> {
 impl SpecInputs<'_> {
     /// Host name to set; None: the host's name is used.
     pub(super) fn hostname(&self) -> Option<String> {
-        match (self.options.uts, &self.options.hostname) {
-            (NamespaceSharing::Host, _) => None,
+        match (&self.options.uts, &self.options.hostname) {
+            (NamespaceSharing::Host | NamespaceSharing::Joined(_), _) => None,
             (NamespaceSharing::Private, Some(name)) => Some(name.as_str().to_owned()),
-            (NamespaceSharing::Private, None) => Some(self.id.to_owned()),
+            (NamespaceSharing::Private, None) => {
+                Some(self.joined_hostname.clone().unwrap_or_else(|| self.id.to_owned()))
+            }
         }
     }
 
     /// Host name that processes of the container see.
     pub(super) fn seen_hostname(&self) -> String {
-        self.hostname().unwrap_or_else(|| {
+        self.hostname().or_else(|| self.joined_hostname.clone()).unwrap_or_else(|| {
             let uname = rustix::system::uname();
             uname.nodename().to_string_lossy().into_owned()
         })

@@ -52,7 +52,7 @@ mod volumes;
 mod volumes_from;
 
 pub use bind::{BindAccess, BindOptions, BindOwners, BindSource};
-pub use build::{build, layer_folders};
+pub use build::{build, layer_folders, refuse_joined};
 pub use destination::Destination;
 pub use device::DeviceFlag;
 pub use entry::{ContainerUser, EntryOptions, entry, look_up};
@@ -66,7 +66,7 @@ pub use inputs::{
 pub use mount::MountFlag;
 pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, move_paths, set_lower};
 pub use name::{ContainerName, Hostname, VolumeName};
-pub use namespace::{CgroupMode, HelperFlag, IpcMode, NamespaceSharing, NetworkMode};
+pub use namespace::{CgroupMode, HelperFlag, IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 pub use options::ContainerOptions;
 pub use own_account::{GROUP_ENTRY, PASSWD_ENTRY};
 pub use personality::PersonalityFlag;

@@ -12,7 +12,7 @@ use super::bind::{BindOptions, BindOwners};
 use super::destination::Destination;
 use super::inputs::{CgroupHierarchy, SpecInputs, SpecRoot, TopLayer};
 use super::mount::MountFlag;
-use super::namespace::{IpcMode, NamespaceSharing, NetworkMode};
+use super::namespace::{IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
 use super::storage_driver::{Stacking, StorageDriver};
 use super::tmpfs::TmpfsMount;
@@ -176,7 +176,7 @@ fn system(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     let options = inputs.options;
     let mut mounts = vec![
         match options.pid {
-            NamespaceSharing::Private => {
+            NamespaceSharing::Private | NamespaceSharing::Joined(_) => {
                 mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?
             }
             NamespaceSharing::Host => {
@@ -197,12 +197,12 @@ fn system(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
 
 fn sys(options: &ContainerOptions) -> Result<Mount> {
     let flags = ["nosuid", "noexec", "nodev", if options.privileged { "rw" } else { "ro" }];
-    match options.network() {
-        NetworkMode::None | NetworkMode::Helper(_) | NetworkMode::Named(..) => {
+    match options.network().sharing() {
+        NamespaceSharing::Private | NamespaceSharing::Joined(_) => {
             mount("/sys", "sysfs", "sysfs", &flags)
         }
         // Only the owner of the network namespace may mount a sysfs (sysfs_init_fs_context): here, the host.
-        NetworkMode::Host => {
+        NamespaceSharing::Host => {
             let below: &[&str] = if options.privileged { &[] } else { &["rro"] };
             mount("/sys", "bind", "/sys", &[&["rbind", "rprivate"], &flags[..], below].concat())
         }
@@ -212,7 +212,7 @@ fn sys(options: &ContainerOptions) -> Result<Mount> {
 /// Binds the host's name files on the host's network, unless an option replaces them.
 fn names(options: &ContainerOptions) -> Result<Vec<Mount>> {
     let flags = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"];
-    if options.network().is_own() {
+    if options.network() != NetworkMode::Host {
         return Ok(Vec::new());
     }
     let files =
@@ -227,8 +227,8 @@ fn names(options: &ContainerOptions) -> Result<Vec<Mount>> {
 fn cgroups(options: &ContainerOptions) -> Result<Option<Mount>> {
     let is_own = options.privileged && options.cgroupns == NamespaceSharing::Private;
     let flags = [if is_own { "rw" } else { "ro" }, "nosuid", "noexec", "nodev"];
-    match (options.cgroupns, options.network()) {
-        (NamespaceSharing::Private, _) => {
+    match (&options.cgroupns, options.network()) {
+        (NamespaceSharing::Private | NamespaceSharing::Joined(_), _) => {
             mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags).map(Some)
         }
         // The host's /sys, bound as a whole, includes the cgroups.
@@ -250,7 +250,8 @@ fn terminals(inputs: &SpecInputs<'_>) -> Result<Mount> {
     mount("/dev/pts", "devpts", "devpts", &options)
 }
 
-/// Mounts for shared memory and message queues: the namespace's own, or the host's where they exist.
+/// Mounts for shared memory and message queues: the namespace's own, the joined container's, or the host's where they
+/// exist.
 fn ipc(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     let flags = ["nosuid", "noexec", "nodev"];
     if inputs.options.ipc == IpcMode::Host {
@@ -259,6 +260,13 @@ fn ipc(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
             .filter(|path| Path::new(path).exists())
             .map(|path| mount(path, "bind", path, &[&["bind", "rprivate"], &flags[..]].concat()))
             .collect();
+    }
+    if let IpcMode::Joined(target @ JoinTarget::Container(_)) = &inputs.options.ipc {
+        let shm = [&["bind", "rprivate"], &flags[..]].concat();
+        return Ok(vec![
+            mount("/dev/shm", "bind", target.path(), &shm)?,
+            mount("/dev/mqueue", "mqueue", "mqueue", &flags)?,
+        ]);
     }
     if inputs.options.ipc == IpcMode::None {
         return Ok(vec![mount("/dev/mqueue", "mqueue", "mqueue", &flags)?]);

@@ -1,5 +1,10 @@
-//! Namespaces that are the container's own or the host's: `--network`, `--pid`, `--ipc`, `--uts`.
+//! Namespaces of the container's own, of the host, or of others: `--network`, `--pid`, `--ipc`, `--uts`, `--cgroupns`.
+//!
+//! A namespace of another container is written to config.json as the path `container:ID`. The caller that runs the
+//! config puts the path of that container's process there at each start.
 
+use std::fmt::{self, Display};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::host::network_helper::NetworkHelper;
@@ -18,6 +23,57 @@ pub enum NetworkMode {
     /// A network namespace of its own on named networks. The helper is that of `--network NAME --network pasta:...`;
     /// `None`: the first that works, unless all networks are internal.
     Named(Vec<NetworkAttachment>, Option<HelperFlag>),
+    /// The network namespace of others.
+    Joined(JoinTarget),
+}
+
+/// Owner of a namespace that a container joins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinTarget {
+    /// Container, by name or ID: `container:NAME`.
+    Container(String),
+    /// Namespace at an absolute path: `ns:PATH` (podman).
+    Path(PathBuf),
+}
+
+/// Begin of a path in config.json that stands for a container.
+const CONTAINER: &str = "container:";
+
+impl JoinTarget {
+    /// Parses `container:NAME` and `ns:PATH`; `None`: another word.
+    fn parse(text: &str) -> Option<Result<Self, String>> {
+        match text.split_once(':')? {
+            ("container", "") => Some(Err("container: needs the name or ID of a container".into())),
+            ("container", name) => Some(Ok(Self::Container(name.to_owned()))),
+            ("ns", path) if path.starts_with('/') => Some(Ok(Self::Path(path.into()))),
+            ("ns", _) => Some(Err("ns: needs an absolute path".into())),
+            _ => None,
+        }
+    }
+
+    /// Reads a namespace's path in config.json.
+    pub fn of_path(path: &Path) -> Self {
+        let id = path.to_str().and_then(|text| text.strip_prefix(CONTAINER));
+        id.map_or_else(|| Self::Path(path.into()), |id| Self::Container(id.to_owned()))
+    }
+
+    /// Path for config.json.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Container(id) => format!("{CONTAINER}{id}").into(),
+            Self::Path(path) => path.clone(),
+        }
+    }
+}
+
+/// The words of the command line.
+impl Display for JoinTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Container(name) => write!(f, "{CONTAINER}{name}"),
+            Self::Path(path) => write!(f, "ns:{}", path.display()),
+        }
+    }
 }
 
 /// Network helper and its options.
@@ -30,9 +86,13 @@ pub struct HelperFlag {
 }
 
 impl NetworkMode {
-    /// True if the container has a network namespace of its own.
-    pub fn is_own(&self) -> bool {
-        *self != Self::Host
+    /// Owner of the network namespace.
+    pub fn sharing(&self) -> NamespaceSharing {
+        match self {
+            Self::None | Self::Helper(_) | Self::Named(..) => NamespaceSharing::Private,
+            Self::Host => NamespaceSharing::Host,
+            Self::Joined(target) => NamespaceSharing::Joined(target.clone()),
+        }
     }
 
     /// Joins the networks of two options. Errors: networks that exclude each other.
@@ -64,6 +124,9 @@ impl FromStr for NetworkMode {
         let (name, options) = text.split_once(':').unwrap_or((text, ""));
         let program = NetworkHelper::ALL.into_iter().find(|program| program.name() == name);
         match name {
+            "container" | "ns" if text.contains(':') => {
+                JoinTarget::parse(text).unwrap_or_else(|| Err(text.into())).map(Self::Joined)
+            }
             "none" | "host" | "private" | "bridge" | "default" if text.contains(':') => {
                 Err(format!("network {name} has no options"))
             }
@@ -98,35 +161,55 @@ pub enum CgroupMode {
     Disabled,
 }
 
-/// Owner of a namespace: the container or the host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Owner of a namespace: the container, the host, or others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NamespaceSharing {
     /// Namespace of the container's own.
     #[default]
     Private,
     /// Namespace of the host.
     Host,
+    /// Namespace of others.
+    Joined(JoinTarget),
 }
 
 /// `--ipc`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IpcMode {
     /// A namespace of its own; docker's "shareable" is one that others may join, as all are here.
     #[default]
-    #[value(alias = "shareable")]
     Private,
     /// The same without /dev/shm.
     None,
     /// The host's.
     Host,
+    /// The namespace of others. A container's /dev/shm comes with it.
+    Joined(JoinTarget),
 }
 
 impl IpcMode {
-    /// Where its namespace is.
-    pub(super) fn sharing(self) -> NamespaceSharing {
+    /// Owner of its namespace.
+    pub fn sharing(&self) -> NamespaceSharing {
         match self {
             Self::Private | Self::None => NamespaceSharing::Private,
             Self::Host => NamespaceSharing::Host,
+            Self::Joined(target) => NamespaceSharing::Joined(target.clone()),
+        }
+    }
+}
+
+impl FromStr for IpcMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "private" | "shareable" => Ok(Self::Private),
+            "none" => Ok(Self::None),
+            "host" => Ok(Self::Host),
+            _ => JoinTarget::parse(text).map_or_else(
+                || Err("expected private, shareable, none, host, container:NAME or ns:PATH".into()),
+                |target| target.map(Self::Joined),
+            ),
         }
     }
 }
@@ -138,7 +221,45 @@ impl FromStr for NamespaceSharing {
         match text {
             "private" => Ok(Self::Private),
             "host" => Ok(Self::Host),
-            _ => Err("expected private or host".into()),
+            _ => JoinTarget::parse(text).map_or_else(
+                || Err("expected private, host, container:NAME or ns:PATH".into()),
+                |target| target.map(Self::Joined),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_container_or_an_absolute_path() {
+        for (text, target) in [
+            ("container:web", JoinTarget::Container("web".into())),
+            ("ns:/run/netns/a:b", JoinTarget::Path("/run/netns/a:b".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(NetworkMode::Joined(target.clone())));
+            assert_eq!(text.parse(), Ok(NamespaceSharing::Joined(target.clone())));
+            assert_eq!(text.parse(), Ok(IpcMode::Joined(target.clone())));
+            assert_eq!(target.to_string(), text);
+            assert_eq!(JoinTarget::of_path(&target.path()), target);
+        }
+        for wrong in ["container:", "ns:", "ns:run/netns/a", "ns:../x", "containers:x"] {
+            assert!(wrong.parse::<NamespaceSharing>().is_err(), "{wrong}");
+            assert!(wrong.parse::<IpcMode>().is_err(), "{wrong}");
+            assert!(wrong.parse::<NetworkMode>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_joined_network_is_the_only_one() {
+        let join = |one: &str, other: &str| {
+            one.parse::<NetworkMode>().unwrap().join(other.parse().unwrap()).is_ok()
+        };
+        assert!(join("container:a", "container:a"));
+        for other in ["container:b", "ns:/a", "host", "none", "private", "web"] {
+            assert!(!join("container:a", other), "{other}");
         }
     }
 }

@@ -192,6 +192,8 @@ pub struct ContainerOptions {
     /// its own with a helper program as the way out: pasta[:OPTION,...] (its options, such as -T,8000),
     /// slirp4netns[:OPTION,...] (cidr=, mtu=, enable_ipv6=, allow_host_loopback=, outbound_addr=, outbound_addr6=),
     /// private, bridge or default (the first of them that serves), or named networks: NAME[:ip=,ip6=,mac=,alias=,interface_name=].
+    /// container:NAME joins the network of a running container, with its host name, /etc/hosts and /etc/resolv.conf; ns:PATH
+    /// that of a namespace.
     /// May be given more than once for several networks. Default: private, unless usnea.toml has another.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Vec<NetworkMode>,
@@ -249,21 +251,16 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub no_hostname: bool,
 
-    /// PID namespace: private, or host.
+    /// PID namespace: private, host, container:NAME (that of a running container) or ns:PATH.
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub pid: NamespaceSharing,
 
-    /// IPC namespace: private (also called shareable), none (private, without /dev/shm), or host.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "MODE",
-        default_value = "private",
-        hide_possible_values = true
-    )]
+    /// IPC namespace: private (also called shareable), none (private, without /dev/shm), host, container:NAME (that of a
+    /// running container, with its /dev/shm) or ns:PATH.
+    #[arg(long, value_name = "MODE", default_value = "private")]
     pub ipc: IpcMode,
 
-    /// UTS namespace (host name): private, or host.
+    /// UTS namespace (host name): private, host, container:NAME (that of a running container) or ns:PATH.
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub uts: NamespaceSharing,
 
@@ -296,7 +293,7 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "SLICE|CGROUP")]
     pub cgroup_parent: Option<PathBuf>,
 
-    /// Cgroup namespace: private, or host.
+    /// Cgroup namespace: private, host, container:NAME (that of a running container) or ns:PATH.
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub cgroupns: NamespaceSharing,
 
@@ -429,7 +426,7 @@ impl ContainerOptions {
     fn has_names_of_its_own(&self) -> bool {
         match self.network() {
             NetworkMode::Helper(_) | NetworkMode::Named(..) => true,
-            NetworkMode::None => !self.rw_root,
+            NetworkMode::None | NetworkMode::Joined(_) => !self.rw_root,
             NetworkMode::Host => false,
         }
     }

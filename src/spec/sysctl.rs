@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use super::namespace::{NamespaceSharing, NetworkMode};
+use super::namespace::NamespaceSharing;
 use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
 
@@ -50,8 +50,8 @@ fn dotted(name: &str) -> Result<String, String> {
 /// Refuses a parameter that the container may not set.
 pub(super) fn refuse_hosts(
     sysctl: &Sysctl,
-    ipc: NamespaceSharing,
-    network: &NetworkMode,
+    ipc: &NamespaceSharing,
+    network: &NamespaceSharing,
 ) -> Result<()> {
     let name = sysctl.name.as_str();
     let refusal = |why: &str, hint: &str| {
@@ -63,7 +63,7 @@ pub(super) fn refuse_hosts(
     }
     if name == "kernel.sem" || begins(&["kernel.shm", "kernel.msg", "fs.mqueue."]) {
         return match ipc {
-            NamespaceSharing::Private => Ok(()),
+            NamespaceSharing::Private | NamespaceSharing::Joined(_) => Ok(()),
             NamespaceSharing::Host => {
                 refusal("belongs to the host's IPC namespace", hint::NOT_IPC_HOST)
             }
@@ -71,8 +71,10 @@ pub(super) fn refuse_hosts(
     }
     if begins(&["net."]) {
         return match network {
-            NetworkMode::None | NetworkMode::Helper(_) | NetworkMode::Named(..) => Ok(()),
-            NetworkMode::Host => refusal("belongs to the host's network", hint::NOT_NETWORK_HOST),
+            NamespaceSharing::Private | NamespaceSharing::Joined(_) => Ok(()),
+            NamespaceSharing::Host => {
+                refusal("belongs to the host's network", hint::NOT_NETWORK_HOST)
+            }
         };
     }
     refusal(
@@ -125,6 +127,9 @@ mod tests {
         }
     }
 
+    const PRIVATE: NamespaceSharing = NamespaceSharing::Private;
+    const HOST: NamespaceSharing = NamespaceSharing::Host;
+
     #[test]
     fn only_what_belongs_to_a_namespace_of_the_container_is_allowed() {
         let refused = |name: &str, ipc, network| {
@@ -138,11 +143,11 @@ mod tests {
             "kernel.shm_rmid_forced",
             "fs.mqueue.msg_max",
         ] {
-            assert!(!refused(name, NamespaceSharing::Private, &NetworkMode::Host), "{name}");
-            assert!(refused(name, NamespaceSharing::Host, &NetworkMode::None), "{name}");
+            assert!(!refused(name, &PRIVATE, &HOST), "{name}");
+            assert!(refused(name, &HOST, &PRIVATE), "{name}");
         }
-        assert!(!refused("net.core.somaxconn", NamespaceSharing::Host, &NetworkMode::None));
-        assert!(refused("net.core.somaxconn", NamespaceSharing::Private, &NetworkMode::Host));
+        assert!(!refused("net.core.somaxconn", &HOST, &PRIVATE));
+        assert!(refused("net.core.somaxconn", &PRIVATE, &HOST));
         for name in [
             "kernel.hostname",
             "kernel.domainname",
@@ -151,7 +156,7 @@ mod tests {
             "fs.file-max",
             "network.x",
         ] {
-            assert!(refused(name, NamespaceSharing::Private, &NetworkMode::None), "{name}");
+            assert!(refused(name, &PRIVATE, &PRIVATE), "{name}");
         }
     }
 

@@ -97,6 +97,7 @@ mod root_emulation;
 mod run;
 mod run_flags;
 mod run_image;
+mod shared;
 mod shared_store;
 mod signals;
 mod signature_policy;

@@ -18,7 +18,7 @@ use crate::documents::host_config::{
 use crate::host;
 use crate::monitor::record::{LogDriver, Record};
 use crate::security;
-use crate::spec::RUN_INIT;
+use crate::spec::{JoinTarget, RUN_INIT};
 
 pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> HostConfig {
     let process = spec.process().as_ref();
@@ -73,20 +73,24 @@ fn namespace_modes(spec: &Spec) -> NamespaceModes {
     let linux = spec.linux().as_ref();
     let namespaces = linux.and_then(|linux| linux.namespaces().clone()).unwrap_or_default();
     let mode = |kind: LinuxNamespaceType| {
-        let is_own = namespaces.iter().any(|namespace| namespace.typ() == kind);
-        if is_own { "private" } else { "host" }
+        let namespace = namespaces.iter().find(|namespace| namespace.typ() == kind);
+        match namespace.map(|namespace| namespace.path().as_deref().map(JoinTarget::of_path)) {
+            None => "host".to_owned(),
+            Some(None) => "private".to_owned(),
+            Some(Some(target)) => target.to_string(),
+        }
     };
     let cgroup_mode = mode(LinuxNamespaceType::Cgroup);
     NamespaceModes {
-        cgroupns_mode: cgroup_mode,
+        cgroupns_mode: cgroup_mode.clone(),
         cgroup_mode,
         ipc_mode: match mode(LinuxNamespaceType::Ipc) {
-            "private" if !has_shared_memory(spec) => "none",
+            word if word == "private" && !has_shared_memory(spec) => "none".to_owned(),
             word => word,
         },
         pid_mode: mode(LinuxNamespaceType::Pid),
         uts_mode: mode(LinuxNamespaceType::Uts),
-        userns_mode: "private",
+        userns_mode: "private".to_owned(),
     }
 }
 

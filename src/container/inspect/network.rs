@@ -60,6 +60,8 @@ pub(super) fn settings(
     };
     let networks = match network.mode {
         Mode::Named => endpoints(container, spec),
+        // docker's: a joined network is described by the container that made it.
+        Mode::Joined => BTreeMap::new(),
         mode => {
             let builtin = BuiltinNetwork::ALL.into_iter().find(|known| known.is_mode(mode));
             let settings = EndpointSettings {

@@ -82,6 +82,7 @@ impl Scene {
             maps: &self.maps,
             image: self.image.clone(),
             command: &line.command,
+            joined_hostname: None,
             time_namespace: TimeNamespace::Available,
             cgroups: CgroupHierarchy::Unified,
         })

@@ -1,0 +1,303 @@
+//! Namespaces of other containers: `--network`, `--pid`, `--ipc`, `--uts` and `--cgroupns` with `container:NAME`.
+//!
+//! ```text
+//! settle    at the creation: the name becomes the container's ID; config.json has `container:ID` for the path
+//! plan      at each start: the ID becomes a path below /proc of that container's process, which must run
+//! ```
+//!
+//! A namespace that the other container shares with the host is the host's for the new container too.
+//!
+//! **Network.** The host name is that of the other container at the creation. `/etc/hosts` and `/etc/resolv.conf` are
+//! copies of that container's files, made at each start; docker shares the files themselves. The network helper belongs
+//! to the container that made the network: when that container ends, the others keep the namespace and its loopback
+//! interface, without a way out, until they are started again.
+//!
+//! **PID namespace.** The end of its process 1 ends all its processes, so also those of the containers that joined it.
+//! The end of a container that joined it ends that container's processes alone (see `engine::keeper`).
+//!
+//! A container can be removed while others have joined its namespaces, as with docker: their next start fails.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
+use rustix::fs::{Mode, OFlags};
+
+use super::id::short;
+use super::{Container, find};
+use crate::engine::{self, LaunchOptions, Plan, RunningContainer};
+use crate::error::{Context, Error, Result, Setting};
+use crate::fail;
+use crate::host::process_id::{self, ProcessId};
+use crate::net::GeneratedFile;
+use crate::spec::{self, ContainerOptions, IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
+use crate::sys::inroot;
+use crate::userns::Base;
+
+/// Limit of a copied file in bytes.
+const LIMIT: u64 = 1 << 20;
+/// Folder of POSIX shared memory, which belongs to the IPC namespace.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Kinds of namespaces that can be joined: their names in messages and in `/proc/PID/ns`.
+const KINDS: [(LinuxNamespaceType, &str, &str); 5] = [
+    (LinuxNamespaceType::Network, "network", "net"),
+    (LinuxNamespaceType::Pid, "PID namespace", "pid"),
+    (LinuxNamespaceType::Ipc, "IPC namespace", "ipc"),
+    (LinuxNamespaceType::Uts, "UTS namespace", "uts"),
+    (LinuxNamespaceType::Cgroup, "cgroup namespace", "cgroup"),
+];
+
+/// Need for the running containers whose namespaces are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OtherContainers {
+    /// All must run.
+    MustRun,
+    /// The plan is only checked: new namespaces stand for those of a container that does not run.
+    MayRun,
+}
+
+/// Replaces names of containers by IDs, and namespaces that such a container shares with the host by the host's. Errors:
+/// an unknown container; options that are settings of the other container.
+pub(super) fn settle(store: &Path, options: &mut ContainerOptions) -> Result<()> {
+    spec::refuse_joined(options)?;
+    let own_name = options.name.clone();
+    let settled = |setting: Setting, kind, sharing: NamespaceSharing| {
+        let name = match &sharing {
+            NamespaceSharing::Joined(JoinTarget::Container(name)) => name,
+            NamespaceSharing::Joined(JoinTarget::Path(path)) if is_hosts(path, kind) => {
+                return Ok(NamespaceSharing::Host);
+            }
+            _ => return Ok(sharing),
+        };
+        let settled = || {
+            let container = find(store, name)?;
+            if own_name.as_ref().is_some_and(|own| own.as_str() == container.record.name) {
+                fail!(Invalid: "a container cannot join its own namespaces");
+            }
+            let spec = container.spec()?;
+            if kind == LinuxNamespaceType::Ipc && !has_shared_memory(&spec) {
+                fail!(Conflict: "container {name} has no shared memory to share: its IPC mode is none");
+            }
+            Ok(match has_own(&spec, kind) {
+                true => NamespaceSharing::Joined(JoinTarget::Container(container.record.id)),
+                false => NamespaceSharing::Host,
+            })
+        };
+        settled().context(|| setting.with(format!("container:{name}")))
+    };
+    let network = options.network().sharing();
+    if let NamespaceSharing::Joined(_) = network {
+        let network = settled(Setting::Network, LinuxNamespaceType::Network, network)?;
+        options.network = vec![match network {
+            NamespaceSharing::Joined(target) => NetworkMode::Joined(target),
+            _ => NetworkMode::Host,
+        }];
+    }
+    if let IpcMode::Joined(_) = options.ipc {
+        let ipc = settled(Setting::Ipc, LinuxNamespaceType::Ipc, options.ipc.sharing())?;
+        options.ipc = match ipc {
+            NamespaceSharing::Joined(target) => IpcMode::Joined(target),
+            _ => IpcMode::Host,
+        };
+    }
+    options.pid = settled(Setting::Pid, LinuxNamespaceType::Pid, options.pid.clone())?;
+    options.uts = settled(Setting::Uts, LinuxNamespaceType::Uts, options.uts.clone())?;
+    let cgroup = settled(Setting::Cgroupns, LinuxNamespaceType::Cgroup, options.cgroupns.clone());
+    options.cgroupns = cgroup?;
+    Ok(())
+}
+
+/// Returns the host name that a container with these settled options gets from another container. `None`: it gets none.
+pub(super) fn joined_hostname(store: &Path, options: &ContainerOptions) -> Result<Option<String>> {
+    let of = |target: &JoinTarget| match target {
+        JoinTarget::Container(id) => hostname(store, &find(store, id)?.spec()?).map(Some),
+        JoinTarget::Path(_) => Ok(None),
+    };
+    match (&options.uts, options.network()) {
+        (NamespaceSharing::Joined(target), _) => of(target),
+        (NamespaceSharing::Private, NetworkMode::Joined(target)) => of(&target),
+        _ => Ok(None),
+    }
+}
+
+/// Returns the host name that the processes of a container see.
+pub(super) fn hostname(store: &Path, spec: &Spec) -> Result<String> {
+    if let Some(name) = spec.hostname() {
+        return Ok(name.clone());
+    }
+    match joined(spec, LinuxNamespaceType::Uts) {
+        Some(JoinTarget::Container(id)) => {
+            let other = Container::open(store, &id)?.map(|other| other.spec()).transpose()?;
+            other.map_or_else(|| Ok(process_id::host_name()), |other| hostname(store, &other))
+        }
+        _ => Ok(process_id::host_name()),
+    }
+}
+
+/// Returns the owner of a namespace that a container joins; `None`: the namespace is its own, or the host's.
+pub(super) fn joined(spec: &Spec, kind: LinuxNamespaceType) -> Option<JoinTarget> {
+    let namespaces = spec.linux().as_ref()?.namespaces().as_ref()?;
+    let namespace = namespaces.iter().find(|namespace| namespace.typ() == kind)?;
+    namespace.path().as_deref().map(JoinTarget::of_path)
+}
+
+/// True if the path leads to the namespace that usnea itself is in.
+fn is_hosts(path: &Path, kind: LinuxNamespaceType) -> bool {
+    let Some((.., file)) = KINDS.iter().find(|(one, ..)| *one == kind) else { return false };
+    let identity = |path: &Path| {
+        let stat = rustix::fs::stat(path).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    let theirs = identity(path);
+    theirs.is_some() && theirs == identity(&Path::new("/proc/self/ns").join(file))
+}
+
+fn has_own(spec: &Spec, kind: LinuxNamespaceType) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    namespaces.is_some_and(|all| all.iter().any(|namespace| namespace.typ() == kind))
+}
+
+fn is_shared_memory(mount: &Mount) -> bool {
+    mount.destination() == Path::new(SHARED_MEMORY)
+}
+
+fn has_shared_memory(spec: &Spec) -> bool {
+    spec.mounts().iter().flatten().any(is_shared_memory)
+}
+
+/// Plans the launch of `spec` with the namespaces that other containers have now. Errors: such a container does not run;
+/// a spec that cannot be launched.
+pub(super) fn plan(
+    store: &Path,
+    spec: &Spec,
+    base: Base,
+    mut options: LaunchOptions,
+    others: OtherContainers,
+) -> Result<Plan> {
+    let asked = KINDS.iter().filter_map(|(kind, ..)| joined(spec, *kind));
+    if !asked.into_iter().any(|target| matches!(target, JoinTarget::Container(_))) {
+        return engine::plan(spec, base, options);
+    }
+    let mut spec = spec.clone();
+    let mut found: Vec<RunningTarget> = Vec::new();
+    for (kind, word, file) in KINDS {
+        let Some(JoinTarget::Container(id)) = joined(&spec, kind) else { continue };
+        let target = match found.iter().find(|target| target.id == id) {
+            Some(target) => target,
+            None => match RunningTarget::find(store, &id, word) {
+                Ok(target) => {
+                    found.push(target);
+                    &found[found.len() - 1]
+                }
+                Err(_) if others == OtherContainers::MayRun => {
+                    set_path(&mut spec, kind, None);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        set_path(&mut spec, kind, Some(format!("/proc/{}/ns/{file}", target.running.pid()).into()));
+        match kind {
+            LinuxNamespaceType::Network => target.copy_files(&mut options.network.files),
+            LinuxNamespaceType::Ipc => {
+                set_shared_memory(
+                    &mut spec,
+                    &format!("/proc/{}/root{SHARED_MEMORY}", target.running.pid()),
+                );
+            }
+            _ => {}
+        }
+    }
+    let plan = engine::plan(&spec, base, options)?;
+    // The plan has opened the namespaces: they are those of a container whose process still lives.
+    match found.iter().find(|target| !target.process.lives()) {
+        Some(target) => fail!(Conflict: "container {} has just ended", target.name),
+        None => Ok(plan),
+    }
+}
+
+/// Sets the path of a namespace; `None`: a new namespace, and shared memory of its own.
+fn set_path(spec: &mut Spec, kind: LinuxNamespaceType, path: Option<PathBuf>) {
+    if kind == LinuxNamespaceType::Ipc && path.is_none() {
+        let mut mounts = spec.mounts().clone().unwrap_or_default();
+        mounts.retain(|mount| !is_shared_memory(mount));
+        spec.set_mounts(Some(mounts));
+    }
+    let Some(mut linux) = spec.linux().clone() else { return };
+    let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+    for namespace in namespaces.iter_mut().filter(|namespace| namespace.typ() == kind) {
+        namespace.set_path(path.clone());
+    }
+    linux.set_namespaces(Some(namespaces));
+    spec.set_linux(Some(linux));
+}
+
+/// Sets the source of the other container's shared memory, unless an option mounts something else there.
+fn set_shared_memory(spec: &mut Spec, source: &str) {
+    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    for mount in mounts.iter_mut().filter(|mount| is_shared_memory(mount)) {
+        let target = mount.source().as_deref().map(JoinTarget::of_path);
+        if matches!(target, Some(JoinTarget::Container(_))) {
+            mount.set_source(Some(source.into()));
+        }
+    }
+    spec.set_mounts(Some(mounts));
+}
+
+/// Running container whose namespaces are joined.
+struct RunningTarget {
+    id: String,
+    name: String,
+    /// First process of the container.
+    process: ProcessId,
+    /// Its process whose namespaces can be opened: with `--init`, not the first one.
+    running: RunningContainer,
+}
+
+impl RunningTarget {
+    /// Finds the container. `kind` is what is to be joined. Errors: the container is removed, or does not run here.
+    fn find(store: &Path, id: &str, kind: &str) -> Result<Self> {
+        let container = Container::open(store, id)?.ok_or_else(|| {
+            Error::not_found(format!("cannot join {kind}: container {} is gone", short(id)))
+        })?;
+        let name = container.record.name.clone();
+        let status = container.status_here()?;
+        let Some(state) = status.state().filter(|_| status.is_running()) else {
+            return Err(Error::conflict(format!(
+                "cannot join {kind} of a non running container: {name} is {}",
+                status.word()
+            ))
+            .hint(format!("usnea start {name}")));
+        };
+        let ended = || Error::conflict(format!("container {name} has just ended"));
+        let pidfd = state.process.open().ok_or_else(ended)?;
+        let spec = container.spec()?;
+        let process = state.process;
+        let running = RunningContainer::of(pidfd, process.pid, &spec, state.cgroup.clone());
+        let running = running.context(|| format!("container {name}"))?;
+        Ok(Self { id: id.to_owned(), name, process, running })
+    }
+
+    /// Replaces the content of the generated name files by that of the container's own ones.
+    fn copy_files(&self, files: &mut [GeneratedFile]) {
+        let paths: Vec<_> = files.iter().map(|file| file.path).collect();
+        let read = || {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::open("/", flags, Mode::empty()).context(|| "its root")?;
+            let text = |path: &&str| {
+                let bytes = inroot::read(&root, Path::new(path), LIMIT).ok()?;
+                Some(String::from_utf8_lossy(&bytes).into_owned())
+            };
+            Ok(paths.iter().map(text).collect::<Vec<_>>())
+        };
+        // From inside: a root that FUSE serves is closed to processes outside the container.
+        match self.running.inside(read) {
+            Ok(texts) => {
+                for (file, text) in files.iter_mut().zip(texts) {
+                    file.content = text.unwrap_or_else(|| std::mem::take(&mut file.content));
+                }
+            }
+            Err(error) => log::debug!("the files of {}: {error}", self.name),
+        }
+    }
+}
