@@ -72,7 +72,7 @@ enum Reason {
 enum Phase {
     Running { child: Child, since: Instant },
     Waiting { until: Instant },
-    Starting(HelperStart),
+    Starting(Box<HelperStart>),
 }
 
 /// Change of a helper.
@@ -279,7 +279,7 @@ impl HelperWatch {
 
     fn start(&mut self) -> Result<()> {
         self.plan.namespaces.check()?;
-        self.phase = Phase::Starting(HelperStart::begin(&self.plan)?);
+        self.phase = Phase::Starting(Box::new(HelperStart::begin(&self.plan)?));
         Ok(())
     }
 
