@@ -43,7 +43,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
     let network = options.network();
     options.joined_network().map_err(Error::invalid).context(|| Setting::Network)?;
     let publishes = options.publishes();
-    let (mut attachments, mut has_own_exit, mut joined) = (Vec::new(), false, None);
+    let (mut attachments, mut has_own_exit) = (Vec::new(), false);
     let (mode, flag) = match network {
         spec::NetworkMode::None if publishes => {
             return Err(Error::invalid("a container without a network has no ports")
@@ -53,10 +53,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         spec::NetworkMode::None => (Mode::None, Default::default()),
         spec::NetworkMode::Host => (Mode::Host, Default::default()),
         spec::NetworkMode::Helper(flag) => (Mode::Helper, flag),
-        spec::NetworkMode::Joined(target) => {
-            joined = Some(target.to_string());
-            (Mode::Joined, Default::default())
-        }
+        spec::NetworkMode::Joined(_) => (Mode::Joined, Default::default()),
         spec::NetworkMode::Named(named, flag) => {
             attachments = named;
             has_own_exit = flag.is_some();
@@ -87,7 +84,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         options: flag.options,
         has_own_exit,
         attachments,
-        joined,
+        joined: joined_owner(options),
         forwards,
         exposed: exposed
             .iter()
@@ -99,6 +96,14 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         names_host: options.has_own_hostname(),
         spares_root: is_default && options.rw_root,
     })
+}
+
+/// Returns the owner of a joined network, as on the command line. `None`: no network is joined.
+fn joined_owner(options: &ContainerOptions) -> Option<String> {
+    match options.network() {
+        spec::NetworkMode::Joined(target) => Some(target.to_string()),
+        _ => None,
+    }
 }
 
 /// Locks on the definitions of a container's networks, which keep the networks from being removed.
