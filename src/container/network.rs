@@ -8,7 +8,7 @@ use oci_spec::runtime::Spec;
 
 use super::usnea::Usnea;
 use super::{folder, ports, shared_namespaces};
-use crate::config::DefaultNetwork;
+use crate::config::{self, DefaultNetwork};
 use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
 use crate::host::network_helper::NetworkHelper;
@@ -189,8 +189,10 @@ pub fn connected(
     let live = if definitions.is_empty() { PathBuf::new() } else { live_folder(store)? };
     // A choice between helpers depends on the version of pasta.
     let chooses = matches!(wanted.mode, Mode::Helper | Mode::Named) && wanted.program.is_none();
-    let note = chooses.then(|| protocol::folder(store).ok()).flatten();
-    let note = note.map(|folder| folder.join("pasta-version"));
+    // An explanation of a launch comes here too: no folder is made.
+    let runtime = chooses.then(config::runtime_folder).flatten();
+    let folder = runtime.map(|(path, _)| protocol::in_session(&path));
+    let note = folder.filter(|folder| folder.is_dir()).map(|folder| folder.join("pasta-version"));
     wanted.decide(ConnectionRequest {
         identity,
         hostname: &hostname,
