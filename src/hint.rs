@@ -47,6 +47,8 @@ pub const LIST_VOLUMES: &str = "'usnea volume ls' lists all volumes";
 /// A port of the host that is in use.
 pub const OTHER_PORT: &str =
     "'usnea ps' shows the ports of containers; -p PORT alone takes one that is free";
+/// A port of an IPv6 address, and a helper that forwards none.
+pub const IPV6_PORTS: &str = "--network pasta forwards them";
 
 // Namespaces and IDs.
 

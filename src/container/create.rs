@@ -147,7 +147,7 @@ pub fn create(
     replaced(usnea, request, lifecycle)?;
     if next == AfterCreate::Start {
         // A replaced container may have used the ports.
-        ports::look_at_ports(&workspace.network)?;
+        ports::look_at_ports(store, &workspace.network)?;
         network::warn_if_offline(&plan.options.network, store);
     }
 

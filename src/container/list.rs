@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::inspect::{UserMount, mounted};
+use super::ports::Ipv6Listeners;
 use super::{Container, ContainerFilter, Usnea, all, health, size};
 use crate::amount;
 use crate::documents::container_row::{ContainerRow, NamespaceIds};
@@ -84,6 +85,8 @@ pub struct ListedContainer {
     pub mounts: Option<Vec<UserMount>>,
     /// Namespaces; `None`: not looked up, or the container does not run here.
     pub namespaces: Option<NamespaceIds>,
+    /// Published ports, as docker lists them.
+    pub ports: Vec<Forward>,
 }
 
 /// Lists containers. Leaves out a container whose state cannot be read, with a warning.
@@ -116,6 +119,7 @@ fn listed(
     states: ListedStates,
 ) -> Result<Vec<ListedContainer>> {
     let mut listed = Vec::new();
+    let listeners = Ipv6Listeners::default();
     for container in all(store)? {
         let status = match container.status() {
             Ok(status) => status,
@@ -128,7 +132,8 @@ fn listed(
             && ContainerFilter::fit(filters, &container, &status)?
         {
             let (size, mounts, namespaces) = (None, None, None);
-            listed.push(ListedContainer { container, status, size, mounts, namespaces });
+            let ports = listeners.shown(&container.record.network, &status);
+            listed.push(ListedContainer { container, status, size, mounts, namespaces, ports });
         }
     }
     Ok(listed)
@@ -212,7 +217,7 @@ impl ListedContainer {
             exited_at: seconds(exit.map(|exit| exit.finished)),
             exit_code: exit.map_or(0, |exit| exit.status),
             ports: match status.is_running() {
-                true => forward::shown(&record.network.forwards),
+                true => forward::shown(&self.ports),
                 false => String::new(),
             },
             exposed_ports: exposed_ports(container),

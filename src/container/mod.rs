@@ -89,6 +89,7 @@ pub use list::{ContainerOrder, ListContainers, ListedContainer, ListedStates, fi
 pub use logs::{LogRequest, logs};
 pub use names::Names;
 pub use pause::{pause, unpause};
+pub use ports::published_ports;
 pub use prune::{PrunedContainers, PrunedSystem, SystemPrune, prune, prune_system};
 pub use remove::{Removal, begin_removal, remove};
 pub use rename::rename;

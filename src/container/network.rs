@@ -14,6 +14,7 @@ use crate::hint;
 use crate::host::network_helper::NetworkHelper;
 use crate::host::process_id;
 use crate::monitor::protocol;
+use crate::net::host_ports::HostPorts;
 use crate::net::{
     ConnectionRequest, EXIT_INTERFACE, MemberIdentity, Mode, Network, NetworkOrigin,
     NetworkRequest, Resolver, definition,
@@ -186,6 +187,10 @@ pub fn connected(
     let definition = |attachment: &NetworkAttachment| definition::named(store, &attachment.network);
     let definitions = wanted.attachments.iter().map(definition).collect::<Result<Vec<_>>>();
     let definitions = definitions.context(|| Setting::Network)?;
+    let lock = match wanted.forwards.is_empty() {
+        true => PathBuf::new(),
+        false => protocol::folder(store)?.join("ports"),
+    };
     let live = if definitions.is_empty() { PathBuf::new() } else { live_folder(store)? };
     // A choice between helpers depends on the version of pasta.
     let chooses = matches!(wanted.mode, Mode::Helper | Mode::Named) && wanted.program.is_none();
@@ -198,6 +203,7 @@ pub fn connected(
         hostname: &hostname,
         definitions,
         live: &live,
+        ports: HostPorts { forwards: wanted.forwards.clone(), lock },
         tmp: &store.join("tmp"),
         prefix: folder::PREFIX,
         note: note.as_deref(),

@@ -1,23 +1,47 @@
-//! Ports of the host that lead into a container: their choice, and the check that they are free.
+//! Ports of the host that lead into a container: their choice, the check that they are free, and the ports at which a
+//! running container's helper listens.
 
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
-
-use crate::error::{Context, Result, Setting};
+use super::Container;
+use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::forward::{Forward, Protocol};
 use crate::hint;
-use crate::host::hint::Hint;
-use crate::net::NetworkRequest;
+use crate::host::network_helper::NetworkHelper;
+use crate::monitor::Status;
+use crate::net::{NetworkRequest, host_ports};
 use crate::phrase;
 use crate::spec::{ContainerOptions, ExposedPorts, ImageDefaults, PublishedPorts};
 
-/// Checks that the ports are free, just before a launch: a helper would say less. Errors: a port that is taken.
-pub fn look_at_ports(wanted: &NetworkRequest) -> Result<()> {
-    wanted.forwards.iter().try_for_each(|forward| taken(forward).map(drop))
+/// Checks that the ports are free, just before a launch. Errors: a port that is taken, with the container of this store
+/// that has it.
+pub fn look_at_ports(store: &Path, wanted: &NetworkRequest) -> Result<()> {
+    let taken = |forward: &Forward| Some((*forward, host_ports::bind(forward).err()?));
+    match wanted.forwards.iter().find_map(taken) {
+        None => Ok(()),
+        Some((forward, error)) => Err(with_owner(store, &forward, error)),
+    }
+}
+
+/// Returns `error`, or one that names the running container with the port.
+fn with_owner(store: &Path, forward: &Forward, error: Error) -> Error {
+    if error.errno() != Some(libc::EADDRINUSE) {
+        return error;
+    }
+    let has_it = |container: &Container| {
+        let forwards = &container.record.network.forwards;
+        forwards.iter().any(|other| other.overlaps(forward))
+            && container.status().is_ok_and(|status| status.is_running())
+    };
+    let owner = super::all(store).ok().and_then(|all| all.into_iter().find(has_it));
+    let Some(owner) = owner else { return error };
+    Error::conflict(format!("container {} listens there", owner.record.name))
+        .within(format!("cannot listen at {}/{} of the host", forward.host_end(), forward.protocol))
+        .hint(hint::OTHER_PORT)
 }
 
 /// Returns the ports that the container claims to listen at: those of the image, and of `--expose`.
@@ -46,14 +70,15 @@ pub(super) fn forwards(
     let mut chosen = Chosen::default();
     // Named ports first, so that the kernel picks no free port that is named.
     let (said, free): (Vec<_>, Vec<_>) =
-        options.publish.iter().partition(|publish| publish.host_ports.is_some());
+        options.published().partition(|publish| publish.host_ports.is_some());
     for publish in said.into_iter().chain(free) {
         chosen.publish(publish).context(|| Setting::Publish.with(&publish.text))?;
     }
     if options.publish_all {
+        let mut published: BTreeSet<_> =
+            chosen.forwards.iter().map(|forward| (forward.port, forward.protocol)).collect();
         for (port, protocol) in exposed.iter().flat_map(ends) {
-            let is_its = |forward: &Forward| (forward.port, forward.protocol) == (port, protocol);
-            if !chosen.forwards.iter().any(is_its) {
+            if published.insert((port, protocol)) {
                 chosen
                     .at_any(port, protocol, None)
                     .context(|| phrase!(Setting::PublishAll, format!(": {port}/{protocol}")))?;
@@ -63,11 +88,15 @@ pub(super) fn forwards(
     Ok(chosen.forwards)
 }
 
-/// Chosen ports, each bound meanwhile, so that none is chosen twice.
+/// Attempts to find one number that is free at all addresses.
+const ATTEMPTS: usize = 64;
+
+/// Chosen ports, none of them twice.
 #[derive(Default)]
 struct Chosen {
     forwards: Vec<Forward>,
-    held: Vec<OwnedFd>,
+    /// Positions in `forwards` by number: a container may publish thousands.
+    by_number: HashMap<(Protocol, u16), Vec<usize>>,
 }
 
 impl Chosen {
@@ -80,15 +109,12 @@ impl Chosen {
                 host.clone().zip(ports).try_for_each(|(host, port)| self.add(forward(port, host)))
             }
             Some(host) => {
-                let free = host.clone().find_map(|host| {
-                    let forward = forward(*ports.start(), host);
-                    let is_new = !self.forwards.iter().any(|other| is_same(other, &forward));
-                    taken(&forward).ok().filter(|_| is_new).map(|socket| (forward, socket))
-                });
-                let Some((forward, socket)) = free else {
+                let mut all = host.clone().map(|host| forward(*ports.start(), host));
+                let is_free =
+                    |forward: &Forward| !self.has(forward) && host_ports::bind(forward).is_ok();
+                let Some(forward) = all.find(is_free) else {
                     fail!(Conflict: "none of these ports is free")
                 };
-                self.held.push(socket);
                 self.add(forward)
             }
         }
@@ -96,58 +122,80 @@ impl Chosen {
 
     /// Adds a free port of the host, picked by the kernel.
     fn at_any(&mut self, port: u16, protocol: Protocol, host: Option<IpAddr>) -> Result<()> {
-        let mut forward = Forward { protocol, port, host, host_port: 0 };
-        let socket = taken(&forward)?;
-        let address = rustix::net::getsockname(&socket).context(|| "cannot see a port")?;
-        let address = SocketAddr::try_from(address).context(|| "cannot see a port")?;
-        forward.host_port = address.port();
-        self.held.push(socket);
-        self.add(forward)
+        for _ in 0..ATTEMPTS {
+            let mut forward = Forward { protocol, port, host, host_port: 0 };
+            let first = Forward { host: Some(forward.address()), ..forward };
+            let sockets = host_ports::bind(&first)?;
+            let address = sockets.first().map(rustix::net::getsockname).transpose();
+            let address = address.context(|| "cannot see a port")?;
+            let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+            forward.host_port = address.map_or(0, |address| address.port());
+            drop(sockets);
+            // At the addresses of the other family the port may be taken.
+            if !self.has(&forward) && host_ports::bind(&forward).is_ok() {
+                return self.add(forward);
+            }
+        }
+        fail!(Conflict: "no port is free")
+    }
+
+    fn has(&self, forward: &Forward) -> bool {
+        let same = self.by_number.get(&(forward.protocol, forward.host_port));
+        same.into_iter().flatten().any(|index| self.forwards[*index].overlaps(forward))
     }
 
     fn add(&mut self, forward: Forward) -> Result<()> {
-        if self.forwards.iter().any(|other| is_same(other, &forward)) {
+        if self.has(&forward) {
             fail!(Invalid: "port {}/{} of the host is published twice", forward.host_port, forward.protocol);
         }
+        let key = (forward.protocol, forward.host_port);
+        self.by_number.entry(key).or_default().push(self.forwards.len());
         self.forwards.push(forward);
         Ok(())
     }
 }
 
-/// True if both listen at the same place.
-fn is_same(one: &Forward, other: &Forward) -> bool {
-    (one.protocol, one.host_port) == (other.protocol, other.host_port)
-        && (one.host == other.host || one.host.is_none() || other.host.is_none())
+/// Ports of the host's IPv6 at which programs of this user listen, read where they matter, once.
+#[derive(Debug, Default)]
+pub struct Ipv6Listeners(OnceCell<BTreeSet<(Protocol, u16)>>);
+
+impl Ipv6Listeners {
+    /// Returns the published ports as docker lists them. A port without an address is there for IPv4, and once more for
+    /// IPv6 while the helper of the container listens there too.
+    pub fn shown(&self, network: &NetworkRequest, status: &Status) -> Vec<Forward> {
+        let is_here = status.is_running() && status.elsewhere().is_none();
+        let mut shown = Vec::with_capacity(network.forwards.len());
+        for forward in &network.forwards {
+            shown.push(*forward);
+            let here = || self.0.get_or_init(host_ports::listeners_at_any_ipv6);
+            if is_here
+                && forward.host.is_none()
+                && here().contains(&(forward.protocol, forward.host_port))
+            {
+                shown.push(Forward { host: Some(Ipv6Addr::UNSPECIFIED.into()), ..*forward });
+            }
+        }
+        shown
+    }
 }
 
-/// Binds the place at which a helper will listen, as long as the descriptor is open: no client can connect to it.
-/// Errors: the reason why the place is taken.
-fn taken(forward: &Forward) -> Result<OwnedFd> {
-    let address = SocketAddr::new(forward.address(), forward.host_port);
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let kind = match forward.protocol {
-        Protocol::Tcp => SocketType::STREAM,
-        Protocol::Udp => SocketType::DGRAM,
+/// Returns the published ports of a container as docker lists them.
+pub fn published_ports(container: &Container) -> Result<Vec<Forward>> {
+    Ok(Ipv6Listeners::default().shown(&container.record.network, &container.status()?))
+}
+
+/// Returns the helper of a running container: a child of the monitor. `None`: there is none, or it is on another
+/// machine.
+pub(super) fn helper(status: &Status) -> Option<NetworkHelper> {
+    let state = status.state().filter(|_| status.is_running() && status.elsewhere().is_none())?;
+    let monitor = state.monitor.pid;
+    let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children"));
+    let of_child = |pid: &str| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        // pasta replaces itself by a variant for the processor, such as pasta.avx2.
+        NetworkHelper::ALL.into_iter().find(|helper| name.starts_with(helper.name()))
     };
-    let take = || -> rustix::io::Result<OwnedFd> {
-        let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
-        if forward.protocol == Protocol::Tcp {
-            // Connections that ended a moment ago do not listen.
-            rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
-        }
-        rustix::net::bind(&socket, &address)?;
-        Ok(socket)
-    };
-    let taken = take();
-    let errno = taken.as_ref().err().copied();
-    let taken = taken.context(|| {
-        format!("cannot listen at {}/{} of the host", forward.host_end(), forward.protocol)
-    });
-    match errno {
-        Some(Errno::ACCESS) => taken.hint(|| Hint::LowPorts.to_string()),
-        Some(Errno::ADDRINUSE) => taken.hint(|| hint::OTHER_PORT),
-        _ => taken,
-    }
+    children.ok()?.split_whitespace().find_map(of_child)
 }
 
 #[cfg(test)]
@@ -181,10 +229,18 @@ mod tests {
         let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = held.local_addr().unwrap().port();
         let one = format!("127.0.0.1:{port}:80");
-        assert!(taken(&forwards(&options(&[&one]), &[]).unwrap()[0]).is_err());
+        assert!(host_ports::bind(&forwards(&options(&[&one]), &[]).unwrap()[0]).is_err());
         if port < u16::MAX - 20 {
             let range = format!("127.0.0.1:{port}-{}:80", port + 20);
             assert_ne!(forwards(&options(&[&range]), &[]).unwrap()[0].host_port, port);
         }
+    }
+
+    #[test]
+    fn a_thousand_free_ports_are_chosen_without_a_descriptor_for_each() {
+        let options = options(&["127.0.0.1::2000-2999"]);
+        let all = forwards(&options, &[]).unwrap();
+        let numbers: BTreeSet<u16> = all.iter().map(|forward| forward.host_port).collect();
+        assert_eq!(numbers.len(), 1000);
     }
 }

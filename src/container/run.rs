@@ -53,7 +53,7 @@ pub(super) fn run(
     let workspace = Workspace::assemble(usnea, request, disposable(place, &id, maps), root)?;
     let _volumes = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
     let plan = plan(request, &workspace, store)?;
-    ports::look_at_ports(&workspace.network)?;
+    ports::look_at_ports(store, &workspace.network)?;
     network::warn_if_offline(&plan.options.network, store);
     workspace.remember_driver(store);
 

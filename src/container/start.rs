@@ -262,7 +262,7 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
     let (spec, image) = config(container)?;
     renew_layers(container, base, &spec)?;
     let mut options = launch_options(container.record.input);
-    ports::look_at_ports(&container.record.network)?;
+    ports::look_at_ports(&container.store, &container.record.network)?;
     let identity =
         ContainerIdentity { id: &container.record.id, name: Some(&container.record.name) };
     let request = &container.record.network;

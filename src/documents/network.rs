@@ -13,6 +13,20 @@ pub struct HostPort {
     pub host_port: String,
 }
 
+/// Helper that forwards the published ports, and the peer that a program in the container sees.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PortForwarding {
+    /// `pasta` or `slirp4netns`.
+    #[serde(rename = "Helper")]
+    pub helper: String,
+    /// True if clients on other machines, and at other addresses than loopback, are seen by their own addresses.
+    #[serde(rename = "KeepsSourceAddress")]
+    pub keeps_source_address: bool,
+    /// True if clients at the host's loopback are seen by their own addresses, and not as the gateway or the container.
+    #[serde(rename = "KeepsLoopbackSourceAddress")]
+    pub keeps_loopback_source_address: bool,
+}
+
 /// Addresses on one network.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EndpointAddresses {
@@ -88,6 +102,9 @@ pub struct NetworkSettings {
     /// Ports of the container; null for an exposed port that is not published.
     #[serde(rename = "Ports")]
     pub ports: BTreeMap<String, Option<Vec<HostPort>>>,
+    /// Helper that leads to the published ports; null without a running one.
+    #[serde(rename = "PortForwarding")]
+    pub port_forwarding: Option<PortForwarding>,
     #[serde(rename = "Networks")]
     pub networks: BTreeMap<String, EndpointSettings>,
 }

@@ -70,8 +70,8 @@ pub enum Hint {
     Delegate,
     /// `net.ipv4.ping_group_range` does not include the user.
     Ping,
-    /// Ports below 1024 are root's.
-    LowPorts,
+    /// Ports below 1024 are root's; the lowest port that is needed.
+    LowPorts(u16),
     /// XDG_RUNTIME_DIR is missing or not private.
     RuntimeFolder,
     /// A number of sysctl(8) is too low: its folder, its name, a better value.
@@ -206,7 +206,10 @@ impl Display for Hint {
                 "echo 'net.ipv4.ping_group_range=0 2147483647' | sudo tee /etc/sysctl.d/90-ping.conf && \
                  sudo sysctl --system",
             ),
-            Self::LowPorts => f.write_str("for lower ports: sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80"),
+            Self::LowPorts(port) => write!(
+                f,
+                "for lower ports: sudo sysctl -w net.ipv4.ip_unprivileged_port_start={port}"
+            ),
             Self::RuntimeFolder if super::is_foreign_login() => f.write_str(
                 "sudo loginctl enable-linger $USER && export XDG_RUNTIME_DIR=/run/user/$(id -u) (this login is not known \
                  to systemd: its PAM service lacks pam_systemd); or a local folder of yours of mode 700",

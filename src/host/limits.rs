@@ -20,6 +20,12 @@ pub fn of_memory() -> Option<Hint> {
     })
 }
 
+/// Returns the first port at which an ordinary user may listen (`net.ipv4.ip_unprivileged_port_start` in ip(7)).
+pub fn first_unprivileged_port() -> u32 {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
+}
+
 fn too_low(bytes: u64) -> bool {
     bytes / 1024 < ENOUGH
 }

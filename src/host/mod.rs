@@ -4,6 +4,7 @@
 //! Limits of this module: probes report, and callers decide. No probe needs root, and none leaves anything behind.
 
 pub mod account;
+pub mod addresses;
 pub mod cgroup;
 pub mod checks;
 pub mod distribution;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Network;
 use super::host_network::{HostChanges, HostNetwork};
+use super::host_ports::{HostPorts, PortClaim};
 use super::membership::Membership;
 use super::namespace;
 use super::program::{
@@ -36,6 +37,9 @@ const SOUND: Duration = Duration::from_secs(60);
 pub struct Starting {
     plan: HelperPlan,
     start: HelperStart,
+    ports: HostPorts,
+    /// Lock on the ports until a helper listens there.
+    _claim: Option<PortClaim>,
 }
 
 /// Helper of a running container.
@@ -116,8 +120,9 @@ impl Network {
         }
         let namespaces = HelperNamespaces::of(base, pid)?;
         let plan = HelperPlan { namespaces, helpers: self.helpers.clone() };
+        let claim = self.ports.claim()?;
         let start = HelperStart::begin(&plan)?;
-        Ok(Some(Starting { plan, start }))
+        Ok(Some(Starting { plan, start, ports: self.ports.clone(), _claim: claim }))
     }
 }
 
@@ -133,7 +138,11 @@ impl Starting {
                     log::debug!("{error}");
                     return Ok(HelperWatch::waiting(self.plan, self.start.host.clone()));
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    drop(self.start);
+                    // A program that has just begun to listen there: no helper could.
+                    return self.ports.check().and(Err(error));
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ pub mod definition;
 pub mod dns;
 mod helper_watch;
 mod host_network;
+pub mod host_ports;
 pub mod ipam;
 pub mod link;
 pub mod live;
@@ -43,6 +44,7 @@ pub use addresses::Addresses;
 pub use definition::{NetworkDefinition, NetworkDriver, NetworkExit};
 pub use helper_watch::{HelperChange, HelperHandover, HelperNews, HelperWatch, Starting};
 pub use host_network::HostNetwork;
+pub use host_ports::HostPorts;
 pub use ipam::{AddressRange, Subnet, allocate};
 pub use live::{LiveFile, LiveNetwork, NetworkMember};
 pub use membership::{
@@ -175,6 +177,8 @@ pub struct Network {
     pub publishes: bool,
     /// Files to mount.
     pub files: Vec<GeneratedFile>,
+    /// Ports at which the helper listens.
+    pub ports: HostPorts,
     /// Named networks to join.
     pub joins: Vec<JoinPlan>,
     /// Identity of the container on these networks.
@@ -194,6 +198,8 @@ pub struct ConnectionRequest<'a> {
     pub definitions: Vec<NetworkDefinition>,
     /// Folder with the live files of networks.
     pub live: &'a Path,
+    /// Published ports, and the file for the locks on them.
+    pub ports: HostPorts,
     /// Folder for temporary files.
     pub tmp: &'a Path,
     /// Beginning of the names of temporary folders.
@@ -313,7 +319,16 @@ impl NetworkRequest {
         };
         let joins = request.definitions.into_iter().zip(&self.attachments).map(join).collect();
         let publishes = !self.forwards.is_empty();
-        Ok(Network { origin: self.origin, helpers, publishes, files, joins, identity, offline })
+        Ok(Network {
+            origin: self.origin,
+            helpers,
+            publishes,
+            files,
+            ports: request.ports,
+            joins,
+            identity,
+            offline,
+        })
     }
 
     /// Returns the files of a container in this mode, with a helper's addresses.
@@ -373,8 +388,8 @@ impl NetworkRequest {
                 Helper { program: one, path, interface, arguments, api: None }
             }
             NetworkHelper::Slirp4netns => {
-                let api = slirp::Api::of(&self.forwards, addresses, place);
-                let arguments = slirp::arguments(addresses, &of_slirp);
+                let api = slirp::Api::of(&self.forwards, place);
+                let arguments = slirp::arguments(addresses, &of_slirp, &self.forwards);
                 let interface = interface.to_owned();
                 Helper { program: one, path, interface, arguments, api }
             }

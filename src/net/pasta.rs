@@ -2,7 +2,7 @@
 //! the host's network. The host needs a default route (until passt 2024_10_30).
 
 use super::Addresses;
-use crate::forward::{Forward, Protocol};
+use crate::forward::{self, Forward, Protocol};
 
 /// Builds the arguments without the namespaces. `options` are the user's options for pasta, appended at the end.
 pub(super) fn arguments(
@@ -26,15 +26,21 @@ pub(super) fn arguments(
         words.extend([flag.to_owned(), address.to_string()]);
     }
     for (flag, protocol) in [("--tcp-ports", Protocol::Tcp), ("--udp-ports", Protocol::Udp)] {
-        let mut of_protocol =
-            forwards.iter().filter(|forward| forward.protocol == protocol).peekable();
-        if of_protocol.peek().is_none() {
+        let of_protocol: Vec<Forward> =
+            forwards.iter().filter(|forward| forward.protocol == protocol).copied().collect();
+        if of_protocol.is_empty() {
             words.extend([flag.to_owned(), "none".to_owned()]);
         }
-        for forward in of_protocol {
-            let host = forward.host.map(|host| format!("{host}/")).unwrap_or_default();
-            words
-                .extend([flag.to_owned(), format!("{host}{}:{}", forward.host_port, forward.port)]);
+        for (first, last) in forward::ranges(of_protocol) {
+            let host = first.host.map(|host| format!("{host}/")).unwrap_or_default();
+            let ports = match first == last {
+                true => format!("{host}{}:{}", first.host_port, first.port),
+                false => format!(
+                    "{host}{}-{}:{}-{}",
+                    first.host_port, last.host_port, first.port, last.port
+                ),
+            };
+            words.extend([flag.to_owned(), ports]);
         }
     }
     words.extend(options.iter().cloned());

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ use crate::sys::{fd, namespace, signal};
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Limit of a helper's captured messages in bytes: a helper may write more, and must not block.
 const SAID: u64 = 16 * 1024;
+/// Limit of a helper's open files: enough for each port of both protocols.
+const MOST_FILES: u64 = 1 << 18;
 /// Descriptor on which slirp4netns reports its readiness.
 const READY: i32 = 3;
 
@@ -277,6 +280,10 @@ impl HelperLaunch<'_> {
             namespace::enter(base.as_fd())?;
             process::set_parent_death_signal(libc::SIGKILL)?;
         }
+        // A descriptor for each port, and for each connection; slirp4netns does not raise its own limit.
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(MOST_FILES), hard);
+        }
         let null = std::fs::File::open("/dev/null")?;
         // First duplicated above 3: descriptors up to there are overwritten.
         let ready = rustix::io::fcntl_dupfd_cloexec(self.ready, 10)?;
@@ -399,7 +406,7 @@ fn failure(name: &str, said: &str) -> Error {
     let why = if lines.is_empty() { "it ended".to_owned() } else { lines.join(", ") };
     let error = Error::new(format!("{name}: {why}"));
     if why.contains("Permission denied") && why.contains("bind") {
-        return error.of_kind(ErrorKind::Refused).hint(Hint::LowPorts.to_string());
+        return error.of_kind(ErrorKind::Refused).hint(Hint::LowPorts(80).to_string());
     }
     error
 }

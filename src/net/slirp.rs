@@ -1,5 +1,5 @@
-//! slirp4netns: its command line (slirp4netns(1)), and the socket for requests to forward ports. Connections through it
-//! lose the caller's address.
+//! slirp4netns: its command line (slirp4netns(1)), and the socket for requests to forward ports. slirp4netns keeps the
+//! caller's address, unless that is the host's loopback.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,12 +14,16 @@ use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::files::NewFolder;
 use crate::forward::Forward;
+use crate::hint;
 
 /// Largest MTU that both helpers accept: fewer packets mean fewer turns.
 const MTU: u32 = 65520;
 
 /// Flag that hides the host's files from slirp4netns, which must be root of a user namespace for this.
 pub(super) const SANDBOX: &str = "--enable-sandbox";
+
+/// Flag for IPv6 in the container's network.
+const IPV6: &str = "--enable-ipv6";
 
 /// Name of the API socket. slirp4netns starts in the folder of the socket: the whole path may be too long.
 pub(super) const SOCKET: &str = "api";
@@ -41,7 +45,7 @@ pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
                 Ok(size) if (68..=65521).contains(&size) => mtu = size,
                 _ => return Err(invalid("mtu is a number from 68 to 65521")),
             },
-            "enable_ipv6" if switch()? => flags.push("--enable-ipv6".to_owned()),
+            "enable_ipv6" if switch()? => flags.push(IPV6.to_owned()),
             "enable_ipv6" => {}
             "allow_host_loopback" => reaches_loopback = switch()?,
             "outbound_addr" => flags.push(format!("--outbound-addr={value}")),
@@ -62,11 +66,18 @@ fn invalid(cause: impl Into<Phrase>) -> Error {
     Error::invalid(cause).within(Setting::Network.with("slirp4netns"))
 }
 
-/// Builds the arguments without the namespaces.
-pub(super) fn arguments(addresses: &Addresses, flags: &[String]) -> Vec<String> {
+/// Builds the arguments without the namespaces. Ports of IPv6 need that family inside.
+pub(super) fn arguments(
+    addresses: &Addresses,
+    flags: &[String],
+    forwards: &[Forward],
+) -> Vec<String> {
     let cidr = format!("--cidr={}", addresses.cidr());
     let own = ["--configure", SANDBOX, "--enable-seccomp", &cidr];
-    own.into_iter().map(str::to_owned).chain(flags.iter().cloned()).collect()
+    let needs_ipv6 = forwards.iter().any(|forward| forward.address().is_ipv6());
+    let has_ipv6 = flags.iter().any(|flag| flag == IPV6);
+    let ipv6 = (needs_ipv6 && !has_ipv6).then_some(IPV6);
+    own.into_iter().chain(ipv6).map(str::to_owned).chain(flags.iter().cloned()).collect()
 }
 
 /// Builds the arguments for the namespaces and the interface.
@@ -98,17 +109,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Api {
     /// Builds the requests. `None`: no ports are published.
-    pub(super) fn of(
-        forwards: &[Forward],
-        addresses: &Addresses,
-        place: SocketPlace<'_>,
-    ) -> Option<Self> {
+    pub(super) fn of(forwards: &[Forward], place: SocketPlace<'_>) -> Option<Self> {
         let request = |forward: &Forward| {
+            // No address in the container: it is the one that slirp4netns gives, in the family of the host's.
             let arguments = json!({
                 "proto": forward.protocol,
                 "host_addr": forward.address().to_string(),
                 "host_port": forward.host_port,
-                "guest_addr": addresses.container().to_string(),
                 "guest_port": forward.port,
             });
             (*forward, json!({ "execute": "add_hostfwd", "arguments": arguments }))
@@ -145,7 +152,13 @@ impl Api {
             if answer.get("return").is_none() {
                 let why =
                     answer.pointer("/error/desc").and_then(Value::as_str).unwrap_or("no answer");
-                fail!(Conflict: "slirp4netns cannot listen at {}: {why}", forward.host_end());
+                let phrase = format!("slirp4netns cannot listen at {}", forward.host_end());
+                // Versions before 1.3 parse an IPv4 address.
+                if forward.address().is_ipv6() && why.ends_with("bad arguments.host_addr") {
+                    let cause = "it forwards no ports of IPv6 before version 1.3";
+                    return Err(Error::refused(cause).within(phrase).hint(hint::IPV6_PORTS));
+                }
+                fail!(Conflict: "{phrase}: {why}");
             }
         }
         Ok(())

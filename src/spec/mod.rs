@@ -71,7 +71,7 @@ pub use options::ContainerOptions;
 pub use own_account::{GROUP_ENTRY, PASSWD_ENTRY};
 pub use personality::PersonalityFlag;
 pub use process::{ids_needed, image_user};
-pub use publish::{ExposedPorts, PublishedPorts};
+pub use publish::{ExposedPorts, PublishValue, PublishedPorts};
 pub use resources::Resources;
 pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use super::{
     CgroupMode, ContainerName, DeviceFlag, Entrypoint, EnvChange, ExposedPorts, GroupAdd,
     HelperFlag, Hostname, ImageVolumes, IpcMode, MountFlag, NamespaceSharing, NetworkMode,
-    PersonalityFlag, PublishedPorts, Resources, RootEmulation, SecurityOption, Size, StorageDriver,
-    Sysctl, TmpfsMount, Ulimit, UserFlag, VolumeFlag, VolumeSource, VolumesFrom,
+    PersonalityFlag, PublishValue, PublishedPorts, Resources, RootEmulation, SecurityOption, Size,
+    StorageDriver, Sysctl, TmpfsMount, Ulimit, UserFlag, VolumeFlag, VolumeSource, VolumesFrom,
 };
 use crate::capability::CapabilityChange;
 use crate::host_entry::HostEntry;
@@ -216,8 +216,8 @@ pub struct ContainerOptions {
 
     /// Publish a port or a range of ports of the container on the host. A range of the container needs a range of equal size, or
     /// a single port any free port of a range. Without HOST, a free port is chosen.
-    #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]", value_delimiter = ',')]
-    pub publish: Vec<PublishedPorts>,
+    #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]")]
+    pub publish: Vec<PublishValue>,
 
     /// Publish all exposed ports (of the image and --expose) to free ports of the host.
     #[arg(short = 'P', long)]
@@ -340,6 +340,11 @@ pub struct ContainerOptions {
 }
 
 impl ContainerOptions {
+    /// Returns the ports of all values of `--publish`.
+    pub fn published(&self) -> impl Iterator<Item = &PublishedPorts> {
+        self.publish.iter().flat_map(|value| &value.0)
+    }
+
     /// Whether descriptors of the caller are the container's.
     pub fn preserves_descriptors(&self) -> bool {
         self.preserve_fds > 0 || !self.preserve_fd.is_empty()

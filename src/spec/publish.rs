@@ -1,4 +1,5 @@
-//! `--publish [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]`, `--expose PORT[/PROTOCOL]`: docker's syntax, ranges included.
+//! `--publish [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]`, `--publish published=PORT,target=PORT[,protocol=PROTOCOL]`,
+//! `--expose PORT[/PROTOCOL]`: docker's syntax, ranges included.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -28,6 +29,21 @@ pub struct PublishedPorts {
     pub container: ExposedPorts,
 }
 
+/// Value of `--publish`: one port in docker's long form, or several ports between commas, as in podman.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishValue(pub Vec<PublishedPorts>);
+
+impl FromStr for PublishValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.contains('=') {
+            true => Ok(Self(vec![text.parse()?])),
+            false => text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self),
+        }
+    }
+}
+
 impl FromStr for ExposedPorts {
     type Err = String;
 
@@ -44,6 +60,10 @@ impl FromStr for PublishedPorts {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('=') {
+            let short = short_form(text)?;
+            return Ok(Self { text: text.to_owned(), ..short.parse()? });
+        }
         let (before, container) = match text.rsplit_once(':') {
             Some((before, container)) => (Some(before), container),
             None => (None, text),
@@ -64,14 +84,45 @@ impl FromStr for PublishedPorts {
             && host_ports.len() != container.ports.len()
             && container.ports.len() != 1
         {
-            return Err("there are not as many ports of the host as of the container".into());
+            return Err(format!(
+                "there are not as many ports of the host ({}) as of the container ({})",
+                host_ports.len(),
+                container.ports.len()
+            ));
         }
         Ok(Self { text: text.to_owned(), host, host_ports, container })
     }
 }
 
-/// Parses an address. All addresses of a family count as all of the host: a listener at one family listens at the other
-/// (docker's rule).
+/// Converts docker's long form to the short one. `mode` is for swarms: its values mean the same for one machine.
+fn short_form(text: &str) -> Result<String, String> {
+    let (mut address, mut published, mut target, mut protocol) = ("", "", None, "tcp");
+    for field in text.split(',') {
+        let (key, value) = field
+            .split_once('=')
+            .ok_or_else(|| format!("'{field}' is no field such as target=80"))?;
+        match key {
+            "published" => published = value,
+            "target" => target = Some(value),
+            "protocol" => protocol = value,
+            "host_ip" => address = value,
+            "mode" if ["host", "ingress"].contains(&value) => {}
+            _ => {
+                return Err(format!(
+                    "'{field}' is none of its fields (published, target, protocol, host_ip)"
+                ));
+            }
+        }
+    }
+    let target = target.ok_or("the long form needs target=PORT")?;
+    let address = match address.contains(':') && !address.starts_with('[') {
+        true => format!("[{address}]"),
+        false => address.to_owned(),
+    };
+    Ok(format!("{address}:{published}:{target}/{protocol}"))
+}
+
+/// Parses an address; an IPv4 address in an IPv6 one is that IPv4 address.
 fn address_of(text: &str) -> Result<Option<IpAddr>, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if bare.is_empty() {
@@ -82,7 +133,7 @@ fn address_of(text: &str) -> Result<Option<IpAddr>, String> {
     if address.is_ipv6() && bare == text {
         return Err(format!("an IPv6 address stands in brackets: [{text}]"));
     }
-    Ok(Some(address).filter(|address| *address != IpAddr::from([0, 0, 0, 0])))
+    Ok(Some(address.to_canonical()))
 }
 
 fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
@@ -124,11 +175,29 @@ mod tests {
         assert_eq!(parsed("8080:80"), (None, Some(8080..=8080), 80..=80, Tcp));
         assert_eq!(parsed("127.0.0.1:8080:80/udp"), (local(), Some(8080..=8080), 80..=80, Udp));
         assert_eq!(parsed("127.0.0.1::80"), (local(), None, 80..=80, Tcp));
-        assert_eq!(parsed("0.0.0.0:0:80/TCP"), (None, None, 80..=80, Tcp));
+        let (v4, v6) = (|| Some("0.0.0.0".to_owned()), || Some("::".to_owned()));
+        assert_eq!(parsed("0.0.0.0:0:80/TCP"), (v4(), None, 80..=80, Tcp));
+        assert_eq!(parsed("[::]::80"), (v6(), None, 80..=80, Tcp));
+        assert_eq!(parsed(":8080:80"), (None, Some(8080..=8080), 80..=80, Tcp));
+        assert_eq!(parsed("[::ffff:127.0.0.1]:1:2"), (local(), Some(1..=1), 2..=2, Tcp));
+        assert_eq!(parsed("published=8080,target=80"), parsed("8080:80"));
+        assert_eq!(parsed("target=53,protocol=udp,mode=host"), parsed("53/udp"));
+        assert_eq!(parsed("host_ip=::1,published=8-9,target=1-2"), parsed("[::1]:8-9:1-2"));
         assert_eq!(parsed("[::1]:53:53"), (Some("::1".into()), Some(53..=53), 53..=53, Tcp));
         assert_eq!(parsed("8000-8002:80-82"), (None, Some(8000..=8002), 80..=82, Tcp));
         assert_eq!(parsed("8000-9000:80"), (None, Some(8000..=9000), 80..=80, Tcp));
         assert_eq!(parsed("80-82"), (None, None, 80..=82, Tcp));
+    }
+
+    #[test]
+    fn commas_part_ports_in_the_short_form_alone() {
+        let texts = |text: &str| {
+            let PublishValue(all) = text.parse().unwrap();
+            all.into_iter().map(|one| one.text).collect::<Vec<_>>()
+        };
+        assert_eq!(texts("80,81:82/udp"), ["80", "81:82/udp"]);
+        assert_eq!(texts("target=80,published=81"), ["target=80,published=81"]);
+        assert!("80,,81".parse::<PublishValue>().is_err());
     }
 
     #[test]
@@ -150,6 +219,12 @@ mod tests {
             "1:2:3:4",
             "80:80:80",
             "1-2-3",
+            "published=80",
+            "target=0",
+            "target=80,protocol=sctp",
+            "target=80,mode=other",
+            "target=80,x",
+            "target=80:90",
             " 80",
         ] {
             assert!(text.parse::<PublishedPorts>().is_err(), "{text}");

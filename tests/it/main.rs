@@ -89,6 +89,7 @@ mod oracles;
 mod other_machine;
 mod own_names;
 mod peers;
+mod ports;
 mod pull;
 mod pull_at_once;
 mod pull_places;

@@ -31,7 +31,7 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[MountedVolume
         container_id_file: cidfile.unwrap_or_default(),
         log_config: log_config(record),
         network_mode: record.network.word().to_owned(),
-        port_bindings: network::ports(&record.network),
+        port_bindings: network::bindings(&record.network),
         restart_policy: RestartPolicyDocument {
             name: record.restart.name().to_owned(),
             maximum_retry_count: record.restart.attempts(),

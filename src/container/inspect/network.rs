@@ -12,23 +12,49 @@ use rustix::fs::{Mode as Access, OFlags};
 use super::endpoints::endpoints;
 use crate::container::Container;
 use crate::container::networks::BuiltinNetwork;
+use crate::container::ports::{self, Ipv6Listeners};
 use crate::documents::go::{GoSet, Nothing};
-use crate::documents::network::{EndpointAddresses, EndpointSettings, HostPort, NetworkSettings};
+use crate::documents::network::{
+    EndpointAddresses, EndpointSettings, HostPort, NetworkSettings, PortForwarding,
+};
 use crate::error::Result;
+use crate::forward::Forward;
 use crate::monitor::Status;
 use crate::net::{Addresses, Mode, NetworkRequest};
 use crate::sys::inroot::{self, Symlinks};
 
-/// Returns each published port of the container, with its ports of the host.
-pub(super) fn ports(network: &NetworkRequest) -> BTreeMap<String, Vec<HostPort>> {
+/// Returns each published port of the container as asked for: an empty address stands for all.
+pub(super) fn bindings(network: &NetworkRequest) -> BTreeMap<String, Vec<HostPort>> {
+    let address = |forward: &Forward| forward.host.map_or(String::new(), |host| host.to_string());
+    by_port(&network.forwards, address)
+}
+
+fn by_port(
+    forwards: &[Forward],
+    address: impl Fn(&Forward) -> String,
+) -> BTreeMap<String, Vec<HostPort>> {
     let mut ports: BTreeMap<String, Vec<HostPort>> = BTreeMap::new();
-    for forward in &network.forwards {
-        ports.entry(forward.container_end()).or_default().push(HostPort {
-            host_ip: forward.address().to_string(),
-            host_port: forward.host_port.to_string(),
-        });
+    for forward in forwards {
+        ports
+            .entry(forward.container_end())
+            .or_default()
+            .push(HostPort { host_ip: address(forward), host_port: forward.host_port.to_string() });
     }
     ports
+}
+
+/// Returns the helper of a running container with published ports. Both helpers keep the addresses of clients, but for
+/// those at the host's loopback, which could not be answered in another network namespace.
+fn port_forwarding(network: &NetworkRequest, status: &Status) -> Option<PortForwarding> {
+    let helper = match network.forwards.is_empty() {
+        true => None,
+        false => ports::helper(status),
+    };
+    helper.map(|helper| PortForwarding {
+        helper: helper.name().to_owned(),
+        keeps_source_address: true,
+        keeps_loopback_source_address: false,
+    })
 }
 
 /// Returns the ports that the image or `--expose` declares, and the published ones.
@@ -46,7 +72,12 @@ pub(super) fn settings(
 ) -> Result<NetworkSettings> {
     let (network, id) = (&container.record.network, &container.record.id);
     let mut all: BTreeMap<_, _> =
-        ports(network).into_iter().map(|(port, from)| (port, Some(from))).collect();
+        by_port(&Ipv6Listeners::default().shown(network, status), |forward| {
+            forward.address().to_string()
+        })
+        .into_iter()
+        .map(|(port, from)| (port, Some(from)))
+        .collect();
     for port in &network.exposed {
         all.entry(port.clone()).or_insert(None);
     }
@@ -86,6 +117,7 @@ pub(super) fn settings(
         secondary_ip_addresses: Vec::new(),
         secondary_ipv6_addresses: Vec::new(),
         ports: all,
+        port_forwarding: port_forwarding(network, status),
         networks,
     })
 }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::hint;
 use crate::host::finding::{Finding, FindingStatus};
 use crate::host::hint::Hint;
+use crate::host::limits;
 use crate::host::network_helper::{self, NetworkHelper};
 
 pub(super) fn all(default: Result<&str, &Error>) -> Vec<Finding> {
@@ -63,7 +64,7 @@ fn helpers() -> Finding {
             .costs(hint::COST_NO_NETWORK_HELPER)
             .fix(Hint::Install(NetworkHelper::Pasta.package()).to_string()),
         [None, Some(slirp)] => Finding::degraded(name, format!("{slirp}; no pasta"))
-            .costs("published ports lose the caller's address")
+            .costs("published ports serve IPv4 alone, but for slirp4netns of version 1.3 on")
             .fix(Hint::Install(NetworkHelper::Pasta.package()).to_string()),
         found => Finding::ok(name, found.into_iter().flatten().collect::<Vec<_>>().join(", ")),
     }
@@ -107,12 +108,10 @@ fn is_in_range(range: &str, gid: u32) -> bool {
 
 fn ports() -> Finding {
     let name = "published ports";
-    let first = first_line("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-        .and_then(|line| line.parse().ok());
-    match first.unwrap_or(1024u32) {
+    match limits::first_unprivileged_port() {
         0 | 1 => Finding::ok(name, "any port may be published"),
         first => Finding::ok(name, format!("ports from {first} on may be published"))
-            .fix(Hint::LowPorts.to_string()),
+            .fix(Hint::LowPorts(80).to_string()),
     }
 }
 

@@ -34,11 +34,12 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let store = usnea.store()?;
     if arguments.all {
         let all = container::fitting(store, &[])?;
-        let lines = |container: &Container| -> String {
-            let lines = container.record.network.forwards.iter();
-            lines.map(|forward| format!("{}\t{}\n", container.short_id(), line(forward))).collect()
+        let lines = |container: &Container| -> Result<String> {
+            let lines = container::published_ports(container)?.into_iter();
+            let id = container.short_id();
+            Ok(lines.map(|forward| format!("{id}\t{}\n", line(&forward))).collect())
         };
-        return print(&all.iter().map(lines).collect::<String>());
+        return print(&all.iter().map(lines).collect::<Result<String>>()?);
     }
     // With --latest the only word is the port.
     let (name, port) = match (arguments.latest, &arguments.container, &arguments.port) {
@@ -52,7 +53,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let selected = selection.find(store, MissingContainers::Fails, &mut failures)?;
     let Some(selected) = selected.first() else { return failures.end() };
     let container = selection::open(store, selected)?;
-    let forwards = &container.record.network.forwards;
+    let forwards = container::published_ports(&container)?;
     let Some(port) = port else {
         return print(&forwards.iter().map(|forward| line(forward) + "\n").collect::<String>());
     };
