@@ -192,8 +192,11 @@ pub(super) fn helper(status: &Status) -> Option<NetworkHelper> {
     let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children"));
     let of_child = |pid: &str| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        // pasta replaces itself by a variant for the processor, such as pasta.avx2.
-        NetworkHelper::ALL.into_iter().find(|helper| name.starts_with(helper.name()))
+        // pasta is a link to passt, and replaces itself by a variant for the processor, such as passt.avx2.
+        match name.starts_with("passt") {
+            true => Some(NetworkHelper::Pasta),
+            false => NetworkHelper::ALL.into_iter().find(|helper| name.starts_with(helper.name())),
+        }
     };
     children.ok()?.split_whitespace().find_map(of_child)
 }

@@ -4,6 +4,9 @@
 use super::Addresses;
 use crate::forward::{self, Forward, Protocol};
 
+/// podman's option that leads the gateway's address to the host's loopback. To pasta that is the default.
+const MAP_GATEWAY: &str = "--map-gw";
+
 /// Builds the arguments without the namespaces. `options` are the user's options for pasta, appended at the end.
 pub(super) fn arguments(
     interface: &str,
@@ -14,9 +17,12 @@ pub(super) fn arguments(
     // In the foreground pasta is our child, to wait for and to end; pasta then writes its PID when ready.
     let mut words: Vec<String> = ["--foreground", "--config-net", "--pid", "/dev/stdout"]
         .into_iter()
-        .chain(["--no-map-gw", "--tcp-ns", "none", "--udp-ns", "none", "--ns-ifname", interface])
+        .chain(["--tcp-ns", "none", "--udp-ns", "none", "--ns-ifname", interface])
         .map(str::to_owned)
         .collect();
+    if !options.iter().any(|option| option == MAP_GATEWAY) {
+        words.push("--no-map-gw".to_owned());
+    }
     for (flag, address) in [
         ("--address", addresses.container()),
         ("--netmask", addresses.mask()),
@@ -43,6 +49,6 @@ pub(super) fn arguments(
             words.extend([flag.to_owned(), ports]);
         }
     }
-    words.extend(options.iter().cloned());
+    words.extend(options.iter().filter(|option| *option != MAP_GATEWAY).cloned());
     words
 }

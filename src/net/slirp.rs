@@ -153,9 +153,9 @@ impl Api {
                 let why =
                     answer.pointer("/error/desc").and_then(Value::as_str).unwrap_or("no answer");
                 let phrase = format!("slirp4netns cannot listen at {}", forward.host_end());
-                // Versions before 1.3 parse an IPv4 address.
+                // Releases up to 1.3.3 parse an IPv4 address.
                 if forward.address().is_ipv6() && why.ends_with("bad arguments.host_addr") {
-                    let cause = "it forwards no ports of IPv6 before version 1.3";
+                    let cause = "this release of it forwards no ports of IPv6";
                     return Err(Error::refused(cause).within(phrase).hint(hint::IPV6_PORTS));
                 }
                 fail!(Conflict: "{phrase}: {why}");

@@ -64,7 +64,7 @@ fn helpers() -> Finding {
             .costs(hint::COST_NO_NETWORK_HELPER)
             .fix(Hint::Install(NetworkHelper::Pasta.package()).to_string()),
         [None, Some(slirp)] => Finding::degraded(name, format!("{slirp}; no pasta"))
-            .costs("published ports serve IPv4 alone, but for slirp4netns of version 1.3 on")
+            .costs("published ports are for IPv4 alone")
             .fix(Hint::Install(NetworkHelper::Pasta.package()).to_string()),
         found => Finding::ok(name, found.into_iter().flatten().collect::<Vec<_>>().join(", ")),
     }
