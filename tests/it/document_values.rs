@@ -100,6 +100,7 @@ const VARYING: &[&str] = &[
     "CreatedSince",
     "Driver",
     "GraphDriver",
+    "Helper",
     "KernelVersion",
     "MemLimit",
     "Os",
