@@ -32,13 +32,16 @@ fn end(place: &Place) {
     place.nothing_is_left();
 }
 
+/// Options that join namespaces, and the kinds of the namespaces.
+type AskedKinds<'a> = (Vec<&'a str>, &'a [(&'a str, &'a str)]);
+
 #[test]
 fn each_namespace_of_another_container_can_be_joined() {
     let place = Place::new();
     start_target(&place, &["--hostname", "donor"]);
     let all: Vec<&str> =
         KINDS.iter().flat_map(|(option, _)| [*option, "container:target"]).collect();
-    let mut asked: Vec<(Vec<&str>, &[(&str, &str)])> = vec![(all, &KINDS)];
+    let mut asked: Vec<AskedKinds<'_>> = vec![(all, &KINDS)];
     for kind in KINDS.chunks(1) {
         asked.push((vec![kind[0].0, "container:target"], kind));
     }
