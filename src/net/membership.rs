@@ -182,6 +182,22 @@ impl Membership {
         true
     }
 
+    /// Records that the container has no way out any more: no server is asked for names of other machines.
+    pub fn lose_exit(&mut self) {
+        for endpoint in &mut self.endpoints {
+            endpoint.member.has_exit = false;
+            let changed = endpoint.live.change(|state| {
+                let mut members = state.members.iter_mut();
+                let own = members.find(|member| member.endpoint == endpoint.member.endpoint);
+                own.into_iter().for_each(|member| member.has_exit = false);
+                Ok(())
+            });
+            if let Err(error) = changed {
+                log::debug!("network {}: {error}", endpoint.definition.name);
+            }
+        }
+    }
+
     /// Connects each network anew, with the same addresses.
     pub fn reload(&self, pid: i32) -> Result<()> {
         let netlink = namespace::netlink_of_process(pid)?;

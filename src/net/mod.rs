@@ -9,7 +9,11 @@
 //!   program  start of a helper beside the container, and its readiness:  pasta  slirp (their command lines)
 //!   helper_watch  the running helper: started again when it dies or cannot follow a change of host_network
 //!   names    the two files
-//! dns        names of named networks, answered by the members' own processes
+//!   membership    named networks: joined before the first process, connected when its network namespace exists
+//!     definition  ipam   what the store has: the network, its subnets and addresses
+//!     live        the members that run, in a file of the runtime folder
+//!     namespace   the network's namespace with its bridge;  link  netlink: interfaces, addresses, routes
+//!     name_service  dns  names of the members, answered by the members' own processes
 //! ```
 //!
 //! The network inside is the same with either helper. `eth0` has the address 10.0.2.100, and the gateway is 10.0.2.2.
@@ -276,7 +280,7 @@ impl NetworkRequest {
     }
 
     /// True if a helper is the container's way out.
-    fn has_exit(&self, networks: &[NetworkDefinition]) -> bool {
+    pub fn has_exit(&self, networks: &[NetworkDefinition]) -> bool {
         match self.mode {
             Mode::None | Mode::Host | Mode::Joined => false,
             Mode::Helper => true,

@@ -96,6 +96,26 @@ fn a_connection_outlasts_a_restart_and_is_taken_up_by_a_start() {
 }
 
 #[test]
+fn the_way_out_goes_with_the_last_network_that_has_one() {
+    let place = Place::new();
+    network(&place, "one", 9);
+    place.usnea(&["network", "create", "--internal", "--subnet", "10.78.10.0/24", "inner"]).works();
+    start(&place, "web", "one");
+    place.usnea(&["network", "connect", "inner", "web"]).works();
+    let routes = |place: &Place| exec(place, "web", "busybox ip route").works().to_owned();
+    assert!(routes(&place).contains("default"));
+    place.usnea(&["network", "disconnect", "one", "web"]).works();
+    assert!(within(LIMIT, || !routes(&place).contains("default")), "{}", routes(&place));
+    assert!(addresses(&place, "web").contains("10.78.10."));
+    place.usnea(&["network", "disconnect", "inner", "web"]).works();
+    let shown = place.usnea(&["inspect", "-f", "{{.HostConfig.NetworkMode}}", "web"]);
+    assert_eq!(shown.works(), "none");
+    place.usnea(&["restart", "--time", "0", "web"]).works();
+    assert_eq!(routes(&place), "");
+    end(&place);
+}
+
+#[test]
 fn what_cannot_be_connected_is_refused_and_changes_nothing() {
     let place = Place::new();
     network(&place, "one", 5);

@@ -7,7 +7,7 @@ use super::super::record::{self, CONTAINER, Record};
 use super::Monitor;
 use crate::error::{Error, Result};
 use crate::fail;
-use crate::net::{self, NameService, namespace};
+use crate::net::{self, HelperWatch, NameService, namespace};
 
 impl Monitor {
     /// Carries out a change, a [`NetworkChange`] as JSON. Its record has been changed before. Errors: those of the change,
@@ -26,6 +26,7 @@ impl Monitor {
             NetworkChange::Disconnect(id) => {
                 self.names.iter_mut().for_each(|names| names.detach(&id));
                 self.membership.remove(&id);
+                self.end_exit();
             }
             NetworkChange::Reload => self.membership.reload(pid)?,
         }
@@ -33,6 +34,20 @@ impl Monitor {
             self.log.say(&error.to_string());
         }
         Ok(())
+    }
+
+    /// Ends the helper of a container whose networks have no way out any more.
+    fn end_exit(&mut self) {
+        let networks: Vec<_> = self.membership.definitions().cloned().collect();
+        let record = record::read_if_whole::<Record>(&self.folder, CONTAINER).ok().flatten();
+        if record.is_none_or(|record| record.network.has_exit(&networks)) {
+            return;
+        }
+        if let Some(helper) = self.helper.take().and_then(HelperWatch::into_child) {
+            let _ = helper.signal(libc::SIGKILL);
+            let _ = helper.wait();
+        }
+        self.membership.lose_exit();
     }
 
     /// Writes the name servers of the networks that the container has now.
