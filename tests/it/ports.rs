@@ -432,21 +432,23 @@ fn a_port_that_cannot_be_had_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_thousand_ports_lead_in() {
+fn hundreds_of_ports_lead_in_whatever_the_soft_limit_of_open_files() {
     if !can_make_hosts() {
         return;
     }
     let place = Place::new();
-    let script = "web --network slirp4netns -p 127.0.0.1:8080:80 -p 20000-20999:1000-1999 -p 20000-20499:1000-1499/udp
+    // A common hard limit is 1024.
+    let script = "ulimit -S -n 256
+        web --network slirp4netns -p 127.0.0.1:8080:80 -p 20000-20599:1000-1599 -p 20000-20299:1000-1299/udp
         ask peer 127.0.0.1; ss -ltnH | wc -l; usnea port web | wc -l; usnea ps --format '{{.Ports}}'
-        usnea ps --quiet --filter publish=20999 | wc -l; usnea ps --quiet --filter publish=20999/udp | wc -l
-        usnea ps --quiet --filter expose=1000-1010/udp | wc -l; usnea port web 1999; usnea port web 1499/udp";
+        usnea ps --quiet --filter publish=20599 | wc -l; usnea ps --quiet --filter publish=20599/udp | wc -l
+        usnea ps --quiet --filter expose=1000-1010/udp | wc -l; usnea port web 1599; usnea port web 1299/udp";
     let ran = on_host(&place, script);
     let lines: Vec<&str> = ran.works().lines().collect();
     assert_eq!(lines[0], "peer 127.0.0.1 10.0.2.2");
-    assert_eq!(lines[1..3], ["1001", "1501"]);
-    assert!(lines[3].contains("0.0.0.0:20000-20999->1000-1999/tcp"), "{}", lines[3]);
-    assert_eq!(lines[4..], ["1", "0", "1", "0.0.0.0:20999", "0.0.0.0:20499"]);
+    assert_eq!(lines[1..3], ["601", "901"]);
+    assert!(lines[3].contains("0.0.0.0:20000-20599->1000-1599/tcp"), "{}", lines[3]);
+    assert_eq!(lines[4..], ["1", "0", "1", "0.0.0.0:20599", "0.0.0.0:20299"]);
 }
 
 #[test]
