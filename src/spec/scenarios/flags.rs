@@ -55,7 +55,7 @@ fn a_malformed_value_is_an_error_that_names_flag_and_value() {
         ("--user", "a:b:c"),
         ("--cap-add", "x"),
         ("--security-opt", "x"),
-        ("--network", "br0"),
+        ("--network", "br/0"),
         ("--userns", "x"),
         ("--uidmap", "x"),
         ("--name", "x"),
