@@ -16,7 +16,7 @@ mod small_root;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use runner::{MEASURE, Programs, Runner, measure_memory_of, open_to_all, said};
@@ -28,13 +28,13 @@ const MANY: usize = 200;
 /// Throughput between two bare namespaces, in bits a second.
 const BARE_PAIR: &str = r#"
 unshare -rn sh -ec '
-    unshare -n sleep 1000 & other=$!
+    unshare -n sleep 1000 > /dev/null & other=$!
     until [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do :; done
-    ip link add a type veth peer name b netns $other
-    ip address add 10.1.1.1/24 dev a; ip link set a up; ip link set lo up
-    nsenter --net --target $other sh -ec "ip address add 10.1.1.2/24 dev b; ip link set b up; ip link set lo up"
+    ip link add name left type veth peer name right netns $other
+    ip address add 10.1.1.1/24 dev left; ip link set left up; ip link set lo up
+    nsenter --net --target $other sh -ec "ip address add 10.1.1.2/24 dev right; ip link set right up; ip link set lo up"
     nsenter --net --target $other iperf3 -s -1 > /dev/null & server=$!
-    until iperf3 -c 10.1.1.2 -t 2 -J > client 2> /dev/null && ! grep -q error client; do sleep 0.1; done
+    until iperf3 -c 10.1.1.2 -t 2 -J > client 2> /dev/null && grep -q sum_received client; do sleep 0.1; done
     wait $server; kill $other' && cat client
 "#;
 
@@ -45,7 +45,7 @@ $U run --rm --network bench $ROOT iperf3 -c server -t 2 -J
 
 /// Throughput into a namespace that slirp4netns alone connects, through a port of the host.
 const BARE_IN: &str = r#"
-unshare -rn sleep 1000 & inside=$!
+unshare -rn sleep 1000 > /dev/null & inside=$!
 until [ "$(readlink /proc/$inside/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do :; done
 slirp4netns --configure --mtu=65520 --disable-host-loopback --api-socket "$PWD/api" $inside tap0 > /dev/null 2>&1 & helper=$!
 until [ -S api ]; do sleep 0.05; done; sleep 0.2
@@ -54,7 +54,7 @@ s = socket.socket(socket.AF_UNIX); s.connect("api")
 s.sendall(b"{\"execute\":\"add_hostfwd\",\"arguments\":{\"proto\":\"tcp\",\"host_addr\":\"127.0.0.1\",\"host_port\":25201,\"guest_addr\":\"10.0.2.100\",\"guest_port\":5201}}")
 s.shutdown(1); s.recv(999)'
 nsenter --preserve-credentials --user --net --target $inside iperf3 -s -1 > /dev/null & server=$!
-until iperf3 -c 127.0.0.1 -p 25201 -t 2 -J > client 2> /dev/null && ! grep -q error client; do sleep 0.1; done
+until iperf3 -c 127.0.0.1 -p 25201 -t 2 -J > client 2> /dev/null && grep -q sum_received client; do sleep 0.1; done
 wait $server; kill $helper $inside; rm -f api; cat client
 "#;
 
@@ -148,7 +148,8 @@ impl<'a> Bench<'a> {
             self.folder.display()
         );
         let words = ["/bin/sh", "-ec", &(head + script)].map(str::to_owned);
-        let output = self.runner.command(&words, &self.folder).output();
+        let mut command = self.runner.command(&words, &self.folder);
+        let output = command.stdout(Stdio::piped()).output();
         let output = output.map_err(|error| error.to_string())?;
         match output.status.success() {
             true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
@@ -163,7 +164,8 @@ impl<'a> Bench<'a> {
     /// Bits a second that the receiver of iperf3 counted.
     fn bits(&self, script: &str) -> f64 {
         let text = self.works(script);
-        let value: serde_json::Value = serde_json::from_str(&text).expect("iperf3's JSON");
+        let value: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{script}: {error}: {text}"));
         value
             .pointer("/end/sum_received/bits_per_second")
             .and_then(serde_json::Value::as_f64)
