@@ -21,7 +21,10 @@ impl Monitor {
         match change {
             NetworkChange::Connect(plan, identity) => {
                 let place = self.membership.add(&plan, &identity, pid)?;
-                NameService::serve(&mut self.names, &mut self.membership.endpoints[place])?;
+                let endpoint = &mut self.membership.endpoints[place];
+                NameService::serve(&mut self.names, endpoint).inspect_err(|_| {
+                    self.membership.remove(&plan.definition.id);
+                })?;
             }
             NetworkChange::Disconnect(id) => {
                 self.names.iter_mut().for_each(|names| names.detach(&id));
