@@ -136,7 +136,7 @@ impl LiveFile {
         } else if live != before {
             let bytes = serde_json::to_vec(&live).map_err(Error::new)?;
             let written = files::replace_quickly(&self.0, &bytes);
-            // What `change` made may change the file too when it is dropped.
+            // Released before `result` is dropped: a dropped membership changes the file as well.
             drop(lock);
             written.context(|| format!("cannot write {}", self.0.display()))?;
         }

@@ -223,7 +223,7 @@ proptest! {
 
     #[test]
     fn questions_over_sockets_get_one_answer(packets in proptest::collection::vec(likely_question(), 1..20)) {
-        // One responder for all cases.
+        // Shared by all cases: each server has a thread and sockets of its own.
         static SERVED: std::sync::LazyLock<Served> = std::sync::LazyLock::new(|| Served::start(Upstream::None));
         let client = SERVED.client();
         for packet in &packets {
