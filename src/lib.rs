@@ -11,7 +11,7 @@
 //! userns image rootfs cgroup net spec security
 //! config host               where our files are; what this machine can do
 //! layer                     what the files of a layer mean: whiteouts, opaque folders, recorded owners
-//! error hint ids files amount digest duration capability expression forward go_json host_entry network_attachment network_name   shared vocabulary
+//! error hint ids files amount digest duration capability expression forward go_json host_entry network_attachment network_name object_id   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 //!
@@ -64,6 +64,7 @@ pub mod monitor;
 pub mod net;
 pub mod network_attachment;
 pub mod network_name;
+pub mod object_id;
 pub mod rootfs;
 pub mod security;
 pub mod spec;

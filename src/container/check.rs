@@ -7,7 +7,6 @@ use oci_spec::runtime::Spec;
 use super::{Hold, ids, try_lock};
 use crate::container::Usnea;
 use crate::container::folder;
-use crate::container::id::short;
 use crate::container::images::Repair;
 use crate::container::networks;
 use crate::error::{Error, Result};
@@ -17,6 +16,7 @@ use crate::monitor::health::{HEALTH, HealthReport};
 use crate::monitor::record::{
     self, CONFIG, CONTAINER, EXIT, Exit, Record, RecordFile, STATE, State, look,
 };
+use crate::object_id::short;
 
 /// Checks the records of all containers, and the definitions of networks. Repair writes a lost end of a container again, as far as known. It leaves a
 /// container with an unreadable record: the user may want its files before removal. Leftovers of killed commands are

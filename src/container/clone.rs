@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::folder::{self, Folder};
-use super::id::{random_id, short};
 use super::remove::{Removal, remove};
 use super::start::start;
 use super::usnea::Usnea;
@@ -15,6 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::monitor::events;
 use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
+use crate::object_id::{random_id, short};
 use crate::spec::{self, CGROUP, ContainerName};
 
 /// Settings of a clone.

@@ -18,13 +18,13 @@ use oci_spec::runtime::Spec;
 
 use super::folder::Folder;
 use super::foreground;
-use super::id::short;
 use super::names::{self, Names};
 use crate::error::{Context, Error, Result};
 use crate::files::LockAttempt;
 use crate::hint;
 use crate::monitor::Status;
 use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
+use crate::object_id::short;
 use crate::spec;
 
 /// Container of a store.

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::folder::{self, Folder};
-use super::id::random_id;
 use super::image_root::StoredImage;
 use super::names::Names;
 use super::network::{self, ContainerIdentity};
@@ -33,6 +32,7 @@ use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{
     self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, OnFailure, Record, Stream,
 };
+use crate::object_id::random_id;
 use crate::phrase;
 use crate::spec::TopLayer;
 use crate::sys::signal;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 
-use super::id::random_id;
 use super::request::keep_descriptors;
 use super::stop::ended_within;
 use super::{Container, not_running};
@@ -15,6 +14,7 @@ use crate::engine::{
 };
 use crate::error::{Context, Error, Result};
 use crate::monitor::{Status, events};
+use crate::object_id::random_id;
 use crate::security::{self, Privileges};
 use crate::spec::{self, ContainerUser, EntryOptions, UserFlag};
 use crate::sys::signal::Signals;

@@ -21,7 +21,6 @@ mod folder;
 mod foreground;
 mod freeze;
 mod health;
-mod id;
 mod image_root;
 pub mod images;
 mod info;

@@ -67,7 +67,7 @@ impl Names {
     pub fn holder(&self, name: &str) -> Option<String> {
         match target(&self.folder, name) {
             Some(id) => {
-                self.containers.join(&id).is_dir().then(|| super::id::short(&id).to_owned())
+                self.containers.join(&id).is_dir().then(|| crate::object_id::short(&id).to_owned())
             }
             None => {
                 let is_held = !matches!(

@@ -1,7 +1,7 @@
 //! Random names for containers without one: a lichen and its nature.
 
-use super::id::random_id;
 use crate::error::Result;
+use crate::object_id::random_id;
 
 const LIKE: [&str; 64] = [
     "alpine",

@@ -48,7 +48,7 @@ pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
     for id in container::ids(store)? {
         let how = Removal { force: true, ..Removal::default() };
         container::remove(usnea, &id, how)
-            .context(|| format!("container {}", super::id::short(&id)))?;
+            .context(|| format!("container {}", crate::object_id::short(&id)))?;
     }
     if let Some(path) = held(store) {
         let text = format!("{} is in use", path.display());

@@ -5,7 +5,6 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 
 use super::client::check_terminal;
-use super::id::{random_id, short};
 use super::image_root::ImageRoot;
 use super::network::{self, ContainerIdentity};
 use super::request::{ContainerRequest, keep_descriptors};
@@ -18,6 +17,7 @@ use crate::engine::{self, CallerStreams, Launched, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Result};
 use crate::host::filesystem;
 use crate::ids::IdMaps;
+use crate::object_id::{random_id, short};
 use crate::spec::{ContainerName, TopLayer};
 use crate::sys::{signal::Signals, title};
 

@@ -22,13 +22,13 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{Mode, OFlags};
 
-use super::id::short;
 use super::{Container, find};
 use crate::engine::{self, LaunchOptions, Plan, RunningContainer};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::host::process_id::{self, ProcessId};
 use crate::net::GeneratedFile;
+use crate::object_id::short;
 use crate::spec::{self, ContainerOptions, IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 use crate::sys::inroot;
 use crate::userns::Base;

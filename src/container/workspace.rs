@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 
 use super::driver::{self, Choice};
-use super::id::short;
 use super::image_root::ImageRoot;
 use super::network::{self, HeldNetworks};
 use super::request::ContainerRequest;
@@ -20,6 +19,7 @@ use crate::hint;
 use crate::host::cgroup;
 use crate::ids::IdMaps;
 use crate::net::NetworkRequest;
+use crate::object_id::short;
 use crate::phrase;
 use crate::security::{self, GuardedPaths, emulation::Emulation};
 use crate::spec::{

@@ -25,6 +25,7 @@ use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::host::process_id::ProcessId;
 use crate::network_attachment::{MacAddress, NetworkAttachment};
+use crate::object_id;
 use crate::sys::fd;
 
 /// Network to join.
@@ -103,7 +104,7 @@ pub struct EndpointHandover {
 impl MemberIdentity {
     /// Returns the names under which the container is found: docker's order, without repetitions.
     pub fn names(&self, attachment: &NetworkAttachment) -> Vec<String> {
-        let short = self.id.get(..12).unwrap_or(&self.id).to_owned();
+        let short = object_id::short(&self.id).to_owned();
         let all = self.name.iter().chain(&attachment.aliases).cloned();
         let mut names: Vec<String> = Vec::new();
         for name in all.chain([short, self.hostname.clone()]) {
@@ -287,7 +288,7 @@ impl NetworkEndpoint {
                 Some(namespace) => NetworkNamespace::enter(&namespace, definition)?,
                 None => NetworkNamespace::make(definition)?,
             };
-            let endpoint = random_id()?;
+            let endpoint = object_id::random_id()?;
             let member = NetworkMember {
                 container: identity.id.clone(),
                 name: identity.name.clone(),
@@ -450,13 +451,4 @@ fn mac_address(v4: Option<Ipv4Addr>, endpoint: &str) -> MacAddress {
     };
     let [a, b, c, d] = v4.map_or_else(random, |address| address.octets());
     MacAddress([0x02, 0x42, a, b, c, d])
-}
-
-fn random_id() -> Result<String> {
-    let mut bytes = [0; 32];
-    rustix::io::retry_on_intr(|| {
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-    })
-    .context(|| "cannot get random bytes")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -32,6 +32,7 @@ const ROWS: &[&[&str]] = &[
         "host_entry",
         "network_attachment",
         "network_name",
+        "object_id",
     ],
     &["error", "hint"],
     &["sys"],

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::config;
-use crate::container::{Usnea, id};
+use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::host::routes;
@@ -77,7 +77,7 @@ pub fn create(usnea: &Usnea, request: &CreateNetwork) -> Result<NetworkDefinitio
     let subnets = subnets.context(|| format!("network {name}"))?;
     warn_of_hidden(&request.subnets.subnets, &routes);
     let network = NetworkDefinition {
-        id: id::random_id()?,
+        id: crate::object_id::random_id()?,
         name: name.clone(),
         created: Timestamp::now(),
         driver: NetworkDriver::Bridge,

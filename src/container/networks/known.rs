@@ -67,7 +67,7 @@ impl KnownNetwork {
             created_at: text::time(self.created()),
             driver: self.driver(),
             id: match truncation {
-                Truncation::On => crate::container::id::short(&id).to_owned(),
+                Truncation::On => crate::object_id::short(&id).to_owned(),
                 Truncation::Off => id,
             },
             ipv4: definition.is_none_or(|network| network.v4().is_some()).to_string(),

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::container::id::short;
 use crate::container::{self, Container, network};
 use crate::error::Result;
 use crate::net::live::{LiveFile, NetworkMember};
 use crate::network_name::NetworkName;
+use crate::object_id::short;
 
 /// Container that uses a network.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -147,7 +147,7 @@ pub fn all(store: &Path) -> Result<Vec<StoredVolume>> {
 
 /// Returns a random name for an anonymous volume: 64 hexadecimal digits.
 pub fn random_name() -> Result<VolumeName> {
-    crate::container::id::random_id()?.parse().map_err(Error::new)
+    crate::object_id::random_id()?.parse().map_err(Error::new)
 }
 
 /// Returns the shared lock on the volume: the existing volume, else a new one with these labels.

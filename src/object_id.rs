@@ -1,9 +1,9 @@
-//! IDs of containers and of anonymous volumes.
+//! IDs of containers, networks, endpoints and anonymous volumes.
 
 use crate::error::{Context, Error, Result};
 
 /// Returns a random ID: 64 hexadecimal digits.
-pub(super) fn random_id() -> Result<String> {
+pub fn random_id() -> Result<String> {
     let mut bytes = [0u8; 32];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(Error::from)
@@ -12,6 +12,6 @@ pub(super) fn random_id() -> Result<String> {
 }
 
 /// Returns the first 12 digits of an ID, as docker shows it.
-pub(super) fn short(id: &str) -> &str {
+pub fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
