@@ -181,7 +181,7 @@ pub fn connected(
     let hostname = shared_namespaces::hostname(store, spec)?;
     let mut identity = identity(container.id, container.name, spec);
     if spec.hostname().is_none() {
-        // That of the host, or of the container whose UTS namespace is joined.
+        // Host name of the host, or of the container whose UTS namespace is joined.
         identity.hostname.clone_from(&hostname);
     }
     let definition = |attachment: &NetworkAttachment| definition::named(store, &attachment.network);

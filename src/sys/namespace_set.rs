@@ -39,7 +39,7 @@ impl Namespaces {
         Self(self.0 | other.0)
     }
 
-    /// This set without the other.
+    /// Set without the members of the other.
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }

@@ -134,7 +134,7 @@ fn without_a_helper_containers_run_and_that_is_told_once() {
     }
     let second = site.run_within(WITHOUT_HELPERS, &[]);
     assert_eq!((second.works(), second.stderr.as_str()), ("lo", ""));
-    // What was asked for is an error.
+    // A requested network that fails is an error.
     let script = WITHOUT_HELPERS;
     site.run_within(script, &["--network", "private"]).fails_with(125, &["pasta or slirp4netns"]);
     site.run_within(script, &["-p", "80"]).fails_with(125, &["pasta or slirp4netns"]);

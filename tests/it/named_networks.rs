@@ -136,7 +136,7 @@ fn asked_addresses_and_names_are_given_and_shown() {
     assert!(link.works().starts_with("02:00:00:00:57:09\n"), "{link:?}");
     assert!(link.works().contains("\nfd57000000000000"), "{link:?}");
 
-    // What is taken is refused: nothing begins.
+    // Ports that are taken are refused: nothing begins.
     for (wish, phrase) in [
         ("net:ip=10.57.0.9", "10.57.0.9"),
         ("net:mac=02:00:00:00:57:09", "02:00:00:00:57:09"),

@@ -122,7 +122,7 @@ fn ranges_and_all_that_is_exposed_are_published() {
             ["-d", "--network", &flag, "--name", "web", "-P", "--expose", "80", "--expose"];
         place.run_kept(&[&options[..], &["7000-7002/udp"]].concat(), SERVER).works();
         let lines = place.usnea(&["port", "web"]).works().to_owned();
-        // Those of IPv6 too, or none of them, as the helper can.
+        // Ports of IPv6 too, or none of them, as the helper can.
         let (v6, v4): (Vec<&str>, Vec<&str>) =
             lines.lines().partition(|line| line.contains("[::]"));
         assert!(v4.len() == 4 && (v6.is_empty() || v6.len() == 4), "{lines}");

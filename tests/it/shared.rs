@@ -102,7 +102,7 @@ fn containers_of_one_pid_namespace_see_each_other() {
     assert!(of("joiner").contains("sleep 1004") && !of("joiner").contains("sleep 1000"));
     assert!(of("target").contains("sleep 1000") && !of("target").contains("sleep 100[1-4]"));
     assert!(!of("target").contains("sleep 1004"), "{}", of("target"));
-    // What the joiner leaves running, and commands in it, end with it.
+    // Processes that the joiner leaves running, and commands in it, end with it.
     place.usnea(&["exec", "-d", "joiner", "sleep", "1005"]).works();
     place.usnea(&["stop", "-t", "0", "joiner"]).works();
     assert!(

@@ -257,7 +257,7 @@ impl SetupProcess<'_> {
                 });
                 let rest = rest.transpose()?;
                 if rest.is_some() {
-                    // This process, unlike the container's, cannot be seen in the other PID namespace.
+                    // Base's process, unlike the container's, cannot be seen in the other PID namespace.
                     process::show_to_others()?;
                 }
                 let message = ChildMessage::Container { pid, pidfd };
