@@ -31,8 +31,9 @@ pub struct LaunchProgress {
     pub supervisors: Option<SupervisorsCgroup>,
     /// Number of the first process, which is in the base user namespace.
     pub base: Option<i32>,
-    /// Network helper that is getting ready.
-    pub connecting: Option<Starting>,
+    /// Network helper that is getting ready. An error is reported when the container's process waits for the network: a
+    /// process that has died of its own failure waits for none, and its failure is the reason.
+    pub connecting: Option<Result<Starting>>,
     /// Netlink socket of the container's network namespace, for named networks.
     pub netlink: Option<NetlinkSocket>,
     /// Network helper that is ready.
@@ -108,14 +109,15 @@ impl Conversation<'_> {
                 // The helper gets ready meanwhile.
                 progress.netlink = netlink.map(NetlinkSocket::from);
                 let started = network.start(base, pid);
-                self.progress.connecting = self.unless_assumed(started)?.flatten();
-                if let Some(netlink) = &self.progress.netlink {
-                    self.membership.connect(pid, netlink)?;
-                }
+                let joined = match &progress.netlink {
+                    Some(netlink) => self.membership.connect(pid, netlink),
+                    None => Ok(()),
+                };
+                progress.connecting = joined.and(started).transpose();
             }
             ChildMessage::Connect => {
                 let connecting = progress.connecting.take();
-                let helper = connecting.map(Starting::wait).transpose();
+                let helper = connecting.map(|started| started.and_then(Starting::wait)).transpose();
                 let helper = helper.context(|| "cannot connect the network");
                 let netlink = progress.netlink.take();
                 self.progress.helper = self.unless_assumed(helper)?.flatten();
