@@ -35,7 +35,7 @@ const DEFAULT: [Capability; 14] = [
     Capability::AuditWrite,
 ];
 
-/// docker's list: paths that reveal facts about the host, or about other containers.
+/// docker's list (28.x, daemon/pkg/oci/defaults.go): paths that reveal facts about the host, or about other containers.
 const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
@@ -51,9 +51,29 @@ const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
-/// docker's list: paths that change the host.
+/// docker's list (28.x): paths that change the host.
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Folder of the processors in sysfs.
+const PROCESSORS: &str = "/sys/devices/system/cpu";
+
+/// Returns the folders that count how often a processor was throttled: a clock that tells what other containers compute
+/// (docker's GHSA-6fw5-f8r9-fgfm). A machine has them for all of its processors, or for none; one that is offline gets
+/// its folder later, and is listed too.
+fn throttling(processors: &Path) -> Vec<String> {
+    const FOLDER: &str = "thermal_throttle";
+    if !processors.join("cpu0").join(FOLDER).exists() {
+        return Vec::new();
+    }
+    let possible = std::fs::read_to_string(processors.join("possible")).unwrap_or_default();
+    let ranges = possible.trim().split(',').filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        // The kernel's own maximum is 8192: a longer range is no list of processors.
+        Some(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?.min(8191))
+    });
+    ranges.flatten().map(|number| format!("{PROCESSORS}/cpu{number}/{FOLDER}")).collect()
+}
 
 /// Returns the capabilities of a container without capability flags.
 pub fn default_capabilities() -> Vec<String> {
@@ -69,8 +89,11 @@ pub struct GuardedPaths {
 
 impl Default for GuardedPaths {
     fn default() -> Self {
-        let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-        Self { hidden: owned(&MASKED), read_only: owned(&READ_ONLY) }
+        let owned =
+            |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        let mut hidden = owned(&MASKED);
+        hidden.extend(throttling(Path::new(PROCESSORS)));
+        Self { hidden, read_only: owned(&READ_ONLY) }
     }
 }
 
@@ -336,13 +359,27 @@ mod tests {
         assert!(capabilities.inheritable().as_ref().unwrap().is_empty());
         assert!(capabilities.ambient().as_ref().unwrap().is_empty());
         let linux = spec.linux().as_ref().unwrap();
-        assert_eq!(linux.masked_paths().as_ref().unwrap()[..], MASKED);
+        assert_eq!(linux.masked_paths().as_ref().unwrap()[..MASKED.len()], MASKED);
         assert_eq!(linux.readonly_paths().as_ref().unwrap()[..], READ_ONLY);
+    }
+
+    #[test]
+    fn counters_of_throttling_are_hidden_for_every_processor_that_may_come() {
+        let sys = tempfile::tempdir().unwrap();
+        std::fs::write(sys.path().join("possible"), "0-2,5\n").unwrap();
+        assert!(throttling(sys.path()).is_empty());
+        std::fs::create_dir_all(sys.path().join("cpu0/thermal_throttle")).unwrap();
+        let numbers = [0, 1, 2, 5];
+        let all = numbers.map(|number| format!("{PROCESSORS}/cpu{number}/thermal_throttle"));
+        assert_eq!(throttling(sys.path()), all);
+        std::fs::write(sys.path().join("possible"), "nonsense").unwrap();
+        assert!(throttling(sys.path()).is_empty());
     }
 
     #[test]
     fn paths_are_let_go_of_one_by_one_or_by_their_folder() {
         let mut paths = GuardedPaths::default();
+        paths.hidden.retain(|path| !path.contains("thermal_throttle"));
         paths.unmask("/proc/acpi");
         paths.unmask("/proc/sys/");
         assert!(!paths.hidden.contains(&"/proc/acpi".to_owned()));

@@ -23,6 +23,7 @@ mod cp;
 mod cves;
 mod debian;
 mod default_network;
+mod defaults;
 mod doctor;
 mod document_values;
 mod documents;
