@@ -65,6 +65,9 @@ pub const NO_WARNING_OF_NETWORK: &str =
 pub const NOT_NETWORK_NONE: &str = "leave out --network none";
 /// Hint for a container whose network cannot have others beside it.
 pub const NEW_NETWORK: &str = "make the container anew with --network";
+/// Hint for a container without any network.
+pub const LEAVE_NONE: &str =
+    "disconnect it from network none first: 'usnea network disconnect none CONTAINER'";
 /// Hint for published ports on internal networks alone.
 pub const NETWORK_WITH_EXIT: &str = "add a network that is not internal, or --network private";
 /// An ID that the container does not have.

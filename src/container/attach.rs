@@ -64,6 +64,10 @@ pub(super) fn connect(container: &Container, state: &State) -> Result<OwnedFd> {
     if let Some(Ok(socket)) = state.socket.as_ref().map(|path| protocol::connect(path)) {
         return Ok(socket);
     }
+    if !container.is_in_store() {
+        // Its parent forwards SIGUSR1 to the command, and ends with it.
+        return Err(Error::not_running("the container has ended"));
+    }
     // The runtime folder was removed, such as at a logout: the monitor makes another socket.
     let monitor = state.monitor.open().ok_or_else(|| Error::not_running("its monitor is gone"))?;
     process::pidfd_signal(monitor.as_fd(), libc::SIGUSR1).context(|| "cannot ask the monitor")?;

@@ -9,10 +9,12 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::create::{Lifecycle, record};
+use super::rename::rename_member;
 use super::request::ContainerRequest;
 use super::run;
 use super::stored::PullSettings;
@@ -20,12 +22,15 @@ use super::usnea::Usnea;
 use super::workspace::Workspace;
 use super::{Container, random_name};
 use crate::config;
-use crate::engine::{CallerStreams, Launched};
+use crate::engine::{CallerStreams, Launched, NetworkRequests};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::host::filesystem;
+use crate::monitor::clients::{self, Clients, Wish};
+use crate::monitor::protocol::MonitorMessage;
 use crate::monitor::record::{self as files, CONFIG, CONTAINER, LogDriver, STATE, State};
 use crate::monitor::{self, protocol};
+use crate::net::NetworkChange;
 use crate::sys::tree;
 
 /// Runs a container to its end; returns the exit status of its command.
@@ -40,8 +45,15 @@ pub fn run_disposable(
     run::run(usnea, request, wanted, streams, |workspace, launched| {
         // Without a record, other commands cannot find the container; that is no reason not to run it.
         match ForegroundRecord::new(usnea, request, lifecycle, workspace, launched) {
-            Ok(record) => record_file = record,
-            Err(error) => log::debug!("the container has no record: {error}"),
+            Ok(Some((record, requests))) => {
+                record_file = Some(record);
+                Some(Box::new(requests))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                log::debug!("the container has no record: {error}");
+                None
+            }
         }
     })
 }
@@ -57,9 +69,11 @@ impl ForegroundRecord {
         lifecycle: &Lifecycle,
         workspace: &Workspace,
         launched: &Launched,
-    ) -> Result<Option<Self>> {
-        let Some(place) = place(usnea.store()?)? else { return Ok(None) };
-        let state = monitor::state(launched, 1, 0, None)?;
+    ) -> Result<Option<(Self, ForegroundRequests)>> {
+        let store = usnea.store()?;
+        let Some(place) = place(store)? else { return Ok(None) };
+        let folder = place.join(&workspace.id);
+        let state = monitor::state(launched, 1, 0, Some(&folder.join(SOCKET)))?;
         let mut record = record(request, lifecycle, workspace)?;
         record.name = random_name::name(0)?;
         record.log.driver = LogDriver::None;
@@ -69,10 +83,18 @@ impl ForegroundRecord {
         born.write(CONTAINER, &record)?;
         born.write(CONFIG, &workspace.spec)?;
         born.write(STATE, &state)?;
-        let folder = place.join(&record.id);
+        let requests = ForegroundRequests {
+            listener: protocol::listen_at(&born.0.join(SOCKET))?,
+            clients: Clients::default(),
+        };
         std::fs::rename(&born.0, &folder).context(|| "its folder")?;
         std::mem::forget(born);
-        Ok(Some(Self(folder)))
+        let named = Self(folder);
+        // The networks know a container by its name, which this one has from now on.
+        if let Some(container) = Container::open(store, &record.id)? {
+            rename_member(&container, &record);
+        }
+        Ok(Some((named, requests)))
     }
 
     fn write(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
@@ -80,6 +102,34 @@ impl ForegroundRecord {
         File::create_new(self.0.join(name))
             .and_then(|mut file| file.write_all(&bytes))
             .context(|| name)
+    }
+}
+
+/// Name of the socket for requests, in the record's folder.
+const SOCKET: &str = "socket";
+
+/// Requests of other commands to change the networks of the container: the protocol is the monitor's.
+struct ForegroundRequests {
+    listener: OwnedFd,
+    clients: Clients,
+}
+
+impl NetworkRequests for ForegroundRequests {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let clients = (0..self.clients.len()).filter_map(|index| self.clients.socket(index));
+        [self.listener.as_fd()].into_iter().chain(clients.map(|(socket, _)| socket)).collect()
+    }
+
+    fn turn(&mut self, apply: &mut dyn FnMut(NetworkChange) -> Result<()>) {
+        self.clients.accept(&self.listener);
+        let mut room = vec![0; protocol::ROOM];
+        // From the last one on: a client that has disconnected is removed.
+        for index in (0..self.clients.len()).rev() {
+            let Some(Wish::Networks(json)) = self.clients.hear(index, &mut room) else { continue };
+            let change = serde_json::from_slice::<NetworkChange>(&json).map_err(Error::new);
+            let changed = serde_json::to_vec(&change.and_then(&mut *apply)).unwrap_or_default();
+            clients::answer(&mut self.clients, index, &MonitorMessage::Changed(&changed));
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub fn rename(container: &Container, name: &ContainerName) -> Result<()> {
 
 /// Renames the container on the named networks of which it is a member. A failure leaves the old name there until the
 /// next start, with a warning.
-fn rename_member(container: &Container, record: &Record) {
+pub(super) fn rename_member(container: &Container, record: &Record) {
     for attachment in &record.network.attachments {
         let rename = || -> Result<()> {
             let definition = definition::named(&container.store, &attachment.network)?;

@@ -13,7 +13,7 @@ use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
 use super::{folder, name, ports, ranges, scratch, stored, volumes};
-use crate::engine::{self, CallerStreams, Launched, MemoryLayers, Plan, Stdin};
+use crate::engine::{self, CallerStreams, Launched, MemoryLayers, NetworkRequests, Plan, Stdin};
 use crate::error::{Context, Result};
 use crate::host::filesystem;
 use crate::ids::IdMaps;
@@ -21,13 +21,14 @@ use crate::object_id::{random_id, short};
 use crate::spec::{ContainerName, TopLayer};
 use crate::sys::{signal::Signals, title};
 
-/// Runs the command; returns its exit status. `running` is called once when the command has run for 50 ms.
+/// Runs the command; returns its exit status. `running` is called once when the command has run for 50 ms, and returns
+/// the source of requests about the command's networks.
 pub(super) fn run(
     usnea: &Usnea,
     request: &ContainerRequest,
     pull: &stored::PullSettings<'_>,
     streams: CallerStreams<'_>,
-    mut running: impl FnMut(&Workspace, &Launched),
+    running: impl FnOnce(&Workspace, &Launched) -> Option<Box<dyn NetworkRequests>>,
 ) -> Result<u8> {
     keep_descriptors(request.options.preserve_fds, &request.options.preserve_fd)?;
     check_terminal(&request.options, streams)?;

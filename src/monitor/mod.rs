@@ -22,7 +22,7 @@
 //! computed by each reader (`status`), from the files (`record`) and from live processes (`process_id`). The monitor holds
 //! the lock on the container's folder from launch to end: nobody removes or starts a running container.
 
-mod clients;
+pub mod clients;
 pub mod events;
 mod handover;
 pub mod health;

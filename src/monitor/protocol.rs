@@ -10,12 +10,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
-use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::error::{Context, Result};
 use crate::host::process_id;
-use crate::net::{JoinPlan, MemberIdentity};
 use crate::sys::fd;
 
 /// Largest payload of a message, in bytes.
@@ -36,19 +34,8 @@ pub enum Request<'a> {
     CloseInput,
     /// Size of my terminal, in rows and columns.
     Window(u16, u16),
-    /// Change the container's networks: a [`NetworkChange`] as JSON.
+    /// Change the container's networks: a [`crate::net::NetworkChange`] as JSON.
     Networks(&'a [u8]),
-}
-
-/// Change of the networks of a running container.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum NetworkChange {
-    /// Join a network.
-    Connect(Box<JoinPlan>, Box<MemberIdentity>),
-    /// Leave the network with this ID.
-    Disconnect(String),
-    /// Connect all networks anew.
-    Reload,
 }
 
 /// Treatment of a slow client.
@@ -214,19 +201,23 @@ fn name_of(id: &str) -> String {
 
 /// Listens for container `id`, replacing an old socket; returns the socket and its path.
 pub fn listen(store: &Path, id: &str) -> Result<(OwnedFd, PathBuf)> {
-    let (folder, name) = (folder(store)?, name_of(id));
-    let path = folder.join(&name);
+    let path = folder(store)?.join(name_of(id));
+    Ok((listen_at(&path)?, path))
+}
+
+/// Listens at `path`, replacing an old socket.
+pub fn listen_at(path: &Path) -> Result<OwnedFd> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let listen = || -> io::Result<OwnedFd> {
-        let (_folder, address) = short(&folder, &name)?;
-        let _ = std::fs::remove_file(&path);
+        let (_folder, address) = short(path.parent().unwrap_or(path), &name)?;
+        let _ = std::fs::remove_file(path);
         let socket = socket()?;
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, 16)?;
         fd::set_nonblocking(&socket)?;
         Ok(socket)
     };
-    let socket = listen().context(|| format!("cannot listen at {}", path.display()))?;
-    Ok((socket, path))
+    listen().context(|| format!("cannot listen at {}", path.display()))
 }
 
 /// Connects to the socket at `path`. Errors: EACCES if its process is another user's.

@@ -26,7 +26,7 @@ use super::record::{self, CONTAINER, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
 use crate::engine;
 use crate::error::{Context, Error, Result};
-use crate::net::{HelperWatch, Membership, NameService};
+use crate::net::{HelperWatch, Membership, RunningNetwork};
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
 use crate::sys::{fd, pages, title};
@@ -62,12 +62,8 @@ struct Monitor {
     keeper: Option<OwnedFd>,
     /// False once the keeper has closed its end.
     is_kept: bool,
-    /// Network helper, a child of the monitor.
-    helper: Option<HelperWatch>,
-    /// Named networks of the container.
-    membership: Membership,
-    /// Answers for their names; `None`: no network has names.
-    names: Option<NameService>,
+    /// Networks of the container, with its helper.
+    network: RunningNetwork,
     health: Timer,
     /// True if the unhealthy container is being stopped for a restart.
     is_to_restart: bool,
@@ -152,16 +148,14 @@ impl Monitor {
         if let Some(client) = handover.client {
             clients.add(take(client)?, Some(Pace::Waits));
         }
-        let mut membership = Membership::take_over(handover.networks)?;
-        let names = NameService::of(&mut membership);
+        let membership = Membership::take_over(handover.networks)?;
+        let helper = handover.helper.map(HelperWatch::take_over).transpose()?;
         let mut monitor = Self {
             log: Log::open(folder, &record),
             oom: Oom::of(state.cgroup.clone()),
             keeper: handover.keeper.map(take).transpose()?,
             is_kept: true,
-            helper: handover.helper.map(HelperWatch::take_over).transpose()?,
-            membership,
-            names: None,
+            network: RunningNetwork { membership, names: None, helper },
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,
@@ -181,9 +175,8 @@ impl Monitor {
             folder: handover.folder,
         };
         // A running command is not ended for want of names.
-        match names {
-            Ok(names) => monitor.names = names,
-            Err(error) => monitor.log.say(&error.to_string()),
+        if let Err(error) = monitor.network.serve_names() {
+            monitor.log.say(&error.to_string());
         }
         for signal in handover.signals {
             monitor.hear(signal);
@@ -214,7 +207,7 @@ impl Monitor {
                     }
                 }
                 Place::Oom => self.hear_oom(),
-                Place::Names => self.names.iter_mut().for_each(NameService::turn),
+                Place::Names => self.network.turn_names(),
                 Place::Keeper => self.hear_keeper(),
                 Place::Helper => self.look_after_helper(),
                 // A single client each turn: indices of the others change when a client is removed.
@@ -265,13 +258,13 @@ impl Monitor {
         if let Some(fd) = self.oom.events() {
             add(Place::Oom, fd, PollFlags::PRI);
         }
-        if let Some(names) = &self.names {
+        if let Some(names) = &self.network.names {
             add(Place::Names, names.as_fd(), PollFlags::IN);
         }
         if let Some(keeper) = self.keeper.as_ref().filter(|_| self.is_kept) {
             add(Place::Keeper, keeper.as_fd(), PollFlags::IN);
         }
-        for fd in self.helper.iter().flat_map(HelperWatch::descriptors) {
+        for fd in self.network.helper.iter().flat_map(HelperWatch::descriptors) {
             add(Place::Helper, fd, PollFlags::IN);
         }
         // Input that the command does not take is not fetched from the clients.
@@ -282,7 +275,7 @@ impl Monitor {
                 add(Place::AttachedClient(index), fd, if waits { PollFlags::OUT } else { hears });
             }
         }
-        let of_network = self.network_deadline();
+        let of_network = self.network.due();
         let deadlines = [until, self.deadline, self.timeout, self.health.due(), of_network];
         let deadline = deadlines.into_iter().flatten().min();
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

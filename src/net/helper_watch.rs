@@ -57,17 +57,28 @@ pub struct HelperWatch {
     reason: Reason,
 }
 
+/// Start that failed, and the watch that starts the helpers again.
+#[derive(Debug)]
+pub struct FailedStart {
+    /// Reasons of all helpers.
+    pub error: Error,
+    /// Watch that tries again, as after a death.
+    pub retry: HelperWatch,
+}
+
 /// Reports about the current row of deaths.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Reported {
     death: bool,
     failure: bool,
     restart: bool,
 }
 
-/// Reason for a new start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Reason for a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Reason {
+    /// The container has had no way out.
+    Beginning,
     Death,
     Host,
 }
@@ -93,6 +104,8 @@ pub struct HelperNews {
 /// Kinds of changes of a helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HelperChange {
+    /// A container that was without a way out has one.
+    Begun,
     /// The helper has died, or could not be started: the container has no way out.
     Down,
     /// The helper was started again after its death.
@@ -109,6 +122,8 @@ pub struct HelperHandover {
     helpers: Vec<Helper>,
     namespaces: NamespacesHandover,
     host: HostNetwork,
+    reported: Reported,
+    reason: Reason,
 }
 
 impl Network {
@@ -128,8 +143,8 @@ impl Network {
 
 impl Starting {
     /// Waits until a helper is ready, or until it is certain that none can be before the host has a network. Errors: all
-    /// helpers failed, with the reasons.
-    pub fn wait(mut self) -> Result<HelperWatch> {
+    /// helpers failed.
+    pub fn wait(mut self) -> Result<HelperWatch, Box<FailedStart>> {
         loop {
             match self.start.advance(&self.plan, PATIENCE) {
                 Ok(Some(child)) => return Ok(HelperWatch::of(self.plan, self.start, child)),
@@ -139,9 +154,12 @@ impl Starting {
                     return Ok(HelperWatch::waiting(self.plan, self.start.host.clone()));
                 }
                 Err(error) => {
+                    let host = self.start.host.clone();
                     drop(self.start);
                     // A program that has just begun to listen there: no helper could.
-                    return self.ports.check().and(Err(error));
+                    let error = self.ports.check().err().unwrap_or(error);
+                    let retry = HelperWatch::after_failure(self.plan, host);
+                    return Err(Box::new(FailedStart { error, retry }));
                 }
             }
         }
@@ -173,6 +191,21 @@ impl HelperWatch {
         Self::new(plan, host, Phase::Waiting { until: Instant::now() })
     }
 
+    /// Starts one of these helpers for a running container without a way out, whose process is `pid`, at the next
+    /// [`HelperWatch::turn`]. Errors: no helper can enter the container's network.
+    pub(super) fn beginning(helpers: Vec<Helper>, pid: i32) -> Result<Self> {
+        let plan = HelperPlan { namespaces: HelperNamespaces::of_running(pid)?, helpers };
+        let watch = Self::waiting(plan, HostNetwork::read());
+        Ok(Self { reason: Reason::Beginning, ..watch })
+    }
+
+    /// Starts the helpers again that have failed, and were reported.
+    fn after_failure(plan: HelperPlan, host: HostNetwork) -> Self {
+        let phase = Phase::Waiting { until: Instant::now() + FIRST_DELAY };
+        let reported = Reported { failure: true, ..Reported::default() };
+        Self { reported, reason: Reason::Beginning, ..Self::new(plan, host, phase) }
+    }
+
     /// Begins to listen to changes of the host's network, if the helper does not follow them itself.
     pub fn begin(&mut self) {
         if self.program() == NetworkHelper::Slirp4netns {
@@ -201,12 +234,14 @@ impl HelperWatch {
             helpers: self.plan.helpers,
             namespaces: self.plan.namespaces.hand_over()?,
             host: self.host,
+            reported: self.reported,
+            reason: self.reason,
         })
     }
 
     /// Takes the helper over after the exec. Errors: a descriptor is missing.
     pub fn take_over(handover: HelperHandover) -> Result<Self> {
-        let HelperHandover { pid, helpers, namespaces, host } = handover;
+        let HelperHandover { pid, helpers, namespaces, host, reported, reason } = handover;
         let namespaces = HelperNamespaces::take_over(namespaces)?;
         // A child that is not reaped: its PID is still its own.
         let child = |pid| Ok::<_, Error>(Child { pid, pidfd: process::open_pidfd(pid)? });
@@ -214,7 +249,8 @@ impl HelperWatch {
             Some(child) => Phase::running(child),
             None => Phase::Waiting { until: Instant::now() },
         };
-        let mut watch = Self::new(HelperPlan { namespaces, helpers }, host, phase);
+        let watch = Self::new(HelperPlan { namespaces, helpers }, host, phase);
+        let mut watch = Self { reported, reason, ..watch };
         watch.begin();
         Ok(watch)
     }
@@ -327,6 +363,10 @@ impl HelperWatch {
         }
         let program = self.program();
         match std::mem::replace(&mut self.reason, Reason::Death) {
+            Reason::Beginning => {
+                let report = Some(format!("network helper {} started", program.name()));
+                HelperNews { change: HelperChange::Begun, report, program }
+            }
             Reason::Death => {
                 let is_known = std::mem::replace(&mut self.reported.restart, true);
                 let report = format!("network helper {} restarted", program.name());

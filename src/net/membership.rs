@@ -183,14 +183,24 @@ impl Membership {
         true
     }
 
+    /// Records that the container has a way out now.
+    pub fn gain_exit(&mut self) {
+        self.change_entries(|member| member.has_exit = true);
+    }
+
     /// Records that the container has no way out any more: no server is asked for names of other machines.
     pub fn lose_exit(&mut self) {
+        self.change_entries(|member| member.has_exit = false);
+    }
+
+    /// Changes the container's entries in the live files.
+    fn change_entries(&mut self, change: impl Fn(&mut NetworkMember)) {
         for endpoint in &mut self.endpoints {
-            endpoint.member.has_exit = false;
+            change(&mut endpoint.member);
             let changed = endpoint.live.change(|state| {
                 let mut members = state.members.iter_mut();
                 let own = members.find(|member| member.endpoint == endpoint.member.endpoint);
-                own.into_iter().for_each(|member| member.has_exit = false);
+                own.into_iter().for_each(&change);
                 Ok(())
             });
             if let Err(error) = changed {

@@ -7,6 +7,7 @@
 //!   decide   before the launch: available helpers, contents of /etc/hosts and /etc/resolv.conf
 //! Network    the decision
 //!   program  start of a helper beside the container, and its readiness:  pasta  slirp (their command lines)
+//!   running  networks of a running container, changed while it runs
 //!   helper_watch  the running helper: started again when it dies or cannot follow a change of host_network
 //!   names    the two files
 //!   membership    named networks: joined before the first process, connected when its network namespace exists
@@ -37,6 +38,7 @@ pub mod netlink;
 mod network_options;
 mod pasta;
 mod program;
+mod running;
 mod slirp;
 
 use std::net::IpAddr;
@@ -46,7 +48,9 @@ use serde::{Deserialize, Serialize};
 
 pub use addresses::Addresses;
 pub use definition::{NetworkDefinition, NetworkDriver, NetworkExit};
-pub use helper_watch::{HelperChange, HelperHandover, HelperNews, HelperWatch, Starting};
+pub use helper_watch::{
+    FailedStart, HelperChange, HelperHandover, HelperNews, HelperWatch, Starting,
+};
 pub use host_network::HostNetwork;
 pub use host_ports::HostPorts;
 pub use ipam::{AddressRange, Subnet, allocate};
@@ -58,6 +62,7 @@ pub use name_service::NameService;
 pub use netlink::NetlinkSocket;
 pub use network_options::{MemberTraffic, NetworkOptions};
 pub use program::Helper;
+pub use running::{ExitChange, NetworkChange, NetworkChangeKind, RunningNetwork};
 
 use crate::error::{Context, Error, Result, Setting};
 use crate::forward::Forward;

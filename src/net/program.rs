@@ -113,6 +113,11 @@ fn open_namespace(pid: i32, name: &str) -> Result<std::fs::File> {
     std::fs::File::open(&path).context(|| path)
 }
 
+/// True if the content of a uid_map has the ID 0 inside.
+fn maps_root(map: &str) -> bool {
+    map.lines().any(|line| line.split_whitespace().next() == Some("0"))
+}
+
 impl HelperNamespaces {
     /// Finds the namespaces of the process `pid`, a child of ours; the process `base` is in the base user namespace. A
     /// helper that enters them must be allowed to inspect that process. The helper accepts `/proc/PID/ns` alone, and
@@ -120,12 +125,40 @@ impl HelperNamespaces {
     pub fn of(base: i32, pid: i32) -> Result<Self> {
         let path = format!("/proc/{base}/uid_map");
         let map = std::fs::read_to_string(&path).context(|| path)?;
-        let has_root = map.lines().any(|line| line.split_whitespace().next() == Some("0"));
+        let has_root = maps_root(&map);
         let base = open_namespace(base, "user")?;
         let namespaces = NamespaceProcess::namespaces(pid)?;
         let is_base = NamespaceFile::of(&base)? == namespaces[0];
         let process = NamespaceProcess { pid, is_base, namespaces };
         Ok(Self { base: has_root.then(|| base.into()), process })
+    }
+
+    /// Finds the namespaces of a running container by its process `pid`. Errors: another user namespace owns its network
+    /// namespace.
+    pub(super) fn of_running(pid: i32) -> Result<Self> {
+        let cannot = || "cannot enter the container's network";
+        let namespaces = NamespaceProcess::namespaces(pid)?;
+        let user = open_namespace(pid, "user")?;
+        let net_owner = namespace::owner(open_namespace(pid, "net")?.as_fd()).context(cannot)?;
+        if NamespaceFile::of(&net_owner)? != namespaces[0] {
+            fail!(Conflict: "the container's network namespace belongs to another user namespace");
+        }
+        // The base is the outermost user namespace below ours.
+        let ours = NamespaceFile::of(&std::fs::File::open("/proc/self/ns/user")?)?;
+        let (mut base, mut is_base) = (OwnedFd::from(user), true);
+        loop {
+            let parent = namespace::owner(base.as_fd()).context(cannot)?;
+            if NamespaceFile::of(&parent)? == ours {
+                break;
+            }
+            (base, is_base) = (parent, false);
+        }
+        let path = format!("/proc/{pid}/uid_map");
+        let map = std::fs::read_to_string(&path).context(|| path)?;
+        // A base with another user namespace below has the map of all IDs.
+        let has_root = !is_base || maps_root(&map);
+        let process = NamespaceProcess { pid, is_base, namespaces };
+        Ok(Self { base: has_root.then_some(base), process })
     }
 
     /// PID of a process in the network namespace.

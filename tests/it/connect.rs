@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Place, Ran, within};
+use crate::support::{Place, Ran, Started, within};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -195,5 +195,96 @@ fn interfaces_are_made_anew_with_the_same_addresses() {
     assert!(within(LIMIT, || reaches(&place, "client", "web")));
     place.usnea(&["stop", "--time", "0", "web"]).works();
     place.usnea(&["network", "reload", "web"]).fails_with(1, &["web"]);
+    end(&place);
+}
+
+/// Has a container that shares a network with a running one reach it by each of the names.
+fn is_found(place: &Place, names: &[&str]) {
+    for name in names {
+        let script = format!("busybox nc -w 2 {name} 81 < /dev/null");
+        let answers = || exec(place, "web", &script).stdout.contains("there");
+        assert!(within(LIMIT, answers), "{name}");
+    }
+}
+
+#[test]
+fn a_disposable_container_in_the_foreground_joins_and_leaves_a_network() {
+    let place = Place::new();
+    network(&place, "one", 11);
+    network(&place, "two", 12);
+    start(&place, "web", "one");
+    for (own, prefix) in [("two", "10.78.12."), ("private", "10.0.2."), ("one", "10.78.11.")] {
+        let list = place
+            .kept(&["run", "--rm", "--network", own], "exec busybox nc -ll -p 81 -e echo there");
+        let started = Started::new(&mut place.command(&list), "");
+        let listed = || {
+            place
+                .usnea(&["ps", "--format", "{{.Names}}"])
+                .works()
+                .lines()
+                .map(str::to_owned)
+                .collect()
+        };
+        let other = |names: Vec<String>| names.into_iter().find(|name| name != "web");
+        assert!(within(LIMIT, || other(listed()).is_some()), "{own}");
+        let name = other(listed()).expect("a name");
+        if own != "one" {
+            assert!(addresses(&place, &name).contains(prefix), "{own}");
+            assert!(!reaches(&place, &name, "10.78.11.2"), "{own}");
+            place.usnea(&["network", "connect", "--alias", "other-name", "one", &name]).works();
+            assert!(within(LIMIT, || reaches(&place, &name, "web")), "{own}");
+            is_found(&place, &["other-name"]);
+            place
+                .usnea(&["network", "connect", "one", &name])
+                .fails_with(1, &["is connected to network one already"]);
+        }
+        is_found(&place, &[&name]);
+        let names = "{{range .Containers}}{{.Name}} {{end}}";
+        let members = place.usnea(&["network", "inspect", "-f", names, "one"]);
+        assert!(members.works().contains(&name), "{own}: {members:?}");
+        place.usnea(&["network", "reload", &name]).works();
+        place.usnea(&["network", "disconnect", "one", &name]).works();
+        assert!(!addresses(&place, &name).contains("10.78.11."), "{own}");
+        assert!(!reaches(&place, &name, "10.78.11.2"), "{own}");
+        place
+            .usnea(&["network", "disconnect", "one", &name])
+            .fails_with(1, &["is not connected to network one"]);
+        place.usnea(&["stop", "--time", "0", &name]).works();
+        assert_eq!(started.end().status, 137, "{own}");
+    }
+    end(&place);
+}
+
+#[test]
+fn a_container_without_a_way_out_gets_one_with_its_first_network_that_has_one() {
+    let place = Place::new();
+    network(&place, "one", 13);
+    place.usnea(&["network", "create", "--internal", "--subnet", "10.78.14.0/24", "inner"]).works();
+    start(&place, "web", "one");
+    start(&place, "closed", "inner");
+    start(&place, "lonely", "none");
+    let has_exit = |name: &str| exec(&place, name, "busybox ip route").works().contains("default");
+    place
+        .usnea(&["network", "disconnect", "one", "lonely"])
+        .fails_with(1, &["lonely", "is not connected to network one"]);
+    place.usnea(&["network", "disconnect", "none", "lonely"]).works();
+    place
+        .usnea(&["network", "disconnect", "none", "lonely"])
+        .fails_with(1, &["is not connected to network none"]);
+    for name in ["closed", "lonely"] {
+        assert!(!has_exit(name), "{name}");
+        place.usnea(&["network", "connect", "one", name]).works();
+        assert!(within(LIMIT, || has_exit(name)), "{name}: {:?}", place.usnea(&["logs", name]));
+        assert!(within(LIMIT, || reaches(&place, name, "web")), "{name}");
+        let error = place.usnea(&["inspect", "-f", "{{.State.Error}}", name]);
+        assert_eq!(error.works(), "", "{name}");
+        // It is kept at the next start, and ends with the network.
+        place.usnea(&["restart", "--time", "0", name]).works();
+        assert!(has_exit(name), "{name}");
+        place.usnea(&["network", "disconnect", "one", name]).works();
+        assert!(within(LIMIT, || !has_exit(name)), "{name}");
+        place.usnea(&["network", "connect", "one", name]).works();
+        assert!(within(LIMIT, || has_exit(name)), "{name}");
+    }
     end(&place);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::support::{Place, Ran, binary, finish, need, text};
+use crate::support::{Place, Ran, binary, finish, need, text, within};
 
 /// Interfaces of the container, in the order of their names.
 const INTERFACES: &str = "ls /sys/class/net | sort | tr '\\n' ' '";
@@ -200,5 +200,46 @@ fn a_root_that_is_written_to_has_its_resolv_conf_replaced_and_gets_no_file() {
     fs::remove_dir_all(root.join("etc")).expect("to remove it");
     assert_eq!(show("echo ran").works(), "ran");
     assert!(!root.join("etc").exists());
+    site.0.nothing_is_left();
+}
+
+#[test]
+fn helpers_that_failed_at_the_start_are_tried_again() {
+    if !have_all() {
+        return;
+    }
+    let site = Site::new();
+    let real = site.0.path("slirp4netns");
+    fs::copy("/usr/bin/slirp4netns", &real).expect("a copy");
+    let mark = site.0.path("works");
+    let script = format!(
+        "#!/bin/sh\n[ -e {} ] && exec {} \"$@\"\necho broken on purpose >&2\nexit 1\n",
+        text(&mark),
+        text(&real)
+    );
+    let broken = site.0.write("broken", script);
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let script = format!(
+        "mount --bind /dev/null /usr/bin/pasta && mount --bind {} /usr/bin/slirp4netns && exec \"$0\" \"$@\"",
+        text(&broken)
+    );
+    let ran = site.within(&script, &site.0.kept(&["run", "-d", "--name", "box"], "sleep 1000"));
+    assert!(ran.works().len() == 64 && ran.stderr.contains("broken on purpose"), "{ran:?}");
+    let shown =
+        |format: &str| site.usnea(&words(&["inspect", "-f", format, "box"])).works().to_owned();
+    assert!(shown("{{.State.Error}}").contains("broken on purpose"));
+    let interfaces = || {
+        let path = format!("/proc/{}/net/dev", shown("{{.State.Pid}}"));
+        fs::read_to_string(path).expect("its interfaces")
+    };
+    assert!(!interfaces().contains("eth0"));
+    fs::write(&mark, "").expect("the mark");
+    let limit = std::time::Duration::from_secs(60);
+    assert!(within(limit, || interfaces().contains("eth0")), "{}", shown("{{.State.Error}}"));
+    let fields = "<{{.NetworkSettings.IPAddress}}> <{{.State.Error}}>";
+    assert!(within(limit, || shown(fields) == "<10.0.2.100> <>"), "{}", shown(fields));
+    let log = site.usnea(&words(&["logs", "box"]));
+    assert!(log.stderr.contains("network helper slirp4netns started"), "{log:?}");
+    site.usnea(&words(&["rm", "-f", "-t", "0", "box"])).works();
     site.0.nothing_is_left();
 }

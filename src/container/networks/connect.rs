@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 
+use super::builtin::BuiltinNetwork;
 use crate::container::network::{self, ContainerIdentity};
 use crate::container::rename::current;
 use crate::container::{Container, Names, attach};
@@ -14,9 +15,11 @@ use crate::fail;
 use crate::hint;
 use crate::monitor::Status;
 use crate::monitor::events;
-use crate::monitor::protocol::{self, MonitorMessage, NetworkChange, Request};
-use crate::monitor::record::{self, Record};
-use crate::net::{JoinPlan, MemberIdentity, Mode, definition};
+use crate::monitor::protocol::{self, MonitorMessage, Request};
+use crate::monitor::record::{self, CONTAINER, Record};
+use crate::net::{
+    ExitChange, Mode, NetworkChange, NetworkChangeKind, NetworkDefinition, definition,
+};
 use crate::network_attachment::NetworkAttachment;
 
 /// Time limit for the answer of a monitor.
@@ -25,7 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Connects a container to a network, at once if it runs. Errors: it is connected already; its network is the host's or
 /// another container's, or it was made without one; an asked address is taken.
 pub fn connect(container: &Container, mut attachment: NetworkAttachment) -> Result<()> {
-    container.refuse_foreground("network can be connected to it")?;
     let store = &container.store;
     let (definition, _held) = definition::hold(store, &attachment.network)?;
     attachment.network = definition.name.to_string();
@@ -48,37 +50,55 @@ pub fn connect(container: &Container, mut attachment: NetworkAttachment) -> Resu
                 "container {name} has network {}: no other can be connected to it",
                 request.word()
             ));
-            return Err(error.hint(hint::NEW_NETWORK));
+            return Err(error.hint(match request.mode {
+                Mode::None => hint::LEAVE_NONE,
+                _ => hint::NEW_NETWORK,
+            }));
         }
     }
     request.attachments.push(attachment);
-    let change = || {
-        let (plan, identity) = join_plan(container, &record, &definition.id)?;
-        Ok(NetworkChange::Connect(Box::new(plan), Box::new(identity)))
-    };
+    let change = || connection(container, &before, &record, &definition.id);
     apply(container, &before, &record, change)?;
     events::of_networks(store, &record.id, "connect", std::iter::once(&definition));
     Ok(())
 }
 
 /// Plans to join the network with this ID, one of the record's.
-fn join_plan(
+fn connection(
     container: &Container,
+    before: &Record,
     record: &Record,
     id: &str,
-) -> Result<(JoinPlan, MemberIdentity)> {
+) -> Result<NetworkChange> {
     let spec = container.spec()?;
     let identity = ContainerIdentity { id: &record.id, name: Some(&record.name) };
     let network = network::connected(&record.network, &spec, &container.store, identity)?;
+    let had_exit = before.network.has_exit(&definitions(container, before)?);
     let plan = network.joins.into_iter().find(|join| join.definition.id == id);
-    let gone = || Error::not_found("the network was removed meanwhile");
-    Ok((plan.ok_or_else(gone)?, network.identity))
+    let plan = plan.ok_or_else(|| Error::not_found("the network was removed meanwhile"))?;
+    Ok(NetworkChange {
+        kind: NetworkChangeKind::Connect(Box::new(plan), Box::new(network.identity)),
+        exit: if had_exit { ExitChange::Keep } else { ExitChange::Begin(network.helpers) },
+        resolv_conf: resolv_conf(container, record)?,
+    })
+}
+
+/// Definitions of a container's networks.
+fn definitions(container: &Container, record: &Record) -> Result<Vec<NetworkDefinition>> {
+    let all = record.network.attachments.iter();
+    all.map(|one| definition::named(&container.store, &one.network)).collect()
+}
+
+fn resolv_conf(container: &Container, record: &Record) -> Result<Option<String>> {
+    record.network.resolv_conf(&definitions(container, record)?)
 }
 
 /// Disconnects a container from a network, at once if it runs. Errors: it is not connected.
 pub fn disconnect(container: &Container, network: &str) -> Result<()> {
-    container.refuse_foreground("network can be disconnected from it")?;
     let store = &container.store;
+    if network == BuiltinNetwork::None.name() {
+        return leave_none(container);
+    }
     let definition = definition::named(store, network)?;
     let _names = Names::lock(store)?;
     let before = current(container)?;
@@ -93,16 +113,41 @@ pub fn disconnect(container: &Container, network: &str) -> Result<()> {
         request.mode = Mode::Helper;
         request.has_own_exit = false;
     }
-    apply(container, &before, &record, || Ok(NetworkChange::Disconnect(definition.id.clone())))?;
+    let change = || {
+        let has_exit = record.network.has_exit(&definitions(container, &record)?);
+        Ok(NetworkChange {
+            kind: NetworkChangeKind::Disconnect(definition.id.clone()),
+            exit: if has_exit { ExitChange::Keep } else { ExitChange::End },
+            resolv_conf: resolv_conf(container, &record)?,
+        })
+    };
+    apply(container, &before, &record, change)?;
     events::of_networks(store, &record.id, "disconnect", std::iter::once(&definition));
     Ok(())
 }
 
+/// Disconnects a container from docker's network `none`: others can then be connected to it. Errors: it has a network.
+fn leave_none(container: &Container) -> Result<()> {
+    let _names = Names::lock(&container.store)?;
+    let mut record = current(container)?;
+    if record.network.mode != Mode::None {
+        fail!(Conflict: "container {} is not connected to network none", record.name);
+    }
+    record.network.mode = Mode::Named;
+    change_record(container, &record)
+}
+
 /// Connects the networks of a running container anew. Errors: it does not run.
 pub fn reload(container: &Container) -> Result<()> {
-    container.refuse_foreground("network can be made anew")?;
     match container.status_here()? {
-        Status::Running(_) => ask(container, &NetworkChange::Reload),
+        Status::Running(_) => {
+            let change = NetworkChange {
+                kind: NetworkChangeKind::Reload,
+                exit: ExitChange::Keep,
+                resolv_conf: resolv_conf(container, &container.record)?,
+            };
+            ask(container, &change)
+        }
         status => Err(crate::container::not_running(container, &status, "start")),
     }
 }
@@ -115,16 +160,23 @@ fn apply(
     record: &Record,
     change: impl FnOnce() -> Result<NetworkChange>,
 ) -> Result<()> {
-    let (store, folder) = (&container.store, &container.folder);
     let is_running = container.status_here()?.is_running();
     let change = is_running.then(change).transpose()?;
-    record::change(store, folder, record)?;
+    change_record(container, record)?;
     let Some(change) = change else { return Ok(()) };
     ask(container, &change).inspect_err(|_| {
-        if let Err(error) = record::change(store, folder, before) {
+        if let Err(error) = change_record(container, before) {
             log::warn!("{error}");
         }
     })
+}
+
+/// Replaces the record of a container. That of a disposable one is in memory.
+fn change_record(container: &Container, record: &Record) -> Result<()> {
+    match container.is_in_store() {
+        true => record::change(&container.store, &container.folder, record),
+        false => record::write(&container.folder, CONTAINER, record),
+    }
 }
 
 /// Sends a change to the monitor, and waits for its result.

@@ -119,7 +119,6 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
         (None, Finish::AtEnd) => Err(Error::not_running("the container has ended")),
         (Some(process), Finish::AtEnd) => {
             let session = CommandSession {
-                names: None,
                 process,
                 terminal: progress.terminal,
                 relay,
@@ -127,7 +126,7 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
                 stdin: entry.options.stdin,
                 keys: entry.keys.clone(),
                 early_signals: progress.signals,
-                helper: None,
+                network: None,
                 settled: None,
             };
             stay(session, signals)

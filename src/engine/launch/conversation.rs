@@ -117,10 +117,11 @@ impl Conversation<'_> {
             }
             ChildMessage::Connect => {
                 let connecting = progress.connecting.take();
-                let helper = connecting.map(|started| started.and_then(Starting::wait)).transpose();
-                let helper = helper.context(|| "cannot connect the network");
                 let netlink = progress.netlink.take();
-                self.progress.helper = self.unless_assumed(helper)?.flatten();
+                self.progress.helper = match connecting {
+                    Some(connecting) => self.await_helper(connecting)?,
+                    None => None,
+                };
                 if let Some(netlink) = netlink {
                     self.membership.prefer_addresses(&netlink)?;
                 }
@@ -141,20 +142,21 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Returns the result of connecting the network. `None`: it failed, and nobody asked for the network; the container
-    /// has its loopback interface alone. Errors: it failed, and the user asked for it.
-    fn unless_assumed<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
-        let is_assumed =
-            self.network.is_some_and(|network| network.origin == NetworkOrigin::Assumed);
-        match result {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if is_assumed => {
-                log::warn!("{error}: the container has a loopback interface alone");
-                self.progress.offline = Some(error);
-                Ok(None)
-            }
-            Err(error) => Err(error),
+    /// Waits for the helper. A network that nobody asked for may fail: then the container has its loopback interface
+    /// alone until one of the helpers works. Errors: it failed, and the user asked for it.
+    fn await_helper(&mut self, connecting: Result<Starting>) -> Result<Option<HelperWatch>> {
+        let (error, retry) = match connecting.map(Starting::wait) {
+            Ok(Ok(helper)) => return Ok(Some(helper)),
+            Ok(Err(failed)) => (failed.error, Some(failed.retry)),
+            Err(error) => (error, None),
+        };
+        let error = error.within("cannot connect the network");
+        if self.network.is_none_or(|network| network.origin != NetworkOrigin::Assumed) {
+            return Err(error);
         }
+        log::warn!("{error}: the container has a loopback interface alone");
+        self.progress.offline = Some(error);
+        Ok(retry)
     }
 
     /// Sends a message. Errors: the other side is gone.

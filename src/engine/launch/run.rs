@@ -8,10 +8,10 @@ use crate::cgroup;
 use crate::engine::plan::Plan;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
-use crate::engine::session::supervise::{CommandSession, SessionEnd, WatchedHelper};
+use crate::engine::session::supervise::{CommandSession, NetworkRequests, SessionEnd};
 use crate::engine::streams::{self, CallerStreams, LaunchStreams};
 use crate::error::{Context, Error, Result};
-use crate::net::{HelperWatch, NameService};
+use crate::net::{HelperWatch, RunningNetwork};
 use crate::sys::process::Ended;
 use crate::sys::signal::Signals;
 
@@ -23,7 +23,7 @@ pub fn run(
     plan: &Plan,
     streams: CallerStreams<'_>,
     signals: &Signals,
-    running: impl FnOnce(&Launched),
+    running: impl FnOnce(&Launched) -> Option<Box<dyn NetworkRequests>>,
 ) -> Result<Ended> {
     let (command, relay) = match plan.has_terminal() {
         true => (None, StreamRelay::default()),
@@ -34,13 +34,11 @@ pub fn run(
     let mut launched = launch(plan, LaunchStreams { command, caller: Some(streams) }, signals)?;
     let terminal = launched.terminal.take();
     let early_signals = std::mem::take(&mut launched.early_signals);
+    let membership = std::mem::take(&mut launched.membership);
+    let mut network = RunningNetwork { membership, names: None, helper: launched.helper.take() };
     // A running command is not ended for want of names.
-    let names = NameService::of(&mut launched.membership).unwrap_or_else(|error| {
-        log::warn!("{error}");
-        None
-    });
-    let mut helper = launched.helper.take();
-    helper.iter_mut().for_each(HelperWatch::begin);
+    network.serve_names().unwrap_or_else(|error| log::warn!("{error}"));
+    network.helper.iter_mut().for_each(HelperWatch::begin);
     let session = CommandSession {
         process: &launched.command,
         terminal,
@@ -49,10 +47,7 @@ pub fn run(
         stdin: plan.options.stdin,
         keys: DetachKeys::none(),
         early_signals,
-        names,
-        helper: helper
-            .as_mut()
-            .map(|helper| WatchedHelper { helper, membership: &launched.membership }),
+        network: Some(&mut network),
         settled: Some(Box::new(|| running(&launched))),
     };
     let ended = match session.stay(signals) {
@@ -60,7 +55,9 @@ pub fn run(
         Ok(SessionEnd::Left(_)) => Err(Error::new("no keys leave a run")),
         Err(error) => Err(error),
     };
-    launched.helper = helper;
+    launched.helper = network.helper.take();
+    // Left first: other containers no longer find the one that has ended.
+    drop(network);
     end_rest(launched, ended.as_ref().ok());
     ended
 }

@@ -1,7 +1,7 @@
 //! Parent's life while the command runs: forwards signals, relays the terminal and reports the end. One thread, one
 //! loop.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,7 +12,7 @@ use super::stream_relay::StreamRelay;
 use super::terminal_relay::{TerminalReady, TerminalRelay};
 use crate::engine::streams::{CallerStreams, Stdin};
 use crate::error::{Context, Result};
-use crate::net::{HelperWatch, Membership, NameService};
+use crate::net::{HelperWatch, NetworkChange, RunningNetwork};
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::signal::Signals;
 
@@ -66,34 +66,23 @@ pub struct CommandSession<'a> {
     pub keys: DetachKeys,
     /// Signals that came before the session.
     pub early_signals: Vec<i32>,
-    /// Answers for the names of the container's networks.
-    pub names: Option<NameService>,
-    /// Network helper, to start again when it dies.
-    pub helper: Option<WatchedHelper<'a>>,
+    /// Networks of the container. `None`: another process serves them.
+    pub network: Option<&'a mut RunningNetwork>,
     /// Callback for work that a command of a few milliseconds need not wait for: called once, [`SETTLED`] after the
     /// session's start.
-    pub settled: Option<Box<dyn FnOnce() + 'a>>,
+    pub settled: Option<Settled<'a>>,
 }
 
-/// Network helper of a command, and the networks that the command is on.
-pub struct WatchedHelper<'a> {
-    /// Network helper.
-    pub helper: &'a mut HelperWatch,
-    /// Named networks of the container.
-    pub membership: &'a Membership,
-}
+/// Work for a command that has run for a while. Returns the source of requests about its networks, if there is one.
+pub type Settled<'a> = Box<dyn FnOnce() -> Option<Box<dyn NetworkRequests>> + 'a>;
 
-impl WatchedHelper<'_> {
-    fn due(&self) -> Option<Instant> {
-        self.helper.due()
-    }
+/// Requests of other processes to change the networks of the command.
+pub trait NetworkRequests {
+    /// Descriptors to poll for input.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
 
-    fn turn(&mut self) {
-        let news = self.helper.turn(self.membership);
-        if let Some(report) = news.and_then(|news| news.report) {
-            log::warn!("{report}");
-        }
-    }
+    /// Handles input: each change that was asked for is carried out by `apply`.
+    fn turn(&mut self, apply: &mut dyn FnMut(NetworkChange) -> Result<()>);
 }
 
 /// Age of a command at which [`CommandSession::settled`] is called.
@@ -111,7 +100,7 @@ impl CommandSession<'_> {
     /// Stays until the command has ended or was left.
     pub fn stay(self, signals: &Signals) -> Result<SessionEnd> {
         let Self { process, terminal, relay, caller, stdin, keys, early_signals, .. } = self;
-        let (names, helper, settled) = (self.names, self.helper, self.settled);
+        let (network, settled) = (self.network, self.settled);
         let start = |master| TerminalRelay::start(master, caller, stdin, keys);
         let mut supervision = Supervision {
             process,
@@ -119,10 +108,10 @@ impl CommandSession<'_> {
             had_terminal: false,
             terminal: None,
             streams: relay,
-            names,
+            network,
             requests: Requests::default(),
             deadline: None,
-            helper,
+            network_requests: None,
             settled: settled.map(|call| (Instant::now() + SETTLED, call)),
         };
         supervision.terminal =
@@ -134,13 +123,12 @@ impl CommandSession<'_> {
         loop {
             let ready = supervision.wait(signals)?;
             supervision.call_if_settled(&ready);
-            supervision.look_after_helper(&ready);
+            supervision.serve_network(&ready);
             supervision.forward_all(signals)?;
             if let Some(left) = supervision.terminal.take_if(|relay| relay.turn(&ready.terminal)) {
                 return Ok(SessionEnd::Left(left.into_master()));
             }
             supervision.streams.turn(ready.streams.iter().copied());
-            supervision.answer_names(&ready);
             if ready.ended {
                 return supervision.finish(signals).map(SessionEnd::Ended);
             }
@@ -156,12 +144,12 @@ struct Supervision<'a> {
     had_terminal: bool,
     terminal: Option<TerminalRelay<'a>>,
     streams: StreamRelay,
-    names: Option<NameService>,
+    network: Option<&'a mut RunningNetwork>,
     requests: Requests,
     /// Moment at which the command is killed: the user's terminal is gone.
     deadline: Option<Instant>,
-    helper: Option<WatchedHelper<'a>>,
-    settled: Option<(Instant, Box<dyn FnOnce() + 'a>)>,
+    network_requests: Option<Box<dyn NetworkRequests>>,
+    settled: Option<(Instant, Settled<'a>)>,
 }
 
 impl Supervision<'_> {
@@ -198,29 +186,32 @@ impl Supervision<'_> {
     fn call_if_settled(&mut self, ready: &Ready) {
         let is_due = |due: Instant| !ready.ended && Instant::now() >= due;
         if let Some((_, call)) = self.settled.take_if(|(due, _)| is_due(*due)) {
-            call();
+            self.network_requests = call();
         }
     }
 
-    fn answer_names(&mut self, ready: &Ready) {
-        let is_due = |names: &&mut NameService| {
-            ready.names || names.deadline().is_some_and(|due| Instant::now() >= due)
-        };
-        self.names.as_mut().filter(is_due).into_iter().for_each(NameService::turn);
-    }
-
-    fn look_after_helper(&mut self, ready: &Ready) {
-        let Some(helper) = self.helper.as_mut().filter(|_| !ready.ended) else { return };
-        if ready.helper || helper.due().is_some_and(|due| Instant::now() >= due) {
-            helper.turn();
+    fn serve_network(&mut self, ready: &Ready) {
+        let Some(network) = self.network.as_mut().filter(|_| !ready.ended) else { return };
+        if ready.names {
+            network.turn_names();
+        }
+        let of_input = if ready.helper { network.turn_helper() } else { None };
+        let reports = of_input.into_iter().chain(network.turn()).filter_map(|news| news.report);
+        reports.for_each(|report| log::warn!("{report}"));
+        if let Some(requests) = self.network_requests.as_mut().filter(|_| ready.requests) {
+            let pid = self.process.pid;
+            requests.turn(&mut |change| {
+                let left = network.change(change, pid)?;
+                left.into_iter().for_each(|error| log::warn!("{error}"));
+                Ok(())
+            });
         }
     }
 
     fn wait(&self, signals: &Signals) -> Result<Ready> {
         let due = self.settled.as_ref().map(|(due, _)| *due);
-        let of_names = self.names.as_ref().and_then(NameService::deadline);
-        let of_helper = self.helper.as_ref().and_then(WatchedHelper::due);
-        let wake = due.into_iter().chain(self.deadline).chain(of_names).chain(of_helper).min();
+        let of_network = self.network.as_ref().and_then(|network| network.due());
+        let wake = due.into_iter().chain(self.deadline).chain(of_network).min();
         let mut fds = vec![
             PollFd::new(&self.process.pidfd, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
@@ -229,10 +220,16 @@ impl Supervision<'_> {
         let first_of_streams = fds.len();
         fds.extend(self.streams.wishes());
         let end_of_streams = fds.len();
-        fds.extend(self.names.iter().map(|names| PollFd::new(names, PollFlags::IN)));
+        let network = self.network.as_deref();
+        let names = network.and_then(|network| network.names.as_ref());
+        fds.extend(names.map(|names| PollFd::new(names, PollFlags::IN)));
         let end_of_names = fds.len();
-        let of_helper = self.helper.iter().flat_map(|helper| helper.helper.descriptors());
+        let helper = network.and_then(|network| network.helper.as_ref());
+        let of_helper = helper.into_iter().flat_map(HelperWatch::descriptors);
         fds.extend(of_helper.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let end_of_helper = fds.len();
+        let requests = self.network_requests.iter().flat_map(|requests| requests.descriptors());
+        fds.extend(requests.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         let deserted = self.terminal.as_ref().is_some_and(TerminalRelay::is_deserted);
         let left =
@@ -246,7 +243,8 @@ impl Supervision<'_> {
             answer => answer.context(|| "cannot wait for the container")?,
         };
         let revents: Vec<_> = fds.iter().map(PollFd::revents).collect();
-        let (rest, helper) = revents.split_at(end_of_names);
+        let (rest, requests) = revents.split_at(end_of_helper);
+        let (rest, helper) = rest.split_at(end_of_names);
         let (rest, names) = rest.split_at(end_of_streams);
         let (own, streams) = rest.split_at(first_of_streams);
         Ok(Ready {
@@ -259,6 +257,7 @@ impl Supervision<'_> {
             streams: streams.to_vec(),
             names: names.iter().any(|events| !events.is_empty()),
             helper: helper.iter().any(|events| !events.is_empty()),
+            requests: requests.iter().any(|events| !events.is_empty()),
         })
     }
 
@@ -314,4 +313,6 @@ struct Ready {
     streams: Vec<PollFlags>,
     /// True if the network helper has to be looked after.
     helper: bool,
+    /// True if requests about the networks have arrived.
+    requests: bool,
 }

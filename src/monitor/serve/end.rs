@@ -15,7 +15,7 @@ use super::super::streams::Streams;
 use super::Monitor;
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::net::{HelperWatch, NetworkDefinition};
+use crate::net::NetworkDefinition;
 use crate::sys::fd;
 use crate::sys::process::Ended;
 
@@ -69,15 +69,13 @@ impl Monitor {
     /// addresses free. Without ports nothing waits for the helper's end, which takes the kernel 20 ms and more. Returns
     /// the networks.
     fn disconnect(&mut self) -> Vec<NetworkDefinition> {
-        if let Some(helper) = self.helper.take().and_then(HelperWatch::into_child) {
+        if let Some(helper) = self.network.take_helper() {
             let _ = helper.signal(libc::SIGKILL);
             if !self.record.network.forwards.is_empty() {
                 let _ = helper.wait();
             }
         }
-        self.names = None;
-        let membership = std::mem::take(&mut self.membership);
-        membership.definitions().cloned().collect()
+        std::mem::take(&mut self.network).membership.definitions().cloned().collect()
     }
 
     /// Reads the record again: name and restart policy may have changed during the run.

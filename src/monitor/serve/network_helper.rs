@@ -1,40 +1,28 @@
 //! Network helper of the container: news about it go to the log, the state and the event log.
 
-use std::time::Instant;
-
 use super::super::events;
 use super::Monitor;
 use crate::engine;
-use crate::net::{HelperChange, HelperNews, HelperWatch, NameService};
+use crate::net::{HelperChange, HelperNews};
 
 /// Action of the event after a new start of the network helper.
 const RESTARTED: &str = "network_restart";
 
 impl Monitor {
-    /// Time of the next work for the network without an event.
-    pub(super) fn network_deadline(&self) -> Option<Instant> {
-        let names = self.names.as_ref().and_then(NameService::deadline);
-        names.into_iter().chain(self.helper.as_ref().and_then(HelperWatch::due)).min()
-    }
-
     /// Does the work for the network that is due.
     pub(super) fn turn_network(&mut self) {
-        let is_due = |due: Option<Instant>| due.is_some_and(|due| Instant::now() >= due);
-        if let Some(names) = self.names.as_mut().filter(|names| is_due(names.deadline())) {
-            names.turn();
-        }
-        if is_due(self.helper.as_ref().and_then(HelperWatch::due)) {
-            self.look_after_helper();
+        if self.ended.is_none()
+            && let Some(news) = self.network.turn()
+        {
+            self.hear_helper(&news);
         }
     }
 
     /// Handles the events of the helper.
     pub(super) fn look_after_helper(&mut self) {
-        if self.ended.is_some() {
-            return;
-        }
-        let Some(helper) = &mut self.helper else { return };
-        if let Some(news) = helper.turn(&self.membership) {
+        if self.ended.is_none()
+            && let Some(news) = self.network.turn_helper()
+        {
             self.hear_helper(&news);
         }
     }
@@ -44,14 +32,20 @@ impl Monitor {
             self.log.say(report);
         }
         let reason = match news.change {
+            // The reason of the first failure stays.
+            HelperChange::Down if self.state.offline.is_some() => return,
             HelperChange::Down => return self.has_trouble(engine::HELPER_DIED),
-            HelperChange::Restarted => "died",
-            HelperChange::Replaced => "host_changed",
+            HelperChange::Begun => None,
+            HelperChange::Restarted => Some("died"),
+            HelperChange::Replaced => Some("host_changed"),
         };
+        let was_offline = self.state.offline.take().is_some();
         if self.state.trouble.as_deref() == Some(engine::HELPER_DIED) {
             self.set_trouble(None);
+        } else if was_offline {
+            self.set_trouble(self.state.trouble.clone());
         }
-        if news.report.is_some() {
+        if let (Some(_), Some(reason)) = (&news.report, reason) {
             let attributes =
                 [("helper", news.program.name().to_owned()), ("reason", reason.to_owned())];
             events::of_container(&self.store, &self.record, RESTARTED, &attributes);

@@ -26,8 +26,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let found: Vec<_> = match arguments.all {
         true => {
             let is_meant = |container: &crate::container::Container| {
-                container.is_in_store()
-                    && container.status().is_ok_and(|status| status.is_running())
+                container.status().is_ok_and(|status| status.is_running())
             };
             all(store)?.into_iter().filter(is_meant).map(Ok).collect()
         }
