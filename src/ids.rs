@@ -2,6 +2,8 @@
 //! granted to a user.
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,46 +44,212 @@ impl fmt::Display for IdMap {
     }
 }
 
-/// User and group maps of a user namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdMaps {
-    /// Lines of uid_map.
-    pub uids: Vec<IdMap>,
-    /// Lines of gid_map.
-    pub gids: Vec<IdMap>,
+/// Numbering of IDs. Each level numbers its users and groups for itself, so an ID says little without its level.
+pub trait IdLevel: Copy + fmt::Debug + Eq {}
+
+/// IDs as the container's processes see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerIds {}
+
+/// IDs as processes in the base user namespace see them: 0 is the user, their subordinate IDs follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseIds {}
+
+/// IDs as the process that started usnea sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostIds {}
+
+/// IDs on disk of a layer or volume that a mount or a copy shows as others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileIds {}
+
+impl IdLevel for ContainerIds {}
+impl IdLevel for BaseIds {}
+impl IdLevel for HostIds {}
+impl IdLevel for FileIds {}
+
+/// User or group ID of one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id<Level> {
+    number: u32,
+    level: PhantomData<Level>,
 }
 
-/// Returns the outer ID of `inside` in a map of several lines.
-pub fn outside_of(map: &[IdMap], inside: u32) -> Option<u32> {
-    map.iter().find_map(|line| line.outside_of(inside))
-}
+impl<Level> Id<Level> {
+    /// First user and first group: root, if the namespace has one.
+    pub const ROOT: Self = Self::new(0);
 
-/// Returns the inner ID of `outside` in a map of several lines.
-pub fn inside_of(map: &[IdMap], outside: u32) -> Option<u32> {
-    map.iter().find_map(|line| line.inside_of(outside))
-}
-
-/// Composes `map` and `next`: inner IDs of the first to outer IDs of the second. `None` if an ID is missing in `next`.
-/// The result is split like `next`: a line across two of the parent's lines is EPERM to the kernel.
-pub fn through(map: &[IdMap], next: &[IdMap]) -> Option<Vec<IdMap>> {
-    let mut result = Vec::new();
-    for line in map {
-        let mut done = 0;
-        while done < line.count {
-            let at = line.outside + done;
-            let step = next.iter().find(|step| step.outside_of(at).is_some())?;
-            let offset = at - step.inside;
-            let count = (step.count - offset).min(line.count - done);
-            result.push(IdMap::new(line.inside + done, step.outside + offset, count));
-            done += count;
-        }
+    /// Takes a number that is known to be of this level.
+    pub const fn new(number: u32) -> Self {
+        Self { number, level: PhantomData }
     }
-    Some(result)
+
+    /// Number, for system calls and texts of this level.
+    pub fn number(self) -> u32 {
+        self.number
+    }
 }
 
-/// Formats a map for the kernel, with each line on a line of its own.
-pub fn lines(map: &[IdMap]) -> String {
-    map.iter().map(|line| format!("{line}\n")).collect()
+/// User and group of one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdPair<Level> {
+    /// User.
+    pub uid: Id<Level>,
+    /// Group.
+    pub gid: Id<Level>,
+}
+
+impl<Level> IdPair<Level> {
+    /// Takes numbers that are known to be of this level.
+    pub const fn new(uid: u32, gid: u32) -> Self {
+        Self { uid: Id::new(uid), gid: Id::new(gid) }
+    }
+}
+
+/// Map from the IDs of a level to those of another one: lines of uid_map or gid_map, or of both in turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct Map<Inner: IdLevel, Outer: IdLevel> {
+    lines: Vec<IdMap>,
+    levels: PhantomData<(Inner, Outer)>,
+}
+
+impl<Inner: IdLevel, Outer: IdLevel> Map<Inner, Outer> {
+    /// Takes lines that are known to be between these levels.
+    pub const fn new(lines: Vec<IdMap>) -> Self {
+        Self { lines, levels: PhantomData }
+    }
+
+    /// Returns the outer ID of an inner one.
+    pub fn outside_of(&self, inside: Id<Inner>) -> Option<Id<Outer>> {
+        self.lines.iter().find_map(|line| line.outside_of(inside.number)).map(Id::new)
+    }
+
+    /// Returns the inner ID of an outer one.
+    pub fn inside_of(&self, outside: Id<Outer>) -> Option<Id<Inner>> {
+        self.lines.iter().find_map(|line| line.inside_of(outside.number)).map(Id::new)
+    }
+
+    /// True if the inner level has this ID.
+    pub fn has(&self, inside: Id<Inner>) -> bool {
+        self.outside_of(inside).is_some()
+    }
+
+    /// Composes this map and `next`. `None` if an ID is missing in `next`. The result is split like `next`: a line
+    /// across two of the parent's lines is EPERM to the kernel.
+    pub fn through<Outmost: IdLevel>(
+        &self,
+        next: &Map<Outer, Outmost>,
+    ) -> Option<Map<Inner, Outmost>> {
+        let mut result = Vec::new();
+        for line in &self.lines {
+            let mut done = 0;
+            while done < line.count {
+                let at = line.outside + done;
+                let step = next.lines.iter().find(|step| step.outside_of(at).is_some())?;
+                let offset = at - step.inside;
+                let count = (step.count - offset).min(line.count - done);
+                result.push(IdMap::new(line.inside + done, step.outside + offset, count));
+                done += count;
+            }
+        }
+        Some(Map::new(result))
+    }
+
+    /// Inverts the map.
+    pub fn inverse(&self) -> Map<Outer, Inner> {
+        let inverse = |line: &IdMap| IdMap::new(line.outside, line.inside, line.count);
+        Map::new(self.lines.iter().map(inverse).collect())
+    }
+
+    /// Formats the map for the kernel, with each line on a line of its own.
+    pub fn kernel_lines(&self) -> String {
+        self.lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+impl<Inner: IdLevel, Outer: IdLevel> Default for Map<Inner, Outer> {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+/// The lines, as bare numbers.
+impl<Inner: IdLevel, Outer: IdLevel> Deref for Map<Inner, Outer> {
+    type Target = [IdMap];
+
+    fn deref(&self) -> &[IdMap] {
+        &self.lines
+    }
+}
+
+/// User and group maps between two levels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct IdMaps<Inner: IdLevel, Outer: IdLevel> {
+    /// Lines of uid_map.
+    pub uids: Map<Inner, Outer>,
+    /// Lines of gid_map.
+    pub gids: Map<Inner, Outer>,
+}
+
+impl<Inner: IdLevel, Outer: IdLevel> IdMaps<Inner, Outer> {
+    /// Takes lines that are known to be between these levels.
+    pub const fn new(uids: Vec<IdMap>, gids: Vec<IdMap>) -> Self {
+        Self { uids: Map::new(uids), gids: Map::new(gids) }
+    }
+
+    /// Returns the outer user and group of inner ones.
+    pub fn outside_of(&self, inside: IdPair<Inner>) -> Option<IdPair<Outer>> {
+        let (uid, gid) = (self.uids.outside_of(inside.uid)?, self.gids.outside_of(inside.gid)?);
+        Some(IdPair { uid, gid })
+    }
+
+    /// Composes these maps and `next`, like [`Map::through`].
+    pub fn through<Outmost: IdLevel>(
+        &self,
+        next: &IdMaps<Outer, Outmost>,
+    ) -> Option<IdMaps<Inner, Outmost>> {
+        let (uids, gids) = (self.uids.through(&next.uids)?, self.gids.through(&next.gids)?);
+        Some(IdMaps { uids, gids })
+    }
+
+    /// Inverts the maps.
+    pub fn inverse(&self) -> IdMaps<Outer, Inner> {
+        IdMaps { uids: self.uids.inverse(), gids: self.gids.inverse() }
+    }
+
+    /// The same lines between other levels.
+    fn relabelled<I: IdLevel, O: IdLevel>(self) -> IdMaps<I, O> {
+        IdMaps::new(self.uids.lines, self.gids.lines)
+    }
+}
+
+impl<Inner: IdLevel, Outer: IdLevel> Default for IdMaps<Inner, Outer> {
+    fn default() -> Self {
+        Self { uids: Map::default(), gids: Map::default() }
+    }
+}
+
+impl IdMaps<BaseIds, HostIds> {
+    /// Maps of a container whose user namespace is base itself.
+    pub fn as_containers(self) -> IdMaps<ContainerIds, HostIds> {
+        self.relabelled()
+    }
+}
+
+impl IdMaps<ContainerIds, HostIds> {
+    /// Maps of a base that is the user namespace of the container.
+    pub fn as_bases(self) -> IdMaps<BaseIds, HostIds> {
+        self.relabelled()
+    }
+}
+
+impl<Outer: IdLevel> IdMaps<ContainerIds, Outer> {
+    /// Maps for files whose IDs on disk are those that the container is to see.
+    pub fn as_files(self) -> IdMaps<FileIds, Outer> {
+        self.relabelled()
+    }
 }
 
 /// Mapping of the container's IDs to the user's (`--userns`).
@@ -297,20 +465,33 @@ mod tests {
 
     #[test]
     fn maps_translate_both_ways() {
-        let map = [IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 65536)];
-        assert_eq!(outside_of(&map, 0), Some(1000));
-        assert_eq!(outside_of(&map, 33), Some(100_032));
-        assert_eq!(outside_of(&map, 65537), None);
-        assert_eq!(inside_of(&map, 100_032), Some(33));
-        assert_eq!(inside_of(&map, 999), None);
+        let lines = vec![IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 65536)];
+        let map = Map::<BaseIds, HostIds>::new(lines);
+        assert_eq!(map.outside_of(Id::ROOT), Some(Id::new(1000)));
+        assert_eq!(map.outside_of(Id::new(33)), Some(Id::new(100_032)));
+        assert_eq!(map.outside_of(Id::new(65537)), None);
+        assert_eq!(map.inside_of(Id::new(100_032)), Some(Id::new(33)));
+        assert_eq!(map.inside_of(Id::new(999)), None);
     }
 
     #[test]
     fn a_map_through_another_is_split_where_that_is() {
-        let next =
-            [IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 10), IdMap::new(11, 200_000, 10)];
-        let map = through(&[IdMap::new(0, 5, 10)], &next);
-        assert_eq!(map, Some(vec![IdMap::new(0, 100_004, 6), IdMap::new(6, 200_000, 4)]));
-        assert_eq!(through(&[IdMap::new(0, 15, 10)], &next), None);
+        let next = Map::<BaseIds, HostIds>::new(vec![
+            IdMap::new(0, 1000, 1),
+            IdMap::new(1, 100_000, 10),
+            IdMap::new(11, 200_000, 10),
+        ]);
+        let map = |count| Map::<ContainerIds, BaseIds>::new(vec![IdMap::new(0, 5, count)]);
+        let host = vec![IdMap::new(0, 100_004, 6), IdMap::new(6, 200_000, 4)];
+        assert_eq!(map(10).through(&next), Some(Map::new(host)));
+        assert_eq!(map(15).through(&next), None);
+    }
+
+    #[test]
+    fn maps_are_written_as_lists_of_lines() {
+        let maps = IdMaps::<ContainerIds, HostIds>::new(vec![IdMap::new(0, 5, 1)], Vec::new());
+        let text = r#"{"uids":[{"inside":0,"outside":5,"count":1}],"gids":[]}"#;
+        assert_eq!(serde_json::to_string(&maps).unwrap(), text);
+        assert_eq!(serde_json::from_str::<IdMaps<_, _>>(text).unwrap(), maps);
     }
 }

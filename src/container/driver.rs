@@ -6,7 +6,7 @@ use super::image_root::ImageRoot;
 use crate::error::{Context, Error, Result, Setting};
 use crate::host::overlay::{self, OverlayEvidence};
 use crate::host::{fuse, idmap};
-use crate::ids::IdMaps;
+use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
 use crate::spec::{ContainerOptions, Stacking, StorageDriver};
@@ -21,11 +21,11 @@ pub struct Choice {
     was_tried: bool,
 }
 
-/// Chooses the driver of `--storage-driver`, else the first that serves. `maps`: the container's, to the host.
+/// Chooses the driver of `--storage-driver`, else the first that serves. `maps`: the container's.
 pub fn choose(
     options: &ContainerOptions,
     base: &Base,
-    maps: &IdMaps,
+    maps: &IdMaps<ContainerIds, HostIds>,
     root: &ImageRoot,
     store: &Path,
 ) -> Result<Choice> {
@@ -80,14 +80,14 @@ impl Choice {
 }
 
 /// True if the container's IDs are not those of base. With a single ID, every file belongs to that ID.
-fn has_own_ids(base: &Base, maps: &IdMaps) -> bool {
-    base.writer != Writer::Itself && maps != &base.maps
+fn has_own_ids(base: &Base, maps: &IdMaps<ContainerIds, HostIds>) -> bool {
+    base.writer != Writer::Itself && maps != &base.maps.clone().as_containers()
 }
 
 /// Returns the first driver that serves, and whether the kernel's overlay was tried for it.
 fn first_that_serves(
     base: &Base,
-    maps: &IdMaps,
+    maps: &IdMaps<ContainerIds, HostIds>,
     root: &ImageRoot,
     store: &Path,
 ) -> Result<(StorageDriver, bool)> {

@@ -10,7 +10,7 @@ use super::files::{running, with_root};
 use crate::container::Usnea;
 use crate::engine::{self, FilesAccess, MountSource, PlannedMount};
 use crate::error::{Error, Result, Setting};
-use crate::ids::IdMaps;
+use crate::ids::{BaseIds, FileIds, IdMaps};
 use crate::image::diff::{LayerSource, UpperForm};
 use crate::image::owners::Owners;
 use crate::layer::override_stat::Records;
@@ -103,7 +103,11 @@ impl ContainerLayers {
 }
 
 /// Returns the IDs that the image's owners have in a copy of the image.
-fn ids_in_copy(usnea: &Usnea, spec: &Spec, stacking: &Stacking) -> Result<Option<IdMaps>> {
+fn ids_in_copy(
+    usnea: &Usnea,
+    spec: &Spec,
+    stacking: &Stacking,
+) -> Result<Option<IdMaps<FileIds, BaseIds>>> {
     let plan = engine::plan(spec, usnea.base()?.clone(), Default::default())?;
     Ok(stacking.idmapped.then(|| plan.levels.shown()).flatten())
 }

@@ -13,7 +13,7 @@ use super::usnea::Usnea;
 use crate::config;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock, LockAttempt};
-use crate::ids::{IdMaps, UsernsMode};
+use crate::ids::{ContainerIds, HostIds, IdMaps, UsernsMode};
 use crate::spec::{self, RootEmulation};
 use crate::userns::{Base, Room};
 
@@ -31,7 +31,7 @@ pub fn claimed(
     request: &ContainerRequest,
     root: &ImageRoot,
     id: &str,
-) -> Result<(IdMaps, Option<Claim>)> {
+) -> Result<(IdMaps<ContainerIds, HostIds>, Option<Claim>)> {
     let (base, store) = (usnea.base()?, usnea.store()?);
     if !matches!(request.options.userns(), UsernsMode::Auto(_)) {
         return Ok((maps(request, base, root, store)?, None));
@@ -72,7 +72,7 @@ pub fn maps(
     base: &Base,
     root: &ImageRoot,
     store: &Path,
-) -> Result<IdMaps> {
+) -> Result<IdMaps<ContainerIds, HostIds>> {
     let options = &request.options;
     let userns = of_image_user(request, base, root).unwrap_or_else(|| options.userns());
     let room = || {
@@ -83,7 +83,7 @@ pub fn maps(
     base.container_maps(&userns, &options.uidmap, &options.gidmap, room)
 }
 
-fn write(path: &Path, maps: &IdMaps) -> Result<Claim> {
+fn write(path: &Path, maps: &IdMaps<ContainerIds, HostIds>) -> Result<Claim> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     // A file system without locks: the next claim removes the file, unless a container of that ID exists.
     if let Err(error) = file.lock() {
@@ -94,7 +94,7 @@ fn write(path: &Path, maps: &IdMaps) -> Result<Claim> {
 }
 
 /// Returns the maps of the living claims. A file that cannot be read counts as empty.
-fn others(store: &Path) -> Vec<IdMaps> {
+fn others(store: &Path) -> Vec<IdMaps<ContainerIds, HostIds>> {
     let read = |path: PathBuf| match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .inspect_err(|error| log::warn!("{}: {error}", path.display()))

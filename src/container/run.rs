@@ -16,7 +16,7 @@ use super::{folder, name, ports, ranges, scratch, stored, volumes};
 use crate::engine::{self, CallerStreams, Launched, MemoryLayers, NetworkRequests, Plan, Stdin};
 use crate::error::{Context, Result};
 use crate::host::filesystem;
-use crate::ids::IdMaps;
+use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::object_id::{random_id, short};
 use crate::spec::{ContainerName, TopLayer};
 use crate::sys::{signal::Signals, title};
@@ -97,7 +97,7 @@ fn would_be(usnea: &Usnea, request: &ContainerRequest) -> Result<Workspace> {
 }
 
 /// Returns the identity of a disposable container. `place`: the store, or the scratch folder ([`scratch`]).
-fn disposable<'a>(place: &Path, id: &'a str, maps: IdMaps) -> Identity<'a> {
+fn disposable<'a>(place: &Path, id: &'a str, maps: IdMaps<ContainerIds, HostIds>) -> Identity<'a> {
     Identity { id, folder: folder::path(place, short(id)), top_layer: TopLayer::Disposable, maps }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
+use crate::ids::IdMap;
 use crate::image::owners::Owners;
 use crate::image::reference::{LOCALHOST, Reference, TypedReference};
 use crate::image::registries_conf::Registries;
@@ -133,8 +134,7 @@ pub fn owners(base: &Base, store: &Store) -> Owners {
 
 /// Returns how the owners of files that containers write are recorded: as real owners, where the user has several IDs.
 pub fn owners_of_containers(base: &Base) -> Owners {
-    let is_one =
-        |map: &[crate::ids::IdMap]| map.iter().map(|line| u64::from(line.count)).sum::<u64>() <= 1;
+    let is_one = |map: &[IdMap]| map.iter().map(|line| u64::from(line.count)).sum::<u64>() <= 1;
     match is_one(&base.maps.uids) || is_one(&base.maps.gids) {
         true => Owners::Recorded,
         false => Owners::Mapped(base.maps.clone()),

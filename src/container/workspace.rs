@@ -17,7 +17,7 @@ use crate::engine::{self, Plan};
 use crate::error::{Error, Result, Setting};
 use crate::hint;
 use crate::host::cgroup;
-use crate::ids::IdMaps;
+use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::net::NetworkRequest;
 use crate::object_id::short;
 use crate::phrase;
@@ -36,8 +36,8 @@ pub(super) struct Identity<'a> {
     pub(super) folder: PathBuf,
     /// Lifetime of the files that the container writes.
     pub(super) top_layer: TopLayer,
-    /// ID maps from the container to the host.
-    pub(super) maps: IdMaps,
+    /// ID maps of the container.
+    pub(super) maps: IdMaps<ContainerIds, HostIds>,
 }
 
 /// Root, layers, ID maps, spec and network of a container that does not exist yet. Only the image's root exists.
@@ -129,7 +129,7 @@ impl Workspace {
 fn stacking(
     options: &ContainerOptions,
     base: &Base,
-    maps: &IdMaps,
+    maps: &IdMaps<ContainerIds, HostIds>,
     root: &ImageRoot,
     store: &Path,
 ) -> Result<Choice> {
@@ -218,7 +218,7 @@ fn guarded_paths(options: &ContainerOptions) -> GuardedPaths {
     paths
 }
 
-fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {
+fn emulation(asked: RootEmulation, maps: &IdMaps<ContainerIds, HostIds>) -> Option<Emulation> {
     match asked {
         RootEmulation::Auto => RootEmulation::is_needed(maps).then_some(Emulation::Ids),
         RootEmulation::Seccomp => Some(Emulation::Ids),

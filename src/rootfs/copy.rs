@@ -20,7 +20,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
-use crate::ids::{IdMap, IdMaps, outside_of};
+use crate::ids::{BaseIds, FileIds, Id, IdMaps, Map};
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 use crate::layer::whiteout::{WhiteoutName, Whiteouts};
 use crate::layer::{Below, DiskFolder, Layer, LayerFolder, unescaped};
@@ -59,8 +59,8 @@ pub struct CopyRules<'a> {
     pub records: Records,
     /// Meaning of names that begin with `.wh.`.
     pub whiteouts: Whiteouts,
-    /// Map of IDs on disk (`inside`) to those of the copy (`outside`); an unmapped ID stays. `None`: all stay.
-    pub shown: Option<&'a IdMaps>,
+    /// Maps of IDs on disk to those of the copy; an unmapped ID stays. `None`: all stay.
+    pub shown: Option<&'a IdMaps<FileIds, BaseIds>>,
 }
 
 impl CopyRules<'_> {
@@ -89,11 +89,13 @@ impl CopyRules<'_> {
             }
         };
         recorded.st_mode = kind | (recorded.st_mode & 0o7777);
-        let shown = |map: fn(&IdMaps) -> &[IdMap], id| {
-            self.shown.and_then(|shown| outside_of(map(shown), id)).unwrap_or(id)
+        let shown = |map: &Map<FileIds, BaseIds>, disk| {
+            map.outside_of(Id::new(disk)).map_or(disk, Id::number)
         };
-        recorded.st_uid = shown(|maps| &maps.uids, recorded.st_uid);
-        recorded.st_gid = shown(|maps| &maps.gids, recorded.st_gid);
+        if let Some(maps) = self.shown {
+            recorded.st_uid = shown(&maps.uids, recorded.st_uid);
+            recorded.st_gid = shown(&maps.gids, recorded.st_gid);
+        }
         Ok(recorded)
     }
 }

@@ -15,7 +15,7 @@ use super::process::unmapped;
 use super::user::{UserFlag, identify};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
-use crate::ids::{IdMap, outside_of};
+use crate::ids::{ContainerIds, HostIds, Id, IdMap, Map};
 use crate::layer::Merged;
 use crate::layer::whiteout::Whiteouts;
 
@@ -130,15 +130,15 @@ fn become_user(
     flag: &UserFlag,
 ) -> Result<()> {
     let linux = spec.linux().as_ref();
-    let map = |lines: Option<&Vec<LinuxIdMapping>>| -> Vec<IdMap> {
+    let map = |lines: Option<&Vec<LinuxIdMapping>>| -> Map<ContainerIds, HostIds> {
         let line =
             |line: &LinuxIdMapping| IdMap::new(line.container_id(), line.host_id(), line.size());
-        lines.into_iter().flatten().map(line).collect()
+        Map::new(lines.into_iter().flatten().map(line).collect())
     };
     let users = map(linux.and_then(|linux| linux.uid_mappings().as_ref()));
     let groups = map(linux.and_then(|linux| linux.gid_mappings().as_ref()));
     for (map, kind, id) in [(&users, "user", who.uid), (&groups, "group", who.gid)] {
-        if outside_of(map, id).is_none() {
+        if !map.has(Id::new(id)) {
             return Err(unmapped(Setting::User.with(flag), kind, id));
         }
     }
@@ -148,7 +148,7 @@ fn become_user(
     if !keeps && !is_single {
         // The process's group is among them, as for the container's own command (CVE-2022-36109).
         additional.push(who.gid);
-        let others = who.others.iter().copied().filter(|gid| outside_of(&groups, *gid).is_some());
+        let others = who.others.iter().copied().filter(|gid| groups.has(Id::new(*gid)));
         additional.extend(others.filter(|gid| *gid != who.gid));
         // Groups of --group-add are among them.
         let own = process.user();

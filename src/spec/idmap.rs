@@ -6,7 +6,7 @@ use std::str::FromStr;
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder};
 
 use crate::error::{Error, Result};
-use crate::ids::{self, IdMap, IdMaps};
+use crate::ids::{ContainerIds, FileIds, HostIds, IdMap, IdMaps, Map};
 
 /// Maps from the option; without any, the container's own map applies: root's files belong to the container's root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Idmap {
     /// Errors: an ID behind @ that the container does not have.
     pub(super) fn mappings(
         &self,
-        container: &IdMaps,
+        container: &IdMaps<ContainerIds, HostIds>,
     ) -> Result<Option<(Vec<LinuxIdMapping>, Vec<LinuxIdMapping>)>> {
         if self.uids.is_empty() && self.gids.is_empty() {
             return Ok(None);
@@ -59,21 +59,28 @@ impl Idmap {
     }
 }
 
-fn to_host(lines: &[IdmapLine], container: &[IdMap]) -> Result<Vec<IdMap>> {
+fn to_host(
+    lines: &[IdmapLine],
+    container: &Map<ContainerIds, HostIds>,
+) -> Result<Map<FileIds, HostIds>> {
     let mut map = Vec::new();
     for IdmapLine { line, shown } in lines {
         map.extend(match shown {
             IdmapTarget::Host => vec![*line],
-            IdmapTarget::Container => ids::through(&[*line], container).ok_or_else(|| {
-                let IdMap { inside, outside, count } = line;
-                let text = format!(
-                    "idmap: @{inside}-{outside}-{count}: not all of these are IDs of the container"
-                );
-                Error::invalid(text).hint("without @ the middle number is the host's")
-            })?,
+            IdmapTarget::Container => {
+                let shown = Map::<FileIds, ContainerIds>::new(vec![*line]).through(container);
+                let shown = shown.ok_or_else(|| {
+                    let IdMap { inside, outside, count } = line;
+                    let text = format!(
+                        "idmap: @{inside}-{outside}-{count}: not all of these are IDs of the container"
+                    );
+                    Error::invalid(text).hint("without @ the middle number is the host's")
+                });
+                shown?.to_vec()
+            }
         });
     }
-    Ok(map)
+    Ok(Map::new(map))
 }
 
 impl FromStr for Idmap {
@@ -131,7 +138,7 @@ mod tests {
     fn lines_are_the_host_s_or_the_container_s() {
         let idmap: Idmap = "uids=0-1-10#@10-3-10;gids=0-100-10".parse().unwrap();
         let map = vec![IdMap::new(0, 5000, 5), IdMap::new(5, 7000, 100)];
-        let container = IdMaps { uids: map.clone(), gids: map };
+        let container = IdMaps::new(map.clone(), map);
         let (uids, gids) = idmap.mappings(&container).unwrap().unwrap();
         let numbers = |list: &[LinuxIdMapping]| -> Vec<_> {
             list.iter().map(|line| (line.container_id(), line.host_id(), line.size())).collect()

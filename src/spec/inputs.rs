@@ -6,7 +6,7 @@ use super::namespace::NamespaceSharing;
 use super::options::ContainerOptions;
 use super::storage_driver::Stacking;
 use crate::error::{Error, Result};
-use crate::ids::IdMaps;
+use crate::ids::{ContainerIds, HostIds, IdMaps};
 
 /// Annotation, "1": the process keeps the caller's supplementary groups (crun's name).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
@@ -114,8 +114,8 @@ pub struct SpecInputs<'a> {
     pub stacking: Stacking,
     /// Lifetime of the writable layer.
     pub top_layer: TopLayer,
-    /// ID maps: IDs of the container over those of the namespace in which the container is created.
-    pub maps: &'a IdMaps,
+    /// ID maps of the container.
+    pub maps: &'a IdMaps<ContainerIds, HostIds>,
     /// Defaults of the image.
     pub image: ImageDefaults,
     /// Command and its arguments.

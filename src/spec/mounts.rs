@@ -21,7 +21,7 @@ use super::volumes::{asked_volumes, image_tmpfs, image_volumes};
 use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::hint;
-use crate::ids::{IdMaps, outside_of};
+use crate::ids::{ContainerIds, HostIds, Id, IdMaps, Map};
 use crate::sys::mount::{joined_lowers, split_lowers};
 
 /// Group that owns terminals, in every distribution.
@@ -244,7 +244,7 @@ fn cgroups(options: &ContainerOptions) -> Result<Option<Mount>> {
 fn terminals(inputs: &SpecInputs<'_>) -> Result<Mount> {
     let mut options = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
     // devpts refuses a group that is not mapped (EINVAL).
-    if outside_of(&inputs.maps.gids, TTY).is_some() {
+    if inputs.maps.gids.has(Id::new(TTY)) {
         options.push("gid=5");
     }
     mount("/dev/pts", "devpts", "devpts", &options)
@@ -360,7 +360,8 @@ fn tmpfs(
     label: impl Into<Phrase>,
     inputs: &SpecInputs<'_>,
 ) -> Result<FlagMount> {
-    let unmapped = |map, id: Option<u32>| id.filter(|id| outside_of(map, *id).is_none());
+    let unmapped =
+        |map: &Map<ContainerIds, HostIds>, id: Option<u32>| id.filter(|id| !map.has(Id::new(*id)));
     let (uids, gids) = (&inputs.maps.uids, &inputs.maps.gids);
     if let Some(id) = unmapped(uids, tmpfs.uid).or_else(|| unmapped(gids, tmpfs.gid)) {
         let error = format!("the ID {id} is not mapped in the container");
@@ -378,7 +379,7 @@ fn bound(
     destination: &Destination,
     source: &Path,
     bind: &BindOptions,
-    maps: &IdMaps,
+    maps: &IdMaps<ContainerIds, HostIds>,
 ) -> Result<FlagMount> {
     text(source)?;
     let options = bind.options();

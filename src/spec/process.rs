@@ -22,7 +22,7 @@ use super::{env_file, mounts};
 use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::hint;
-use crate::ids::{UsernsMode, outside_of};
+use crate::ids::{Id, UsernsMode};
 use crate::layer::Merged;
 use crate::layer::whiteout::Whiteouts;
 
@@ -219,7 +219,7 @@ fn who(
     for (map, kind, id) in
         [(&inputs.maps.uids, "user", identity.uid), (&inputs.maps.gids, "group", identity.gid)]
     {
-        if outside_of(map, id).is_none() {
+        if !map.has(Id::new(id)) {
             return Err(match inputs.options.is_of_caller() {
                 true => not_mapped(label, kind, id).hint(hint::KEEP_ID),
                 false => unmapped(label, kind, id),
@@ -319,7 +319,7 @@ fn additional_gids(
     let mut gids = vec![identity.gid];
     // Groups that the image lists beyond the map are skipped. For example, alpine's root is in a dozen groups, and a
     // container of a single ID could not run at all. An unmapped group from the options is an error.
-    let mapped = |gid: &u32| outside_of(map, *gid).is_some();
+    let mapped = |gid: &u32| map.has(Id::new(*gid));
     gids.extend(identity.others.iter().copied().filter(mapped));
     for asked in &inputs.options.group_add {
         let GroupAdd::Group(group) = asked else {

@@ -1,6 +1,6 @@
 //! `--root-emulation`.
 
-use crate::ids::{IdMap, IdMaps};
+use crate::ids::{HostIds, IdLevel, IdMap, IdMaps};
 
 /// Emulation of IDs that the container does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -18,8 +18,8 @@ pub enum RootEmulation {
 }
 
 impl RootEmulation {
-    /// True if `auto` enables the emulation for a container with these IDs.
-    pub fn is_needed(maps: &IdMaps) -> bool {
+    /// True if `auto` enables the emulation for a container, or for one that is in base, with these IDs.
+    pub fn is_needed<Inner: IdLevel>(maps: &IdMaps<Inner, HostIds>) -> bool {
         let is_root_alone =
             |map: &[IdMap]| matches!(map, [one] if one.count == 1 && one.inside == 0);
         is_root_alone(&maps.uids) && is_root_alone(&maps.gids)
@@ -29,17 +29,18 @@ impl RootEmulation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ContainerIds;
 
     #[test]
     fn only_a_root_without_others_needs_it() {
-        let maps = |line: IdMap| IdMaps { uids: vec![line], gids: vec![line] };
+        let maps = |line: IdMap| IdMaps::<ContainerIds, _>::new(vec![line], vec![line]);
         assert!(RootEmulation::is_needed(&maps(IdMap::new(0, 1000, 1))));
         assert!(!RootEmulation::is_needed(&maps(IdMap::new(1000, 1000, 1))));
         assert!(!RootEmulation::is_needed(&maps(IdMap::new(0, 1000, 2))));
-        let two = IdMaps {
-            uids: vec![IdMap::new(0, 1000, 1)],
-            gids: vec![IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 65536)],
-        };
+        let two = IdMaps::<ContainerIds, _>::new(
+            vec![IdMap::new(0, 1000, 1)],
+            vec![IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 65536)],
+        );
         assert!(!RootEmulation::is_needed(&two));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::lines;
 use crate::host::subid::{SubidRange, total};
-use crate::ids::{IdMap, IdMaps};
+use crate::ids::{BaseIds, ContainerIds, HostIds, IdMap, IdMaps, Map};
 
 /// Smallest number of IDs of a container (podman's).
 pub const LEAST: u32 = 1024;
@@ -11,7 +11,7 @@ pub const LEAST: u32 = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Room {
     /// Maps of the other containers with ranges of their own, to the host.
-    pub others: Vec<IdMaps>,
+    pub others: Vec<IdMaps<ContainerIds, HostIds>>,
     /// Number of IDs that the container needs if no size is requested.
     pub needs: u32,
 }
@@ -28,17 +28,18 @@ pub(super) struct Shortage {
 }
 
 /// Maps the IDs `0..size` to base: `fixed` lines unchanged, the others to IDs of `granted` (in base's numbers). IDs of
-/// the `taken` lines, which map to the host, are avoided.
+/// the `taken` maps are avoided.
 pub(super) fn map<'a>(
     granted: &[SubidRange],
-    base: &[IdMap],
-    taken: impl Iterator<Item = &'a IdMap>,
-    fixed: &[IdMap],
+    base: &Map<BaseIds, HostIds>,
+    taken: impl Iterator<Item = &'a Map<ContainerIds, HostIds>>,
+    fixed: &Map<ContainerIds, BaseIds>,
     size: u32,
-) -> Result<Vec<IdMap>, Shortage> {
+) -> Result<Map<ContainerIds, BaseIds>, Shortage> {
     let outer = |line: &IdMap| SubidRange::new(line.outside, line.count);
     let inner = |line: &IdMap| SubidRange::new(line.inside, line.count);
-    let taken = taken.filter_map(outer).flat_map(|range| in_base(range, base));
+    let taken =
+        taken.flat_map(|map| map.iter()).filter_map(outer).flat_map(|range| in_base(range, base));
     let free = without(granted.to_vec(), taken.chain(fixed.iter().filter_map(outer)));
     let inside =
         without(SubidRange::new(0, size).into_iter().collect(), fixed.iter().filter_map(inner));
@@ -49,11 +50,11 @@ pub(super) fn map<'a>(
     // In a single piece if possible: a map of few lines.
     let whole = free.iter().find(|range| u64::from(range.count) >= needed);
     let pieces = whole.map_or(free.as_slice(), std::slice::from_ref);
-    Ok([zipped(&inside, pieces), fixed.to_vec()].concat())
+    Ok(Map::new([zipped(&inside, pieces), fixed.to_vec()].concat()))
 }
 
 /// Returns the part of a host range that is in base, in base's numbers.
-fn in_base(range: SubidRange, base: &[IdMap]) -> Vec<SubidRange> {
+fn in_base(range: SubidRange, base: &Map<BaseIds, HostIds>) -> Vec<SubidRange> {
     let part = |line: &IdMap| {
         let common = SubidRange::new(line.outside, line.count)?.common(range)?;
         SubidRange::new(common.first - line.outside + line.inside, common.count)
@@ -85,7 +86,7 @@ fn zipped(inside: &[SubidRange], outside: &[SubidRange]) -> Vec<IdMap> {
 }
 
 /// All IDs of base but the user's.
-pub(super) fn all_but_first(base: &[IdMap]) -> Vec<SubidRange> {
+pub(super) fn all_but_first(base: &Map<BaseIds, HostIds>) -> Vec<SubidRange> {
     SubidRange::new(1, lines::count(base).saturating_sub(1)).into_iter().collect()
 }
 
@@ -94,10 +95,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BASE: [IdMap; 2] = [IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 100)];
+    use crate::ids::Id;
+
+    fn base() -> Map<BaseIds, HostIds> {
+        Map::new(vec![IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 100)])
+    }
 
     fn chosen(taken: &[IdMap], fixed: &[IdMap], size: u32) -> Result<Vec<IdMap>, Shortage> {
-        map(&all_but_first(&BASE), &BASE, taken.iter(), fixed, size)
+        let taken = Map::new(taken.to_vec());
+        let fixed = Map::new(fixed.to_vec());
+        map(&all_but_first(&base()), &base(), [&taken].into_iter(), &fixed, size)
+            .map(|map| map.to_vec())
     }
 
     #[test]
@@ -134,9 +142,9 @@ mod tests {
         ) {
             let taken: Vec<IdMap> = taken.iter().map(|(first, count)| IdMap::new(0, *first, *count)).collect();
             let Ok(map) = chosen(&taken, &[], size) else { return Ok(()) };
+            let whole = Map::<ContainerIds, BaseIds>::new(map.clone()).through(&base()).unwrap();
             for id in 0..size {
-                let base = crate::ids::outside_of(&map, id).unwrap();
-                let host = crate::ids::outside_of(&BASE, base).unwrap();
+                let host = whole.outside_of(Id::new(id)).unwrap().number();
                 prop_assert!(host != 1000 && taken.iter().all(|line| line.inside_of(host).is_none()));
             }
             prop_assert_eq!(lines::count(&map), size);

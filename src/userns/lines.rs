@@ -2,34 +2,37 @@
 
 use crate::error::{Context, Result};
 use crate::fail;
-use crate::ids::{IdMap, IdMaps};
+use crate::ids::{BaseIds, ContainerIds, HostIds, IdLevel, IdMap, IdMaps, Map};
 
 /// Maps every ID of this process's own namespace to itself.
-pub fn identity() -> Result<IdMaps> {
-    let maps = of_process()?;
+pub fn identity() -> Result<IdMaps<BaseIds, HostIds>> {
     // Line by line: a line across two of the kernel's is EPERM.
-    let same = |map: &[IdMap]| {
+    let same = |map: Vec<IdMap>| {
         map.iter().map(|line| IdMap::new(line.inside, line.inside, line.count)).collect()
     };
-    Ok(IdMaps { uids: same(&maps.uids), gids: same(&maps.gids) })
+    Ok(IdMaps::new(same(read(USERS)?), same(read(GROUPS)?)))
 }
 
-/// Returns the maps of this process's own namespace, to the level above.
-pub fn of_process() -> Result<IdMaps> {
-    let read = |path: &str| -> Result<Vec<IdMap>> {
-        let text = std::fs::read_to_string(path).context(|| format!("cannot read {path}"))?;
-        let mut map = Vec::new();
-        for line in text.lines() {
-            let numbers: Vec<u32> =
-                line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
-            match numbers[..] {
-                [inside, outside, count] => map.push(IdMap::new(inside, outside, count)),
-                _ => fail!("{path}: cannot understand '{line}'"),
-            }
+/// Returns the maps of this process's own namespace, which is a base.
+pub fn of_base() -> Result<IdMaps<BaseIds, HostIds>> {
+    Ok(IdMaps::new(read(USERS)?, read(GROUPS)?))
+}
+
+const USERS: &str = "/proc/self/uid_map";
+const GROUPS: &str = "/proc/self/gid_map";
+
+fn read(path: &str) -> Result<Vec<IdMap>> {
+    let text = std::fs::read_to_string(path).context(|| format!("cannot read {path}"))?;
+    let mut map = Vec::new();
+    for line in text.lines() {
+        let numbers: Vec<u32> =
+            line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+        match numbers[..] {
+            [inside, outside, count] => map.push(IdMap::new(inside, outside, count)),
+            _ => fail!("{path}: cannot understand '{line}'"),
         }
-        Ok(map)
-    };
-    Ok(IdMaps { uids: read("/proc/self/uid_map")?, gids: read("/proc/self/gid_map")? })
+    }
+    Ok(map)
 }
 
 /// Appends `ranges` of outer IDs to `map`, each following the last inner ID.
@@ -48,23 +51,25 @@ pub fn count(map: &[IdMap]) -> u32 {
 
 /// Returns the map to base in which base's first ID (the user) is `own`. The others follow from 0, skipping `own`; at
 /// most `size` IDs in total.
-pub fn keep(base: &[IdMap], own: u32, size: Option<u32>) -> Vec<IdMap> {
+pub fn keep(
+    base: &Map<BaseIds, HostIds>,
+    own: u32,
+    size: Option<u32>,
+) -> Map<ContainerIds, BaseIds> {
     let others = size.map_or(u32::MAX, |size| size.max(1)).min(count(base)) - 1;
     let below = others.min(own);
-    [
+    let lines = [
         IdMap::new(0, 1, below),
         IdMap::new(own, 0, 1),
         IdMap::new(own.saturating_add(1), own.saturating_add(1), others - below),
-    ]
-    .into_iter()
-    .filter(|line| line.count > 0)
-    .collect()
+    ];
+    Map::new(lines.into_iter().filter(|line| line.count > 0).collect())
 }
 
 /// Returns the map to base without the user: base's second ID is 0.
-pub fn without_first(base: &[IdMap]) -> Vec<IdMap> {
+pub fn without_first(base: &Map<BaseIds, HostIds>) -> Map<ContainerIds, BaseIds> {
     let others = count(base) - 1;
-    if others == 0 { Vec::new() } else { vec![IdMap::new(0, 1, others)] }
+    Map::new(if others == 0 { Vec::new() } else { vec![IdMap::new(0, 1, others)] })
 }
 
 /// Formats the lines as typed.
@@ -95,14 +100,11 @@ pub fn check_disjoint(map: &[IdMap]) -> Result<()> {
     Ok(())
 }
 
-/// Inverts a map: outer to inner.
-pub fn inverse(map: &[IdMap]) -> Vec<IdMap> {
-    map.iter().map(|line| IdMap::new(line.outside, line.inside, line.count)).collect()
-}
-
 /// Normalises maps, so that equal maps compare equal: sorted, with adjacent lines merged.
-pub fn normalise(maps: &IdMaps) -> IdMaps {
-    IdMaps { uids: merged(maps.uids.clone()), gids: merged(maps.gids.clone()) }
+pub fn normalise<Inner: IdLevel, Outer: IdLevel>(
+    maps: &IdMaps<Inner, Outer>,
+) -> IdMaps<Inner, Outer> {
+    IdMaps::new(merged(maps.uids.to_vec()), merged(maps.gids.to_vec()))
 }
 
 fn merged(mut map: Vec<IdMap>) -> Vec<IdMap> {
@@ -125,22 +127,25 @@ fn merged(mut map: Vec<IdMap>) -> Vec<IdMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{inside_of, outside_of, through};
+    use crate::ids::Id;
     use proptest::prelude::*;
 
-    const BASE: [IdMap; 3] =
+    const LINES: [IdMap; 3] =
         [IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 10), IdMap::new(11, 200_000, 10)];
+
+    fn base() -> Map<BaseIds, HostIds> {
+        Map::new(LINES.to_vec())
+    }
 
     #[test]
     fn keep_id_gives_the_user_their_own_number_and_fills_the_rest() {
-        assert_eq!(
-            keep(&BASE, 5, None),
-            [IdMap::new(0, 1, 5), IdMap::new(5, 0, 1), IdMap::new(6, 6, 15)]
-        );
-        assert_eq!(keep(&BASE, 1000, None), [IdMap::new(0, 1, 20), IdMap::new(1000, 0, 1)]);
-        assert_eq!(keep(&BASE[..1], 1000, None), [IdMap::new(1000, 0, 1)]);
-        assert_eq!(keep(&BASE, 1000, Some(3)), [IdMap::new(0, 1, 2), IdMap::new(1000, 0, 1)]);
-        assert_eq!(keep(&BASE, 0, None), [IdMap::new(0, 0, 1), IdMap::new(1, 1, 20)]);
+        let keep = |own, size| keep(&base(), own, size).to_vec();
+        assert_eq!(keep(5, None), [IdMap::new(0, 1, 5), IdMap::new(5, 0, 1), IdMap::new(6, 6, 15)]);
+        assert_eq!(keep(1000, None), [IdMap::new(0, 1, 20), IdMap::new(1000, 0, 1)]);
+        let one = Map::new(LINES[..1].to_vec());
+        assert_eq!(super::keep(&one, 1000, None).to_vec(), [IdMap::new(1000, 0, 1)]);
+        assert_eq!(keep(1000, Some(3)), [IdMap::new(0, 1, 2), IdMap::new(1000, 0, 1)]);
+        assert_eq!(keep(0, None), [IdMap::new(0, 0, 1), IdMap::new(1, 1, 20)]);
     }
 
     #[test]
@@ -153,15 +158,16 @@ mod tests {
     proptest! {
         #[test]
         fn through_and_back_changes_nothing(inside in 0u32..100_000, first in 0u32..15, size in 1u32..6, own in 0u32..30) {
-            for map in [vec![IdMap::new(inside, first, size)], keep(&BASE, own, None)] {
-                let host = through(&map, &BASE).unwrap();
+            for map in [Map::new(vec![IdMap::new(inside, first, size)]), keep(&base(), own, None)] {
+                let host = map.through(&base()).unwrap();
                 prop_assert_eq!(count(&host), count(&map));
-                prop_assert_eq!(merged(through(&host, &inverse(&BASE)).unwrap()), merged(map.clone()));
-                for id in 0..50 {
-                    let two_steps = outside_of(&map, id).and_then(|id| outside_of(&BASE, id));
-                    prop_assert_eq!(outside_of(&host, id), two_steps);
+                let back = host.through(&base().inverse()).unwrap();
+                prop_assert_eq!(merged(back.to_vec()), merged(map.to_vec()));
+                for id in (0..50).map(Id::new) {
+                    let two_steps = map.outside_of(id).and_then(|id| base().outside_of(id));
+                    prop_assert_eq!(host.outside_of(id), two_steps);
                 }
-                prop_assert_eq!(inside_of(&host, 999), None);
+                prop_assert_eq!(host.inside_of(Id::new(999)), None);
             }
         }
     }

@@ -14,7 +14,10 @@ use crate::fail;
 use crate::hint;
 use crate::host::idmap_helpers::{self, IdmapHelpers};
 use crate::host::subid;
-use crate::ids::{AskedMap, IdMap, IdMaps, Outside, OwnRange, UsernsMode, through};
+use crate::ids::{
+    AskedMap, BaseIds, ContainerIds, FileIds, HostIds, IdMap, IdMaps, Map, Outside, OwnRange,
+    UsernsMode,
+};
 
 pub use auto::Room;
 pub use write::{
@@ -45,8 +48,8 @@ pub enum Setgroups {
 /// Base user namespace, which owns all our files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
-    /// Maps from base to host.
-    pub maps: IdMaps,
+    /// Maps of the namespace.
+    pub maps: IdMaps<BaseIds, HostIds>,
     /// Writer of the maps.
     pub writer: Writer,
 }
@@ -56,8 +59,8 @@ pub struct Base {
 pub struct Levels {
     /// The outer level.
     pub base: Base,
-    /// Maps from container to base; `None`: base serves for both.
-    pub container: Option<IdMaps>,
+    /// Maps of the container's own namespace; `None`: base serves for both.
+    pub container: Option<IdMaps<ContainerIds, BaseIds>>,
 }
 
 impl Base {
@@ -71,7 +74,7 @@ impl Base {
         {
             return Ok(Self { maps: lines::identity()?, writer: Writer::Root });
         }
-        let own = IdMaps { uids: vec![IdMap::new(0, uid, 1)], gids: vec![IdMap::new(0, gid, 1)] };
+        let own = IdMaps::new(vec![IdMap::new(0, uid, 1)], vec![IdMap::new(0, gid, 1)]);
         let Some(ranges) = subid::of_user()? else {
             return Ok(Self { maps: own, writer: Writer::Itself });
         };
@@ -82,31 +85,31 @@ impl Base {
             );
             return Ok(Self { maps: own, writer: Writer::Itself });
         };
-        let maps = IdMaps {
-            uids: lines::append(
-                own.uids,
+        let maps = IdMaps::new(
+            lines::append(
+                own.uids.to_vec(),
                 ranges.uids.iter().map(|range| (range.first, range.count)),
             ),
-            gids: lines::append(
-                own.gids,
+            lines::append(
+                own.gids.to_vec(),
                 ranges.gids.iter().map(|range| (range.first, range.count)),
             ),
-        };
+        );
         Ok(Self { maps, writer: Writer::Helpers(helpers) })
     }
 
-    /// Returns the maps (container -> host) for `--userns`, or for `--uidmap` and `--gidmap`. `room` is called only for
-    /// a range of the container's own.
+    /// Returns the maps for `--userns`, or for `--uidmap` and `--gidmap`. `room` is called only for a range of the
+    /// container's own.
     pub fn container_maps(
         &self,
         mode: &UsernsMode,
         uidmap: &[AskedMap],
         gidmap: &[AskedMap],
         room: impl FnOnce() -> Result<Room>,
-    ) -> Result<IdMaps> {
+    ) -> Result<IdMaps<ContainerIds, HostIds>> {
         let in_base = if uidmap.is_empty() && gidmap.is_empty() {
             match mode {
-                UsernsMode::Host => return Ok(self.maps.clone()),
+                UsernsMode::Host => return Ok(self.maps.clone().as_containers()),
                 UsernsMode::Auto(wanted) => self.own_range(wanted, &room()?)?,
                 UsernsMode::KeepId { uid, gid, size } => IdMaps {
                     uids: lines::keep(
@@ -145,24 +148,29 @@ impl Base {
     }
 
     /// Converts requested lines to base. Errors: an ID of the host that is not in base.
-    fn in_base(&self, label: Phrase, asked: &[AskedMap], base: &[IdMap]) -> Result<Vec<IdMap>> {
-        let inward = lines::inverse(base);
+    fn in_base(
+        &self,
+        label: Phrase,
+        asked: &[AskedMap],
+        base: &Map<BaseIds, HostIds>,
+    ) -> Result<Map<ContainerIds, BaseIds>> {
+        let inward = base.inverse();
         let mut map = Vec::new();
         for AskedMap { line, outside } in asked {
             map.extend(match outside {
                 Outside::Base => vec![*line],
-                Outside::Host => through(&[*line], &inward).ok_or_else(|| {
+                Outside::Host => Map::<ContainerIds, HostIds>::new(vec![*line]).through(&inward).ok_or_else(|| {
                     let IdMap { inside, outside, count } = line;
                     let map = format!("{inside}:@{outside}:{count}");
                     Error::invalid("not all of these are yours").within(label.clone().with(map)).hint("the IDs behind @ are the host's: yours, and those of /etc/subuid and /etc/subgid")
-                })?,
+                })?.to_vec(),
             });
         }
-        Ok(map)
+        Ok(Map::new(map))
     }
 
     /// Returns the maps to base for a range of the container's own. Errors: too few IDs.
-    fn own_range(&self, wanted: &OwnRange, room: &Room) -> Result<IdMaps> {
+    fn own_range(&self, wanted: &OwnRange, room: &Room) -> Result<IdMaps<ContainerIds, BaseIds>> {
         let label = || Setting::Userns.with("auto");
         let size = wanted.size.unwrap_or(room.needs.max(auto::LEAST));
         let (uids, gids) = self.own_ranges()?;
@@ -176,12 +184,12 @@ impl Base {
         };
         let fixed =
             self.in_base(Setting::Userns.with("auto:uidmapping"), &wanted.uids, &self.maps.uids)?;
-        let others = room.others.iter().flat_map(|maps| &maps.uids);
+        let others = room.others.iter().map(|maps| &maps.uids);
         let uids = auto::map(&uids, &self.maps.uids, others, &fixed, size)
             .map_err(|shortage| short("user", shortage))?;
         let fixed =
             self.in_base(Setting::Userns.with("auto:gidmapping"), &wanted.gids, &self.maps.gids)?;
-        let others = room.others.iter().flat_map(|maps| &maps.gids);
+        let others = room.others.iter().map(|maps| &maps.gids);
         let gids = auto::map(&gids, &self.maps.gids, others, &fixed, size)
             .map_err(|shortage| short("group", shortage))?;
         Ok(IdMaps { uids, gids })
@@ -206,9 +214,14 @@ impl Base {
         Ok((granted.uids, granted.gids))
     }
 
-    fn to_host(&self, setting: Setting, map: &[IdMap], base: &[IdMap]) -> Result<Vec<IdMap>> {
+    fn to_host(
+        &self,
+        setting: Setting,
+        map: &Map<ContainerIds, BaseIds>,
+        base: &Map<BaseIds, HostIds>,
+    ) -> Result<Map<ContainerIds, HostIds>> {
         lines::check_disjoint(map).context(|| setting)?;
-        through(map, base).ok_or_else(|| match lines::count(base) {
+        map.through(base).ok_or_else(|| match lines::count(base) {
             1 => self.no_subordinate_ids(setting.into()),
             count => Error::invalid(format!("{}: you have 0 to {}", lines::shown(map), count - 1))
             .within(setting)
@@ -238,10 +251,10 @@ impl Base {
         }
     }
 
-    /// Returns the levels that a container with `maps` (container -> host) needs. Errors: an ID that is not in base.
-    pub fn levels(self, maps: &IdMaps) -> Result<Levels> {
+    /// Returns the levels that a container with `maps` needs. Errors: an ID that is not in base.
+    pub fn levels(self, maps: &IdMaps<ContainerIds, HostIds>) -> Result<Levels> {
         let (wanted, own) = (lines::normalise(maps), lines::normalise(&self.maps));
-        if wanted == own {
+        if wanted == own.as_containers() {
             return Ok(Levels { base: self, container: None });
         }
         if self.writer == Writer::Itself {
@@ -250,20 +263,14 @@ impl Base {
                 fail!(Refused: "the container's map has IDs that are not yours");
             }
             return Ok(Levels {
-                base: Self { maps: wanted, writer: Writer::Itself },
+                base: Self { maps: wanted.as_bases(), writer: Writer::Itself },
                 container: None,
             });
         }
-        let inward = |map: &[IdMap], base: &[IdMap]| {
-            through(map, &lines::inverse(base)).ok_or_else(|| {
-                Error::refused("the container's map has IDs that are not yours")
-                    .hint(hint::SEE_SUBORDINATE_IDS)
-            })
-        };
-        let container = IdMaps {
-            uids: inward(&wanted.uids, &self.maps.uids)?,
-            gids: inward(&wanted.gids, &self.maps.gids)?,
-        };
+        let container = wanted.through(&self.maps.inverse()).ok_or_else(|| {
+            Error::refused("the container's map has IDs that are not yours")
+                .hint(hint::SEE_SUBORDINATE_IDS)
+        })?;
         Ok(Levels { base: self, container: Some(container) })
     }
 }
@@ -271,23 +278,21 @@ impl Base {
 impl Levels {
     /// Moves the levels into another base, with the same IDs of the host for the container. `maps`: those of that base.
     /// `None`: that base lacks IDs.
-    pub fn within(self, maps: &IdMaps) -> Option<Self> {
+    pub fn within(self, maps: &IdMaps<BaseIds, HostIds>) -> Option<Self> {
         if lines::normalise(maps) == lines::normalise(&self.base.maps) {
             return Some(self);
         }
-        let total = match &self.container {
-            None => self.base.maps.clone(),
-            Some(container) => IdMaps {
-                uids: through(&container.uids, &self.base.maps.uids)?,
-                gids: through(&container.gids, &self.base.maps.gids)?,
-            },
-        };
-        let container = IdMaps {
-            uids: through(&total.uids, &lines::inverse(&maps.uids))?,
-            gids: through(&total.gids, &lines::inverse(&maps.gids))?,
-        };
+        let container = self.to_host()?.through(&maps.inverse())?;
         let base = Base { maps: maps.clone(), writer: self.base.writer };
         Some(Self { base, container: Some(container) })
+    }
+
+    /// Returns the maps from the container's IDs to the host's. `None`: base lacks IDs.
+    pub fn to_host(&self) -> Option<IdMaps<ContainerIds, HostIds>> {
+        match &self.container {
+            None => Some(self.base.maps.clone().as_containers()),
+            Some(container) => container.through(&self.base.maps),
+        }
     }
 
     /// Gives the container a namespace of its own with the same IDs: helper processes then stay out of its sight and
@@ -297,19 +302,14 @@ impl Levels {
             map.iter().map(|line| IdMap::new(line.inside, line.inside, line.count)).collect()
         };
         let maps = &self.base.maps;
-        let same = IdMaps { uids: itself(&maps.uids), gids: itself(&maps.gids) };
+        let same = IdMaps::new(itself(&maps.uids), itself(&maps.gids));
         Self { container: Some(self.container.unwrap_or(same)), ..self }
     }
 
-    /// Returns the IDs to show in base for the container's own ones: its maps, unless those are the identity.
-    pub fn shown(&self) -> Option<IdMaps> {
+    /// Returns the IDs to show in base for those on disk: the container's maps, unless those are the identity.
+    pub fn shown(&self) -> Option<IdMaps<FileIds, BaseIds>> {
         let changes = |map: &[IdMap]| map.iter().any(|line| line.inside != line.outside);
         let maps = self.container.as_ref()?;
-        (changes(&maps.uids) || changes(&maps.gids)).then(|| maps.clone())
-    }
-
-    /// Maps of the command's namespace, to the level above.
-    pub fn innermost(&self) -> &IdMaps {
-        self.container.as_ref().unwrap_or(&self.base.maps)
+        (changes(&maps.uids) || changes(&maps.gids)).then(|| maps.clone().as_files())
     }
 }

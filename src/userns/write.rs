@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
 use crate::host;
-use crate::ids::{self, IdMap, IdMaps};
+use crate::ids::{BaseIds, ContainerIds, FileIds, HostIds, IdLevel, IdMap, IdMaps};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Ended, Forked, Parentage};
 
@@ -41,10 +41,13 @@ pub fn write_maps(base: &Base, pid: i32) -> Result<()> {
     }
 }
 
-fn write_as_root(pid: i32, maps: &IdMaps) -> Result<()> {
+fn write_as_root<Inner: IdLevel, Outer: IdLevel>(
+    pid: i32,
+    maps: &IdMaps<Inner, Outer>,
+) -> Result<()> {
     for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
         let path = format!("/proc/{pid}/{name}");
-        std::fs::write(&path, ids::lines(map)).map_err(forbidden).context(|| path)?;
+        std::fs::write(&path, map.kernel_lines()).map_err(forbidden).context(|| path)?;
     }
     Ok(())
 }
@@ -83,11 +86,11 @@ fn finish(program: &std::path::Path, helper: Helper) -> Result<()> {
 }
 
 /// Writes the maps of this process's own namespace, as its first process may: its own ID alone.
-pub fn write_own_maps(maps: &IdMaps) -> std::io::Result<()> {
+pub fn write_own_maps(maps: &IdMaps<BaseIds, HostIds>) -> std::io::Result<()> {
     // setgroups first: the kernel requires its denial before an unprivileged process maps a group (CVE-2014-8989).
     std::fs::write("/proc/self/setgroups", "deny")?;
-    std::fs::write("/proc/self/uid_map", ids::lines(&maps.uids))?;
-    std::fs::write("/proc/self/gid_map", ids::lines(&maps.gids))
+    std::fs::write("/proc/self/uid_map", maps.uids.kernel_lines())?;
+    std::fs::write("/proc/self/gid_map", maps.gids.kernel_lines())
 }
 
 /// Does `work` as root of a new base namespace, in a process of its own, and returns its answer. That process has a
@@ -124,7 +127,7 @@ pub fn in_base_and_here<T: Serialize + DeserializeOwned, R>(
 /// Does `work` in a process of a user namespace below ours, with these maps, as its root if it has one. We are root of
 /// ours.
 pub fn in_container<T: Serialize + DeserializeOwned>(
-    maps: &IdMaps,
+    maps: &IdMaps<ContainerIds, BaseIds>,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let (mapped_near, mapped_far) = pipe()?;
@@ -140,7 +143,7 @@ pub fn in_container<T: Serialize + DeserializeOwned>(
     let map = |pid| {
         for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
             let path = format!("/proc/{pid}/{name}");
-            std::fs::write(&path, ids::lines(map)).context(|| path)?;
+            std::fs::write(&path, map.kernel_lines()).context(|| path)?;
         }
         rustix::io::write(&mapped_far, &[1]).context(|| "cannot tell that it is mapped")?;
         Ok(())
@@ -150,7 +153,7 @@ pub fn in_container<T: Serialize + DeserializeOwned>(
 
 /// Creates a user namespace with these maps, below ours and without a process: the argument of an ID-mapped mount. We
 /// are root of ours.
-pub fn namespace_of(maps: &IdMaps) -> Result<OwnedFd> {
+pub fn namespace_of(maps: &IdMaps<FileIds, HostIds>) -> Result<OwnedFd> {
     let (end, alive) = pipe()?;
     match process::clone(Namespaces::USER, Parentage::Ours).map_err(forbidden)? {
         Forked::Child => {
@@ -180,10 +183,10 @@ pub fn in_process_and_here<T: Serialize + DeserializeOwned, R>(
     apart(Namespaces::default(), enter, |_| Ok(()), work, here)
 }
 
-/// Returns the maps of a user namespace below ours. Errors: the caller may not enter it.
-pub fn maps_in(namespace: BorrowedFd<'_>) -> Result<IdMaps> {
+/// Returns the maps of another container's base. Errors: the caller may not enter it.
+pub fn maps_in(namespace: BorrowedFd<'_>) -> Result<IdMaps<BaseIds, HostIds>> {
     let enter = || namespace::enter(namespace).context(|| "cannot enter a user namespace");
-    in_process_and_here(enter, lines::of_process, || ())?.0
+    in_process_and_here(enter, lines::of_base, || ())?.0
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {

@@ -16,7 +16,7 @@ use crate::engine::plan::namespace::{JoinedNamespace, NamespacesToJoin};
 use crate::engine::plan::process::{ExecCommand, Groups, ProcessCredentials, Reaper};
 use crate::engine::plan::step::{Step, Supervised};
 use crate::engine::streams::Stdin;
-use crate::ids::{IdMap, IdMaps};
+use crate::ids::{BaseIds, HostIds, IdMap, IdMaps, IdPair};
 use crate::layer::override_stat::Records;
 use crate::security::seccomp::Filter;
 use crate::spec::{RECORDED_LOWERS, RUN_INIT, Stacking, StorageDriver};
@@ -258,7 +258,7 @@ impl ShellScript {
         }
     }
 
-    fn maps(&mut self, maps: &IdMaps, writer: &Writer) {
+    fn maps(&mut self, maps: &IdMaps<BaseIds, HostIds>, writer: &Writer) {
         match writer {
             Writer::Helpers(helpers) => {
                 self.line(&format!(
@@ -398,9 +398,10 @@ impl ShellScript {
             self.line(&format!("[ -n \"$(ls -A {volume})\" ] || cp -a {target}/. {volume}/"));
         }
         if mount.owners == MountOwners::TheUsers
-            && let Some((uid, gid)) = plan.user_in_base()
+            && let Some(IdPair { uid, gid }) = plan.user_in_base()
         {
             let path = quote(&path.to_string_lossy());
+            let (uid, gid) = (uid.number(), gid.number());
             self.line(&format!("find {path} -xdev -exec chown -h {uid}:{gid} {{}} +"));
         }
         if matches!(mount.owners, MountOwners::Mapped(_)) {

@@ -15,7 +15,7 @@ use crate::engine::plan::step::{AccountEntry, Step, SupervisorLifetime};
 use crate::engine::plan::{Begin, LaunchOptions, Plan};
 use crate::error::{Error, Result};
 use crate::fail;
-use crate::ids::{IdMap, IdMaps, inside_of};
+use crate::ids::{ContainerIds, HostIds, Id, IdLevel, IdMaps, Map};
 use crate::net::{GeneratedFile, Need, Network, NetworkOrigin};
 use crate::spec::{FUSE, GROUP_ENTRY, PASSWD_ENTRY};
 use crate::sys::inroot::{MountPointKind, Symlinks};
@@ -61,9 +61,11 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
     // A process that is hidden cannot write to its own files in /proc.
     steps.extend(oom_score.take_if(|_| is_hidden));
     namespace_steps(spec, &levels, &options, new, join, &mut steps)?;
-    let inner = levels.innermost();
-    // In base the IDs of this process are 0.
-    let (uid, gid) = (setup_id(&inner.uids, 0), setup_id(&inner.gids, 0));
+    let (uid, gid) = match &levels.container {
+        // In base the IDs of this process are 0.
+        Some(maps) => (setup_id(&maps.uids, Id::ROOT), setup_id(&maps.gids, Id::ROOT)),
+        None => setup_ids(&levels.base.maps),
+    };
     steps.push(Step::BecomeRoot { uid, gid });
     if levels.container.is_some() {
         steps.extend(helper(&options.network, new)?);
@@ -245,15 +247,9 @@ fn files(files: &[GeneratedFile], steps: &[Step]) -> Option<Step> {
 
 /// Plans the launch of `process` in the container `running`, whose config is `spec`.
 pub fn plan_exec(spec: &Spec, process: &Process, running: RunningContainer) -> Result<Vec<Step>> {
-    let maps = maps(spec);
+    let (uid, gid) = setup_ids(&maps(spec));
     let setgroups = running.setgroups();
-    let mut steps = vec![
-        Step::Join(running),
-        Step::BecomeRoot {
-            uid: setup_id(&maps.uids, rustix::process::geteuid().as_raw()),
-            gid: setup_id(&maps.gids, rustix::process::getegid().as_raw()),
-        },
-    ];
+    let mut steps = vec![Step::Join(running), Step::BecomeRoot { uid, gid }];
     if process.terminal() == Some(true) {
         steps.push(Step::Terminal);
     }
@@ -302,7 +298,7 @@ fn cgroup(spec: &Spec) -> Result<Option<cgroup::CgroupRequest>> {
     }
 }
 
-fn maps(spec: &Spec) -> IdMaps {
+fn maps(spec: &Spec) -> IdMaps<ContainerIds, HostIds> {
     let linux = spec.linux().as_ref();
     let read = |list: Option<&Vec<LinuxIdMapping>>| map_of(list.map_or(&[], Vec::as_slice));
     IdMaps {
@@ -313,9 +309,17 @@ fn maps(spec: &Spec) -> IdMaps {
 
 /// Returns the ID that sets the container up: root if mapped (files made on the way are root's), else the user's ID
 /// inside. `ours`: this process's ID on the outer side of the map.
-fn setup_id(map: &[IdMap], ours: u32) -> u32 {
-    let user = || inside_of(map, ours).or(map.first().map(|line| line.inside)).unwrap_or(0);
+fn setup_id<Inner: IdLevel, Outer: IdLevel>(map: &Map<Inner, Outer>, ours: Id<Outer>) -> u32 {
+    let first = || map.first().map(|line| line.inside);
+    let user = || map.inside_of(ours).map(Id::number).or_else(first).unwrap_or(0);
     if map.iter().any(|line| line.inside == 0) { 0 } else { user() }
+}
+
+/// [`setup_id`] of the user and the group of this process.
+fn setup_ids<Inner: IdLevel>(maps: &IdMaps<Inner, HostIds>) -> (u32, u32) {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let (uid, gid) = (Id::new(uid.as_raw()), Id::new(gid.as_raw()));
+    (setup_id(&maps.uids, uid), setup_id(&maps.gids, gid))
 }
 
 fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {

@@ -10,7 +10,7 @@ pub mod step;
 
 use crate::cgroup;
 use crate::engine::streams::Stdin;
-use crate::ids::{IdMap, outside_of};
+use crate::ids::{BaseIds, ContainerIds, IdPair, Map};
 use crate::net::Network;
 use crate::spec::Stacking;
 use crate::sys::namespace::Namespaces;
@@ -105,30 +105,32 @@ impl Plan {
     }
 
     /// Returns the IDs in base of the container's root. `None`: the container has no root.
-    pub(super) fn root_in_base(&self) -> Option<(u32, u32)> {
-        match &self.levels.container {
-            None => Some((0, 0)),
-            Some(maps) => outside_of(&maps.uids, 0).zip(outside_of(&maps.gids, 0)),
-        }
+    pub(super) fn root_in_base(&self) -> Option<IdPair<BaseIds>> {
+        self.in_base(IdPair::new(0, 0))
     }
 
     /// Returns the first IDs of the container's map, as base has them: they can make files in a root whose layers are
     /// ID-mapped (`idmapped`). `None`: base's root can.
-    pub(super) fn owner_of_layers(&self, stacking: Stacking) -> Option<(u32, u32)> {
-        let first = |map: &[IdMap]| map.first().map(|line| line.outside);
+    pub(super) fn owner_of_layers(&self, stacking: Stacking) -> Option<IdPair<BaseIds>> {
+        let first = |map: &Map<ContainerIds, BaseIds>| map.first().map(|line| line.outside);
         let maps = self.levels.container.as_ref().filter(|_| stacking.idmapped)?;
-        first(&maps.uids).zip(first(&maps.gids))
+        Some(IdPair::new(first(&maps.uids)?, first(&maps.gids)?))
     }
 
     /// Returns the user and group of the command, as IDs in base.
-    pub fn user_in_base(&self) -> Option<(u32, u32)> {
+    pub fn user_in_base(&self) -> Option<IdPair<BaseIds>> {
         let who = self.steps.iter().find_map(|step| match step {
-            Step::Credentials(who) => Some((who.uid, who.gid)),
+            Step::Credentials(who) => Some(IdPair::new(who.uid, who.gid)),
             _ => None,
         })?;
+        self.in_base(who)
+    }
+
+    fn in_base(&self, who: IdPair<ContainerIds>) -> Option<IdPair<BaseIds>> {
         match &self.levels.container {
-            None => Some(who),
-            Some(maps) => outside_of(&maps.uids, who.0).zip(outside_of(&maps.gids, who.1)),
+            // The container's user namespace is base itself.
+            None => Some(IdPair::new(who.uid.number(), who.gid.number())),
+            Some(maps) => maps.outside_of(who),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
 use crate::host::idmap;
-use crate::ids::{IdMap, IdMaps};
+use crate::ids::{FileIds, HostIds, IdLevel, IdMap, IdMaps, Map};
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
 use crate::spec::{
@@ -121,7 +121,7 @@ pub enum MountOwners {
     /// Files are given to the user of the command (podman's `U`).
     TheUsers,
     /// Files are shown under other IDs (`idmap`): by these maps to the host's IDs; `None`: by the container's maps.
-    Mapped(Option<IdMaps>),
+    Mapped(Option<IdMaps<FileIds, HostIds>>),
 }
 
 impl PlannedMount {
@@ -219,11 +219,11 @@ pub fn check_idmap(mount: &PlannedMount) -> Result<()> {
 }
 
 /// Reads an ID map of config.json.
-pub fn map_of(lines: &[runtime::LinuxIdMapping]) -> Vec<IdMap> {
+pub fn map_of<Inner: IdLevel>(lines: &[runtime::LinuxIdMapping]) -> Map<Inner, HostIds> {
     let line = |line: &runtime::LinuxIdMapping| {
         IdMap::new(line.container_id(), line.host_id(), line.size())
     };
-    lines.iter().map(line).collect()
+    Map::new(lines.iter().map(line).collect())
 }
 
 /// Overlay flag: the upper layer is disposable.

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::ids::IdMaps;
+use crate::ids::{BaseIds, HostIds, IdMaps};
 use crate::sys::namespace::{self, Namespaces};
 use crate::userns::{self, Levels};
 
@@ -49,7 +49,7 @@ pub struct NamespacesToJoin {
     /// Base of the container that has these namespaces.
     pub base: OwnedFd,
     /// Maps of that base.
-    pub maps: IdMaps,
+    pub maps: IdMaps<BaseIds, HostIds>,
     /// Namespaces to enter.
     pub namespaces: Vec<JoinedNamespace>,
     /// New namespaces that base's own process makes. A network helper enters a network namespace through a process that

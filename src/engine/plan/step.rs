@@ -7,7 +7,7 @@ use crate::engine::plan::mount::PlannedMount;
 use crate::engine::plan::namespace::NamespacesToJoin;
 use crate::engine::plan::process::{ExecCommand, Limit, ProcessCredentials};
 use crate::engine::plan::running::RunningContainer;
-use crate::ids::IdMaps;
+use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net;
 use crate::security::emulation::{Emulation, Supervisor};
 use crate::security::seccomp::Filter;
@@ -27,10 +27,10 @@ pub enum Step {
     /// Enter the base of another container, and namespaces of that container.
     JoinNamespaces(NamespacesToJoin),
     /// Write base's maps.
-    Maps(IdMaps),
+    Maps(IdMaps<BaseIds, HostIds>),
     /// Make the container's process in these namespaces. With maps: in a user namespace of its own, below base.
     /// Without: in base's user namespace, while newuidmap writes base's maps.
-    Container(Namespaces, Option<IdMaps>),
+    Container(Namespaces, Option<IdMaps<ContainerIds, BaseIds>>),
     /// Become root of the namespace (or the ID that the user has in it), and lead a new session.
     BecomeRoot {
         /// User ID inside.

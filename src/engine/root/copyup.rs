@@ -13,6 +13,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::files::{self, Lock};
+use crate::ids::{BaseIds, IdPair};
 use crate::rootfs::copy;
 use crate::spec::NEW;
 use crate::sys::{inroot, process};
@@ -26,7 +27,7 @@ pub fn fill(
     root: &OwnedFd,
     mount: &PlannedMount,
     tree: Option<&OwnedFd>,
-    owner: Option<(u32, u32)>,
+    owner: Option<IdPair<BaseIds>>,
 ) -> StepResult {
     let (true, MountSource::Bind(data, _)) = (mount.copy_up, &mount.source) else { return Ok(()) };
     let Some((lock, is_begun)) = marked(data)? else { return Ok(()) };
@@ -42,7 +43,8 @@ pub fn fill(
     let into = into.on(shown(data))?;
     let place = match inroot::open(root, &mount.target, flags, mount.symlinks) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
-            if let Some((uid, gid)) = owner.filter(|owner| *owner != (0, 0)) {
+            if let Some(owner) = owner.filter(|owner| *owner != IdPair::new(0, 0)) {
+                let (uid, gid) = (owner.uid.number(), owner.gid.number());
                 let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
                 rustix::fs::fchown(&into, Some(uid), Some(gid)).on(shown(data))?;
             }
@@ -55,7 +57,9 @@ pub fn fill(
     }
     let copy = || copy::folder(place.as_fd(), into.as_fd());
     let copied = match (&mount.owners, owner) {
-        (MountOwners::Mapped(_), Some((uid, gid))) => process::as_owner(uid, gid, copy)?,
+        (MountOwners::Mapped(_), Some(IdPair { uid, gid })) => {
+            process::as_owner(uid.number(), gid.number(), copy)?
+        }
         _ => copy(),
     };
     copied.map_err(|error| StepError { what: error.to_string(), errno: 0 })?;

@@ -17,7 +17,7 @@ use crate::engine::plan::step::{MemoryLayers, Step};
 use crate::engine::root::lowers;
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::error::{Context, Error, Result};
-use crate::ids::{IdMap, IdMaps, through};
+use crate::ids::{FileIds, HostIds, IdMaps};
 use crate::spec::StorageDriver;
 use crate::sys::mount::{self, MountReach};
 use crate::userns::{self, Levels};
@@ -130,15 +130,9 @@ fn mapped(
     Ok(tree)
 }
 
-/// Maps from the container's IDs to those of this process: files of root belong to the container's root.
-fn to_host(levels: &Levels) -> Result<IdMaps> {
-    let Some(maps) = &levels.container else { return Ok(levels.base.maps.clone()) };
-    let host = |map: &[IdMap], base: &[IdMap]| {
-        through(map, base)
-            .ok_or_else(|| Error::new("the container's map has IDs that are not ours"))
-    };
-    Ok(IdMaps {
-        uids: host(&maps.uids, &levels.base.maps.uids)?,
-        gids: host(&maps.gids, &levels.base.maps.gids)?,
-    })
+/// Maps that show files under the container's IDs: files of root belong to the container's root.
+fn to_host(levels: &Levels) -> Result<IdMaps<FileIds, HostIds>> {
+    let maps = levels.to_host();
+    let maps = maps.ok_or_else(|| Error::new("the container's map has IDs that are not ours"))?;
+    Ok(maps.as_files())
 }

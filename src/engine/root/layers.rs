@@ -13,7 +13,7 @@ use crate::engine::root::lowers::Lowers;
 use crate::engine::root::mount_points;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error};
-use crate::ids::IdMaps;
+use crate::ids::{BaseIds, FileIds, IdMaps, IdPair};
 use crate::rootfs::copy::CopyRules;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::tree::{NAMES, OverlayLayers, OverlayRules, ShownIds};
@@ -133,7 +133,7 @@ fn copied(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult<OwnedFd> 
 /// Stacks layers by the kernel's overlay. `owner`: IDs that can make files in the layers, if this process cannot.
 fn overlaid(
     stack: LayerStack<'_>,
-    owner: Option<(u32, u32)>,
+    owner: Option<IdPair<BaseIds>>,
     flags: &[String],
     attributes: Attributes,
 ) -> StepResult<OwnedFd> {
@@ -145,7 +145,11 @@ fn overlaid(
     };
     // The overlay makes its own files, such as whiteouts, with the credentials of the process that mounted it.
     let mount = || mount::overlay(&overlay, attributes);
-    owner.map_or_else(mount, |(uid, gid)| process::as_owner(uid, gid, mount)?).on(|| "overlay")
+    owner
+        .map_or_else(mount, |IdPair { uid, gid }| {
+            process::as_owner(uid.number(), gid.number(), mount)?
+        })
+        .on(|| "overlay")
 }
 
 /// Stacks layers by a server of usnea's, which ends when the last user of the mount has gone. `shown`: map of IDs on
@@ -153,7 +157,7 @@ fn overlaid(
 fn served(
     stack: LayerStack<'_>,
     Stacking { records, whiteouts, .. }: Stacking,
-    shown: Option<IdMaps>,
+    shown: Option<IdMaps<FileIds, BaseIds>>,
     flags: &[String],
     attributes: Attributes,
 ) -> StepResult<Served> {

@@ -15,7 +15,7 @@ use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{copyup, layers};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error, Result};
-use crate::ids::IdMaps;
+use crate::ids::{BaseIds, ContainerIds, IdMaps};
 use crate::layer::whiteout::Whiteouts;
 use crate::spec::StorageDriver;
 use crate::sys::mount::{self, Attributes};
@@ -39,7 +39,7 @@ pub struct MountedRoot {
     /// The container's root.
     pub root: OwnedFd,
     /// The container's map to base: a process with these IDs sees the files as the container does. `None`: base's map.
-    pub ids: Option<IdMaps>,
+    pub ids: Option<IdMaps<ContainerIds, BaseIds>>,
     servers: Vec<process::Child>,
 }
 

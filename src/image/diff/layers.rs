@@ -14,7 +14,7 @@ use super::node::{self, FoundNode, NodeRules};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
-use crate::ids::IdMaps;
+use crate::ids::{BaseIds, FileIds, IdMaps};
 use crate::image::owners::{FileType, Owners};
 use crate::layer::whiteout::{WhiteoutName, Whiteouts};
 use crate::layer::{Below, DiskFolder, Layer, LayerEntry, LayerFolder};
@@ -25,8 +25,8 @@ use crate::sys::inode;
 pub struct LayerSource {
     /// Path of the folder.
     pub path: PathBuf,
-    /// Maps from the IDs on disk (`outside`) to the container's IDs (`inside`). `None`: the IDs are the same.
-    pub shown: Option<IdMaps>,
+    /// Maps that a copy of the image's files was made with, to be undone. `None`: the IDs are the image's.
+    pub shown: Option<IdMaps<FileIds, BaseIds>>,
     /// Meaning of names `.wh.NAME`: whiteouts (image spec, layer.md) or plain files.
     pub whiteouts: Whiteouts,
     /// Form of the owners in this folder; `None`: as in the other layers.
@@ -59,7 +59,7 @@ struct TreeRoot {
     folder: DiskFolder,
     /// The folder as a layer; `None`: a whole tree, without marks.
     layer: Option<Layer>,
-    shown: Option<IdMaps>,
+    shown: Option<IdMaps<FileIds, BaseIds>>,
     owners: Owners,
     places: &'static [&'static str],
     is_written: bool,

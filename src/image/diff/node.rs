@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::ids::{IdMap, IdMaps, inside_of};
+use crate::ids::{BaseIds, FileIds, Id, IdMaps, Map};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
 use crate::layer::{Below, DiskFolder, Layer, LayerFolder};
 use crate::sys::inroot::{self, Symlinks};
@@ -61,8 +61,8 @@ pub struct LayerNode {
 pub struct NodeRules<'a> {
     /// Form in which owners are stored.
     pub owners: &'a Owners,
-    /// Maps from the IDs on disk to the container's IDs.
-    pub shown: Option<&'a IdMaps>,
+    /// Maps that a copy of the image's files was made with, to be undone.
+    pub shown: Option<&'a IdMaps<FileIds, BaseIds>>,
     /// Layer of the file. `None` in a whole tree, where overlayfs's marks come from the container and mean nothing.
     pub layer: Option<&'a Layer>,
     /// True if a container has written the file, not an image.
@@ -76,7 +76,9 @@ impl NodeRules<'_> {
             return (0, 0); // all files belong to the store's owner, who may be another user
         }
         let Some(maps) = self.shown else { return (stat.st_uid, stat.st_gid) };
-        let of = |map: &[IdMap], id| inside_of(map, id).unwrap_or(id);
+        let of = |map: &Map<FileIds, BaseIds>, shown| {
+            map.inside_of(Id::new(shown)).map_or(shown, Id::number)
+        };
         (of(&maps.uids, stat.st_uid), of(&maps.gids, stat.st_gid))
     }
 }

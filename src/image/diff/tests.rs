@@ -215,7 +215,7 @@ fn a_copy_with_other_ids_has_the_image_s_owners() {
     place.same_times();
     let metadata = place.path("up/file").metadata().unwrap();
     let line = |id| vec![IdMap::new(7, id, 1)];
-    let shown = IdMaps { uids: line(metadata.uid()), gids: line(metadata.gid()) };
+    let shown = IdMaps::new(line(metadata.uid()), line(metadata.gid()));
     let upper = LayerSource { shown: Some(shown), ..place.path("up").into() };
     let owners = Owners::Recorded;
     let changed = changes(&upper, UpperForm::Whole, &[], &owners).unwrap();
@@ -410,7 +410,7 @@ fn a_record_counts_with_real_owners_only_where_those_could_not_be_had() {
     set(&far, "user.containers.override_stat", b"70000:70000:2755");
     place.same_times();
     let line = vec![IdMap::new(0, 0, 65536)];
-    let owners = Owners::Mapped(IdMaps { uids: line.clone(), gids: line });
+    let owners = Owners::Mapped(IdMaps::new(line.clone(), line));
     let listed = place.list(&layer_tar(&place.path("up").into(), &owners, Vec::new()).unwrap());
     assert!(listed[0].starts_with("-rw-r--r--"), "{listed:?}");
     assert_eq!(listed[1], "-rwxr-sr-x 70000/70000 0 real");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::tree::{OverlayRules, ShownIds};
 use crate::error::{Error, Result};
 use crate::fail;
-use crate::ids::{IdMap, IdMaps};
+use crate::ids::{BaseIds, FileIds, IdMaps, Map};
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
 use crate::sys::mount::Attributes;
@@ -105,7 +105,12 @@ impl OverlayOptions {
         options.checked()
     }
 
-    fn take(&mut self, name: &str, value: Option<&str>, maps: &mut IdMaps) -> Result<()> {
+    fn take(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        maps: &mut IdMaps<FileIds, BaseIds>,
+    ) -> Result<()> {
         match (name, value) {
             ("lowerdir", Some(value)) => {
                 self.lowers.extend(split(value, ':').map(|path| unescaped(&path)));
@@ -207,23 +212,22 @@ fn unescaped(text: &str) -> PathBuf {
 }
 
 /// Parses repeated `disk:shown:count`, as fuse-overlayfs takes them.
-fn mapping(name: &str, value: &str) -> Result<Vec<IdMap>> {
+fn mapping(name: &str, value: &str) -> Result<Map<FileIds, BaseIds>> {
     // containers/storage begins with a colon.
     let numbers: Vec<&str> = value.split(':').filter(|number| !number.is_empty()).collect();
     if numbers.is_empty() || !numbers.len().is_multiple_of(3) {
         fail!(Invalid: "{name}={value}: expected disk:shown:count, again and again");
     }
-    numbers
-        .chunks(3)
-        .map(|line| {
-            line.join(":").parse().map_err(|why| Error::invalid(format!("{name}={value}: {why}")))
-        })
-        .collect()
+    let lines = numbers.chunks(3).map(|line| {
+        line.join(":").parse().map_err(|why| Error::invalid(format!("{name}={value}: {why}")))
+    });
+    Ok(Map::new(lines.collect::<Result<_>>()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::IdMap;
 
     fn parsed(text: &str) -> Result<OverlayOptions> {
         OverlayOptions::parse(&[text.to_owned()])
@@ -270,8 +274,8 @@ mod tests {
         let options =
             parsed("lowerdir=/a,uidmapping=:0:1000:1:1:5000:10,gidmapping=0:7:1").unwrap();
         let maps = options.rules.ids.0.unwrap();
-        assert_eq!(maps.uids, [IdMap::new(0, 1000, 1), IdMap::new(1, 5000, 10)]);
-        assert_eq!(maps.gids, [IdMap::new(0, 7, 1)]);
+        assert_eq!(maps.uids.to_vec(), [IdMap::new(0, 1000, 1), IdMap::new(1, 5000, 10)]);
+        assert_eq!(maps.gids.to_vec(), [IdMap::new(0, 7, 1)]);
     }
 
     #[test]

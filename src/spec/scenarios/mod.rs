@@ -14,7 +14,7 @@ use super::{
     CgroupHierarchy, ContainerOptions, ImageDefaults, SpecInputs, SpecRoot, TimeNamespace, build,
 };
 use crate::error::Result;
-use crate::ids::{IdMap, IdMaps};
+use crate::ids::{ContainerIds, HostIds, IdMap, IdMaps};
 
 /// Command with these flags
 #[derive(Parser)]
@@ -34,7 +34,7 @@ fn parsed(flags: &[&str]) -> Result<Line, clap::Error> {
 /// Root with accounts, and the command line of a container.
 struct Scene {
     root: tempfile::TempDir,
-    maps: IdMaps,
+    maps: IdMaps<ContainerIds, HostIds>,
     image: ImageDefaults,
     layers: Vec<PathBuf>,
     itself: bool,
@@ -53,7 +53,7 @@ impl Scene {
         Self {
             layers: vec![root.path().to_owned()],
             root,
-            maps: IdMaps { uids: map.clone(), gids: map },
+            maps: IdMaps::new(map.clone(), map),
             image: ImageDefaults::default(),
             itself: false,
         }
@@ -62,7 +62,7 @@ impl Scene {
     /// A user without subordinate IDs.
     fn alone() -> Self {
         let map = vec![IdMap::new(0, 0, 1)];
-        Self { maps: IdMaps { uids: map.clone(), gids: map }, ..Self::new() }
+        Self { maps: IdMaps::new(map.clone(), map), ..Self::new() }
     }
 
     fn spec(&self, flags: &[&str]) -> Result<Spec> {

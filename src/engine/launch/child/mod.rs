@@ -28,7 +28,7 @@ use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{accounts, files, layers};
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::engine::streams::{CommandStreams, LaunchStreams, Reports};
-use crate::ids::{self, IdMaps};
+use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net::{self, GeneratedFile, NetlinkSocket};
 use crate::sys::mount::{self, Attributes, MountReach};
 use crate::sys::namespace::{self, Namespaces};
@@ -171,7 +171,7 @@ impl SetupProcess<'_> {
     }
 
     /// Waits for newuidmap, which takes longer than most mounts: mounts that need no mapped ID are made meanwhile.
-    fn get_mapped(&mut self, maps: &IdMaps) -> StepResult {
+    fn get_mapped(&mut self, maps: &IdMaps<BaseIds, HostIds>) -> StepResult {
         if self.input.plan.levels.base.writer == Writer::Itself {
             userns::write_own_maps(maps)?;
             self.mount_early();
@@ -241,7 +241,11 @@ impl SetupProcess<'_> {
     /// Makes the container's process; the caller is that process afterwards. Base stays behind as its keeper. The
     /// parent's death no longer kills a command that changes its user (gosu, su; prctl(2), PR_SET_PDEATHSIG), and base
     /// has the power to kill it.
-    fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> StepResult {
+    fn go_on_in_container(
+        &mut self,
+        namespaces: Namespaces,
+        maps: Option<&IdMaps<ContainerIds, BaseIds>>,
+    ) -> StepResult {
         let cgroup = self.input.cgroup.as_ref().map(AsFd::as_fd);
         let (announced, announcing) = pipe_with(PipeFlags::CLOEXEC)?;
         let rest = self.is_hidden().then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
@@ -391,10 +395,10 @@ fn with_hosts<'a>(files: &'a [GeneratedFile], lines: &str) -> Cow<'a, [Generated
 }
 
 /// Writes maps from base, for a namespace below it. Base has all powers over it, so setgroups(2) stays allowed there.
-fn write_maps(pid: i32, maps: &IdMaps) -> StepResult {
+fn write_maps(pid: i32, maps: &IdMaps<ContainerIds, BaseIds>) -> StepResult {
     for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
         let path = format!("/proc/{pid}/{name}");
-        std::fs::write(&path, ids::lines(map)).on(|| path)?;
+        std::fs::write(&path, map.kernel_lines()).on(|| path)?;
     }
     Ok(())
 }

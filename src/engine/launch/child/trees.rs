@@ -65,7 +65,8 @@ impl SetupProcess<'_> {
         let said = |text: String| StepError { what: text, errno: 0 };
         let owner = self.input.plan.user_in_base();
         let owner = owner.ok_or_else(|| said("the user of the command is not in base".into()))?;
-        chown::tree(tree.as_fd(), path, owner.0, owner.1).map_err(|error| said(error.to_string()))
+        let (uid, gid) = (owner.uid.number(), owner.gid.number());
+        chown::tree(tree.as_fd(), path, uid, gid).map_err(|error| said(error.to_string()))
     }
 
     /// Makes a mount, detached.

@@ -103,7 +103,7 @@ fn is_root() -> bool {
 
 fn identity() -> Owners {
     let line = vec![IdMap::new(0, 0, 65536)];
-    Owners::Mapped(IdMaps { uids: line.clone(), gids: line })
+    Owners::Mapped(IdMaps::new(line.clone(), line))
 }
 
 fn names(tree: &Tree) -> Vec<&str> {

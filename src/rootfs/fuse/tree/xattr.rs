@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::acl::{is_acl, map_ids, without_unmapped};
 use super::layers::FsResult;
 use super::overlay::OverlayTree;
-use crate::ids;
+use crate::ids::Id;
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 use crate::layer::{escaped, read_names, read_value, unescaped};
 
@@ -49,8 +49,8 @@ impl OverlayTree {
             (true, None) => without_unmapped(&value),
             (true, Some(maps)) => map_ids(
                 &without_unmapped(&value)?,
-                |user| Ok(ids::outside_of(&maps.uids, user)),
-                |group| Ok(ids::outside_of(&maps.gids, group)),
+                |user| Ok(maps.uids.outside_of(Id::new(user)).map(Id::number)),
+                |group| Ok(maps.gids.outside_of(Id::new(group)).map(Id::number)),
             ),
         }
     }
