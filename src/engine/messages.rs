@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::engine::hooks::HookPoint;
 use crate::sys::fd;
 
 /// Largest message, in bytes: a path and some words.
@@ -19,7 +20,7 @@ const ROOM: usize = 8192;
 pub enum ParentMessage {
     /// The IDs are mapped: base, or the container's process, goes on.
     Mapped,
-    /// The supervisor answers the listener; or the network is connected.
+    /// The supervisor answers the listener; the network is connected; the hooks have run.
     Ready,
     /// The command of a created container may run.
     Start,
@@ -43,6 +44,8 @@ pub enum ChildMessage {
     Network(Option<OwnedFd>),
     /// The helper must be ready now.
     Connect,
+    /// The parent's hooks of this point must run now.
+    Hooks(HookPoint),
     /// Listener of the command's filter.
     Listener(OwnedFd),
     /// The container is set up, and waits for [`ParentMessage::Start`].
@@ -103,6 +106,7 @@ impl WireMessage for ChildMessage {
             Self::Namespace(namespace) => (b"N".to_vec(), Some(namespace.as_fd())),
             Self::Network(netlink) => (b"E".to_vec(), netlink.as_ref().map(AsFd::as_fd)),
             Self::Connect => (b"K".to_vec(), None),
+            Self::Hooks(point) => (vec![b'P', *point as u8], None),
             Self::Listener(listener) => (b"L".to_vec(), Some(listener.as_fd())),
             Self::Created => (b"c".to_vec(), None),
             Self::Running => (b"R".to_vec(), None),
@@ -126,6 +130,10 @@ impl WireMessage for ChildMessage {
             (b'N', Some(namespace)) => Some(Self::Namespace(namespace)),
             (b'E', netlink) => Some(Self::Network(netlink)),
             (b'K', _) => Some(Self::Connect),
+            (b'P', _) => {
+                let index = usize::from(*bytes.get(1)?);
+                HookPoint::ALL.get(index).copied().map(Self::Hooks)
+            }
             (b'L', Some(listener)) => Some(Self::Listener(listener)),
             (b'c', _) => Some(Self::Created),
             (b'R', _) => Some(Self::Running),
@@ -231,6 +239,16 @@ mod tests {
         let Some(ChildMessage::Terminal(far)) = parent.receive().unwrap() else { panic!() };
         rustix::io::write(&far, b"x").unwrap();
         assert_eq!(rustix::io::read(&near, &mut [0; 4]).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_point_of_hooks_crosses_unchanged() {
+        let (parent, child) = pair().unwrap();
+        for point in HookPoint::ALL {
+            child.send(&ChildMessage::Hooks(point)).unwrap();
+            let Some(ChildMessage::Hooks(got)) = parent.receive().unwrap() else { panic!() };
+            assert_eq!(got, point);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Reading order: `plan` turns a spec into steps. `launch` makes the processes: its `stages` are the story, its
 //! `conversation` is the parent's part, and its `child` carries the steps out. `root` has the steps of the root file
 //! system, `command` the last steps before exec. `messages` are those between the processes. `session` is the parent's
-//! life while the command runs (`streams`). `supervisor` starts the process that answers the calls which a filter hands
+//! life while the command runs (`streams`). `hooks` are the programs of a config that run beside the steps. `supervisor` starts the process that answers the calls which a filter hands
 //! over; `init` is process 1 with `--init`. `enter` launches another command in a container that runs. `explain` prints
 //! the steps as the commands that an administrator would type.
 //!
@@ -23,6 +23,8 @@
 //!      |                                   | death is the container's    |
 //!      |<----- Network --------------------------------------------------|   only with a network's helper: the parent starts
 //!      |                                   |                             |   it, and it gets ready meanwhile
+//!      |<----- Hooks(point) -------------------------------------------|   only with hooks of the runtime, which the parent
+//!      |------ Ready ---------------------------------------------------->|   runs
 //!      |<----- Terminal(fd) ---------------------------------------------|   only with a terminal
 //!      |<----- Namespace(fd), Listener(fd) ------------------------------|   only with root emulation: the parent forks a
 //!      |------ Ready ---------------------------------------------------->|   supervisor, which enters the container
@@ -38,6 +40,7 @@
 mod command;
 mod enter;
 mod explain;
+mod hooks;
 mod keeper;
 mod launch;
 mod messages;
@@ -49,6 +52,7 @@ mod streams;
 
 pub use enter::{ExecPlan, Finish, exec};
 pub use explain::explain;
+pub use hooks::{BundleIdentity, HookInterrupt, HookOutputs, HookPoint, Hooks, HooksEnd};
 pub use keeper::SERVER_DIED;
 pub use launch::processes::end_children;
 pub use launch::run::run;

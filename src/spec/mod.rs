@@ -11,6 +11,7 @@
 //! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit umask user volume volumes_from       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
+//! parse              reader of config.json
 //! ```
 
 mod account;
@@ -31,6 +32,7 @@ mod name;
 mod namespace;
 mod options;
 mod own_account;
+mod parse;
 mod personality;
 mod process;
 mod publish;
@@ -69,6 +71,7 @@ pub use name::{ContainerName, Hostname, VolumeName};
 pub use namespace::{CgroupMode, HelperFlag, IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 pub use options::ContainerOptions;
 pub use own_account::{GROUP_ENTRY, PASSWD_ENTRY};
+pub use parse::parse_config;
 pub use personality::PersonalityFlag;
 pub use process::{ids_needed, image_user};
 pub use publish::{ExposedPorts, PublishValue, PublishedPorts};

@@ -114,7 +114,15 @@ pub fn fork() -> io::Result<Forked> {
 
 fn thread_count() -> io::Result<usize> {
     // A link for each thread and ".", "..": the number of sub-folders is in st_nlink, one system call.
-    Ok(rustix::fs::stat("/proc/self/task").map(|stat| stat.st_nlink as usize - 2)?)
+    match rustix::fs::stat("/proc/self/task") {
+        Ok(stat) => Ok(stat.st_nlink as usize - 2),
+        // A container without /proc. unshare(2) of CLONE_THREAD changes nothing, and is EINVAL with a second thread.
+        Err(rustix::io::Errno::NOENT) => {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_THREAD)?;
+            Ok(1)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Child {

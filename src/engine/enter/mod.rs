@@ -87,8 +87,14 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
         ..LaunchProgress::default()
     };
     let membership = Membership::default();
-    let mut conversation =
-        Conversation { steps: &entry.steps, channel, network: None, membership, progress };
+    let mut conversation = Conversation {
+        steps: &entry.steps,
+        channel,
+        network: None,
+        hooks: None,
+        membership,
+        progress,
+    };
     let first = match running.fork_beside()? {
         Forked::Child => {
             drop(conversation.channel);

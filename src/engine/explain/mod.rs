@@ -4,6 +4,7 @@
 //! path, below `$root`; steps in processes of its own are typed with unshare(1) and nsenter(1). After pivot_root the
 //! host's programs are gone: umount and setpriv are the new root's own.
 
+mod hooks;
 mod network;
 
 use std::fmt::Write;
@@ -221,6 +222,7 @@ impl ShellScript {
                 let path = quote(&path.to_string_lossy());
                 self.line(&format!("[ -d {path} ] || mkdir -p {path}; cd {path}"));
             }
+            Step::Hooks(point) => self.lines(&hooks::commands(&plan.hooks, *point)),
             Step::Hold => {
                 self.line("# (the container is created: its command waits for the start)")
             }

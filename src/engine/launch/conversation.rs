@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::failure::explain_failure;
 use super::supervisor;
 use crate::cgroup::SupervisorsCgroup;
+use crate::engine::hooks::{HookInterrupt, HookPoint, Hooks, HooksEnd};
 use crate::engine::messages::{ChildMessage, ParentChannel, ParentMessage};
 use crate::engine::plan::step::{Step, Supervised};
 use crate::error::{Context, Error, Result};
@@ -15,6 +16,9 @@ use crate::net::{HelperWatch, Membership, NetlinkSocket, Network, NetworkOrigin,
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::Child;
 use crate::sys::signal::Signals;
+
+/// Signals that end a launch whose command does not run yet.
+const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// Results of a launch, as its messages reported them.
 #[derive(Debug, Default)]
@@ -64,6 +68,8 @@ pub struct Conversation<'a> {
     pub channel: ParentChannel,
     /// Network to connect.
     pub network: Option<&'a Network>,
+    /// Hooks that the parent runs.
+    pub hooks: Option<&'a Hooks>,
     /// Named networks that the container has joined.
     pub membership: Membership,
     /// Results so far.
@@ -78,6 +84,7 @@ impl Conversation<'_> {
             let message = self.channel.receive();
             match message.context(|| "cannot hear the container's process")? {
                 Some(ChildMessage::Created) if point == LaunchPoint::Created => return Ok(()),
+                Some(ChildMessage::Hooks(point)) => self.run_hooks(point, signals)?,
                 Some(message) => self.answer(message)?,
                 None if point == LaunchPoint::Exec => return Ok(()),
                 None => fail!("the container's process is gone"),
@@ -137,9 +144,23 @@ impl Conversation<'_> {
             }
             ChildMessage::Failed(failure) => return Err(explain_failure(self.steps, failure)),
             ChildMessage::Running => progress.runs = true,
-            ChildMessage::Created => {}
+            ChildMessage::Created | ChildMessage::Hooks(_) => {}
         }
         Ok(())
+    }
+
+    /// Runs the hooks of the runtime's namespaces. A signal that ends programs ends the hook, and then the launch.
+    fn run_hooks(&mut self, point: HookPoint, signals: &Signals) -> Result<()> {
+        let progress = &mut self.progress;
+        let pid = progress.process.as_ref().map(|process| process.pid).or(progress.base);
+        let heard = &mut progress.signals;
+        let mut interrupt = HookInterrupt { signals, ending: &ENDING, heard };
+        let Some(hooks) = self.hooks else { return self.send(&ParentMessage::Ready) };
+        let ended = hooks.run(point, pid, None, Some(&mut interrupt));
+        match ended.context(|| format!("cannot {}", Step::Hooks(point).doing()))? {
+            HooksEnd::Done => self.send(&ParentMessage::Ready),
+            HooksEnd::Interrupted => Ok(()),
+        }
     }
 
     /// Waits for the helper. A network that nobody asked for may fail: then the container has its loopback interface
@@ -178,7 +199,6 @@ impl Conversation<'_> {
     /// Waits for a message. A signal that ends programs ends the launch, unless the command runs already; that is certain
     /// only after all waiting messages. Keeps all other signals for the command.
     fn wait_for_message(&mut self, signals: &Signals) -> Result<()> {
-        const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
         loop {
             let ending =
                 self.progress.signals.iter().find(|signal| ENDING.contains(signal)).copied();

@@ -5,6 +5,7 @@ use super::processes::end_all;
 use super::stages::Launched;
 use super::{HELPER_DIED, KILLED_FOR_MEMORY, launch};
 use crate::cgroup;
+use crate::engine::hooks::HookPoint;
 use crate::engine::plan::Plan;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
@@ -31,7 +32,17 @@ pub fn run(
             .map(|(streams, relay)| (Some(streams), relay))
             .context(|| "cannot wire the standard streams")?,
     };
-    let mut launched = launch(plan, LaunchStreams { command, caller: Some(streams) }, signals)?;
+    let launched = launch(plan, LaunchStreams { command, caller: Some(streams) }, signals);
+    // Their failures are warnings. A hang-up ends a run as ever: the next read of the signals sees it.
+    let hooks = |point, pid| plan.hooks.run(point, pid, None, None);
+    let mut launched = match launched {
+        Ok(launched) => launched,
+        Err(error) => {
+            hooks(HookPoint::Poststop, None)?;
+            return Err(error);
+        }
+    };
+    hooks(HookPoint::Poststart, Some(launched.command.pid))?;
     let terminal = launched.terminal.take();
     let early_signals = std::mem::take(&mut launched.early_signals);
     let membership = std::mem::take(&mut launched.membership);
@@ -59,6 +70,7 @@ pub fn run(
     // Left first: other containers no longer find the one that has ended.
     drop(network);
     end_rest(launched, ended.as_ref().ok());
+    plan.hooks.run(HookPoint::Poststop, None, None, None)?;
     ended
 }
 

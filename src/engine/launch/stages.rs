@@ -152,6 +152,7 @@ impl<'a> Prepared<'a> {
             steps: &plan.steps,
             channel: ours,
             network: Some(&plan.options.network),
+            hooks: Some(&plan.hooks),
             membership,
             progress: LaunchProgress { base: Some(base.pid), ..LaunchProgress::default() },
         };

@@ -6,6 +6,7 @@ use std::path::Path;
 use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 
 use crate::cgroup;
+use crate::engine::hooks::{HookPoint, Hooks};
 use crate::engine::plan::mount::{self, Maker, MountOwners, MountSource, PlannedMount, map_of};
 use crate::engine::plan::namespace::{ContainerNamespaces, NamespacesToJoin};
 use crate::engine::plan::process::Reaper;
@@ -76,11 +77,18 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
         Some(_) => joined,
         None => Namespaces::default(),
     };
+    let hooks = Hooks::of_config(spec, &options.container)?;
+    let at = |point| hooks.has(point).then_some(Step::Hooks(point));
     container_steps(spec, process, &options, new, &mut steps)?;
+    let pivot = steps.iter().position(|step| matches!(step, Step::PivotRoot));
+    let before = [HookPoint::Prestart, HookPoint::CreateRuntime, HookPoint::CreateContainer];
+    let pivot = pivot.unwrap_or(steps.len());
+    steps.splice(pivot..pivot, before.into_iter().filter_map(at));
     adapt_mounts(joined, shown, &mut steps);
     last_steps(spec, process, setgroups, SupervisorLifetime::ParentsDeath, &mut steps)?;
+    steps.extend(at(HookPoint::StartContainer));
     steps.push(Step::Exec(command(process, Reaper::of_config(spec))?));
-    Ok(Plan { levels, steps, options })
+    Ok(Plan { levels, steps, options, hooks })
 }
 
 /// Adds the steps that make the user namespaces and the container's process in its namespaces.
@@ -263,7 +271,6 @@ fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
     let linux = spec.linux().as_ref();
     let process = spec.process().as_ref();
     let asked = [
-        ("hooks", spec.hooks().is_some()),
         (
             "linux.devices",
             linux

@@ -9,6 +9,7 @@ pub mod running;
 pub mod step;
 
 use crate::cgroup;
+use crate::engine::hooks::{BundleIdentity, Hooks};
 use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, ContainerIds, IdPair, Map};
 use crate::net::Network;
@@ -26,6 +27,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Options that the runtime got beside the spec.
     pub options: LaunchOptions,
+    /// Hooks of the config.
+    pub hooks: Hooks,
 }
 
 /// Runtime options that config.json cannot express.
@@ -43,6 +46,8 @@ pub struct LaunchOptions {
     pub network: Network,
     /// Moment at which the command may run.
     pub begin: Begin,
+    /// Identity for the state that hooks get.
+    pub container: BundleIdentity,
 }
 
 /// Moment at which a command may run.

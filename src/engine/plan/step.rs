@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cgroup;
+use crate::engine::hooks::HookPoint;
 use crate::engine::plan::mount::PlannedMount;
 use crate::engine::plan::namespace::NamespacesToJoin;
 use crate::engine::plan::process::{ExecCommand, Limit, ProcessCredentials};
@@ -92,6 +93,8 @@ pub enum Step {
     Limit(Limit),
     /// Enter the working folder, and make it where it is missing.
     WorkingFolder(PathBuf),
+    /// Run the hooks of a point: the parent those of the runtime, the child those of the container.
+    Hooks(HookPoint),
     /// Wait until the caller starts the command of the created container.
     Hold,
     /// Set the mask of the modes of new files; without this step the mask is 022.
@@ -189,6 +192,7 @@ impl Step {
             Self::Limit(limit) => format!("set the limit {}", limit.name),
             Self::WorkingFolder(path) => format!("enter the working directory {}", path.display()),
             Self::Hold => "wait for the start".into(),
+            Self::Hooks(point) => format!("run the {} hooks", point.name()),
             Self::Umask(mask) => format!("umask {mask:04o}"),
             Self::Credentials(who) => {
                 format!("become user {}:{} with reduced capabilities", who.uid, who.gid)

@@ -19,6 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::cgroup::ContainerCgroup;
 use crate::engine::command::exec::{LastSteps, ParentsDeath};
 use crate::engine::command::{filter, prepare};
+use crate::engine::hooks::{HookOutputs, HookPoint, HooksEnd};
 use crate::engine::keeper::{self, ProcessesOfMounts};
 use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage, StepFailure};
 use crate::engine::plan::Plan;
@@ -26,8 +27,9 @@ use crate::engine::plan::namespace::{JoinedNamespace, NamespacesToJoin};
 use crate::engine::plan::step::Step;
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{accounts, files, layers};
-use crate::engine::step_error::{OnObject, StepResult};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::engine::streams::{CommandStreams, LaunchStreams, Reports};
+use crate::error::Error;
 use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net::{self, GeneratedFile, NetlinkSocket};
 use crate::sys::mount::{self, Attributes, MountReach};
@@ -66,6 +68,7 @@ impl ChildInput<'_> {
             fds: OpenFds::default(),
             servers: Vec::new(),
             announced: None,
+            hook_outputs: None,
         };
         let Err(error) = child.become_command();
         let failure = StepFailure { step: child.step, what: error.what, errno: error.errno };
@@ -87,6 +90,8 @@ struct SetupProcess<'a> {
     servers: Vec<process::Child>,
     /// Read end of a pipe whose write end closes when the keeper has announced this process to the parent.
     announced: Option<OwnedFd>,
+    /// Files for the output of hooks in the container, opened while the host's files are visible.
+    hook_outputs: Option<HookOutputs>,
 }
 
 /// Descriptors that later steps work on.
@@ -322,6 +327,7 @@ impl SetupProcess<'_> {
             Step::Network => self.announce_network()?,
             Step::Connect => self.wait_until_connected()?,
             Step::Hold => self.wait_for_start()?,
+            Step::Hooks(point) => self.run_hooks(*point)?,
             Step::Files(files) => {
                 let files = with_hosts(files, &self.input.hosts);
                 files::mount(&files, self.fds.root()?, self.fds.dev.as_ref())?
@@ -340,6 +346,7 @@ impl SetupProcess<'_> {
             Step::Terminal => self.open_terminal()?,
             Step::PivotRoot => {
                 filter::send_namespaces(&self.input.plan.steps, &self.input.channel)?;
+                self.hook_outputs = Some(self.input.plan.hooks.open_outputs().map_err(as_failure)?);
                 mount::pivot_root_here()?
             }
             Step::ReadOnlyRoot => {
@@ -359,6 +366,25 @@ impl SetupProcess<'_> {
         match self.input.channel.receive()? {
             Some(ParentMessage::Start) => Ok(()),
             _ => process::exit_now(125), // the parent has given the container up, or is gone
+        }
+    }
+
+    /// Runs hooks: those of the runtime by the parent, those of the container here.
+    fn run_hooks(&self, point: HookPoint) -> StepResult {
+        if matches!(point, HookPoint::Prestart | HookPoint::CreateRuntime) {
+            self.input.channel.send(&ChildMessage::Hooks(point))?;
+            return match self.input.channel.receive()? {
+                Some(ParentMessage::Ready) => Ok(()),
+                _ => process::exit_now(125), // a hook failed, and the parent reports why
+            };
+        }
+        // The change of credentials has ended the wish to die with the parent, by which the hook dies too.
+        process::set_parent_death_signal(libc::SIGKILL)?;
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        let ended = self.input.plan.hooks.run(point, Some(pid), self.hook_outputs.as_ref(), None);
+        match ended.map_err(as_failure)? {
+            HooksEnd::Done => Ok(()),
+            HooksEnd::Interrupted => process::exit_now(125),
         }
     }
 
@@ -382,6 +408,11 @@ impl SetupProcess<'_> {
         }
         Ok(())
     }
+}
+
+/// Turns an error into the failure of a step.
+fn as_failure(error: Error) -> StepError {
+    StepError { what: error.to_string(), errno: 0 }
 }
 
 /// Adds `lines` to the file of hosts, if it is one of `files`.

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use crate::engine::command::prepare;
+use crate::engine::hooks::HookPoint;
 use crate::engine::launch::child::SetupProcess;
 use crate::engine::messages::ChildMessage;
 use crate::engine::plan::mount::{MountSource, PlannedMount};
@@ -23,7 +24,16 @@ impl SetupProcess<'_> {
     /// Attaches the root onto "/" of this mount namespace: pivot_root(2) takes it from there.
     pub(super) fn enter_root(&mut self, mount: &PlannedMount) -> StepResult {
         let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
-        let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let open =
+            |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        // createContainer hooks find the container's files at the root's own path, as with other runtimes.
+        let own_path = match &mount.source {
+            MountSource::Bind(path, _) if self.input.plan.hooks.has(HookPoint::CreateContainer) => {
+                open(path).ok()
+            }
+            _ => None,
+        };
+        let here = own_path.map_or_else(|| open(Path::new("/")), Ok)?;
         mount::attach(&tree, &here)?;
         if mount.attributes != Attributes::NONE {
             mount::set_attributes(&tree, mount.attributes, MountReach::Recursive)?;
