@@ -18,6 +18,7 @@ pub mod pages;
 pub mod probe;
 pub mod process;
 pub mod pty;
+pub mod schedule;
 pub mod seccomp;
 pub mod signal;
 pub mod title;

@@ -33,6 +33,12 @@ impl Attributes {
     pub const NO_ATIME: Self = Self(0x10);
     /// `strictatime`
     pub const STRICT_ATIME: Self = Self(0x20);
+    /// All bits of the access times' mode, of which none is `relatime`.
+    pub const ATIME: Self = Self(0x70);
+    /// `nodiratime`
+    pub const NO_DIR_ATIME: Self = Self(0x80);
+    /// `nosymfollow` (kernel 5.14)
+    pub const NO_SYMLINKS: Self = Self(0x0020_0000);
 
     /// Union of both sets.
     pub const fn with(self, other: Self) -> Self {
@@ -58,6 +64,8 @@ impl Attributes {
             (Self::NO_EXEC, "noexec"),
             (Self::NO_ATIME, "noatime"),
             (Self::STRICT_ATIME, "strictatime"),
+            (Self::NO_DIR_ATIME, "nodiratime"),
+            (Self::NO_SYMLINKS, "nosymfollow"),
         ]
         .iter()
         .filter(|(attribute, _)| self.contains(*attribute))
@@ -76,6 +84,8 @@ pub enum Propagation {
     Slave,
     /// Both ways (into a container: among its own copies; the host's side stays the master).
     Shared,
+    /// Neither way, and no bind mount takes it as its source.
+    Unbindable,
 }
 
 /// Reach of an operation.
@@ -252,13 +262,24 @@ pub fn set_attributes(
     attributes: Attributes,
     reach: MountReach,
 ) -> io::Result<()> {
-    let arguments = MountAttr { set: attributes.0, clear: 0, propagation: 0, userns_fd: 0 };
+    // The mode of access times is replaced as a whole.
+    let clear = if attributes.0 & Attributes::ATIME.0 == 0 { 0 } else { Attributes::ATIME.0 };
+    let arguments = MountAttr { set: attributes.0, clear, propagation: 0, userns_fd: 0 };
     match mount_setattr(&mount, &arguments, reach) {
         Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
             places(&mount, reach)?.iter().try_for_each(|place| remount(place, attributes))
         }
         answer => answer,
     }
+}
+
+/// Clears attributes of an attached mount and all below (mount_setattr(2), kernel 5.12). Errors: EPERM for an attribute
+/// that a more privileged namespace has set.
+pub fn clear_attributes(mount: impl AsFd, attributes: Attributes) -> io::Result<()> {
+    let is_atime = attributes.0 & Attributes::ATIME.0 != 0;
+    let clear = attributes.0 | if is_atime { Attributes::ATIME.0 } else { 0 };
+    let arguments = MountAttr { set: 0, clear, propagation: 0, userns_fd: 0 };
+    mount_setattr(&mount, &arguments, MountReach::Recursive)
 }
 
 /// Sets the propagation of an attached mount, alone or with all mounts below.
@@ -271,6 +292,7 @@ pub fn set_propagation(
         Propagation::Private => libc::MS_PRIVATE,
         Propagation::Slave => libc::MS_SLAVE,
         Propagation::Shared => libc::MS_SHARED,
+        Propagation::Unbindable => libc::MS_UNBINDABLE,
     };
     match mount_setattr(
         &mount,

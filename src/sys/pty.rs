@@ -38,6 +38,13 @@ pub fn make_controlling(terminal: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Sets the size of a terminal, in characters.
+pub fn set_window_size(terminal: impl AsFd, rows: u16, columns: u16) -> io::Result<()> {
+    let size =
+        rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    Ok(rustix::termios::tcsetwinsize(terminal, size)?)
+}
+
 /// Sets the window size of `to` to that of `from`.
 pub fn copy_window_size(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
     let size: Winsize = tcgetwinsize(from)?;

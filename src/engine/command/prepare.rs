@@ -4,12 +4,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 
 use crate::engine::command::{credentials, filter, keyring};
+use crate::engine::plan::process::SecurityLabel;
 use crate::engine::plan::step::Step;
-use crate::engine::step_error::StepResult;
-use crate::sys::process;
+use crate::engine::step_error::{OnObject, StepResult};
+use crate::sys::inode::PROC_SUPER_MAGIC;
+use crate::sys::{process, schedule};
 
 /// Enters the working folder, and makes it where it is missing (docker makes it too).
 pub fn enter_folder(path: &Path) -> StepResult {
@@ -36,6 +38,18 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
         Step::Limit(limit) => {
             nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?;
         }
+        Step::Scheduler(attributes) => {
+            schedule::set_scheduler(*attributes).on(|| "config.json: process.scheduler")?;
+        }
+        Step::IoPriority(priority) => schedule::set_io_priority(priority.class, priority.level)
+            .on(|| "config.json: process.ioPriority")?,
+        Step::CpuAffinity(list) => schedule::set_affinity(list.numbers.iter().copied())
+            .on(|| "config.json: process.execCPUAffinity")?,
+        Step::MemoryPolicy(policy) => {
+            schedule::set_memory_policy(policy.mode, &policy.nodes.numbers)
+                .on(|| "config.json: linux.memoryPolicy")?;
+        }
+        Step::SecurityLabel(label) => set_label(label).on(|| format!("config.json: {}", label.place))?,
         Step::Personality(persona) => process::set_personality(*persona)?,
         Step::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
         Step::Credentials(who) => {
@@ -47,6 +61,23 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
         _ => {}
     }
     Ok(())
+}
+
+/// Writes a label through procfs, after a check that it is a procfs (CVE-2019-16884).
+fn set_label(label: &SecurityLabel) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut last = io::Error::from_raw_os_error(libc::ENOENT);
+    for file in label.files {
+        match rustix::fs::open(format!("/proc/thread-self/attr/{file}"), flags, Mode::empty()) {
+            Ok(file) if rustix::fs::fstatfs(&file)?.f_type == PROC_SUPER_MAGIC => {
+                rustix::io::write(&file, label.value.as_bytes())?;
+                return Ok(());
+            }
+            Ok(_) => return Err(io::Error::from_raw_os_error(libc::EXDEV)),
+            Err(errno) => last = errno.into(),
+        }
+    }
+    Err(last)
 }
 
 /// Makes the command's user the owner of the terminal, which screen(1) and gpg(1) open by its name.

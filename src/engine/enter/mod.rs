@@ -35,6 +35,7 @@ use crate::engine::keeper;
 use crate::engine::launch::conversation::{Conversation, LaunchPoint, LaunchProgress, supervised};
 use crate::engine::messages::{ChildChannel, ChildMessage, StepFailure};
 use crate::engine::plan::LaunchOptions;
+use crate::engine::plan::process::TerminalSize;
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::step::Step;
 use crate::engine::session::detach_keys::DetachKeys;
@@ -188,7 +189,7 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
 /// not install them. The null device is the host's: the container's /dev/null may be any file.
 fn wired(entry: &ExecPlan, caller: CallerStreams<'_>) -> io::Result<(CommandStreams, StreamRelay)> {
     let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-    let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal));
+    let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal(_)));
     if entry.finish == Finish::AtStart || has_terminal {
         let (input, output, error) = (Some(null()?), null()?, null()?);
         let streams = CommandStreams { input, output, error, reports: Reports::ToOurs };
@@ -232,7 +233,7 @@ impl EntryProcess<'_> {
             match step {
                 Step::Join(running) => self.enter(running)?,
                 Step::BecomeRoot { uid, gid } => process::become_user(*uid, *gid)?,
-                Step::Terminal => terminal = Some(self.open_terminal()?),
+                Step::Terminal(size) => terminal = Some(self.open_terminal(*size)?),
                 Step::WorkingFolder(path) => prepare::go_to_folder(path)?,
                 Step::Exec(command) => {
                     let is_tied = entry.finish == Finish::AtEnd && terminal.is_none();
@@ -303,10 +304,13 @@ impl EntryProcess<'_> {
         Ok(())
     }
 
-    fn open_terminal(&self) -> StepResult<OwnedFd> {
+    fn open_terminal(&self, size: Option<TerminalSize>) -> StepResult<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let devpts = rustix::fs::open("/dev/pts", flags, Mode::empty()).on(|| "/dev/pts")?;
         let (master, terminal) = pty::open_pair(devpts.as_fd()).on(|| "/dev/pts")?;
+        if let Some(TerminalSize { rows, columns }) = size {
+            pty::set_window_size(&master, rows, columns)?;
+        }
         self.caller.copy_window_size(&master);
         prepare::give_terminal(&terminal, &self.entry.steps)?;
         self.channel.send(&ChildMessage::Terminal(master))?;

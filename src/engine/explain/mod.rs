@@ -6,6 +6,7 @@
 
 mod hooks;
 mod network;
+mod scheduling;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use crate::engine::plan::Plan;
 use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
 use crate::engine::plan::namespace::{JoinedNamespace, NamespacesToJoin};
 use crate::engine::plan::process::{ExecCommand, Groups, ProcessCredentials, Reaper};
+use crate::engine::plan::scheduling::IoPriority;
 use crate::engine::plan::step::{Step, Supervised};
 use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, HostIds, IdMap, IdMaps, IdPair};
@@ -124,7 +126,7 @@ impl ShellScript {
                     self.line(&format!("echo {line} >> \"$root\"{}", entry.path));
                 }
             }
-            Step::OomScore(score) => self.line(&format!("echo {score} > /proc/self/oom_score_adj")),
+            Step::OomScore(score) => self.line(&format!("choom -n {score} -p $$")),
             Step::Layers(layers) => {
                 let on = quote(&layers.on.to_string_lossy());
                 self.line(&format!("mount -t tmpfs -o mode=700,nosuid,nodev layers {on}"));
@@ -195,7 +197,38 @@ impl ShellScript {
                     "if [ -e {path} ]; then mount --rbind {path} {path} && mount -o remount,bind,ro {path}; fi"
                 ));
             }
-            Step::Terminal => {
+            Step::TimeOffsets(lines) => {
+                self.line("# (options of the next unshare: --time, with these lines of timens_offsets)");
+                lines.lines().for_each(|line| self.line(&format!("#   {line}")));
+            }
+            Step::RootPropagation(propagation, reach) => {
+                let word = propagation_word(*propagation, *reach);
+                self.line(&format!("mount --make-{word} ."));
+            }
+            Step::Fifo { path, mode } => {
+                let path = below(path);
+                self.line(&format!("[ -p {path} ] || mkfifo -m {mode:o} {path}"));
+            }
+            Step::SymbolicLink { path, target } => {
+                let target = quote(&target.to_string_lossy());
+                self.line(&format!("ln -s {target} {}", below(path)));
+            }
+            Step::Scheduler(attributes) => self.lines(&scheduling::scheduler(attributes)),
+            Step::IoPriority(IoPriority { class, level }) => {
+                let level = if *class == 3 { String::new() } else { format!(" -n {level}") };
+                self.line(&format!("ionice -c {class}{level} -p $$"));
+            }
+            Step::CpuAffinity(list) if list.text.is_empty() => {
+                self.line("taskset -cp 0-$(($(nproc --all) - 1)) $$")
+            }
+            Step::CpuAffinity(list) => self.line(&format!("taskset -cp {} $$", list.text)),
+            Step::MemoryPolicy(policy) => self.line(&scheduling::memory(policy)),
+            Step::SecurityLabel(label) => {
+                let file = label.files.first().copied().unwrap_or_default();
+                let value = quote(&label.value);
+                self.line(&format!("printf %s {value} > /proc/thread-self/attr/{file}"));
+            }
+            Step::Terminal(_) => {
                 self.line("# (a new terminal of $root/dev/pts, bound onto $root/dev/console)")
             }
             Step::PivotRoot => {
@@ -376,13 +409,7 @@ impl ShellScript {
             MountSource::Bind(path, reach) => self.bind(mount, path, *reach, target, plan),
         }
         if let Some((propagation, reach)) = mount.propagation {
-            let name = match propagation {
-                Propagation::Private => "private",
-                Propagation::Slave => "slave",
-                Propagation::Shared => "shared",
-            };
-            let prefix = if reach == MountReach::Recursive { "r" } else { "" };
-            self.line(&format!("mount --make-{prefix}{name} {target}"));
+            self.line(&format!("mount --make-{} {target}", propagation_word(propagation, reach)));
         }
     }
 
@@ -450,6 +477,18 @@ impl ShellScript {
         }
         self.line(&line);
     }
+}
+
+/// Word of mount(8) for a propagation.
+fn propagation_word(propagation: Propagation, reach: MountReach) -> String {
+    let name = match propagation {
+        Propagation::Private => "private",
+        Propagation::Slave => "slave",
+        Propagation::Shared => "shared",
+        Propagation::Unbindable => "unbindable",
+    };
+    let prefix = if reach == MountReach::Recursive { "r" } else { "" };
+    format!("{prefix}{name}")
 }
 
 /// Returns the new namespaces that usnea makes in base; for the commands it does not matter who makes them.

@@ -7,43 +7,32 @@ use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 
 use crate::cgroup;
 use crate::engine::hooks::{HookPoint, Hooks};
-use crate::engine::plan::mount::{self, Maker, MountOwners, MountSource, PlannedMount, map_of};
+use crate::engine::plan::mount::{Maker, map_of};
 use crate::engine::plan::namespace::{ContainerNamespaces, NamespacesToJoin};
 use crate::engine::plan::process::Reaper;
-use crate::engine::plan::process_steps::{command, last_steps};
+use crate::engine::plan::process_steps::{command, console_size, last_steps};
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::step::{AccountEntry, Step, SupervisorLifetime};
-use crate::engine::plan::{Begin, LaunchOptions, Plan};
+use crate::engine::plan::{
+    Begin, LaunchOptions, Plan, config_checks, root_steps, scheduling,
+};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{ContainerIds, HostIds, Id, IdLevel, IdMaps, Map};
 use crate::net::{GeneratedFile, Need, Network, NetworkOrigin};
-use crate::spec::{FUSE, GROUP_ENTRY, PASSWD_ENTRY};
-use crate::sys::inroot::{MountPointKind, Symlinks};
-use crate::sys::mount::{Attributes, MountReach};
+use crate::spec::{FUSE, GROUP_ENTRY, PASSWD_ENTRY, Sysctl};
 use crate::sys::namespace::Namespaces;
 use crate::userns::{Base, Levels, Writer};
 
-/// Device nodes that every container has (OCI runtime spec, "Default Devices"); /dev/ptmx is a link, /dev/console comes
-/// with the terminal.
-const DEVICES: [&str; 6] =
-    ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
-/// Links in /dev (OCI runtime spec, "Dev symbolic links").
-const LINKS: [(&str, &str); 6] = [
-    ("/proc/self/fd", "fd"),
-    ("/proc/self/fd/0", "stdin"),
-    ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"),
-    ("pts/ptmx", "ptmx"),
-    ("/proc/kcore", "core"),
-];
-
 /// Plans the launch of `spec` for a user whose IDs are `base`.
 pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan> {
-    refuse_what_is_not_done(spec)?;
-    let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json: no process"))?;
+    config_checks::check(spec)?;
+    let process = spec.process().as_ref();
+    let process = process.ok_or_else(|| Error::invalid("config.json: process: missing"))?;
     let setgroups = base.setgroups();
-    let mut levels = base.levels(&maps(spec))?;
+    let maps = maps(spec);
+    let mut levels = base.levels(&maps)?;
+    config_checks::check_ids(process, &maps)?;
     if spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some(FUSE)) {
         levels = levels.apart();
     }
@@ -58,7 +47,7 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
     let joined = join.as_ref().map(NamespacesToJoin::kinds).unwrap_or_default();
     let is_hidden = joined.contains(Namespaces::PID);
     let mut oom_score = process.oom_score_adj().map(Step::OomScore);
-    let mut steps = Vec::new();
+    let (mut steps, mut root) = (Vec::new(), Vec::new());
     // A process that is hidden cannot write to its own files in /proc.
     steps.extend(oom_score.take_if(|_| is_hidden));
     namespace_steps(spec, &levels, &options, new, join, &mut steps)?;
@@ -79,7 +68,12 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
     };
     let hooks = Hooks::of_config(spec, &options.container)?;
     let at = |point| hooks.has(point).then_some(Step::Hooks(point));
-    container_steps(spec, process, &options, new, &mut steps)?;
+    let owner = |uid, gid| {
+        let uid = maps.uids.inside_of(Id::new(uid)).map(Id::number);
+        (uid, maps.gids.inside_of(Id::new(gid)).map(Id::number))
+    };
+    root_steps::root_steps(spec, &options, &owner, &mut root)?;
+    container_steps(spec, process, &options, new, root, &mut steps)?;
     let pivot = steps.iter().position(|step| matches!(step, Step::PivotRoot));
     let before = [HookPoint::Prestart, HookPoint::CreateRuntime, HookPoint::CreateContainer];
     let pivot = pivot.unwrap_or(steps.len());
@@ -109,8 +103,15 @@ fn namespace_steps(
     }
     // newuidmap takes longer than making namespaces. Where another process writes the maps, the user namespace alone
     // comes first, and the rest is made meanwhile.
-    let waits = levels.base.writer != Writer::Itself || join.is_some();
+    let offsets = time_offsets(spec);
+    let waits = levels.base.writer != Writer::Itself || join.is_some() || offsets.is_some();
+    if offsets.is_some() {
+        new = new.without(Namespaces::TIME);
+    }
     match join {
+        Some(_) if offsets.is_some() => {
+            fail!(Refused: "config.json: linux.timeOffsets: not beside a namespace of another container")
+        }
         Some(join) => steps.push(Step::JoinNamespaces(join)),
         None => {
             steps.push(Step::Namespaces(match &levels.container {
@@ -118,6 +119,8 @@ fn namespace_steps(
                 None if waits => Namespaces::USER,
                 None => new.with(Namespaces::USER),
             }));
+            // Before any process is in that namespace, which the next one that is made enters.
+            steps.extend(offsets.map(Step::TimeOffsets));
             steps.push(Step::Maps(levels.base.maps.clone()));
         }
     }
@@ -177,12 +180,13 @@ fn container_steps(
     process: &Process,
     options: &LaunchOptions,
     new: Namespaces,
+    root: Vec<Step>,
     steps: &mut Vec<Step>,
 ) -> Result<()> {
     steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
     steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
     let network = &options.network;
-    root_and_mounts(spec, steps)?;
+    steps.extend(root);
     steps.extend(files(&network.files, steps));
     steps.extend(accounts(spec));
     if new.contains(Namespaces::NET) {
@@ -190,9 +194,10 @@ fn container_steps(
     }
     kernel_parameters(spec, steps);
     if process.terminal() == Some(true) {
-        steps.push(Step::Terminal);
+        steps.push(Step::Terminal(console_size(process)));
     }
     steps.push(Step::PivotRoot);
+    steps.extend(root_steps::shared_root(spec)?);
     steps.push(Step::WorkingFolder(process.cwd().clone()));
     if spec.root().as_ref().and_then(|root| root.readonly()) == Some(true) {
         steps.push(Step::ReadOnlyRoot);
@@ -259,38 +264,29 @@ pub fn plan_exec(spec: &Spec, process: &Process, running: RunningContainer) -> R
     let setgroups = running.setgroups();
     let mut steps = vec![Step::Join(running), Step::BecomeRoot { uid, gid }];
     if process.terminal() == Some(true) {
-        steps.push(Step::Terminal);
+        steps.push(Step::Terminal(console_size(process)));
     }
     steps.push(Step::WorkingFolder(process.cwd().clone()));
+    let [initial, last] = scheduling::exec_affinity(process)?;
+    steps.splice(1..1, initial.into_iter().map(Step::CpuAffinity));
+    steps.extend(last.map(Step::CpuAffinity));
     last_steps(spec, process, setgroups, SupervisorLifetime::LastCaller, &mut steps)?;
     steps.push(Step::Exec(command(process, Reaper::None)?));
     Ok(steps)
 }
 
-fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
-    let linux = spec.linux().as_ref();
-    let process = spec.process().as_ref();
-    let asked = [
-        (
-            "linux.devices",
-            linux
-                .is_some_and(|linux| linux.devices().as_ref().is_some_and(|list| !list.is_empty())),
-        ),
-        (
-            "linux.rootfsPropagation",
-            linux.is_some_and(|linux| linux.rootfs_propagation().is_some()),
-        ),
-        ("linux.mountLabel", linux.is_some_and(|linux| linux.mount_label().is_some())),
-        (
-            "process.apparmorProfile",
-            process.is_some_and(|process| process.apparmor_profile().is_some()),
-        ),
-        ("process.selinuxLabel", process.is_some_and(|process| process.selinux_label().is_some())),
-    ];
-    match asked.iter().find(|(_, is_asked)| *is_asked) {
-        Some((what, _)) => fail!("config.json: {what} cannot be applied"),
-        None => Ok(()),
-    }
+/// Returns the lines of timens_offsets (time_namespaces(7)).
+fn time_offsets(spec: &Spec) -> Option<String> {
+    let offsets = spec.linux().as_ref()?.time_offsets().as_ref()?;
+    let mut lines: Vec<String> = offsets
+        .iter()
+        .map(|(clock, offset)| {
+            let (seconds, nanoseconds) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+            format!("{clock} {seconds} {nanoseconds}\n")
+        })
+        .collect();
+    lines.sort();
+    (!lines.is_empty()).then(|| lines.concat())
 }
 
 /// Returns the cgroup of the container; `None`: the container gets none. Errors: a limit that cannot apply here.
@@ -329,48 +325,19 @@ fn setup_ids<Inner: IdLevel>(maps: &IdMaps<Inner, HostIds>) -> (u32, u32) {
     (setup_id(&maps.uids, uid), setup_id(&maps.gids, gid))
 }
 
-fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
-    let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
-    let mut mounts = spec.mounts().as_deref().unwrap_or_default().iter().peekable();
-    // A mount onto "/" is the writable layer over the root; without one the folder itself is the root.
-    let layered = mounts.next_if(|mount| mount.destination() == Path::new("/"));
-    steps.push(Step::Root(match layered {
-        Some(mount) => PlannedMount::from_oci(mount)?,
-        None => PlannedMount {
-            source: MountSource::Bind(root.path().clone(), MountReach::Recursive),
-            target: "/".into(),
-            kind: MountPointKind::Directory,
-            symlinks: Symlinks::Refuse,
-            attributes: Attributes::NONE,
-            propagation: None,
-            copy_up: false,
-            owners: MountOwners::AsTheyAre,
-            maker: Maker::Container,
-        },
-    }));
-    for mount in mounts {
-        let mount = PlannedMount::from_oci(mount)?;
-        mount::check_idmap(&mount)?;
-        let is_dev =
-            mount.target == Path::new("/dev") && matches!(mount.source, MountSource::New { .. });
-        steps.push(Step::Mount(mount));
-        if is_dev {
-            steps.extend(DEVICES.iter().map(|path| Step::Mount(PlannedMount::bind_file(path))));
-            steps.extend(LINKS.iter().map(|(target, name)| Step::Link { target, name }));
-        }
-    }
-    Ok(())
-}
-
 /// Adds kernel parameters, then masks: /proc/sys is read-only afterwards.
 fn kernel_parameters(spec: &Spec, steps: &mut Vec<Step>) {
     let Some(linux) = spec.linux() else { return };
     let mut parameters: Vec<_> = linux.sysctl().iter().flatten().collect();
     parameters.sort();
-    steps.extend(parameters.into_iter().map(|(name, value)| Step::Sysctl {
-        name: name.clone(),
-        path: parameter_path(name),
-        value: value.clone(),
+    let parameters = parameters.into_iter().filter_map(|(name, value)| {
+        // Checked before: the name is one of sysctl(8), with dots or slashes.
+        format!("{name}={value}").parse::<Sysctl>().ok()
+    });
+    steps.extend(parameters.map(|Sysctl { name, value }| Step::Sysctl {
+        path: parameter_path(&name),
+        name,
+        value,
     }));
     steps.extend(linux.masked_paths().iter().flatten().map(|path| Step::Mask(path.into())));
     steps.extend(linux.readonly_paths().iter().flatten().map(|path| Step::ReadOnly(path.into())));

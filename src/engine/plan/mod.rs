@@ -1,11 +1,15 @@
 //! Plan of a launch: the steps and what they need, as data. Makes nothing.
 
+pub mod config_checks;
+pub mod devices;
 pub mod from_spec;
 pub mod mount;
 pub mod namespace;
 pub mod process;
 pub mod process_steps;
+pub mod root_steps;
 pub mod running;
+pub mod scheduling;
 pub mod step;
 
 use crate::cgroup;
@@ -101,7 +105,7 @@ impl Plan {
 
     /// True if the command has a terminal of its own.
     pub(super) fn has_terminal(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Terminal))
+        self.steps.iter().any(|step| matches!(step, Step::Terminal(_)))
     }
 
     /// True if the container's process is a child of the first one.

@@ -64,14 +64,25 @@ pub struct PlannedMount {
     pub symlinks: Symlinks,
     /// Attributes of the mount.
     pub attributes: Attributes,
+    /// Attributes to clear on the mount and all below (`rrw` and its kind).
+    pub cleared: Attributes,
     /// Propagation; `None`: unchanged.
     pub propagation: Option<(Propagation, MountReach)>,
-    /// Copies the root's files at the target into a new volume (`copyup`).
+    /// Copies the root's files at the target into a new volume (`copyup`) or a new tmpfs (`tmpcopyup`).
     pub copy_up: bool,
     /// Owners of the mount's files.
     pub owners: MountOwners,
     /// User namespace in which a new file system is made.
     pub maker: Maker,
+}
+
+/// Cgroups that a container sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupView {
+    /// Those of its cgroup namespace.
+    Own,
+    /// Those of the host.
+    Hosts,
 }
 
 /// User namespace in which a new file system is made.
@@ -136,11 +147,11 @@ impl PlannedMount {
         let source_text = mount.source().as_deref().unwrap_or(Path::new("none"));
         let fs = mount.typ().as_deref().unwrap_or("bind");
         let is_bind = fs == "bind" || words.bind.is_some();
-        let mut copy_up = false;
+        let mut copy_up = fs == "tmpfs" && !is_bind && takes(&mut words.others, TMPFS_COPY_UP, None);
         let source = match (fs, StorageDriver::of_mount_type(fs)) {
             _ if is_bind => {
                 copy_up = takes(&mut words.others, COPY_UP, None);
-                if takes(&mut words.others, IDMAP, None) {
+                if takes(&mut words.others, IDMAP, None) || mount.uid_mappings().is_some() {
                     let maps = mount.uid_mappings().as_deref().zip(mount.gid_mappings().as_deref());
                     words.owners = MountOwners::Mapped(
                         maps.map(|(uids, gids)| IdMaps { uids: map_of(uids), gids: map_of(gids) }),
@@ -174,10 +185,12 @@ impl PlannedMount {
             || mount.destination() == Path::new("/dev");
         Ok(Self {
             source,
-            target: mount.destination().clone(),
+            // A relative one is meant from the root (OCI runtime spec, "Mounts").
+            target: Path::new("/").join(mount.destination()),
             kind,
             symlinks: if ours { Symlinks::Refuse } else { Symlinks::Follow },
             attributes: words.attributes,
+            cleared: words.cleared,
             propagation: words.propagation,
             copy_up,
             owners: words.owners,
@@ -193,11 +206,39 @@ impl PlannedMount {
             kind: MountPointKind::File,
             symlinks: Symlinks::Refuse,
             attributes: Attributes::NONE,
+            cleared: Attributes::NONE,
             propagation: None,
             copy_up: false,
             owners: MountOwners::AsTheyAre,
             maker: Maker::Container,
         }
+    }
+
+    /// Takes a relative source of a bind mount from the folder of the bundle, and shows the host's cgroups to a container
+    /// that shares the host's cgroup namespace: only the owner of that namespace may mount them anew.
+    pub fn in_bundle(mut self, bundle: &Path, cgroups: CgroupView) -> Self {
+        match &mut self.source {
+            MountSource::Bind(path, _) if path.is_relative() => {
+                *path = bundle.join(&path);
+                let is_folder = self.copy_up || path.is_dir();
+                self.kind = if is_folder { MountPointKind::Directory } else { MountPointKind::File };
+            }
+            MountSource::New { fs, .. } if fs == "cgroup2" && cgroups == CgroupView::Hosts => {
+                self.source = MountSource::Bind("/sys/fs/cgroup".into(), MountReach::Recursive);
+            }
+            _ => {}
+        }
+        self
+    }
+
+    /// Adds the label of SELinux that the files of a new file system get.
+    pub fn labelled(mut self, label: &str) -> Self {
+        if let MountSource::New { fs, options, .. } = &mut self.source
+            && !["proc", "sysfs", "cgroup2", "mqueue"].contains(&fs.as_str())
+        {
+            options.push(("context".into(), Some(label.into())));
+        }
+        self
     }
 
     /// True if the mount is made in base, before the container's own namespaces.
@@ -228,6 +269,9 @@ pub fn map_of<Inner: IdLevel>(lines: &[runtime::LinuxIdMapping]) -> Map<Inner, H
 
 /// Overlay flag: the upper layer is disposable.
 pub const VOLATILE: &str = "volatile";
+
+/// Option of a tmpfs that begins with the root's files at its place (runc, podman).
+const TMPFS_COPY_UP: &str = "tmpcopyup";
 
 /// Removes an option; true if it was present.
 fn takes(options: &mut Vec<(String, Option<String>)>, name: &str, value: Option<&str>) -> bool {
@@ -276,10 +320,46 @@ fn overlay(
     Ok(MountSource::Overlay { stacking, lowers, upper: upper.zip(work), flags })
 }
 
+/// Change of an attribute by an option.
+#[derive(Clone, Copy)]
+enum AttributeChange {
+    Set,
+    Clear,
+}
+
+/// Options for attributes of a mount (mount_setattr(2)); each has a recursive form with `r` before it.
+const ATTRIBUTES: [(&str, Attributes, AttributeChange); 18] = [
+    ("ro", Attributes::READ_ONLY, AttributeChange::Set),
+    ("rw", Attributes::READ_ONLY, AttributeChange::Clear),
+    ("nosuid", Attributes::NO_SUID, AttributeChange::Set),
+    ("suid", Attributes::NO_SUID, AttributeChange::Clear),
+    ("nodev", Attributes::NO_DEV, AttributeChange::Set),
+    ("dev", Attributes::NO_DEV, AttributeChange::Clear),
+    ("noexec", Attributes::NO_EXEC, AttributeChange::Set),
+    ("exec", Attributes::NO_EXEC, AttributeChange::Clear),
+    ("noatime", Attributes::NO_ATIME, AttributeChange::Set),
+    ("atime", Attributes::NO_ATIME, AttributeChange::Clear),
+    ("strictatime", Attributes::STRICT_ATIME, AttributeChange::Set),
+    ("nostrictatime", Attributes::STRICT_ATIME, AttributeChange::Clear),
+    ("relatime", Attributes::ATIME, AttributeChange::Clear),
+    ("norelatime", Attributes::NONE, AttributeChange::Clear),
+    ("nodiratime", Attributes::NO_DIR_ATIME, AttributeChange::Set),
+    ("diratime", Attributes::NO_DIR_ATIME, AttributeChange::Clear),
+    ("nosymfollow", Attributes::NO_SYMLINKS, AttributeChange::Set),
+    ("symfollow", Attributes::NO_SYMLINKS, AttributeChange::Clear),
+];
+
+/// Options of mount(8) that name a default, or that have no effect on a mount made anew.
+const WITHOUT_EFFECT: [&str; 11] = [
+    "defaults", "async", "loud", "silent", "acl", "noacl", "iversion", "noiversion", "nolazytime",
+    "nomand", "notmpcopyup",
+];
+
 /// Options of one mount, sorted by the setting they concern.
 #[derive(Default)]
 struct MountWords {
     attributes: Attributes,
+    cleared: Attributes,
     propagation: Option<(Propagation, MountReach)>,
     bind: Option<MountReach>,
     owners: MountOwners,
@@ -295,23 +375,39 @@ impl MountWords {
         words
     }
 
+    /// Reads an option that concerns an attribute, alone or (`rro`) of all mounts below; false: another option. A bind
+    /// mount's attributes are set below too, as docker does.
+    fn read_attribute(&mut self, option: &str) -> bool {
+        let find = |name: &str| ATTRIBUTES.iter().find(|(known, ..)| *known == name);
+        let (found, reach) = match (find(option), option.strip_prefix('r').and_then(find)) {
+            (Some(found), _) => (found, MountReach::Alone),
+            (None, Some(found)) => (found, MountReach::Recursive),
+            (None, None) => return false,
+        };
+        let (_, attribute, change) = *found;
+        match (change, reach) {
+            (AttributeChange::Set, _) => {
+                self.attributes = self.attributes.with(attribute);
+                self.cleared = self.cleared.without(attribute);
+            }
+            (AttributeChange::Clear, MountReach::Alone) => {
+                self.attributes = self.attributes.without(attribute);
+            }
+            (AttributeChange::Clear, MountReach::Recursive) => {
+                self.attributes = self.attributes.without(attribute);
+                self.cleared = self.cleared.with(attribute);
+            }
+        }
+        true
+    }
+
     fn read_one(&mut self, option: &str) {
         use MountReach::{Alone, Recursive};
-        use Propagation::{Private, Shared, Slave};
-        let set = |attribute: Attributes, now: Attributes| now.with(attribute);
-        let clear = |attribute: Attributes, now: Attributes| now.without(attribute);
+        use Propagation::{Private, Shared, Slave, Unbindable};
+        if self.read_attribute(option) || WITHOUT_EFFECT.contains(&option) {
+            return;
+        }
         match option {
-            "ro" | "rro" => self.attributes = set(Attributes::READ_ONLY, self.attributes),
-            "rw" => self.attributes = clear(Attributes::READ_ONLY, self.attributes),
-            "nosuid" => self.attributes = set(Attributes::NO_SUID, self.attributes),
-            "suid" => self.attributes = clear(Attributes::NO_SUID, self.attributes),
-            "nodev" => self.attributes = set(Attributes::NO_DEV, self.attributes),
-            "dev" => self.attributes = clear(Attributes::NO_DEV, self.attributes),
-            "noexec" => self.attributes = set(Attributes::NO_EXEC, self.attributes),
-            "exec" => self.attributes = clear(Attributes::NO_EXEC, self.attributes),
-            "noatime" => self.attributes = set(Attributes::NO_ATIME, self.attributes),
-            "strictatime" => self.attributes = set(Attributes::STRICT_ATIME, self.attributes),
-            "relatime" => {}
             "U" => self.owners = MountOwners::TheUsers,
             "bind" => self.bind = Some(Alone),
             "rbind" => self.bind = Some(Recursive),
@@ -321,6 +417,8 @@ impl MountWords {
             "rslave" => self.propagation = Some((Slave, Recursive)),
             "shared" => self.propagation = Some((Shared, Alone)),
             "rshared" => self.propagation = Some((Shared, Recursive)),
+            "unbindable" => self.propagation = Some((Unbindable, Alone)),
+            "runbindable" => self.propagation = Some((Unbindable, Recursive)),
             _ => self.others.push(match option.split_once('=') {
                 Some((name, value)) => (name.into(), Some(value.into())),
                 None => (option.into(), None),
@@ -349,5 +447,18 @@ mod tests {
         assert_eq!(words.bind, Some(MountReach::Recursive));
         assert_eq!(words.propagation, Some((Propagation::Slave, MountReach::Recursive)));
         assert_eq!(words.others, [("size".to_owned(), Some("1m".to_owned()))]);
+    }
+
+    #[test]
+    fn an_attribute_has_a_recursive_form() {
+        let options = ["rbind", "rro", "rnosuid", "rexec", "rrelatime", "rsuid"].map(String::from);
+        let words = MountWords::read(&options);
+        assert_eq!(words.attributes, Attributes::READ_ONLY);
+        let cleared = Attributes::NO_EXEC.with(Attributes::ATIME).with(Attributes::NO_SUID);
+        assert_eq!(words.cleared, cleared);
+        assert!(words.others.is_empty());
+        let words = MountWords::read(&["rw", "nosymfollow", "noatime"].map(String::from));
+        let set = Attributes::NO_SYMLINKS.with(Attributes::NO_ATIME);
+        assert_eq!((words.attributes, words.cleared), (set, Attributes::NONE));
     }
 }

@@ -19,6 +19,26 @@ pub struct Limit {
     pub hard: u64,
 }
 
+/// Size of a terminal in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Number of lines.
+    pub rows: u16,
+    /// Number of characters in a line.
+    pub columns: u16,
+}
+
+/// Label for the next exec of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityLabel {
+    /// Files below `/proc/thread-self/attr`, of which the first that exists takes the value.
+    pub files: &'static [&'static str],
+    /// Value to write.
+    pub value: String,
+    /// Place in config.json.
+    pub place: &'static str,
+}
+
 /// Supplementary groups of the command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Groups {

@@ -6,7 +6,10 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxPersonalityDomain, Process, Spec};
 
-use crate::engine::plan::process::{ExecCommand, Groups, Limit, ProcessCredentials, Reaper};
+use crate::engine::plan::process::{
+    ExecCommand, Groups, Limit, ProcessCredentials, Reaper, SecurityLabel, TerminalSize,
+};
+use crate::engine::plan::scheduling;
 use crate::engine::plan::step::{Step, Supervised, SupervisorLifetime};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -28,7 +31,11 @@ pub fn last_steps(
 ) -> Result<()> {
     let personality = spec.linux().as_ref().and_then(|linux| linux.personality().as_ref());
     steps.extend(personality.map(|asked| Step::Personality(persona(asked.domain()))));
+    steps.extend(scheduling::memory_policy(spec)?.map(Step::MemoryPolicy));
+    steps.extend(scheduling::scheduler(process)?.map(Step::Scheduler));
+    steps.extend(scheduling::io_priority(process)?.map(Step::IoPriority));
     limits(process, steps)?;
+    steps.extend(labels(process).map(Step::SecurityLabel));
     steps.extend(process.user().umask().map(Step::Umask));
     steps.push(Step::Credentials(credentials(spec, process, setgroups)?));
     if process.no_new_privileges() == Some(true) {
@@ -36,6 +43,30 @@ pub fn last_steps(
     }
     steps.extend(filter(spec, process, until)?);
     Ok(())
+}
+
+/// Returns the size in config.json of the command's terminal.
+pub fn console_size(process: &Process) -> Option<TerminalSize> {
+    let size = process.console_size()?;
+    let number = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+    Some(TerminalSize { rows: number(size.height()), columns: number(size.width()) })
+}
+
+/// Returns the labels of the security modules, which take effect at exec.
+fn labels(process: &Process) -> impl Iterator<Item = SecurityLabel> {
+    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let apparmor = text(process.apparmor_profile()).map(|profile| SecurityLabel {
+        // The second one is that of kernels before 5.8, and of whichever module is the first.
+        files: &["apparmor/exec", "exec"],
+        value: format!("exec {profile}"),
+        place: "process.apparmorProfile",
+    });
+    let selinux = text(process.selinux_label()).map(|label| SecurityLabel {
+        files: &["exec"],
+        value: label,
+        place: "process.selinuxLabel",
+    });
+    apparmor.into_iter().chain(selinux)
 }
 
 fn persona(domain: LinuxPersonalityDomain) -> Personality {

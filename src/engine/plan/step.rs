@@ -6,14 +6,19 @@ use crate::cgroup;
 use crate::engine::hooks::HookPoint;
 use crate::engine::plan::mount::PlannedMount;
 use crate::engine::plan::namespace::NamespacesToJoin;
-use crate::engine::plan::process::{ExecCommand, Limit, ProcessCredentials};
+use crate::engine::plan::process::{
+    ExecCommand, Limit, ProcessCredentials, SecurityLabel, TerminalSize,
+};
 use crate::engine::plan::running::RunningContainer;
+use crate::engine::plan::scheduling::{IoPriority, MemoryPolicy, NumberList};
 use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net;
 use crate::security::emulation::{Emulation, Supervisor};
 use crate::security::seccomp::Filter;
+use crate::sys::mount::{MountReach, Propagation};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process;
+use crate::sys::schedule::SchedulerAttributes;
 
 /// Step of a launch. The parent does `Cgroup`, `Namespaces` and `Maps`; the child does the other steps.
 #[derive(Debug)]
@@ -47,6 +52,24 @@ pub enum Step {
     Root(PlannedMount),
     /// Mount a file system below the root.
     Mount(PlannedMount),
+    /// Make a time namespace with these lines of timens_offsets, for the container's process (time_namespaces(7)).
+    TimeOffsets(String),
+    /// Set the propagation of the root file system.
+    RootPropagation(Propagation, MountReach),
+    /// Make a FIFO.
+    Fifo {
+        /// Path in the container.
+        path: PathBuf,
+        /// Permissions.
+        mode: u32,
+    },
+    /// Make a symbolic link, in place of a bind mount of one (`copy-symlink`).
+    SymbolicLink {
+        /// Path in the container.
+        path: PathBuf,
+        /// Target of the link.
+        target: PathBuf,
+    },
     /// Make a symbolic link in /dev.
     Link {
         /// Target of the link.
@@ -78,7 +101,7 @@ pub enum Step {
     /// Make a path read-only.
     ReadOnly(PathBuf),
     /// Open a terminal in the container's own devpts and hand its master to the parent.
-    Terminal,
+    Terminal(Option<TerminalSize>),
     /// pivot_root(2): enter the container's root, and detach the old one.
     PivotRoot,
     /// Make the root file system read-only.
@@ -91,6 +114,16 @@ pub enum Step {
     Personality(process::Personality),
     /// setrlimit(2)
     Limit(Limit),
+    /// sched_setattr(2)
+    Scheduler(SchedulerAttributes),
+    /// ioprio_set(2)
+    IoPriority(IoPriority),
+    /// sched_setaffinity(2)
+    CpuAffinity(NumberList),
+    /// set_mempolicy(2)
+    MemoryPolicy(MemoryPolicy),
+    /// Set the label that a security module gives the command.
+    SecurityLabel(SecurityLabel),
     /// Enter the working folder, and make it where it is missing.
     WorkingFolder(PathBuf),
     /// Run the hooks of a point: the parent those of the runtime, the child those of the container.
@@ -171,6 +204,10 @@ impl Step {
             Self::Layers(_) => "make the layers that are thrown away, in memory".into(),
             Self::Root(_) => "mount the root filesystem".into(),
             Self::Mount(mount) => format!("mount {}", mount.target.display()),
+            Self::TimeOffsets(_) => "make the time namespace with its offsets".into(),
+            Self::RootPropagation(..) => "set the propagation of the root filesystem".into(),
+            Self::Fifo { path, .. } => format!("make the FIFO {}", path.display()),
+            Self::SymbolicLink { path, .. } => format!("make the link {}", path.display()),
             Self::Link { name, .. } => format!("make the link /dev/{name}"),
             Self::Network => "start the network's helper".into(),
             Self::Connect => "connect the network".into(),
@@ -183,12 +220,18 @@ impl Step {
             Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),
             Self::Mask(path) => format!("mask {}", path.display()),
             Self::ReadOnly(path) => format!("make {} read-only", path.display()),
-            Self::Terminal => "open a terminal".into(),
+            Self::Terminal(_) => "open a terminal".into(),
             Self::PivotRoot => "pivot_root: enter the root, let go of the old one".into(),
             Self::ReadOnlyRoot => "make the root filesystem read-only".into(),
             Self::Hostname(name) => format!("set the hostname {name}"),
             Self::Domainname(name) => format!("set the domain name {name}"),
             Self::Personality(_) => "set the personality".into(),
+            Self::Scheduler(_) => "set the scheduler".into(),
+            Self::IoPriority(_) => "set the priority for input and output".into(),
+            Self::CpuAffinity(list) if list.text.is_empty() => "use all processors".into(),
+            Self::CpuAffinity(list) => format!("keep to the processors {}", list.text),
+            Self::MemoryPolicy(_) => "set the memory policy".into(),
+            Self::SecurityLabel(label) => format!("set the label {}", label.value),
             Self::Limit(limit) => format!("set the limit {}", limit.name),
             Self::WorkingFolder(path) => format!("enter the working directory {}", path.display()),
             Self::Hold => "wait for the start".into(),

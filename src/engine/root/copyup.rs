@@ -66,6 +66,15 @@ pub fn fill(
     files::remove_held(&filling, lock).on(shown(&filling))
 }
 
+/// Copies the root's folder `place` into the new file system `tree`.
+pub fn fill_new(place: &OwnedFd, tree: &OwnedFd) -> StepResult {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |folder: &OwnedFd| rustix::fs::openat(folder, ".", flags, Mode::empty());
+    let (from, into) = (open(place)?, open(tree)?);
+    let copied = copy::folder(from.as_fd(), into.as_fd());
+    copied.map_err(|error| StepError { what: error.to_string(), errno: 0 })
+}
+
 /// True if no root and no container put files into the volume yet. A start whose root lacks the place leaves the volume
 /// new; the container fills it itself.
 pub fn is_empty(data: &Path) -> bool {
@@ -118,6 +127,7 @@ mod tests {
                 kind: MountPointKind::Directory,
                 symlinks: Symlinks::Follow,
                 attributes: Attributes::NONE,
+                cleared: Attributes::NONE,
                 propagation: None,
                 copy_up: true,
                 owners: MountOwners::AsTheyAre,

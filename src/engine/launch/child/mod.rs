@@ -343,7 +343,18 @@ impl SetupProcess<'_> {
             Step::Sysctl { path, value, .. } => self.write_parameter(path, value)?,
             Step::Mask(path) => self.mask(path)?,
             Step::ReadOnly(path) => self.make_read_only(path)?,
-            Step::Terminal => self.open_terminal()?,
+            Step::Terminal(size) => self.open_terminal(*size)?,
+            Step::TimeOffsets(lines) => {
+                namespace::unshare(Namespaces::TIME)?;
+                std::fs::write("/proc/self/timens_offsets", lines)
+                    .on(|| "config.json: linux.timeOffsets")?;
+            }
+            Step::RootPropagation(propagation, reach) => {
+                mount::set_propagation(self.fds.root()?, *propagation, *reach)
+                    .on(|| "config.json: linux.rootfsPropagation")?;
+            }
+            Step::Fifo { path, mode } => self.make_fifo(path, *mode)?,
+            Step::SymbolicLink { path, target } => self.make_link(path, target)?,
             Step::PivotRoot => {
                 filter::send_namespaces(&self.input.plan.steps, &self.input.channel)?;
                 self.hook_outputs = Some(self.input.plan.hooks.open_outputs().map_err(as_failure)?);

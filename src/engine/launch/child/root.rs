@@ -1,19 +1,23 @@
 //! Steps in the container's root, one method each: attach mounts, hide paths, open the terminal. The root belongs to
 //! the container: every path is opened inside that root (`inroot`).
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::engine::command::prepare;
 use crate::engine::hooks::HookPoint;
 use crate::engine::launch::child::SetupProcess;
 use crate::engine::messages::ChildMessage;
 use crate::engine::plan::mount::{MountSource, PlannedMount};
-use crate::engine::root::mount_target;
+use crate::engine::plan::process::TerminalSize;
+use crate::engine::root::{copyup, mount_target};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::sys::inode::PROC_SUPER_MAGIC;
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
@@ -49,7 +53,13 @@ impl SetupProcess<'_> {
             Some(tree) => tree,
             None => self.make_tree(mount)?,
         };
+        if mount.copy_up && mount.is_new("tmpfs") {
+            copyup::fill_new(&target, &tree)?;
+        }
         mount::attach(&tree, &target)?;
+        if mount.cleared != Attributes::NONE {
+            mount::clear_attributes(&tree, mount.cleared)?;
+        }
         // After the attaching: kernels before 5.12 change only mounts that are attached.
         if let MountSource::Bind(_, reach) = mount.source
             && mount.attributes != Attributes::NONE
@@ -195,9 +205,55 @@ impl SetupProcess<'_> {
         Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, MountReach::Recursive)?)
     }
 
-    pub(super) fn open_terminal(&mut self) -> StepResult {
+    /// Makes a FIFO; one that is there already will do.
+    pub(super) fn make_fifo(&self, path: &Path, mode: u32) -> StepResult {
+        let (folder, name) = self.folder_of(path)?;
+        let kind = FileType::Fifo;
+        match rustix::fs::mknodat(&folder, &name, kind, Mode::from_raw_mode(mode), 0) {
+            Ok(()) => Ok(inroot::change_mode(&folder, &name, mode)?),
+            Err(Errno::EXIST) => {
+                let stat = rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+                match FileType::from_raw_mode(stat.st_mode) == kind {
+                    true => Ok(()),
+                    false => Err(io::Error::from(Errno::EXIST)).on(|| "no FIFO is there"),
+                }
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Makes a symbolic link; the same one may be there already.
+    pub(super) fn make_link(&self, path: &Path, target: &Path) -> StepResult {
+        let (folder, name) = self.folder_of(path)?;
+        match rustix::fs::symlinkat(target, &folder, &name) {
+            Err(Errno::EXIST) => {
+                let there = rustix::fs::readlinkat(&folder, &name, Vec::new());
+                let is_same = there.is_ok_and(|there| there.as_bytes() == target.as_os_str().as_bytes());
+                match is_same {
+                    true => Ok(()),
+                    false => Err(io::Error::from(Errno::EXIST).into()),
+                }
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Opens the folder of a new file, and makes it where it is missing.
+    fn folder_of(&self, path: &Path) -> StepResult<(OwnedFd, OsString)> {
+        let missing = || io::Error::from_raw_os_error(libc::EINVAL);
+        let name = path.file_name().ok_or_else(missing)?.to_owned();
+        let folder = path.parent().ok_or_else(missing)?;
+        let kind = MountPointKind::Directory;
+        let root = self.fds.root()?.as_fd();
+        Ok((inroot::mount_point(root, folder, kind, Symlinks::Follow)?, name))
+    }
+
+    pub(super) fn open_terminal(&mut self, size: Option<TerminalSize>) -> StepResult {
         let devpts = self.fds.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
         let (master, terminal) = pty::open_pair(devpts.as_fd())?;
+        if let Some(TerminalSize { rows, columns }) = size {
+            pty::set_window_size(&master, rows, columns)?;
+        }
         // Before the command can read the size. Without a terminal on either stream the size stays unset.
         if let Some(caller) = &self.input.streams.caller {
             caller.copy_window_size(&master);
