@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::{self, Place};
 
 /// The example, built beside the program.
-fn example() -> PathBuf {
+pub fn example() -> PathBuf {
     let folder = support::binary();
     let folder = folder.parent().expect("a folder of the program");
     let places = [folder.join("library"), folder.join("examples/library")];

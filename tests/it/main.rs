@@ -84,6 +84,8 @@ mod network;
 mod network_lives;
 mod networks;
 mod nfs;
+mod oci_config;
+mod oci_hooks;
 mod odd_files;
 mod odd_registries;
 mod oracles;

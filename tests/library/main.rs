@@ -3,6 +3,8 @@
 //!
 //! A launch forks, so this program has a single thread; one with several starts a process for it.
 
+mod bundle;
+
 use std::error::Error;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
@@ -24,6 +26,11 @@ fn main() -> ExitCode {
         return ended;
     }
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if let [mode, folder] = &arguments[..]
+        && let Some(mode @ ("--bundle" | "--explain")) = mode.to_str()
+    {
+        return bundle::run(mode, folder).into();
+    }
     let [store, root] = &arguments[..] else {
         eprintln!("usage: library STORE ROOT");
         return ExitCode::FAILURE;

@@ -49,7 +49,9 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
             schedule::set_memory_policy(policy.mode, &policy.nodes.numbers)
                 .on(|| "config.json: linux.memoryPolicy")?;
         }
-        Step::SecurityLabel(label) => set_label(label).on(|| format!("config.json: {}", label.place))?,
+        Step::SecurityLabel(label) => {
+            set_label(label).on(|| format!("config.json: {}", label.place))?
+        }
         Step::Personality(persona) => process::set_personality(*persona)?,
         Step::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
         Step::Credentials(who) => {

@@ -198,7 +198,9 @@ impl ShellScript {
                 ));
             }
             Step::TimeOffsets(lines) => {
-                self.line("# (options of the next unshare: --time, with these lines of timens_offsets)");
+                self.line(
+                    "# (options of the next unshare: --time, with these lines of timens_offsets)",
+                );
                 lines.lines().for_each(|line| self.line(&format!("#   {line}")));
             }
             Step::RootPropagation(propagation, reach) => {

@@ -136,11 +136,14 @@ fn check_time(linux: &Linux, kinds: &HashSet<LinuxNamespaceType>) -> Result<()> 
     let Some(offsets) = linux.time_offsets().as_ref().filter(|all| !all.is_empty()) else {
         return Ok(());
     };
-    if let Some(clock) = offsets.keys().find(|clock| !["monotonic", "boottime"].contains(&clock.as_str())) {
+    if let Some(clock) =
+        offsets.keys().find(|clock| !["monotonic", "boottime"].contains(&clock.as_str()))
+    {
         fail!(Invalid: "config.json: linux.timeOffsets.{clock}: the clocks are monotonic and boottime");
     }
     let mut namespaces = linux.namespaces().iter().flatten();
-    let is_joined = namespaces.any(|one| one.typ() == LinuxNamespaceType::Time && one.path().is_some());
+    let is_joined =
+        namespaces.any(|one| one.typ() == LinuxNamespaceType::Time && one.path().is_some());
     if !kinds.contains(&LinuxNamespaceType::Time) || is_joined {
         fail!(Invalid: "config.json: linux.timeOffsets: without a new time namespace in linux.namespaces");
     }
@@ -238,7 +241,10 @@ mod tests {
                 "process.rlimits[0].soft",
             ),
             (json!({ "hostname": "x", "linux": {} }), "hostname"),
-            (json!({ "domainname": "x", "linux": { "namespaces": [{ "type": "pid" }] } }), "domainname"),
+            (
+                json!({ "domainname": "x", "linux": { "namespaces": [{ "type": "pid" }] } }),
+                "domainname",
+            ),
             (
                 json!({ "linux": { "namespaces": [{ "type": "pid" }, { "type": "uts" }, { "type": "pid" }] } }),
                 "linux.namespaces[2].type",
@@ -274,7 +280,10 @@ mod tests {
                 json!({ "linux": { "namespaces": uts, "sysctl": { "net.ipv4.ip_forward": "1" } } }),
                 "linux.sysctl.net.ipv4.ip_forward",
             ),
-            (json!({ "linux": { "sysctl": { "kernel.pid_max": "1" } } }), "linux.sysctl.kernel.pid_max"),
+            (
+                json!({ "linux": { "sysctl": { "kernel.pid_max": "1" } } }),
+                "linux.sysctl.kernel.pid_max",
+            ),
             (json!({ "linux": { "sysctl": { "net/../vm/x": "1" } } }), "linux.sysctl.net/../vm/x"),
             (json!({ "linux": { "maskedPaths": ["/a", "b"] } }), "linux.maskedPaths[1]"),
             (json!({ "linux": { "readonlyPaths": ["a"] } }), "linux.readonlyPaths[0]"),

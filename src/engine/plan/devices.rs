@@ -150,7 +150,10 @@ mod tests {
             (json!({ "path": "dev/null" }), ".path: "),
             (json!({ "path": "/dev/zero" }), ": /dev/zero of every container"),
             (json!({ "major": 4000 }), ": this machine has no node of char 4000:3"),
-            (json!({ "path": "/dev/null", "type": "b", "major": 4000 }), ": this machine has no node of block"),
+            (
+                json!({ "path": "/dev/null", "type": "b", "major": 4000 }),
+                ": this machine has no node of block",
+            ),
             (json!({ "path": "/dev/null", "fileMode": 0o600 }), ".fileMode: "),
             (json!({ "path": "/dev/null", "uid": 7 }), ".uid: "),
             (json!({ "path": "/dev/null", "gid": 7 }), ".gid: "),

@@ -13,9 +13,7 @@ use crate::engine::plan::process::Reaper;
 use crate::engine::plan::process_steps::{command, console_size, last_steps};
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::step::{AccountEntry, Step, SupervisorLifetime};
-use crate::engine::plan::{
-    Begin, LaunchOptions, Plan, config_checks, root_steps, scheduling,
-};
+use crate::engine::plan::{Begin, LaunchOptions, Plan, config_checks, root_steps, scheduling};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{ContainerIds, HostIds, Id, IdLevel, IdMaps, Map};
@@ -281,7 +279,8 @@ fn time_offsets(spec: &Spec) -> Option<String> {
     let mut lines: Vec<String> = offsets
         .iter()
         .map(|(clock, offset)| {
-            let (seconds, nanoseconds) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+            let (seconds, nanoseconds) =
+                (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
             format!("{clock} {seconds} {nanoseconds}\n")
         })
         .collect();

@@ -147,7 +147,8 @@ impl PlannedMount {
         let source_text = mount.source().as_deref().unwrap_or(Path::new("none"));
         let fs = mount.typ().as_deref().unwrap_or("bind");
         let is_bind = fs == "bind" || words.bind.is_some();
-        let mut copy_up = fs == "tmpfs" && !is_bind && takes(&mut words.others, TMPFS_COPY_UP, None);
+        let mut copy_up =
+            fs == "tmpfs" && !is_bind && takes(&mut words.others, TMPFS_COPY_UP, None);
         let source = match (fs, StorageDriver::of_mount_type(fs)) {
             _ if is_bind => {
                 copy_up = takes(&mut words.others, COPY_UP, None);
@@ -221,7 +222,8 @@ impl PlannedMount {
             MountSource::Bind(path, _) if path.is_relative() => {
                 *path = bundle.join(&path);
                 let is_folder = self.copy_up || path.is_dir();
-                self.kind = if is_folder { MountPointKind::Directory } else { MountPointKind::File };
+                self.kind =
+                    if is_folder { MountPointKind::Directory } else { MountPointKind::File };
             }
             MountSource::New { fs, .. } if fs == "cgroup2" && cgroups == CgroupView::Hosts => {
                 self.source = MountSource::Bind("/sys/fs/cgroup".into(), MountReach::Recursive);
@@ -351,8 +353,17 @@ const ATTRIBUTES: [(&str, Attributes, AttributeChange); 18] = [
 
 /// Options of mount(8) that name a default, or that have no effect on a mount made anew.
 const WITHOUT_EFFECT: [&str; 11] = [
-    "defaults", "async", "loud", "silent", "acl", "noacl", "iversion", "noiversion", "nolazytime",
-    "nomand", "notmpcopyup",
+    "defaults",
+    "async",
+    "loud",
+    "silent",
+    "acl",
+    "noacl",
+    "iversion",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "notmpcopyup",
 ];
 
 /// Options of one mount, sorted by the setting they concern.

@@ -6,9 +6,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 
 use crate::engine::plan::LaunchOptions;
 use crate::engine::plan::devices::{InnerOwner, device_steps};
-use crate::engine::plan::mount::{
-    self, CgroupView, Maker, MountOwners, MountSource, PlannedMount,
-};
+use crate::engine::plan::mount::{self, CgroupView, Maker, MountOwners, MountSource, PlannedMount};
 use crate::engine::plan::step::Step;
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -105,7 +103,9 @@ fn propagation(spec: &Spec) -> Result<Option<Step>> {
         "slave" => Propagation::Slave,
         "shared" => Propagation::Shared,
         "unbindable" => Propagation::Unbindable,
-        _ => fail!(Invalid: "config.json: linux.rootfsPropagation: '{word}' is not shared, slave, private or unbindable"),
+        _ => {
+            fail!(Invalid: "config.json: linux.rootfsPropagation: '{word}' is not shared, slave, private or unbindable")
+        }
     };
     Ok(Some(Step::RootPropagation(propagation, reach)))
 }
@@ -138,7 +138,8 @@ struct MountPlace<'a> {
 impl<'a> MountPlace<'a> {
     fn of(spec: &'a Spec, bundle: &'a Path) -> Self {
         let linux = spec.linux().as_ref();
-        let mut namespaces = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
+        let mut namespaces =
+            linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
         let cgroups = match namespaces.any(|one| one.typ() == LinuxNamespaceType::Cgroup) {
             true => CgroupView::Own,
             false => CgroupView::Hosts,

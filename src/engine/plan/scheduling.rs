@@ -59,8 +59,10 @@ pub fn scheduler(process: &Process) -> Result<Option<SchedulerAttributes>> {
     let Ok(priority) = u32::try_from(priority) else {
         fail!(Invalid: "config.json: process.scheduler.priority: {priority} is negative");
     };
-    let is_real_time =
-        matches!(scheduler.policy(), LinuxSchedulerPolicy::SchedFifo | LinuxSchedulerPolicy::SchedRr);
+    let is_real_time = matches!(
+        scheduler.policy(),
+        LinuxSchedulerPolicy::SchedFifo | LinuxSchedulerPolicy::SchedRr
+    );
     if priority != 0 && !is_real_time {
         fail!(Invalid: "config.json: process.scheduler.priority: only SCHED_FIFO and SCHED_RR have it");
     }
@@ -99,7 +101,8 @@ fn flags(scheduler: &Scheduler) -> Result<u64> {
             LinuxSchedulerFlag::SchedFlagDLOverrun => 0x04,
             LinuxSchedulerFlag::SchedFlagKeepPolicy => 0x08,
             LinuxSchedulerFlag::SchedFlagKeepParams => 0x10,
-            LinuxSchedulerFlag::SchedFlagUtilClampMin | LinuxSchedulerFlag::SchedFlagUtilClampMax => {
+            LinuxSchedulerFlag::SchedFlagUtilClampMin
+            | LinuxSchedulerFlag::SchedFlagUtilClampMax => {
                 fail!(Invalid: "config.json: process.scheduler.flags[{index}]: config.json has no value for the clamp");
             }
         };
@@ -117,7 +120,9 @@ pub fn io_priority(process: &Process) -> Result<Option<IoPriority>> {
     };
     match u32::try_from(asked.priority()) {
         Ok(level @ 0..=7) => Ok(Some(IoPriority { class, level })),
-        _ => fail!(Invalid: "config.json: process.ioPriority.priority: {} is not between 0 and 7", asked.priority()),
+        _ => {
+            fail!(Invalid: "config.json: process.ioPriority.priority: {} is not between 0 and 7", asked.priority())
+        }
     }
 }
 
@@ -157,7 +162,10 @@ pub fn memory_policy(spec: &Spec) -> Result<Option<MemoryPolicy>> {
         true => Vec::new(),
         false => number_list(text, MOST_NODES, "linux.memoryPolicy.nodes")?.numbers,
     };
-    let takes_none = matches!(policy.mode(), MemoryPolicyModeType::MpolDefault | MemoryPolicyModeType::MpolLocal);
+    let takes_none = matches!(
+        policy.mode(),
+        MemoryPolicyModeType::MpolDefault | MemoryPolicyModeType::MpolLocal
+    );
     if takes_none && !numbers.is_empty() {
         fail!(Invalid: "config.json: linux.memoryPolicy.nodes: the mode takes no nodes");
     }
@@ -184,7 +192,9 @@ fn number_list(text: &str, most: usize, place: &str) -> Result<NumberList> {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         match (first.parse::<usize>(), last.parse::<usize>()) {
             (Ok(first), Ok(last)) if first <= last && last < most => numbers.extend(first..=last),
-            _ => fail!(Invalid: "config.json: {place}: '{text}' is no list of numbers below {most}, such as 0-3,7"),
+            _ => {
+                fail!(Invalid: "config.json: {place}: '{text}' is no list of numbers below {most}, such as 0-3,7")
+            }
         }
     }
     Ok(NumberList { text: text.to_owned(), numbers })
@@ -213,7 +223,8 @@ mod tests {
     #[test]
     fn a_scheduler_is_numbers_or_refused_by_its_path() {
         let read = |value| scheduler(&process("scheduler", value));
-        let batch = read(json!({ "policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_RESET_ON_FORK"] }));
+        let batch =
+            read(json!({ "policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_RESET_ON_FORK"] }));
         let batch = batch.unwrap().unwrap();
         assert_eq!((batch.policy, batch.nice, batch.flags), (3, 5, 1));
         for (value, path) in [
@@ -222,7 +233,10 @@ mod tests {
             (json!({ "policy": "SCHED_RR", "priority": -1 }), "priority"),
             (json!({ "policy": "SCHED_FIFO", "priority": 1, "runtime": 1 }), "runtime"),
             (json!({ "policy": "SCHED_ISO" }), "policy"),
-            (json!({ "policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN"] }), "flags[0]"),
+            (
+                json!({ "policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN"] }),
+                "flags[0]",
+            ),
         ] {
             let error = read(value).unwrap_err().to_string();
             let path = format!("config.json: process.scheduler.{path}: ");

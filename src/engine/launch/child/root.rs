@@ -58,13 +58,15 @@ impl SetupProcess<'_> {
         }
         mount::attach(&tree, &target)?;
         if mount.cleared != Attributes::NONE {
-            mount::clear_attributes(&tree, mount.cleared)?;
+            let name = || format!("clear {}", mount.cleared.options());
+            mount::clear_attributes(&tree, mount.cleared).on(name)?;
         }
         // After the attaching: kernels before 5.12 change only mounts that are attached.
         if let MountSource::Bind(_, reach) = mount.source
             && mount.attributes != Attributes::NONE
         {
-            mount::set_attributes(&tree, mount.attributes, reach)?;
+            mount::set_attributes(&tree, mount.attributes, reach)
+                .on(|| format!("set {}", mount.attributes.options()))?;
         }
         if let Some((propagation, reach)) = mount.propagation {
             mount::set_propagation(&tree, propagation, reach).on(|| "set the propagation")?;
@@ -228,7 +230,8 @@ impl SetupProcess<'_> {
         match rustix::fs::symlinkat(target, &folder, &name) {
             Err(Errno::EXIST) => {
                 let there = rustix::fs::readlinkat(&folder, &name, Vec::new());
-                let is_same = there.is_ok_and(|there| there.as_bytes() == target.as_os_str().as_bytes());
+                let is_same =
+                    there.is_ok_and(|there| there.as_bytes() == target.as_os_str().as_bytes());
                 match is_same {
                     true => Ok(()),
                     false => Err(io::Error::from(Errno::EXIST).into()),
