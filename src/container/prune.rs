@@ -4,26 +4,17 @@ use super::images;
 use super::list::fitting;
 use super::networks::{self, NetworkFilter};
 use super::remove::{Removal, remove};
-use super::volumes::{self, PrunedVolumes, VolumeFilter};
-use super::{ContainerFilter, Usnea, size};
-use crate::error::{Error, ErrorKind, Result};
-use crate::image::store::{PruneResult, PruneScope};
+use super::volumes::{self, VolumeFilter};
+use super::{ContainerFilter, Pruned, Usnea, size};
+use crate::error::{ErrorKind, Result};
+use crate::image::store::{ImageRemoval, PruneScope};
 use crate::monitor::Status;
+use crate::network_name::NetworkName;
+use crate::spec::VolumeName;
 
-/// Result of a prune of containers.
-#[derive(Debug, Default)]
-pub struct PrunedContainers {
-    /// IDs of the removed containers.
-    pub ids: Vec<String>,
-    /// Freed disk space, in bytes.
-    pub bytes: u64,
-    /// Failures: the prune goes on to its end.
-    pub failures: Vec<Error>,
-}
-
-/// Removes the containers that do not run and fit the filters.
-pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<PrunedContainers> {
-    let mut pruned = PrunedContainers::default();
+/// Removes the containers that do not run and fit the filters. Returns their IDs.
+pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Pruned<String>> {
+    let mut pruned = Pruned::default();
     for container in fitting(usnea.store()?, filters)? {
         match container.status() {
             Ok(Status::Created | Status::Exited(_)) => {}
@@ -36,7 +27,7 @@ pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<PrunedContain
         let bytes = size(&container);
         match remove(usnea, &container.record.id, Removal::default()) {
             Ok(()) => {
-                pruned.ids.push(container.record.id);
+                pruned.removed.push(container.record.id);
                 pruned.bytes += bytes;
             }
             // Another command has started the container this moment.
@@ -65,14 +56,14 @@ pub struct SystemPrune {
 /// Results of a prune of all kinds of data: a failure in one kind does not hide what was removed of another.
 #[derive(Debug)]
 pub struct PrunedSystem {
-    /// Removed containers.
-    pub containers: PrunedContainers,
+    /// IDs of the removed containers.
+    pub containers: Pruned<String>,
     /// Names of the removed networks.
-    pub networks: Result<Vec<String>>,
-    /// Removed volumes.
-    pub volumes: Result<PrunedVolumes>,
+    pub networks: Result<Pruned<NetworkName>>,
+    /// Names of the removed volumes.
+    pub volumes: Result<Pruned<VolumeName>>,
     /// Removed images.
-    pub images: Result<PruneResult>,
+    pub images: Result<Pruned<ImageRemoval>>,
 }
 
 /// Removes unused data. Containers first: their removal frees their images, networks and volumes.
@@ -82,7 +73,7 @@ pub fn prune_system(usnea: &Usnea, request: &SystemPrune) -> Result<PrunedSystem
     let networks = networks::prune(usnea, &request.networks);
     let volumes = match request.anonymous_volumes {
         true => volumes::prune(usnea, &[VolumeFilter::Anonymous(true)]),
-        false => Ok(PrunedVolumes::default()),
+        false => Ok(Pruned::default()),
     };
     let images = images::prune(usnea, request.images, &request.image_filters);
     Ok(PrunedSystem { containers, networks, volumes, images })

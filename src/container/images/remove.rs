@@ -5,6 +5,7 @@ use super::{happened, known, name_typed};
 use crate::config::LayerLimits;
 use crate::container::Usnea;
 use crate::container::folder;
+use crate::container::pruned::Pruned;
 use crate::container::stores::{self, Stores, given_name, meanings};
 use crate::error::{Error, Result};
 use crate::fail;
@@ -155,14 +156,19 @@ pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
 }
 
 /// Removes unused data: images that pass all filters, layers and blobs of no image, leftovers of killed commands.
-pub fn prune(usnea: &Usnea, which: PruneScope, filters: &[ImageFilter]) -> Result<PruneResult> {
+pub fn prune(
+    usnea: &Usnea,
+    which: PruneScope,
+    filters: &[ImageFilter],
+) -> Result<Pruned<ImageRemoval>> {
     let stores = usnea.images()?;
     let filters = ImageFilters::new(filters, stores)?;
     let base = usnea.base()?;
     folder::sweep(stores.own().root(), base);
-    in_store(stores, base, |store| {
+    let PruneResult { images, bytes, failures, .. } = in_store(stores, base, |store| {
         store.prune(which, |image| filters.pass(store, image, ImagePlace::Own))
-    })
+    })?;
+    Ok(Pruned { removed: images, bytes, failures })
 }
 
 /// Returns the disk usage of the store.

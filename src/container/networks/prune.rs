@@ -4,13 +4,15 @@ use super::filter::NetworkFilter;
 use super::known::KnownNetwork;
 use super::remove::remove_unused;
 use crate::container::Usnea;
+use crate::container::pruned::Pruned;
 use crate::error::{ErrorKind, Result};
 use crate::net::definition;
+use crate::network_name::NetworkName;
 
-/// Removes the networks that fit and that no container uses, running or not; returns their names.
-pub fn prune(usnea: &Usnea, filters: &[NetworkFilter]) -> Result<Vec<String>> {
+/// Removes the networks that fit and that no container uses, running or not. Returns their names.
+pub fn prune(usnea: &Usnea, filters: &[NetworkFilter]) -> Result<Pruned<NetworkName>> {
     let store = usnea.store()?;
-    let mut removed = Vec::new();
+    let mut pruned = Pruned::default();
     for network in definition::all(store)? {
         let network = KnownNetwork::Named(Box::new(network));
         if !NetworkFilter::fit(filters, &network, store)? {
@@ -18,13 +20,13 @@ pub fn prune(usnea: &Usnea, filters: &[NetworkFilter]) -> Result<Vec<String>> {
         }
         let KnownNetwork::Named(network) = network else { continue };
         match remove_unused(store, &network.name) {
-            Ok(()) => removed.push(network.name.to_string()),
+            Ok(()) => pruned.removed.push(network.name),
             // A container uses the network, or another command has removed it.
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                 log::debug!("{error}");
             }
-            Err(error) => return Err(error),
+            Err(error) => pruned.failures.push(error),
         }
     }
-    Ok(removed)
+    Ok(pruned)
 }

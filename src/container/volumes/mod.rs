@@ -26,6 +26,6 @@ pub use inherit::inherit;
 pub use list::list;
 pub(super) use record::acquire;
 pub use record::{StoredVolume, VolumeNaming, all, find, folder, make, named, random_name};
-pub use remove::{PrunedVolumes, prune, remove, remove_anonymous};
+pub use remove::{prune, remove, remove_anonymous};
 pub use size::usage;
 pub use usage::{MountedVolume, is_used, used_by};

@@ -5,20 +5,12 @@ use super::record::{all, find, folder as volumes};
 use super::{size, usage};
 use crate::container::Usnea;
 use crate::container::folder::{self, Folder};
-use crate::error::{Error, Result};
+use crate::container::pruned::Pruned;
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::files;
 use crate::hint;
 use crate::monitor::events;
 use crate::spec::VolumeName;
-
-/// Result of a prune.
-#[derive(Clone, Debug, Default)]
-pub struct PrunedVolumes {
-    /// Names of the removed volumes.
-    pub names: Vec<VolumeName>,
-    /// Freed disk space, in bytes.
-    pub bytes: u64,
-}
 
 /// Removes a volume with its files. Errors: a container mounts the volume; names the container.
 pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
@@ -65,10 +57,10 @@ pub fn remove_anonymous(usnea: &Usnea, names: &[VolumeName]) {
     }
 }
 
-/// Removes the volumes that fit and that no container mounts.
-pub fn prune(usnea: &Usnea, filters: &[VolumeFilter]) -> Result<PrunedVolumes> {
+/// Removes the volumes that fit and that no container mounts. Returns their names.
+pub fn prune(usnea: &Usnea, filters: &[VolumeFilter]) -> Result<Pruned<VolumeName>> {
     let store = usnea.store()?;
-    let mut pruned = PrunedVolumes::default();
+    let mut pruned = Pruned::default();
     folder::sweep(store, usnea.base()?);
     for volume in all(store)? {
         if !VolumeFilter::fit(filters, &volume, store)? || usage::is_used(store, &volume.name)? {
@@ -77,11 +69,15 @@ pub fn prune(usnea: &Usnea, filters: &[VolumeFilter]) -> Result<PrunedVolumes> {
         let bytes = size::of(usnea, store, std::slice::from_ref(&volume))?;
         match remove(usnea, &volume.name) {
             Ok(()) => {
-                pruned.names.push(volume.name);
+                pruned.removed.push(volume.name);
                 pruned.bytes += bytes.iter().sum::<u64>();
             }
             // Another command has begun to use the volume.
-            Err(error) => log::debug!("{error}"),
+            Err(error) if error.kind() == ErrorKind::Conflict => log::debug!("{error}"),
+            Err(error) => {
+                let volume = format!("volume {}", volume.name);
+                pruned.failures.extend(Err::<(), _>(error).context(|| volume).err());
+            }
         }
     }
     Ok(pruned)

@@ -6,7 +6,7 @@ use super::census::disk_use;
 use super::collect::{ForceRemoval, NeededObjects, RemovedObjects, grip, list};
 use super::{ImageRecord, ImageRemoval, Store};
 use crate::digest::Digest;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::LockAttempt;
 use crate::image::manifest::LARGEST;
 
@@ -22,7 +22,7 @@ pub enum PruneScope {
 }
 
 /// Objects removed by a prune.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PruneResult {
     /// Removed images.
     pub images: Vec<ImageRemoval>,
@@ -30,6 +30,8 @@ pub struct PruneResult {
     pub objects: u64,
     /// Freed disk space in bytes, that of the images included.
     pub bytes: u64,
+    /// Failures to remove an image: the prune goes on.
+    pub failures: Vec<Error>,
 }
 
 impl Store {
@@ -58,7 +60,11 @@ impl Store {
             {
                 // A container has begun to use the image this moment.
                 Err(error) if error.kind() == ErrorKind::Conflict => continue,
-                taken => taken?,
+                Err(error) => {
+                    freed.failures.push(error);
+                    continue;
+                }
+                Ok(taken) => taken,
             };
             freed.images.push(removal);
             removed.push(objects);

@@ -4,7 +4,7 @@ use crate::amount;
 use crate::cli::output::failures::Failures;
 use crate::cli::output::print_line;
 use crate::cli::output::prompt::confirm;
-use crate::container::{self, ContainerFilter, PrunedContainers, Usnea};
+use crate::container::{self, ContainerFilter, Usnea};
 use crate::error::Result;
 
 /// Remove all stopped containers
@@ -30,17 +30,17 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         return Ok(0);
     }
     let pruned = container::prune(usnea, &filters)?;
-    print_pruned(&pruned);
+    print_pruned(&pruned.removed);
     print_line(&format!("Total reclaimed space: {}", amount::size(pruned.bytes)));
     Failures::from(pruned.failures).end()
 }
 
 /// Prints the IDs of the removed containers, in docker's words.
-pub fn print_pruned(pruned: &PrunedContainers) {
-    if pruned.ids.is_empty() {
+pub fn print_pruned(ids: &[String]) {
+    if ids.is_empty() {
         return;
     }
     print_line("Deleted Containers:");
-    pruned.ids.iter().for_each(|id| print_line(id));
+    ids.iter().for_each(|id| print_line(id));
     print_line("");
 }

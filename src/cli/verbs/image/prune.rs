@@ -2,12 +2,13 @@
 
 use super::remove::print_removal;
 use crate::amount::size;
+use crate::cli::output::failures::Failures;
 use crate::cli::output::print;
 use crate::cli::output::prompt::confirm;
-use crate::container::Usnea;
 use crate::container::images::{self, ImageFilter};
+use crate::container::{Pruned, Usnea};
 use crate::error::Result;
-use crate::image::store::{PruneResult, PruneScope};
+use crate::image::store::{ImageRemoval, PruneScope};
 
 /// Remove unused images
 ///
@@ -52,11 +53,13 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if !arguments.force && !confirm(objects)? {
         return Ok(0);
     }
-    report(&images::prune(usnea, arguments.which(), &arguments.filters)?, 0)
+    let pruned = images::prune(usnea, arguments.which(), &arguments.filters)?;
+    report(&pruned, 0)?;
+    Failures::from(pruned.failures).end()
 }
 
 /// Prints the removed images, and the freed space including `more` bytes.
-pub fn report(freed: &PruneResult, more: u64) -> Result<u8> {
-    freed.images.iter().for_each(print_removal);
-    print(&format!("Total reclaimed space: {}\n", size(freed.bytes + more)))
+pub fn report(pruned: &Pruned<ImageRemoval>, more: u64) -> Result<u8> {
+    pruned.removed.iter().for_each(print_removal);
+    print(&format!("Total reclaimed space: {}\n", size(pruned.bytes + more)))
 }

@@ -1,5 +1,6 @@
 //! `usnea network prune`: removes unused networks.
 
+use crate::cli::output::failures::Failures;
 use crate::cli::output::print_line;
 use crate::cli::output::prompt::confirm;
 use crate::container::Usnea;
@@ -36,11 +37,11 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if !arguments.force && !confirm("all networks that no container uses")? {
         return Ok(0);
     }
-    let removed = networks::prune(usnea, &arguments.filters)?;
-    if !removed.is_empty() {
+    let pruned = networks::prune(usnea, &arguments.filters)?;
+    if !pruned.removed.is_empty() {
         print_line("Deleted Networks:");
-        removed.iter().for_each(|name| print_line(name));
+        pruned.removed.iter().for_each(|name| print_line(name.as_str()));
         print_line("");
     }
-    Ok(0)
+    Failures::from(pruned.failures).end()
 }

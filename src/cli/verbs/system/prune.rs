@@ -64,16 +64,19 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         anonymous_volumes: arguments.volumes,
     };
     let pruned = container::prune_system(usnea, &request)?;
-    print_pruned(&pruned.containers);
-    let networks = pruned.networks.inspect(|names| {
-        names.iter().for_each(|name| print_line(&format!("Deleted: network {name}")));
+    print_pruned(&pruned.containers.removed);
+    let networks = pruned.networks.inspect(|pruned| {
+        pruned.removed.iter().for_each(|name| print_line(&format!("Deleted: network {name}")));
     });
     let volumes = pruned.volumes.inspect(|pruned| {
-        pruned.names.iter().for_each(|name| print_line(&format!("Deleted: volume {name}")));
+        pruned.removed.iter().for_each(|name| print_line(&format!("Deleted: volume {name}")));
     });
     let bytes = pruned.containers.bytes + volumes.as_ref().map_or(0, |pruned| pruned.bytes);
-    report(&pruned.images?, bytes)?;
-    networks?;
-    volumes?;
-    Failures::from(pruned.containers.failures).end()
+    let images = pruned.images?;
+    report(&images, bytes)?;
+    let mut failures = pruned.containers.failures;
+    failures.extend(networks?.failures);
+    failures.extend(volumes?.failures);
+    failures.extend(images.failures);
+    Failures::from(failures).end()
 }

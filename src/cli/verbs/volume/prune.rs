@@ -1,6 +1,7 @@
 //! `usnea volume prune`: removes unused volumes.
 
 use crate::amount;
+use crate::cli::output::failures::Failures;
 use crate::cli::output::print_line;
 use crate::cli::output::prompt::confirm;
 use crate::container::Usnea;
@@ -51,11 +52,11 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         filters.push(VolumeFilter::Anonymous(true));
     }
     let pruned = volumes::prune(usnea, &filters)?;
-    if !pruned.names.is_empty() {
+    if !pruned.removed.is_empty() {
         print_line("Deleted Volumes:");
-        pruned.names.iter().for_each(|name| print_line(name.as_str()));
+        pruned.removed.iter().for_each(|name| print_line(name.as_str()));
         print_line("");
     }
     print_line(&format!("Total reclaimed space: {}", amount::size(pruned.bytes)));
-    Ok(0)
+    Failures::from(pruned.failures).end()
 }
