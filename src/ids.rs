@@ -481,9 +481,9 @@ mod tests {
             IdMap::new(1, 100_000, 10),
             IdMap::new(11, 200_000, 10),
         ]);
-        let map = |count| Map::<ContainerIds, BaseIds>::new(vec![IdMap::new(0, 5, count)]);
+        let map = |outside| Map::<ContainerIds, BaseIds>::new(vec![IdMap::new(0, outside, 10)]);
         let host = vec![IdMap::new(0, 100_004, 6), IdMap::new(6, 200_000, 4)];
-        assert_eq!(map(10).through(&next), Some(Map::new(host)));
+        assert_eq!(map(5).through(&next), Some(Map::new(host)));
         assert_eq!(map(15).through(&next), None);
     }
 

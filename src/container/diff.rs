@@ -11,7 +11,7 @@ use super::start::config;
 use super::stores;
 use crate::container::Usnea;
 use crate::error::{Context, Result};
-use crate::image::archive::output::ArchiveOutput;
+use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::diff::{self, Change, ChangeKind, merged_tar};
 use crate::userns::{self, Base};
 
@@ -50,8 +50,8 @@ pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Resul
     Ok(changes.into_iter().map(change).collect())
 }
 
-/// Writes the tar of a container's root, without its mounts, to `output` (`-`: standard output).
-pub fn export(usnea: &Usnea, container: &Container, output: &Path) -> Result<()> {
+/// Writes the tar of a container's root, without its mounts, to `output`.
+pub fn export(usnea: &Usnea, container: &Container, output: &ArchiveSink) -> Result<()> {
     let (spec, _image) = config(container)?;
     let stack = ContainerLayers::of(usnea, container, &spec)?.stack();
     let base = usnea.base()?;

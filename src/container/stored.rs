@@ -49,6 +49,7 @@ impl PullSettings<'static> {
     pub fn never() -> Result<Self> {
         let pull = Pull {
             place: "scratch".parse()?,
+            input: None,
             platform: None,
             asked: RegistryOptions::default(),
             signature_policy: None,

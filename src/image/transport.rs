@@ -11,7 +11,7 @@ use std::str::FromStr;
 use super::reference::TypedReference;
 use crate::error::{Context, Error, Result};
 
-/// Source or destination of an image. A file called `-` is standard input or output.
+/// Source or destination of an image. An archive called `-` is a stream of the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageLocation {
     /// A registry.
@@ -46,6 +46,18 @@ pub enum ArchiveSelector {
     Named(TypedReference),
     /// By position, from 0 on (`@N`).
     At(usize),
+}
+
+impl ImageLocation {
+    /// True for an archive called `-`: a stream of the caller.
+    pub fn is_stream(&self) -> bool {
+        match self {
+            Self::Registry(_) | Self::Oci { .. } => false,
+            Self::OciArchive { file, .. } | Self::DockerArchive { file, .. } => {
+                file.as_os_str() == "-"
+            }
+        }
+    }
 }
 
 impl FromStr for ImageLocation {

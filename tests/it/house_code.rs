@@ -23,13 +23,8 @@ const SIGNATURES_OF_OTHERS: [(&str, &str); 3] = [
     ("src/rootfs/fuse/serve.rs", "fsyncdir"),
 ];
 
-/// `-` as the name of an archive is standard input or output here; the server's reports go to the terminal of its owner.
-const STANDARD_STREAMS: [&str; 4] = [
-    "src/image/archive/output.rs",
-    "src/image/archive/plain.rs",
-    "src/image/compose/layer.rs",
-    "src/rootfs/fuse/command.rs",
-];
+/// The server's reports go to the terminal of its owner.
+const STANDARD_STREAMS: [&str; 1] = ["src/rootfs/fuse/command.rs"];
 
 /// Names that each room may give to a type of its own: `Arguments` is clap's word for those of a command.
 const NAMES_OF_ALL: [&str; 2] = ["Arguments", "Error"];

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use usnea::digest::Digest;
 use usnea::error::Result;
+use usnea::image::archive::output::ArchiveSink;
+use usnea::image::archive::plain::ArchiveSource;
 use usnea::image::archive::{
     DockerArchiveTarget, ImageArchive, OciArchiveTarget, open_docker, open_oci,
 };
@@ -134,9 +136,17 @@ fn skopeo_reads_what_we_write_with_the_same_digests() {
     let (config, diff_ids) = make(folder, &target);
     let image = OciLayout::open(&folder.join("ours")).unwrap().image(Some("v1")).unwrap();
     let (_, bytes, _) = manifest(&image);
-    copy(&image, &OciArchiveTarget::create(&folder.join("ours.oci"), Some("v1".into())).unwrap());
+    copy(
+        &image,
+        &OciArchiveTarget::create(&ArchiveSink::File(folder.join("ours.oci")), Some("v1".into()))
+            .unwrap(),
+    );
     let names = vec!["q.io/a/b:1".parse().unwrap()];
-    copy(&image, &DockerArchiveTarget::create(&folder.join("ours.docker"), folder, names).unwrap());
+    copy(
+        &image,
+        &DockerArchiveTarget::create(&ArchiveSink::File(folder.join("ours.docker")), folder, names)
+            .unwrap(),
+    );
     for place in ["oci:ours:v1", "oci-archive:ours.oci:v1"] {
         assert_eq!(
             run(folder, &["skopeo", "inspect", "--raw", place]).as_bytes(),
@@ -196,10 +206,10 @@ fn what_skopeo_writes_is_read() {
         &config,
         &diff_ids,
     );
-    let layout = open_oci(&folder.join("theirs.oci"), folder).unwrap();
+    let layout = open_oci(&ArchiveSource::File(folder.join("theirs.oci")), folder).unwrap();
     check(&layout.image(Some("v1")).unwrap(), &config, &diff_ids);
 
-    let archive = open_docker(&folder.join("theirs.docker"), folder).unwrap();
+    let archive = open_docker(&ArchiveSource::File(folder.join("theirs.docker")), folder).unwrap();
     let image = archive.image(archive.find(None).unwrap()).unwrap();
     let (docker_manifest, ..) = manifest(&image);
     let config_bytes = blob(&image, &docker_manifest.config);

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::registry::RegistryFlags;
 use crate::cli::output::progress::{LayerProgress, LayerWords, Verbosity};
+use crate::cli::output::streams;
 use crate::container::images::{Pull, default_platform};
 use crate::container::{PullPolicy, PullSettings, RootSource};
 use crate::error::{Error, Result};
@@ -85,6 +86,7 @@ impl SourceFlags {
             None => Some(Platform::of_parts(self.arch, self.os, self.variant)),
         };
         Ok(Pull {
+            input: streams::input_of(&place)?,
             place,
             platform,
             asked: self.registry.options()?,

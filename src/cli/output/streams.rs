@@ -2,9 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::container::CallerStreams;
 use crate::error::{Context, Result};
+use crate::image::archive::output::ArchiveSink;
+use crate::image::transport::ImageLocation;
 
 /// Returns the standard streams of this process.
 pub fn of_process() -> CallerStreams<'static> {
@@ -13,6 +17,25 @@ pub fn of_process() -> CallerStreams<'static> {
         output: rustix::stdio::stdout(),
         error: rustix::stdio::stderr(),
     }
+}
+
+/// Returns the destination of an archive: the file of this name, or standard output for `-`.
+pub fn sink(name: &Path) -> Result<ArchiveSink> {
+    match name == Path::new("-") {
+        true => Ok(ArchiveSink::Stream(duplicate(rustix::stdio::stdout())?)),
+        false => Ok(ArchiveSink::File(name.to_owned())),
+    }
+}
+
+/// Returns standard input, if the source of an image is an archive called `-`.
+pub fn input_of(place: &ImageLocation) -> Result<Option<Arc<File>>> {
+    place.is_stream().then(|| duplicate(rustix::stdio::stdin()).map(Arc::new)).transpose()
+}
+
+/// Returns standard output, if the destination of an image is an archive called `-`.
+pub fn output_of(place: Option<&ImageLocation>) -> Result<Option<Arc<File>>> {
+    let is_stream = place.is_some_and(ImageLocation::is_stream);
+    is_stream.then(|| duplicate(rustix::stdio::stdout()).map(Arc::new)).transpose()
 }
 
 /// Duplicates a standard stream: unlike `std::io::stdout`, the duplicate has no buffer.

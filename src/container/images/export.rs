@@ -1,20 +1,18 @@
 //! `usnea export`: the file system of an image as one tar, its layers flattened.
 
-use std::path::Path;
-
 use crate::container::Usnea;
 use crate::container::stores::{self};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::image::archive::output::ArchiveOutput;
+use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::diff::{LayerSource, merged_tar};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
 use crate::image::store::{HeldLayer, ImageRecord, LayerClaim, LayerTrust, Store};
 use crate::userns::{self};
 
-/// Writes the tar of the image that `text` names to `output` (`-`: standard output).
-pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
+/// Writes the tar of the image that `text` names to `output`.
+pub fn export(usnea: &Usnea, text: &str, output: &ArchiveSink) -> Result<()> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
     let (store, image) = super::known(stores, text)?;

@@ -1,13 +1,12 @@
 //! `usnea import`: a root directory's tarball becomes an image of one layer.
 
-use std::path::PathBuf;
-
 use super::Silent;
 use crate::config::LayerLimits;
 use crate::container::Usnea;
 use crate::container::stores::{self};
 use crate::error::{Context, Result};
 use crate::image::Reference;
+use crate::image::archive::plain::ArchiveSource;
 use crate::image::compose::{self, ImageDetails};
 use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
@@ -16,10 +15,10 @@ use crate::image::store::ImageRecord;
 use crate::userns::{self};
 
 /// Tarball to import, and the facts of its image.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Import {
-    /// Tarball, plain or compressed; `-` for standard input.
-    pub input: PathBuf,
+    /// Tarball, plain or compressed. A file's name may be an address of the web.
+    pub input: ArchiveSource,
     /// Name of the new image.
     pub name: Option<Reference>,
     /// Platform of the new image.
@@ -36,10 +35,7 @@ pub fn import(usnea: &Usnea, import: &Import) -> Result<ImageRecord> {
     let base = usnea.base()?;
     let store = stores.own();
     let owners = stores::owners(base, store);
-    let shown = match import.input.to_str() {
-        Some("-") => "standard input".to_owned(),
-        _ => import.input.display().to_string(),
-    };
+    let shown = &import.input;
     let details = ImageDetails {
         platform: import.platform.clone(),
         created: jiff::Timestamp::now(),

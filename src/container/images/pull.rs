@@ -1,6 +1,8 @@
 //! `usnea pull`: all settings and policies are read here; the work is done in the base namespace.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::archive_names::{Naming, names};
 use crate::config::Settings;
@@ -10,6 +12,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hint;
 use crate::image::Reference;
+use crate::image::archive::plain::ArchiveSource;
 use crate::image::archive::{open_docker, open_oci};
 use crate::image::endpoint::RegistryEndpoint;
 use crate::image::layout::OciLayout;
@@ -31,6 +34,8 @@ const PARALLEL: usize = 4;
 pub struct Pull {
     /// Source of the image.
     pub place: ImageLocation,
+    /// Stream that an archive called `-` is read from.
+    pub input: Option<Arc<File>>,
     /// Platform of the image to take from an index; `None`: this machine's.
     pub platform: Option<Platform>,
     /// Settings of registries from the command line.
@@ -48,6 +53,7 @@ struct Candidate {
 /// Inputs of the work in the base namespace.
 struct Work<'a> {
     stores: &'a Stores,
+    input: Option<&'a File>,
     platform: Platform,
     owners: crate::image::owners::Owners,
     settings: Settings,
@@ -69,6 +75,7 @@ pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn TransferProgress) -> Resu
     };
     let work = Work {
         stores,
+        input: pull.input.as_deref(),
         platform: pull.platform.clone().unwrap_or_else(Platform::host),
         owners: stores::owners(base, stores.own()),
         settings: Settings::load()?,
@@ -235,6 +242,10 @@ impl Work<'_> {
         self.from(registry, std::slice::from_ref(reference), &approve)
     }
 
+    fn archive(&self, file: &Path) -> Result<ArchiveSource> {
+        ArchiveSource::named(file, self.input)
+    }
+
     fn local(&self, place: &ImageLocation) -> Result<ImageRecord> {
         let tmp = self.stores.own().tmp();
         let (source, texts, naming, origin): (Box<dyn ImageSource>, _, _, _) = match place {
@@ -253,13 +264,13 @@ impl Work<'_> {
                 (Box::new(source), vec![text], Naming::Oci, origin)
             }
             ImageLocation::OciArchive { file, reference } => {
-                let source = open_oci(file, &tmp)?.image(reference.as_deref())?;
+                let source = open_oci(&self.archive(file)?, &tmp)?.image(reference.as_deref())?;
                 let origin = ImageOrigin::local("oci-archive", file, reference.as_deref())?;
                 let texts = reference.iter().cloned().collect();
                 (Box::new(source), texts, Naming::Oci, origin)
             }
             ImageLocation::DockerArchive { file, image } => {
-                let archive = open_docker(file, &tmp)?;
+                let archive = open_docker(&self.archive(file)?, &tmp)?;
                 let number = archive.find(image.as_ref())?;
                 let origin = ImageOrigin::local("docker-archive", file, None)?;
                 let source = archive.image(number)?;

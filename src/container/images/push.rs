@@ -1,6 +1,8 @@
 //! `usnea push`: copies an image of the store to a registry, a layout or an archive.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::container::Usnea;
@@ -8,6 +10,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
+use crate::image::archive::output::ArchiveSink;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
 use crate::image::pull::TransferProgress;
@@ -29,6 +32,8 @@ pub struct Push {
     pub source: String,
     /// Destination of the image; `None`: the registry of its own name.
     pub destination: Option<ImageLocation>,
+    /// Stream that an archive called `-` is written to.
+    pub output: Option<Arc<File>>,
     /// Settings of registries from the command line.
     pub asked: RegistryOptions,
     /// Format of the manifest at the destination.
@@ -74,7 +79,7 @@ pub fn push(
         }
         _ => {
             // A stream, or the same disk: several layers at once would not be faster.
-            let target = local(&place, &tmp)?;
+            let target = local(&place, push.output.as_deref(), &tmp)?;
             let sent =
                 work(LayerForm::AsStored, local_format(&place, push.format)?, 1).run(&*target);
             sent.and_then(|pushed| target.finish().map(|()| pushed))
@@ -151,15 +156,20 @@ pub(super) fn registry(
     Registry::new(endpoint, reference.which(), RegistryAccess::Push)
 }
 
-pub(super) fn local(place: &ImageLocation, tmp: &Path) -> Result<Box<dyn ImageTarget>> {
+pub(super) fn local(
+    place: &ImageLocation,
+    output: Option<&File>,
+    tmp: &Path,
+) -> Result<Box<dyn ImageTarget>> {
     Ok(match place {
         ImageLocation::Registry(_) => fail!(Invalid: "{place}: a registry"),
         ImageLocation::Oci { dir, reference } => {
             Box::new(LayoutTarget::open(dir, reference.clone())?)
         }
-        ImageLocation::OciArchive { file, reference } => {
-            Box::new(OciArchiveTarget::create(file, reference.clone())?)
-        }
+        ImageLocation::OciArchive { file, reference } => Box::new(OciArchiveTarget::create(
+            &ArchiveSink::named(file, output)?,
+            reference.clone(),
+        )?),
         ImageLocation::DockerArchive { file, image } => {
             let names = match image {
                 None => Vec::new(),
@@ -171,7 +181,7 @@ pub(super) fn local(place: &ImageLocation, tmp: &Path) -> Result<Box<dyn ImageTa
                     .hint("@N says which image is read; leave it out"));
                 }
             };
-            Box::new(DockerArchiveTarget::create(file, tmp, names)?)
+            Box::new(DockerArchiveTarget::create(&ArchiveSink::named(file, output)?, tmp, names)?)
         }
     })
 }

@@ -1,12 +1,13 @@
 //! `usnea save`: copies several images to one archive or layout, blobs as stored.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Silent;
 use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::image::Reference;
+use crate::image::archive::output::ArchiveSink;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
 use crate::image::manifest::Platform;
@@ -34,17 +35,17 @@ enum Growing {
     Layout(LayoutTarget),
 }
 
-/// Writes the images that `texts` name to `output` (`-`: standard output). An image gets the name in `texts`; an image
+/// Writes the images that `texts` name to `output`. An image gets the name in `texts`; an image
 /// named by its ID gets none. Errors: a terminal, an unknown image.
 pub fn save(
     usnea: &Usnea,
     texts: &[String],
     format: SaveFormat,
     platform: Option<&Platform>,
-    output: &Path,
+    output: &ArchiveSink,
 ) -> Result<()> {
     let stores = usnea.images()?;
-    if format == SaveFormat::OciDir && output == Path::new("-") {
+    if let (SaveFormat::OciDir, ArchiveSink::Stream(_)) = (format, output) {
         return Err(
             Error::invalid("oci-dir is a folder, not a stream").hint("name the folder with -o")
         );
@@ -82,7 +83,9 @@ pub fn save(
             progress: &Silent,
         };
         let sent = work.run(next.target());
-        sent.context(|| format!("cannot save {} to {}", shown(image, name), output.display()))?;
+        sent.context(|| {
+            format!("cannot save {} to {}", shown(image, name), output.path().display())
+        })?;
         growing = Some(next);
     }
     growing.map_or(Ok(()), |growing| growing.target().finish())?;
@@ -99,20 +102,19 @@ fn shown(image: &ImageRecord, name: &Option<Reference>) -> String {
 impl Growing {
     fn begin(
         format: SaveFormat,
-        output: &Path,
+        output: &ArchiveSink,
         tmp: &Path,
         name: Option<Reference>,
     ) -> Result<Self> {
-        let output: PathBuf = output.to_owned();
         Ok(match format {
             SaveFormat::DockerArchive => {
-                Self::Docker(DockerArchiveTarget::create(&output, tmp, name.into_iter().collect())?)
+                Self::Docker(DockerArchiveTarget::create(output, tmp, name.into_iter().collect())?)
             }
             SaveFormat::OciArchive => {
-                Self::Oci(OciArchiveTarget::create(&output, name.map(|name| name.to_string()))?)
+                Self::Oci(OciArchiveTarget::create(output, name.map(|name| name.to_string()))?)
             }
             SaveFormat::OciDir => {
-                Self::Layout(LayoutTarget::open(&output, name.map(|name| name.to_string()))?)
+                Self::Layout(LayoutTarget::open(output.path(), name.map(|name| name.to_string()))?)
             }
         })
     }

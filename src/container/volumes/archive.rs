@@ -11,14 +11,14 @@ use crate::container::Usnea;
 use crate::container::stores;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
-use crate::image::archive::output::ArchiveOutput;
+use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::compression;
 use crate::image::diff::merged_tar;
 use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, OtherKind, place};
 use crate::userns;
 
-/// Writes the tar of all files of the volume `text` to `output` (`-`: standard output).
-pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
+/// Writes the tar of all files of the volume `text` to `output`.
+pub fn export(usnea: &Usnea, text: &str, output: &ArchiveSink) -> Result<()> {
     let store = usnea.store()?;
     let (_held, data) = held(store, text)?;
     let base = usnea.base()?;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
 
-use super::output::TargetTar;
+use super::output::{ArchiveSink, TargetTar};
 use super::plain::spool;
 use crate::digest::{Algorithm, Digest, Hashed};
 use crate::error::{Context, Error, Result};
@@ -50,17 +50,17 @@ struct DockerArchiveImage {
 }
 
 impl DockerArchiveTarget {
-    /// Starts an archive at `path` (`-`: standard output) with the image called `names` (only those with a tag count).
+    /// Starts an archive in `sink` with the image called `names` (only those with a tag count).
     /// An existing file is replaced when the archive is whole. Layers are decompressed in `tmp`.
-    pub fn create(path: &Path, tmp: &Path, names: Vec<Reference>) -> Result<Self> {
+    pub fn create(sink: &ArchiveSink, tmp: &Path, names: Vec<Reference>) -> Result<Self> {
         let archive = DockerArchiveWriter {
-            tar: TargetTar::create(path)?,
+            tar: TargetTar::create(sink)?,
             layers: HashMap::new(),
             written: HashSet::new(),
             small: HashMap::new(),
             images: Vec::new(),
         };
-        let name = format!("docker-archive:{}", path.display());
+        let name = format!("docker-archive:{}", sink.path().display());
         Ok(Self { archive: Arc::new(Mutex::new(archive)), name, tmp: tmp.to_owned(), names })
     }
 

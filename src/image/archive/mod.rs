@@ -23,6 +23,7 @@ pub use docker_write::DockerArchiveTarget;
 pub use members::ArchiveMembers;
 pub use oci_write::OciArchiveTarget;
 
+use self::plain::ArchiveSource;
 use super::layout::OciLayout;
 use super::source::ImageSource;
 use crate::error::{Context, Error, Result};
@@ -41,14 +42,14 @@ pub enum ImageArchive {
 pub type ArchivedImage = (Vec<String>, Box<dyn ImageSource + Send>);
 
 impl ImageArchive {
-    /// Opens `path` (`-`: standard input) and detects the form by the content. A compressed archive, or one from a
+    /// Opens `path` and detects the form by the content. A compressed archive, or one from a
     /// pipe, is first written to an unnamed file in `tmp`. Errors: neither of the two forms.
     pub fn open(path: &Path, tmp: &Path) -> Result<Self> {
         if path.is_dir() {
             return Ok(Self::Oci(OciLayout::open(path)?));
         }
         let name = path.display().to_string();
-        let file = plain::open_plain(path, tmp)?;
+        let file = plain::open_plain(&ArchiveSource::File(path.to_owned()), tmp)?;
         Self::of_members(ArchiveMembers::index(file).context(|| name.clone())?, &name)
     }
 
@@ -100,17 +101,19 @@ impl ImageArchive {
     }
 }
 
-/// Opens the layout in the archive at `path` (`-`: standard input).
-pub fn open_oci(path: &Path, tmp: &Path) -> Result<OciLayout> {
-    let name = format!("oci-archive:{}", path.display());
-    let members = ArchiveMembers::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;
+/// Opens the layout in an archive.
+pub fn open_oci(source: &ArchiveSource, tmp: &Path) -> Result<OciLayout> {
+    let name = format!("oci-archive:{}", source.path().display());
+    let members =
+        ArchiveMembers::index(plain::open_plain(source, tmp)?).context(|| name.clone())?;
     OciLayout::of(Arc::new(members), name)
 }
 
-/// Opens the docker-archive at `path` (`-`: standard input).
-pub fn open_docker(path: &Path, tmp: &Path) -> Result<DockerArchive> {
-    let name = format!("docker-archive:{}", path.display());
-    let members = ArchiveMembers::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;
+/// Opens a docker-archive.
+pub fn open_docker(source: &ArchiveSource, tmp: &Path) -> Result<DockerArchive> {
+    let name = format!("docker-archive:{}", source.path().display());
+    let members =
+        ArchiveMembers::index(plain::open_plain(source, tmp)?).context(|| name.clone())?;
     DockerArchive::new(Arc::new(members), name)
 }
 

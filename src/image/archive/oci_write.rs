@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::output::TargetTar;
+use super::output::{ArchiveSink, TargetTar};
 use crate::digest::Digest;
 use crate::error::{Context, Result};
 use crate::image::layout::{MARKER, blob_path, entry, index, with_entry};
@@ -29,16 +28,16 @@ struct OciArchiveWriter {
 }
 
 impl OciArchiveTarget {
-    /// Starts an archive at `path` (`-`: standard output) with the image called `reference`. An existing file is
+    /// Starts an archive in `sink` with the image called `reference`. An existing file is
     /// replaced when the archive is whole.
-    pub fn create(path: &Path, reference: Option<String>) -> Result<Self> {
+    pub fn create(sink: &ArchiveSink, reference: Option<String>) -> Result<Self> {
         let archive = OciArchiveWriter {
-            tar: TargetTar::create(path)?,
+            tar: TargetTar::create(sink)?,
             there: HashSet::new(),
             folders: HashSet::new(),
             index: index(Vec::new(), BTreeMap::new()),
         };
-        let name = format!("oci-archive:{}", path.display());
+        let name = format!("oci-archive:{}", sink.path().display());
         Ok(Self { archive: Arc::new(Mutex::new(archive)), name, reference })
     }
 

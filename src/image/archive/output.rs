@@ -9,6 +9,7 @@ use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
 
 use crate::error::{Context, Error, ErrorKind, Result, STATUS_UNREAD};
+use crate::fail;
 use crate::files;
 
 /// Stream of the caller. A closed reader is an error that ends the program as SIGPIPE would, after cleanup.
@@ -34,7 +35,37 @@ fn unread(error: io::Error) -> io::Error {
     }
 }
 
-/// A file that gets its name only when it is whole. A pipe, a device and `-` are written directly.
+/// Destination of an archive.
+#[derive(Debug)]
+pub enum ArchiveSink {
+    /// File of this name.
+    File(PathBuf),
+    /// Stream of the caller, such as standard output.
+    Stream(File),
+}
+
+impl ArchiveSink {
+    /// Returns the destination that the name `file` stands for; `-` is `stream`. Errors: there is no stream.
+    pub fn named(file: &Path, stream: Option<&File>) -> Result<Self> {
+        match (file == Path::new("-"), stream) {
+            (false, _) => Ok(Self::File(file.to_owned())),
+            (true, Some(stream)) => {
+                Ok(Self::Stream(stream.try_clone().context(|| "cannot duplicate a stream")?))
+            }
+            (true, None) => fail!(Invalid: "an archive called '-' needs a stream to write to"),
+        }
+    }
+
+    /// Path of the file; `-` for a stream.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Stream(_) => Path::new("-"),
+        }
+    }
+}
+
+/// A file that gets its name only when it is whole. A pipe, a device and a stream are written directly.
 pub struct ArchiveOutput {
     writer: BufWriter<Box<dyn Write + Send>>,
     path: PathBuf,
@@ -43,16 +74,17 @@ pub struct ArchiveOutput {
 }
 
 impl ArchiveOutput {
-    /// Opens the destination `path`. Errors: a missing folder, a terminal.
-    pub fn create(path: &Path) -> Result<Self> {
+    /// Opens the destination. Errors: a missing folder, a terminal.
+    pub fn create(sink: &ArchiveSink) -> Result<Self> {
+        let path = sink.path();
         let unwritable = |error| files::cannot_write_output(error, path);
-        if path == Path::new("-") {
-            let stdout = io::stdout();
-            if stdout.is_terminal() {
+        if let ArchiveSink::Stream(stream) = sink {
+            if stream.is_terminal() {
                 return Err(Error::invalid("an archive is not written to a terminal")
                     .hint("name a file with -o, or redirect standard output"));
             }
-            return Ok(Self::to(Box::new(StandardOutput(stdout)), path));
+            let stream = stream.try_clone().map_err(unwritable)?;
+            return Ok(Self::to(Box::new(StandardOutput(stream)), path));
         }
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
             let file = OpenOptions::new().write(true).open(path).map_err(unwritable)?;
@@ -167,10 +199,10 @@ pub struct TargetTar {
 }
 
 impl TargetTar {
-    /// Starts an archive that is written to `path`.
-    pub fn create(path: &Path) -> Result<Self> {
-        let output = ArchiveOutput::create(path)?;
-        Ok(Self { tar: Some(TarWriter::new(output)), path: path.to_owned() })
+    /// Starts an archive that is written to `sink`.
+    pub fn create(sink: &ArchiveSink) -> Result<Self> {
+        let output = ArchiveOutput::create(sink)?;
+        Ok(Self { tar: Some(TarWriter::new(output)), path: sink.path().to_owned() })
     }
 
     /// Adds a file.

@@ -1,14 +1,56 @@
 //! Archives as files that can be read at any offset. A compressed archive, or one from a pipe, is first written to an
 //! unnamed temporary file.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
+use crate::fail;
 use crate::files;
 use crate::image::compression::{self, Compression, sniff_section};
 use crate::image::file_range::FileRange;
+
+/// Archive to read.
+#[derive(Debug)]
+pub enum ArchiveSource {
+    /// File of this name.
+    File(PathBuf),
+    /// Stream of the caller, such as standard input.
+    Stream(File),
+}
+
+impl ArchiveSource {
+    /// Returns the archive that the name `file` stands for; `-` is `stream`. Errors: there is no stream.
+    pub fn named(file: &Path, stream: Option<&File>) -> Result<Self> {
+        match (file == Path::new("-"), stream) {
+            (false, _) => Ok(Self::File(file.to_owned())),
+            (true, Some(stream)) => {
+                Ok(Self::Stream(stream.try_clone().context(|| "cannot duplicate a stream")?))
+            }
+            (true, None) => fail!(Invalid: "an archive called '-' needs a stream to read from"),
+        }
+    }
+
+    /// Path of the file; `-` for a stream.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Stream(_) => Path::new("-"),
+        }
+    }
+}
+
+/// Name in messages.
+impl fmt::Display for ArchiveSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Stream(_) => f.write_str("standard input"),
+        }
+    }
+}
 
 /// Writes all of `reader` to an unnamed file on the filesystem of `tmp`; returns the file at its beginning.
 pub fn spool(reader: &mut dyn Read, tmp: &Path) -> Result<File> {
@@ -28,13 +70,13 @@ pub fn spool(reader: &mut dyn Read, tmp: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Opens the archive at `path` (`-`: standard input), uncompressed and readable at any offset.
-pub fn open_plain(path: &Path, tmp: &Path) -> Result<File> {
-    if path == Path::new("-") {
-        return plain_stream(io::stdin(), tmp).context(|| "standard input");
-    }
-    let open = || -> Result<File> { plain(File::open(path).context(|| "cannot open it")?, tmp) };
-    open().context(|| path.display().to_string())
+/// Opens the archive, uncompressed and readable at any offset.
+pub fn open_plain(source: &ArchiveSource, tmp: &Path) -> Result<File> {
+    let open = || match source {
+        ArchiveSource::File(path) => plain(File::open(path).context(|| "cannot open it")?, tmp),
+        ArchiveSource::Stream(stream) => plain_stream(stream, tmp),
+    };
+    open().context(|| source.to_string())
 }
 
 /// Returns the archive in `file`, uncompressed and readable at any offset.

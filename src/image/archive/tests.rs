@@ -11,6 +11,8 @@ use serde_json::json;
 use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
 
+use super::output::ArchiveSink;
+use super::plain::ArchiveSource;
 use super::*;
 use crate::digest::Digest;
 use crate::image::Reference;
@@ -229,9 +231,12 @@ fn docker_archives_that_are_written_are_read_back() {
         |names: &[&str]| names.iter().map(|name| name.parse::<Reference>().unwrap()).collect();
     let (one, two) = (made(b"1"), made(b"2"));
     fs::write(&path, "old").unwrap();
-    let target =
-        DockerArchiveTarget::create(&path, folder.path(), names(&["debian:12", "q.io/a/b:1"]))
-            .unwrap();
+    let target = DockerArchiveTarget::create(
+        &ArchiveSink::File(path.clone()),
+        folder.path(),
+        names(&["debian:12", "q.io/a/b:1"]),
+    )
+    .unwrap();
     put(&target, &one);
     put(&target.another(names(&["two"])), &two);
     put(&target.another(names(&["debian:bookworm"])), &one);
@@ -255,14 +260,16 @@ fn docker_archives_that_are_written_are_read_back() {
 fn oci_archives_that_are_written_are_read_back_and_are_the_same_twice() {
     let (folder, path) = place();
     let write = || {
-        let target = OciArchiveTarget::create(&path, Some("one".to_owned())).unwrap();
+        let target =
+            OciArchiveTarget::create(&ArchiveSink::File(path.clone()), Some("one".to_owned()))
+                .unwrap();
         put(&target, &made(b"1"));
         put(&target.another(Some("two".to_owned())), &made(b"2"));
         target.finish().unwrap();
         fs::read(&path).unwrap()
     };
     assert_eq!(write(), write());
-    let layout = open_oci(&path, folder.path()).unwrap();
+    let layout = open_oci(&ArchiveSource::File(path.clone()), folder.path()).unwrap();
     for (name, made) in [("one", made(b"1")), ("two", made(b"2"))] {
         let image = layout.image(Some(name)).unwrap();
         assert_eq!(image.manifest(None).unwrap().bytes, made.manifest);
@@ -281,7 +288,9 @@ fn oci_archives_that_are_written_are_read_back_and_are_the_same_twice() {
 fn what_breaks_off_leaves_nothing() {
     let (folder, path) = place();
     let image = made(b"1");
-    let target = DockerArchiveTarget::create(&path, folder.path(), Vec::new()).unwrap();
+    let target =
+        DockerArchiveTarget::create(&ArchiveSink::File(path.clone()), folder.path(), Vec::new())
+            .unwrap();
     assert!(
         message(target.put_manifest(None, media::OCI_MANIFEST, &image.manifest))
             .contains("did not come")
@@ -309,7 +318,9 @@ fn what_breaks_off_leaves_nothing() {
     );
     drop(target);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    assert!(OciArchiveTarget::create(&folder.path().join("no/x"), None).is_err());
+    assert!(
+        OciArchiveTarget::create(&ArchiveSink::File(folder.path().join("no/x")), None).is_err()
+    );
 }
 
 proptest! {

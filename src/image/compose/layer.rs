@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Result};
 use crate::files;
+use crate::image::archive::plain::ArchiveSource;
 use crate::image::compression::{Compression, sniff};
 use crate::image::file_range::FileRange;
 use crate::image::manifest::{Descriptor, media};
@@ -106,11 +107,15 @@ pub fn is_address(text: &str) -> bool {
 }
 
 /// Makes the layer of a tarball. A compressed tarball stays unchanged if OCI has a media type for its compression.
-pub fn of_tarball(path: &Path, tmp: &Path) -> Result<NewLayer> {
-    let input: Box<dyn Read> = match path.to_str() {
-        Some("-") => Box::new(io::stdin()),
-        Some(text) if is_address(text) => fetch(text)?,
-        _ => Box::new(File::open(path).context(|| "cannot open it")?),
+pub fn of_tarball(source: &ArchiveSource, tmp: &Path) -> Result<NewLayer> {
+    let input: Box<dyn Read> = match source {
+        ArchiveSource::Stream(stream) => {
+            Box::new(stream.try_clone().context(|| "cannot duplicate a stream")?)
+        }
+        ArchiveSource::File(path) => match path.to_str() {
+            Some(text) if is_address(text) => fetch(text)?,
+            _ => Box::new(File::open(path).context(|| "cannot open it")?),
+        },
     };
     let (compression, mut stream) = sniff(input)?;
     let media_type = match (compression, compression.oci_layer()) {

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 pub use layer::{LayerWriter, NewLayer};
 
+use super::archive::plain::ArchiveSource;
 use super::file_range::FileRange;
 use super::instruction::{self, ConfigChange};
 use super::manifest::{Descriptor, LARGEST, MOST_LAYERS, Manifest, Platform, media, parse_config};
@@ -62,13 +63,14 @@ pub struct ComposedImage {
     parent: Option<Store>,
 }
 
-/// Makes an image whose only layer is the tarball at `path` (`-`: standard input), plain or compressed.
-pub fn rootfs_image(path: &Path, tmp: &Path, details: &ImageDetails) -> Result<ComposedImage> {
-    let name = match path.to_str() {
-        Some("-") => "standard input".to_owned(),
-        _ => path.display().to_string(),
-    };
-    let layer = layer::of_tarball(path, tmp).context(|| name.clone())?;
+/// Makes an image whose only layer is the tarball `source`, plain or compressed.
+pub fn rootfs_image(
+    source: &ArchiveSource,
+    tmp: &Path,
+    details: &ImageDetails,
+) -> Result<ComposedImage> {
+    let name = source.to_string();
+    let layer = layer::of_tarball(source, tmp).context(|| name.clone())?;
     make(None, Some(layer), details, name)
 }
 

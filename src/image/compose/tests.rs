@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 
 use super::*;
+use crate::image::archive::plain::ArchiveSource;
 use crate::image::manifest::ManifestDocument;
 
 fn details(changes: &[&str]) -> ImageDetails {
@@ -46,6 +47,7 @@ fn open(source: &dyn ImageSource) -> (Manifest, Value, Vec<u8>) {
 fn a_tarball_becomes_an_image_of_one_layer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("root.tar");
+    let source = ArchiveSource::File(path.clone());
     let tar = vec![7; 300_000];
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&tar).unwrap();
@@ -57,7 +59,7 @@ fn a_tarball_becomes_an_image_of_one_layer() {
         (&zstd, media::OCI_LAYER_ZSTD),
     ] {
         fs::write(&path, bytes).unwrap();
-        let made = rootfs_image(&path, folder.path(), &details(&["CMD [\"sh\"]"])).unwrap();
+        let made = rootfs_image(&source, folder.path(), &details(&["CMD [\"sh\"]"])).unwrap();
         let (manifest, config, _) = open(&made);
         assert_eq!(manifest.layers[0].media_type, kind);
         let layer = read(&made, &manifest.layers[0]);
@@ -71,12 +73,13 @@ fn a_tarball_becomes_an_image_of_one_layer() {
                 "history": [{"created": "2026-01-02T03:04:05Z", "author": "me", "comment": "why"}],
             })
         );
-        let again = rootfs_image(&path, folder.path(), &details(&["CMD [\"sh\"]"])).unwrap();
+        let again = rootfs_image(&source, folder.path(), &details(&["CMD [\"sh\"]"])).unwrap();
         assert_eq!(again.manifest, made.manifest);
     }
     fs::write(&path, b"\x1f\x8b\x08 not gzip").unwrap();
-    assert!(rootfs_image(&path, folder.path(), &details(&[])).is_err());
-    assert!(rootfs_image(&folder.path().join("no"), folder.path(), &details(&[])).is_err());
+    assert!(rootfs_image(&source, folder.path(), &details(&[])).is_err());
+    let missing = ArchiveSource::File(folder.path().join("no"));
+    assert!(rootfs_image(&missing, folder.path(), &details(&[])).is_err());
 }
 
 #[test]

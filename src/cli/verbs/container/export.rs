@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::NameScope;
+use crate::cli::output::streams::sink;
 use crate::container;
 use crate::container::Usnea;
 use crate::container::images;
@@ -28,7 +29,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea, scope: NameScope) -> Result<u8>
     let store = usnea.store()?;
     let name = &arguments.name;
     if scope == NameScope::Containers || container::find_id(store, name).is_ok() {
-        container::export(usnea, &container::find(store, name)?, &arguments.output)?;
+        container::export(usnea, &container::find(store, name)?, &sink(&arguments.output)?)?;
         return Ok(0);
     }
     if !images::exists(usnea, name)? {
@@ -38,6 +39,6 @@ pub fn run(arguments: &Arguments, usnea: &Usnea, scope: NameScope) -> Result<u8>
         ))
         .hint("'usnea ps --all' lists containers, 'usnea images' images"));
     }
-    images::export(usnea, name, &arguments.output)?;
+    images::export(usnea, name, &sink(&arguments.output)?)?;
     Ok(0)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cli::output::streams::sink;
 use crate::container::Usnea;
 use crate::container::images::export;
 use crate::error::Result;
@@ -23,6 +24,6 @@ pub struct Arguments {
 
 /// Exports an image.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    export(usnea, &arguments.image, &arguments.output)?;
+    export(usnea, &arguments.image, &sink(&arguments.output)?)?;
     Ok(0)
 }

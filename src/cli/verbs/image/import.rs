@@ -1,13 +1,14 @@
 //! `usnea import`: makes an image of a tarball.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 
 use crate::cli::output::print;
+use crate::cli::output::streams;
 use crate::container::Usnea;
 use crate::container::images::{Import, import};
 use crate::container::stores::given_name;
 use crate::error::{Error, Result};
+use crate::image::archive::plain::ArchiveSource;
 use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
 use crate::image::reference::TypedReference;
@@ -48,8 +49,12 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         return Err(Error::invalid("nothing to import: standard input is a terminal")
             .hint("redirect standard input, or name a file"));
     }
+    let input = match &*arguments.file {
+        "-" => ArchiveSource::Stream(streams::duplicate(rustix::stdio::stdin())?),
+        file => ArchiveSource::File(file.into()),
+    };
     let request = Import {
-        input: PathBuf::from(arguments.file),
+        input,
         name: arguments.name.as_ref().map(given_name).transpose()?,
         platform: arguments.platform.unwrap_or_else(Platform::host),
         message: arguments.message,

@@ -3,6 +3,7 @@
 use crate::cli::flags::pull::{PULL_WORDS, PullPolicyFlag, SourceFlags};
 use crate::cli::output::print;
 use crate::cli::output::progress::{LayerProgress, Verbosity};
+use crate::cli::output::streams;
 use crate::container::images::{Pull, all_tags, pull};
 use crate::container::{PullPolicy, PullSettings, Usnea, find_or_pull};
 use crate::digest::Digest;
@@ -53,6 +54,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
             false => vec![request.place.clone()],
         };
         for place in all {
+            request.input = streams::input_of(&place)?;
             request.place = place;
             let id = pull_image(usnea, &request, arguments.policy.into(), verbosity)?;
             print(&format!("{}\n", id.hex()))?;

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use crate::cli::flags::registry::RegistryFlags;
 use crate::cli::output::print;
 use crate::cli::output::progress::{LayerProgress, LayerWords, Verbosity};
+use crate::cli::output::streams;
 use crate::container::Usnea;
 use crate::container::images::{Push, names_of_repository, push};
 use crate::error::Result;
@@ -91,8 +92,14 @@ pub fn run(mut arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         Some(PushFormat::V2s2) => ManifestFormat::Docker,
     };
     let gzip = arguments.compression_format.is_some();
-    let mut request =
-        Push { source: arguments.source.clone(), destination, asked: options, format, gzip };
+    let mut request = Push {
+        source: arguments.source.clone(),
+        output: streams::output_of(destination.as_ref())?,
+        destination,
+        asked: options,
+        format,
+        gzip,
+    };
     if !arguments.all_tags {
         return push_image(&arguments, usnea, &request);
     }

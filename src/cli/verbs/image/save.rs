@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use crate::cli::output::streams::sink;
 use crate::container::Usnea;
 use crate::container::images::{SaveFormat, save};
 use crate::error::Result;
@@ -58,6 +59,6 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         ArchiveFormat::OciDir => SaveFormat::OciDir,
     };
     let (_stores, platform) = (usnea.images()?, arguments.platform.as_ref());
-    save(usnea, &arguments.images, format, platform, &arguments.output)?;
+    save(usnea, &arguments.images, format, platform, &sink(&arguments.output)?)?;
     Ok(0)
 }

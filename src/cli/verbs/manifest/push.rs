@@ -7,6 +7,7 @@ use clap::builder::BoolishValueParser;
 
 use crate::cli::flags::registry::RegistryFlags;
 use crate::cli::output::print;
+use crate::cli::output::streams;
 use crate::container::Usnea;
 use crate::container::images::{ListFormat, PushList, push_list, remove_list};
 use crate::error::Result;
@@ -62,9 +63,12 @@ enum IndexFormat {
 
 /// Pushes a list.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
+    let destination =
+        arguments.destination.map(|text| text.parse::<ImageLocation>()).transpose()?;
     let request = PushList {
         list: arguments.list,
-        destination: arguments.destination.map(|text| text.parse::<ImageLocation>()).transpose()?,
+        output: streams::output_of(destination.as_ref())?,
+        destination,
         asked: arguments.registry.options()?,
         all: arguments.all,
         format: arguments.format.map(|format| match format {

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use crate::cli::output::streams::sink;
 use crate::container::Usnea;
 use crate::container::volumes::{self, TarInput};
 use crate::error::{Error, Result};
@@ -35,7 +36,7 @@ pub struct ImportArguments {
 
 /// Exports a volume.
 pub fn export(arguments: &ExportArguments, usnea: &Usnea) -> Result<u8> {
-    volumes::export(usnea, &arguments.name, &arguments.output).map(|()| 0)
+    volumes::export(usnea, &arguments.name, &sink(&arguments.output)?).map(|()| 0)
 }
 
 /// Imports a tar into a volume.

@@ -55,7 +55,13 @@ impl EntryOrigin {
             let error = format!("{place}: a list holds images of the store and of registries");
             return Err(Error::not_found(error).hint(hint::pull_first(place)));
         }
-        let pull = Pull { place, platform: None, asked: asked.clone(), signature_policy: None };
+        let pull = Pull {
+            place,
+            input: None,
+            platform: None,
+            asked: asked.clone(),
+            signature_policy: None,
+        };
         of_registries(stores, &pull, |registry, reference| {
             let fetched = registry.manifest(reference.digest.as_ref())?;
             let digest = checked(&fetched.bytes, reference.digest.as_ref())?;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::super::Silent;
 use super::super::push::{local, place_of_name, registry};
@@ -32,6 +33,8 @@ pub struct PushList {
     pub list: String,
     /// Destination of the list; `None`: the registry of its own name.
     pub destination: Option<ImageLocation>,
+    /// Stream that an archive called `-` is written to.
+    pub output: Option<Arc<File>>,
     /// Settings of registries from the command line.
     pub asked: RegistryOptions,
     /// True if the list's images are sent too; else the registry must have them.
@@ -59,7 +62,7 @@ pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(ImageLocation, Pushe
             let error = format!("{place}: a docker-archive holds no manifest list");
             return Err(Error::invalid(error).hint("push it to oci-archive:FILE"));
         }
-        place => local(place, &tmp)?,
+        place => local(place, push.output.as_deref(), &tmp)?,
     };
     let sender = Sender {
         stores,
