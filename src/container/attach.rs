@@ -9,13 +9,14 @@ use rustix::net::RecvFlags;
 
 use super::client::SignalProxy;
 use super::{Container, not_running};
-use crate::engine::{CallerStreams, DetachWatch, Requests};
+use crate::engine::{
+    CallerEnd, CallerStreams, InputMode, InputOutcome, Requests, Stdin, write_all,
+};
 use crate::error::{Context, Error, Result, STATUS_UNREAD};
 use crate::monitor::protocol::{self, MonitorMessage, Pace, Request};
 use crate::monitor::record::State;
 use crate::monitor::{Status, events};
 use crate::sys::process;
-use crate::sys::pty::Raw;
 use crate::sys::signal::Signals;
 
 /// Settings of an attached client.
@@ -124,22 +125,18 @@ pub fn attach(
     signals: &Signals,
 ) -> Result<Option<u8>> {
     let streams = attachment.streams;
-    let is_terminal = rustix::termios::isatty(streams.input);
-    let raw = match attachment.reads_input && container.record.terminal && is_terminal {
-        true => Some(Raw::set(streams.input).context(|| "cannot set the terminal to raw mode")?),
-        false => None,
-    };
+    let input = if attachment.reads_input { Stdin::Ours } else { Stdin::Null };
+    let mode = if container.record.terminal { InputMode::Raw } else { InputMode::Unchanged };
+    let caller = CallerEnd::start(streams, input, mode, attachment.keys);
     let mut session = AttachedSession {
         container,
-        watch: DetachWatch::new(attachment.keys),
+        caller: caller.context(|| "cannot set the terminal to raw mode")?,
         streams,
-        reads: attachment.reads_input,
         socket: attachment.socket,
         proxy: attachment.proxy,
         requests: Requests::default(),
-        had_terminal: is_terminal,
+        had_terminal: rustix::termios::isatty(streams.input),
         pending: Vec::new(),
-        raw,
         has_lost: false,
         has_shown: false,
         unread_since: None,
@@ -150,16 +147,14 @@ pub fn attach(
 
 struct AttachedSession<'a> {
     container: &'a Container,
+    caller: CallerEnd<'a>,
     streams: CallerStreams<'a>,
     socket: OwnedFd,
-    watch: DetachWatch,
-    reads: bool,
     proxy: SignalProxy,
     requests: Requests,
     had_terminal: bool,
     /// Message that the monitor has no room for yet: the command does not read.
     pending: Vec<u8>,
-    raw: Option<Raw>,
     /// True if output could not be written, and a warning was logged.
     has_lost: bool,
     /// True if output was written to standard output.
@@ -172,7 +167,7 @@ impl AttachedSession<'_> {
     fn stay(&mut self, signals: &Signals) -> Result<Option<u8>> {
         let mut room = vec![0; protocol::ROOM + 1];
         loop {
-            let reads = self.reads && self.pending.is_empty();
+            let reads = self.caller.reads_input() && self.pending.is_empty();
             let waits = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             let mut fds = vec![
                 PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
@@ -272,25 +267,14 @@ impl AttachedSession<'_> {
 
     /// Sends typed input on. Returns true if the detach keys were typed.
     fn read(&mut self, room: &mut [u8]) -> bool {
-        match rustix::io::read(self.streams.input, &mut room[..protocol::ROOM - 1]) {
-            Ok(length) if length > 0 => {
-                let typed = &room[..length];
-                let (on, leaves) = match self.raw {
-                    Some(_) => self.watch.typed(typed),
-                    None => (typed.to_vec(), false),
-                };
-                if !on.is_empty() {
-                    self.send(Request::Input(&on).bytes());
-                }
-                return leaves;
-            }
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            _ => {
-                self.reads = false;
-                self.send(Request::CloseInput.bytes());
-            }
+        let typed = self.caller.read(&mut room[..protocol::ROOM - 1]);
+        if !typed.bytes.is_empty() {
+            self.send(Request::Input(&typed.bytes).bytes());
         }
-        false
+        if typed.outcome == InputOutcome::Ended {
+            self.send(Request::CloseInput.bytes());
+        }
+        typed.outcome == InputOutcome::Left
     }
 
     fn send(&mut self, message: Vec<u8>) {
@@ -310,9 +294,7 @@ impl AttachedSession<'_> {
                 return None;
             }
             libc::SIGCONT => {
-                if let Some(raw) = &self.raw {
-                    raw.renew();
-                }
+                self.caller.resume();
                 self.tell_window();
             }
             _ => {}
@@ -335,25 +317,10 @@ impl AttachedSession<'_> {
     }
 
     fn tell_window(&mut self) {
-        let size = rustix::termios::tcgetwinsize(self.streams.input)
-            .or_else(|_| rustix::termios::tcgetwinsize(self.streams.output));
-        if let (true, Ok(size)) = (self.container.record.terminal, size) {
+        let size = self.caller.window_size();
+        if let (true, Some(size)) = (self.container.record.terminal, size) {
             let _ =
                 protocol::send(&self.socket, &Request::Window(size.ws_row, size.ws_col).bytes());
         }
     }
-}
-
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(to, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let _ = poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

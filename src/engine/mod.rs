@@ -67,7 +67,8 @@ pub use plan::{Begin, LaunchOptions, Plan};
 pub use root::idmapped::Idmapped;
 pub use root::layers::{has_whiteout_names, is_copied};
 pub use root::mounted::{FilesAccess, MountedRoot, can_be_read_alone, mount_files};
-pub use session::detach_keys::{DetachKeys, DetachWatch};
+pub use session::caller_end::{CallerEnd, InputMode, InputOutcome, write_all};
+pub use session::detach_keys::DetachKeys;
 pub use session::supervise::{NetworkRequests, Requests, forwarded};
 pub use streams::{
     CallerStreams, CommandStreams, LaunchStreams, Reports, Stdin, pipe_for_container,

@@ -1,5 +1,6 @@
 //! Parent's life while the command runs: signals, the terminal, the standard streams.
 
+pub mod caller_end;
 pub mod detach_keys;
 pub mod stream_relay;
 pub mod supervise;
