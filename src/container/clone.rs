@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::folder::{self, Folder};
+use super::ranges;
 use super::remove::{Removal, remove};
 use super::start::start;
 use super::usnea::Usnea;
@@ -45,7 +46,12 @@ pub fn clone(usnea: &Usnea, container: &Container, cloning: &Cloning) -> Result<
     }
     let id = random_id()?;
     let place = container.store.join("containers").join(&id);
-    let spec = config(container, &id, &place, cloning)?;
+    let mut spec = config(container, &id, &place, cloning)?;
+    // The claim is held until the clone is in its place.
+    let claimed = ranges::claimed_for_clone(usnea, &container.record.id, &id)?;
+    if let Some((maps, _claim)) = &claimed {
+        spec::set_maps(&mut spec, maps)?;
+    }
     let record = Record {
         id: id.clone(),
         name: String::new(),

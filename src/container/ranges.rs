@@ -13,7 +13,9 @@ use super::usnea::Usnea;
 use crate::config;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock, LockAttempt};
-use crate::ids::{ContainerIds, HostIds, IdMaps, UsernsMode};
+use crate::ids::{
+    AskedMap, BaseIds, ContainerIds, HostIds, Id, IdMap, IdMaps, Map, Outside, OwnRange, UsernsMode,
+};
 use crate::spec::{self, RootEmulation};
 use crate::userns::{Base, Room};
 
@@ -43,6 +45,41 @@ pub fn claimed(
     let maps = maps(request, base, root, store)?;
     let claim = write(&folder.join(id), &maps).context(|| "cannot note the range of IDs")?;
     Ok((maps, Some(claim)))
+}
+
+/// Claims a range for the clone `id` of the container `original`, as large as that one's own. `None`: the original has the IDs of the
+/// other containers.
+pub fn claimed_for_clone(
+    usnea: &Usnea,
+    original: &str,
+    id: &str,
+) -> Result<Option<(IdMaps<ContainerIds, HostIds>, Claim)>> {
+    let (base, store) = (usnea.base()?, usnea.store()?);
+    let folder = store.join(FOLDER);
+    let bytes = match std::fs::read(folder.join(original)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.context(|| "cannot read the range of IDs")?,
+    };
+    let maps: IdMaps<ContainerIds, HostIds> = serde_json::from_slice(&bytes).map_err(Error::new)?;
+    let _turn = files::lock_file(&store.join("ranges.lock"), Lock::Exclusive)?;
+    sweep(store, &folder);
+    let end = |map: &[IdMap]| map.iter().map(|line| line.inside + line.count).max();
+    let wanted = OwnRange {
+        size: end(&maps.uids).max(end(&maps.gids)),
+        uids: users_own(&maps.uids, &base.maps.uids),
+        gids: users_own(&maps.gids, &base.maps.gids),
+    };
+    let room = || Ok(Room { others: others(store), needs: 0 });
+    let maps = base.container_maps(&UsernsMode::Auto(wanted), &[], &[], room)?;
+    let claim = write(&folder.join(id), &maps).context(|| "cannot note the range of IDs")?;
+    Ok(Some((maps, claim)))
+}
+
+/// Returns the lines for the user's own ID: no range has it unless it was asked for.
+fn users_own(map: &Map<ContainerIds, HostIds>, base: &Map<BaseIds, HostIds>) -> Vec<AskedMap> {
+    let user = base.outside_of(Id::ROOT).and_then(|user| map.inside_of(user));
+    let line = |inside: Id<ContainerIds>| IdMap::new(inside.number(), 0, 1);
+    user.map(|inside| AskedMap { line: line(inside), outside: Outside::Base }).into_iter().collect()
 }
 
 /// Returns the mode of a container whose image says USER, where the user has a single ID and the command line says

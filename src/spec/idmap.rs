@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder};
+use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Spec};
 
 use crate::error::{Error, Result};
 use crate::ids::{ContainerIds, FileIds, HostIds, IdMap, IdMaps, Map};
@@ -128,6 +128,15 @@ pub(super) fn mappings(map: &[IdMap]) -> Result<Vec<LinuxIdMapping>> {
             .map_err(Error::new)
     };
     map.iter().map(line).collect()
+}
+
+/// Gives the container these IDs instead of its own.
+pub fn set_maps(spec: &mut Spec, maps: &IdMaps<ContainerIds, HostIds>) -> Result<()> {
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_uid_mappings(Some(mappings(&maps.uids)?));
+        linux.set_gid_mappings(Some(mappings(&maps.gids)?));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

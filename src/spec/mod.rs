@@ -61,6 +61,7 @@ pub use entry::{ContainerUser, EntryOptions, entry, look_up};
 pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
 pub use group::GroupAdd;
+pub use idmap::set_maps;
 pub use inputs::{
     CGROUP, CgroupHierarchy, ImageDefaults, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs,
     SpecRoot, TimeNamespace, TopLayer,

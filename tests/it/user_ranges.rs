@@ -133,6 +133,34 @@ fn a_kept_container_has_its_range_until_it_is_removed() {
 }
 
 #[test]
+fn a_clone_gets_a_range_of_its_own() {
+    if !need_subids() {
+        return;
+    }
+    let place = Place::new();
+    let script = "cat /proc/self/uid_map; echo x > /f && stat -c %u:%g /f";
+    let own = rustix::process::getuid().as_raw();
+    let mode = format!("auto:size=300,uidmapping=7:@{own}:1");
+    place.run_kept(&["--name", "c1", "--userns", &mode], script).works();
+    place.usnea(&["container", "clone", "c1", "c2"]).works();
+    let maps = ["c1", "c2"].map(|name| {
+        let ran = place.usnea(&["start", "-a", name]);
+        assert!(ran.works().ends_with("0:0"), "{ran:?}");
+        // As the container sees its map, the user's own ID is 0.
+        let (own, range): (Vec<_>, Vec<_>) =
+            lines(ran.works()).into_iter().partition(|line| line.1 == 0);
+        assert_eq!(own, [(7, 0, 1)], "{ran:?}");
+        assert_eq!(range.iter().map(|line| line.2).sum::<u64>(), 299, "{ran:?}");
+        range
+    });
+    assert!(!meet(&maps[0], &maps[1]), "{maps:?}");
+    // The range of the clone stays its own when the original is removed.
+    place.usnea(&["rm", "c1"]).works();
+    place.usnea(&["start", "-a", "c2"]).works();
+    place.usnea(&["rm", "c2"]).works();
+}
+
+#[test]
 fn no_range_is_left_says_how_many_ids_are_free() {
     if !need_subids() {
         return;
