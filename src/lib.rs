@@ -8,7 +8,7 @@
 //! documents                 JSON in docker's and podman's shape, as structs
 //! monitor                   the process that stays beside a container
 //! engine                    the OCI runtime: a spec in, a process out
-//! userns image rootfs cgroup net spec security
+//! userns image rootfs cgroup net readiness spec security
 //! config host               where our files are; what this machine can do
 //! layer                     what the files of a layer mean: whiteouts, opaque folders, recorded owners
 //! error hint ids files amount digest duration capability expression forward go_json host_entry network_attachment network_name object_id   shared vocabulary
@@ -65,6 +65,7 @@ pub mod net;
 pub mod network_attachment;
 pub mod network_name;
 pub mod object_id;
+pub mod readiness;
 pub mod rootfs;
 pub mod security;
 pub mod spec;

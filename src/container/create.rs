@@ -29,11 +29,13 @@ use crate::hint;
 use crate::image::store::Store;
 use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
+use crate::monitor::protocol;
 use crate::monitor::record::{
     self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, OnFailure, Record, Stream,
 };
-use crate::object_id::random_id;
+use crate::object_id::{random_id, short};
 use crate::phrase;
+use crate::readiness::{self, NotifyMode, NotifyRequest};
 use crate::spec::TopLayer;
 use crate::sys::signal;
 
@@ -70,6 +72,8 @@ pub struct Lifecycle {
     pub remove_image: bool,
     /// Log driver and its options: `--log-driver`, `--log-opt`.
     pub log: LogSettings,
+    /// Sender of READY to the service manager: `--sdnotify`.
+    pub notify: NotifyMode,
     /// Keys that detach: `--detach-keys`.
     pub detach_keys: Option<String>,
     /// True if a container of the same name is replaced: `--replace`.
@@ -131,7 +135,7 @@ pub fn create(
         Identity { id: &id, folder: place.clone(), top_layer: TopLayer::Persistent, maps };
     let workspace = Workspace::assemble(usnea, request, identity, root)?;
     // A spec that cannot be launched is refused now.
-    let mut options = launch_options(lifecycle.input);
+    let mut options = launch_options(store, &id, lifecycle.input, lifecycle.notify)?;
     if next == AfterCreate::Start {
         // The name is known when the container is in its place.
         let identity = ContainerIdentity { id: &id, name: None };
@@ -167,9 +171,25 @@ pub fn create(
 }
 
 /// Returns the engine's options for a stored container, except its network.
-pub(super) fn launch_options(input: Input) -> engine::LaunchOptions {
+pub(super) fn launch_options(
+    store: &Path,
+    id: &str,
+    input: Input,
+    notify: NotifyMode,
+) -> Result<engine::LaunchOptions> {
     let stdin = if input == Input::Closed { Stdin::Null } else { Stdin::Ours };
-    engine::LaunchOptions { stdin, ..engine::LaunchOptions::default() }
+    let notify = notify_request(store, id, notify)?;
+    Ok(engine::LaunchOptions { stdin, notify, ..engine::LaunchOptions::default() })
+}
+
+/// Returns the request to notify the service manager that this process was started by, if any.
+pub(super) fn notify_request(
+    store: &Path,
+    id: &str,
+    mode: NotifyMode,
+) -> Result<Option<NotifyRequest>> {
+    let folder = || Ok(protocol::folder(store)?.join(readiness::folder_name(short(id))));
+    NotifyRequest::of(mode, folder)
 }
 
 /// Fills the container's folder, and moves it to its place.
@@ -306,6 +326,7 @@ pub(super) fn record(
         monitor_pidfile: absolute(lifecycle.monitor_pidfile.as_deref())
             .context(|| Setting::ConmonPidfile)?,
         cidfile: absolute(lifecycle.cidfile.as_deref()).context(|| Setting::Cidfile)?,
+        notify: lifecycle.notify,
         detach_keys: lifecycle.detach_keys.clone(),
         create_command: lifecycle.create_command.clone(),
     })
@@ -333,6 +354,12 @@ fn health(lifecycle: &Lifecycle, image: Option<&StoredImage>) -> Result<Option<H
         (asked, of_image) => asked.or(of_image),
     };
     let is_off = check.as_ref().is_none_or(|check| !check.is_on());
+    if is_off && lifecycle.notify == NotifyMode::Healthy {
+        return Err(
+            Error::invalid("there is nothing to check the health with").hint(hint::HEALTH_COMMAND)
+        )
+        .context(|| Setting::SdNotify);
+    }
     let says_none = check.as_ref().is_some_and(|check| check.test == ["NONE"]);
     let says_how = lifecycle.health_on_failure.is_some_and(|action| action != OnFailure::None)
         || lifecycle.health.as_ref().is_some_and(|check| check.test.is_empty());

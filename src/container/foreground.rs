@@ -42,7 +42,7 @@ pub fn run_disposable(
     streams: CallerStreams<'_>,
 ) -> Result<u8> {
     let mut record_file = None;
-    run::run(usnea, request, wanted, streams, |workspace, launched| {
+    run::run(usnea, request, wanted, lifecycle.notify, streams, |workspace, launched| {
         // Without a record, other commands cannot find the container; that is no reason not to run it.
         match ForegroundRecord::new(usnea, request, lifecycle, workspace, launched) {
             Ok(Some((record, requests))) => {

@@ -17,10 +17,10 @@ pub fn run_if_any() -> Option<ExitCode> {
     let done = match role.to_str()? {
         monitor::MONITOR => monitor::watch(number),
         monitor::RELAUNCH => relaunch(number).map(|never| match never {}),
-        monitor::CHECK => check_of_monitor(number),
+        monitor::CHECK => check_of_monitor(number).map(|()| 0),
         monitor::REMOVE => remove_ended(number),
         _ => return None,
     };
     // No process reads a monitor's standard streams.
-    Some(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(STATUS_OURS) })
+    Some(ExitCode::from(done.unwrap_or(STATUS_OURS)))
 }

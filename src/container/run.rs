@@ -5,6 +5,7 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 
 use super::client::check_terminal;
+use super::create::notify_request;
 use super::image_root::ImageRoot;
 use super::network::{self, ContainerIdentity};
 use super::request::{ContainerRequest, keep_descriptors};
@@ -18,6 +19,7 @@ use crate::error::{Context, Result};
 use crate::host::filesystem;
 use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::object_id::{random_id, short};
+use crate::readiness::NotifyMode;
 use crate::spec::{ContainerName, TopLayer};
 use crate::sys::{signal::Signals, title};
 
@@ -27,6 +29,7 @@ pub(super) fn run(
     usnea: &Usnea,
     request: &ContainerRequest,
     pull: &stored::PullSettings<'_>,
+    notify: NotifyMode,
     streams: CallerStreams<'_>,
     running: impl FnOnce(&Workspace, &Launched) -> Option<Box<dyn NetworkRequests>>,
 ) -> Result<u8> {
@@ -53,7 +56,7 @@ pub(super) fn run(
     let place = scratch.as_deref().unwrap_or(store);
     let workspace = Workspace::assemble(usnea, request, disposable(place, &id, maps), root)?;
     let _volumes = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
-    let plan = plan(request, &workspace, store)?;
+    let plan = plan(request, &workspace, store, notify)?;
     ports::look_at_ports(store, &workspace.network)?;
     network::warn_if_offline(&plan.options.network, store);
     workspace.remember_driver(store);
@@ -78,7 +81,7 @@ pub(super) fn run(
 pub fn explain(usnea: &Usnea, request: &ContainerRequest) -> Result<String> {
     keep_descriptors(request.options.preserve_fds, &request.options.preserve_fd)?;
     let workspace = would_be(usnea, request)?;
-    let plan = plan(request, &workspace, usnea.store()?)?;
+    let plan = plan(request, &workspace, usnea.store()?, NotifyMode::Ignore)?;
     Ok(engine::explain(&plan, &workspace.folder, &workspace.layers))
 }
 
@@ -101,7 +104,12 @@ fn disposable<'a>(place: &Path, id: &'a str, maps: IdMaps<ContainerIds, HostIds>
     Identity { id, folder: folder::path(place, short(id)), top_layer: TopLayer::Disposable, maps }
 }
 
-fn plan(request: &ContainerRequest, workspace: &Workspace, store: &Path) -> Result<Plan> {
+fn plan(
+    request: &ContainerRequest,
+    workspace: &Workspace,
+    store: &Path,
+    notify: NotifyMode,
+) -> Result<Plan> {
     // A disposable layer is not worth a disk: in memory, even a kill leaves nothing behind. A home on NFS, which cannot
     // be an upper layer, does not matter then.
     let in_memory = !workspace.layers.is_empty()
@@ -120,6 +128,7 @@ fn plan(request: &ContainerRequest, workspace: &Workspace, store: &Path) -> Resu
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
         preserve_fd: request.options.preserve_fd.clone(),
+        notify: notify_request(store, &workspace.id, notify)?,
         network: network::connected(&workspace.network, &workspace.spec, store, identity)?,
         ..engine::LaunchOptions::default()
     };

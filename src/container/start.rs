@@ -9,7 +9,9 @@ use oci_spec::runtime::Spec;
 
 use super::attach::{Attachment, attach};
 use super::client::{Client, check_terminal};
-use super::create::{AfterCreate, CreatedContainer, Lifecycle, create, launch_options};
+use super::create::{
+    AfterCreate, CreatedContainer, Lifecycle, create, launch_options, notify_request,
+};
 use super::folder;
 use super::images;
 use super::network::{self, ContainerIdentity};
@@ -188,6 +190,11 @@ fn lacked_memory(folder: &File) -> bool {
 
 /// Warns where a detached container will be killed, such as at a logout.
 fn warn_of_end(container: &Container) {
+    let Container { store, record, .. } = container;
+    // Then the monitor is the service's main process, with which the service ends.
+    if notify_request(store, &record.id, record.notify).is_ok_and(|request| request.is_some()) {
+        return;
+    }
     let state = record::read::<State>(&container.folder, STATE).ok().flatten();
     let cgroup = state.and_then(|state| state.cgroup);
     if let Some(end) = LifetimeEnd::of(cgroup.as_deref()) {
@@ -261,7 +268,8 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
     let base = usnea.base()?;
     let (spec, image) = config(container)?;
     renew_layers(container, base, &spec)?;
-    let mut options = launch_options(container.record.input);
+    let Container { store, record, .. } = container;
+    let mut options = launch_options(store, &record.id, record.input, record.notify)?;
     ports::look_at_ports(&container.store, &container.record.network)?;
     let identity =
         ContainerIdentity { id: &container.record.id, name: Some(&container.record.name) };
@@ -351,8 +359,8 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     Err(error)
 }
 
-/// Removes the ended container of a monitor.
-pub fn remove_ended(number: &str) -> Result<()> {
+/// Removes the ended container of a monitor. Returns the exit status of its command.
+pub fn remove_ended(number: &str) -> Result<u8> {
     let handover = Handover::receive(number)?;
     let usnea = Usnea::new(Some(handover.store.clone()));
     let lock = File::from(monitor::take(handover.lock)?);
@@ -366,7 +374,7 @@ pub fn remove_ended(number: &str) -> Result<()> {
     if container.record.remove_image {
         remove_image(&usnea, &container);
     }
-    Ok(())
+    Ok(handover.status)
 }
 
 /// Removes the container's image, unless another container uses it, or it is in a store of others.

@@ -71,6 +71,7 @@ settings! {
     OomKillDisable = "oom-kill-disable",
     OomScoreAdj = "oom-score-adj",
     Pid = "pid",
+    SdNotify = "sdnotify",
     Pidfile = "pidfile",
     PreserveFd = "preserve-fd",
     PreserveFds = "preserve-fds",

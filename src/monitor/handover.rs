@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
 use crate::net::{EndpointHandover, HelperHandover};
+use crate::readiness::NotifierHandover;
 use crate::sys::process::{self, Forked};
 use crate::sys::{fd, title};
 
@@ -42,6 +43,10 @@ pub struct Handover {
     pub helper: Option<HelperHandover>,
     /// Named networks of the container.
     pub networks: Vec<EndpointHandover>,
+    /// Connection to the service manager; null without one.
+    pub notifier: Option<NotifierHandover>,
+    /// Exit status of the command that has ended.
+    pub status: u8,
     /// Listening socket for clients.
     pub listener: Option<RawFd>,
     /// Client attached from the start, which the command's output waits for.

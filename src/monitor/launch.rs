@@ -17,6 +17,7 @@ use crate::error::{Context, Error, Result, Setting};
 use crate::host::process_id::{self, ProcessId};
 use crate::net::HelperWatch;
 use crate::phrase;
+use crate::readiness::Notifier;
 use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{fd, title};
@@ -106,31 +107,25 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
     let signals = Signals::block(&SIGNALS).context(|| "cannot block signals")?;
     // The monitor reaps the container's orphans.
     process::adopt_orphans().context(|| "cannot adopt orphans")?;
-    let run = record::read_if_whole::<State>(&job.folder, STATE)?.map_or(0, |state| state.run);
-    let exit = record::read_if_whole::<Exit>(&job.folder, EXIT)?.map_or(0, |exit| exit.run);
-    let run = run.max(exit) + 1;
+    let run = next_run(&job.folder)?;
     let listener = match job.listener.take() {
         Some(listener) => Some(listener),
         None => Some(protocol::listen(&job.store, &job.record.id)?),
     };
     let (pipes, command) = wire(&job)?;
     let streams = LaunchStreams { command, caller: job.streams };
+    let mut notifier = Notifier::of(job.plan.options.notify.as_ref())?;
     let launched = engine::launch(&job.plan, streams, &signals)?;
     drop(job.plan);
-    let written = write_state(
-        &job.folder,
-        &job.record,
-        &launched,
-        run,
-        job.restarts,
-        listener.as_ref().map(|(_, path)| path),
-    );
+    let socket = listener.as_ref().map(|(_, path)| path);
+    let written = write_state(&job.folder, &job.record, &launched, run, job.restarts, socket);
     if let Err(error) = written {
         let _ = launched.command.signal(libc::SIGKILL);
         engine::end_children();
         launched.cgroup.into_iter().for_each(ContainerCgroup::remove);
         return Err(error);
     }
+    notifier.iter_mut().for_each(Notifier::has_started);
     let networks = launched.membership.definitions();
     events::of_networks(&job.store, &job.record.id, "connect", networks);
     events::of_container(&job.store, &job.record, "start", &[]);
@@ -145,6 +140,7 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
         keeper: Some(number(launched.alive)?),
         helper: launched.helper.map(HelperWatch::hand_over).transpose()?,
         networks: launched.membership.hand_over()?,
+        notifier: notifier.map(Notifier::hand_over).transpose()?,
         listener: some(listener.map(|(socket, _)| socket))?,
         client: some(job.client)?,
         terminal: some(launched.terminal)?,
@@ -154,10 +150,18 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
         signals: launched.early_signals,
         store: job.store,
         folder: job.folder,
+        status: 0,
     };
     leave_streams()?;
     tell(told, &Ok(()));
     handover.exec(MONITOR)
+}
+
+/// Number of the start that follows the last one of the container in `folder`.
+fn next_run(folder: &Path) -> Result<u64> {
+    let run = record::read_if_whole::<State>(folder, STATE)?.map_or(0, |state| state.run);
+    let exit = record::read_if_whole::<Exit>(folder, EXIT)?.map_or(0, |exit| exit.run);
+    Ok(run.max(exit) + 1)
 }
 
 fn tell(to: &OwnedFd, answer: &Result<()>) {

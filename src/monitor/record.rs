@@ -23,6 +23,7 @@ use crate::files;
 use crate::go_json;
 use crate::host::process_id::{self, ProcessId};
 use crate::net::NetworkRequest;
+use crate::readiness::NotifyMode;
 
 /// File of the container's record.
 pub const CONTAINER: &str = "container.json";
@@ -208,6 +209,9 @@ pub struct Record {
     /// File for the container's ID (`--cidfile`).
     #[serde(default)]
     pub cidfile: Option<PathBuf>,
+    /// Sender of READY to the service manager (`--sdnotify`).
+    #[serde(default)]
+    pub notify: NotifyMode,
     /// Keys that detach from the terminal; null: the default ones.
     #[serde(default)]
     pub detach_keys: Option<String>,

@@ -27,6 +27,7 @@ use super::streams::Streams;
 use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::net::{HelperWatch, Membership, RunningNetwork};
+use crate::readiness::Notifier;
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
 use crate::sys::{fd, pages, title};
@@ -64,6 +65,8 @@ struct Monitor {
     is_kept: bool,
     /// Networks of the container, with its helper.
     network: RunningNetwork,
+    /// Connection to the service manager.
+    notifier: Option<Notifier>,
     health: Timer,
     /// True if the unhealthy container is being stopped for a restart.
     is_to_restart: bool,
@@ -83,13 +86,15 @@ enum Place {
     Listener,
     Oom,
     Names,
+    Notifier,
     Keeper,
     Helper,
     AttachedClient(usize),
 }
 
-/// Watches the container of the handover until its end. Returns when no work is left.
-pub fn watch(number: &str) -> Result<()> {
+/// Watches the container of the handover until its end. Returns the command's exit status when no work is left: where the
+/// monitor is the main process of a service, its own is the service's.
+pub fn watch(number: &str) -> Result<u8> {
     let handover = Handover::receive(number)?;
     let _ = rustix::thread::set_name(c"usnea-monitor");
     let lock = take(handover.lock)?;
@@ -119,13 +124,14 @@ pub fn watch(number: &str) -> Result<()> {
     };
     let _ = rustix::thread::set_name(c"usnea");
     if let Some(wait) = again {
-        return monitor.hand_back(lock, wait, RELAUNCH);
+        return monitor.hand_back(lock, wait, RELAUNCH).map(|never| match never {});
     }
     if monitor.record.auto_remove {
-        return monitor.hand_back(lock, Duration::ZERO, REMOVE);
+        let gone = monitor.hand_back(lock, Duration::ZERO, REMOVE);
+        return gone.map(|never| match never {});
     }
     monitor.stop_listening();
-    Ok(())
+    Ok(monitor.ended.map_or(0, Ended::status))
 }
 
 impl Monitor {
@@ -156,6 +162,7 @@ impl Monitor {
             keeper: handover.keeper.map(take).transpose()?,
             is_kept: true,
             network: RunningNetwork { membership, names: None, helper },
+            notifier: handover.notifier.map_or(Ok(None), Notifier::take_over)?,
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,
@@ -207,6 +214,7 @@ impl Monitor {
                     }
                 }
                 Place::Oom => self.hear_oom(),
+                Place::Notifier => self.notifier.iter_mut().for_each(Notifier::turn),
                 Place::Names => self.network.turn_names(),
                 Place::Keeper => self.hear_keeper(),
                 Place::Helper => self.look_after_helper(),
@@ -257,6 +265,9 @@ impl Monitor {
         }
         if let Some(fd) = self.oom.events() {
             add(Place::Oom, fd, PollFlags::PRI);
+        }
+        if let Some(fd) = self.notifier.as_ref().and_then(Notifier::descriptor) {
+            add(Place::Notifier, fd, PollFlags::IN);
         }
         if let Some(names) = &self.network.names {
             add(Place::Names, names.as_fd(), PollFlags::IN);
@@ -406,6 +417,7 @@ impl Monitor {
     }
 
     fn ask_to_end(&mut self) {
+        self.notifier.iter().for_each(Notifier::is_stopping);
         self.signal(self.record.stop_signal);
         let time = Duration::from_secs(self.record.stop_timeout);
         self.deadline.get_or_insert(Instant::now() + time);
@@ -457,6 +469,9 @@ impl Monitor {
         };
         if self.was.replace(health).unwrap_or(Health::Starting) != health {
             self.log.say(&format!("health: {}", health.word()));
+        }
+        if health == Health::Healthy {
+            self.notifier.iter_mut().for_each(Notifier::is_healthy);
         }
         self.await_check(health);
         if health != Health::Unhealthy || self.deadline.is_some() {

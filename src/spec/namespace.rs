@@ -155,7 +155,7 @@ impl FromStr for NetworkMode {
 pub enum CgroupMode {
     /// A cgroup of its own, where one can be made.
     #[default]
-    #[value(alias = "no-conmon")]
+    #[value(aliases = ["no-conmon", "split"])]
     Enabled,
     /// The cgroup of usnea itself.
     Disabled,

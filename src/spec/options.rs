@@ -285,7 +285,8 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub oom_kill_disable: bool,
 
-    /// Cgroup of the container's own: enabled (with --rm only where a limit is asked for) or disabled.
+    /// Cgroup of the container's own: enabled (with --rm only where a limit is asked for) or disabled. podman's split and
+    /// no-conmon mean enabled: in a service with Delegate=yes the cgroup is always below the service's.
     #[arg(long, value_enum, value_name = "MODE", default_value = "enabled")]
     pub cgroups: CgroupMode,
 

@@ -16,7 +16,7 @@ const ROWS: &[&[&str]] = &[
     &["documents"],
     &["monitor"],
     &["engine"],
-    &["userns", "image", "rootfs", "cgroup", "net", "spec", "security"],
+    &["userns", "image", "rootfs", "cgroup", "net", "readiness", "spec", "security"],
     &["config", "host"],
     &["layer"],
     &[

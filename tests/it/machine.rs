@@ -109,16 +109,52 @@ fn a_unit_that_ends_at_once_is_a_warning() {
     place.usnea(&["rm", "box"]).works();
 }
 
+/// A property of a unit.
+fn property(unit: &str, name: &str) -> String {
+    let show = ["--user", "show", "--value", "--property", name, unit];
+    finish(Command::new("systemctl").args(show), "").works().to_owned()
+}
+
 #[test]
-fn what_systemd_hands_over_is_named_with_the_flags_that_hand_it_on() {
+fn a_unit_of_type_notify_is_ready_when_its_container_runs_and_ends_as_the_container_does() {
     if !is_machine() {
         return;
     }
     let place = Place::new();
-    let arguments = place.arguments(&[], &["true"]);
-    let options = ["--wait", "--pipe", "--property=NotifyAccess=all", "--property=Type=exec"];
-    let warned = finish(&mut in_unit(&place, &options, &arguments), "");
-    assert!(warned.stderr.contains("-v $NOTIFY_SOCKET:/run/notify"), "{warned:?}");
+    let script = "trap 'exit 0' TERM; while [ ! -e /end ]; do sleep 0.1; done; exit 9";
+    let arguments = place.kept(&["run", "-d", "--name", "box", "--sdnotify", "conmon"], script);
+    let unit = unit("notify");
+    let options = ["--unit", &unit, "--property=Type=notify", "--property=NotifyAccess=all"];
+    let options = [&options[..], &["--property=Delegate=yes", "--remain-after-exit"]].concat();
+    finish(&mut in_unit(&place, &options, &arguments), "").works();
+    assert_eq!(property(&unit, "ActiveState"), "active");
+    let monitor = place.usnea(&["inspect", "-f", "{{.State.ConmonPid}}", "box"]);
+    assert_eq!(property(&unit, "MainPID"), monitor.works());
+    place.usnea(&["exec", "box", "touch", "/end"]).works();
+    assert!(within(LIMIT, || property(&unit, "ActiveState") == "failed"));
+    assert_eq!(property(&unit, "ExecMainStatus"), "9");
+    assert_eq!(status(&place, "box"), "exited 9");
+    systemctl(&["reset-failed", &unit]);
+    place.usnea(&["rm", "box"]).works();
+}
+
+#[test]
+fn a_container_tells_systemd_itself_that_it_is_ready() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let script = "systemd-notify --status=serving --ready; exec sleep 1000";
+    let words = ["run", "-d", "--name", "box", "host:sh,sleep,systemd-notify", "sh", "-c", script];
+    let arguments = words.map(str::to_owned);
+    let unit = unit("ready");
+    let options = ["--unit", &unit, "--property=Type=notify", "--property=NotifyAccess=all"];
+    let options = [&options[..], &["--property=Delegate=yes"]].concat();
+    finish(&mut in_unit(&place, &options, &arguments), "").works();
+    assert_eq!(property(&unit, "StatusText"), "serving");
+    systemctl(&["stop", &unit]);
+    assert!(within(LIMIT, || status(&place, "box").starts_with("exited ")), "it runs on");
+    place.usnea(&["rm", "box"]).works();
 }
 
 /// Options of a unit that take from usnea what it needs, and what a container does without them.

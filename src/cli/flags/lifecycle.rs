@@ -13,6 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{Healthcheck, Input, LogDriver, LogSettings, OnFailure};
+use crate::readiness::NotifyMode;
 use crate::spec::Size;
 
 /// Value of `--health-on-failure`.
@@ -35,6 +36,31 @@ impl From<OnFailureFlag> for OnFailure {
             OnFailureFlag::Kill => Self::Kill,
             OnFailureFlag::Restart => Self::Restart,
             OnFailureFlag::Stop => Self::Stop,
+        }
+    }
+}
+
+/// Value of `--sdnotify` (podman's words).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum NotifyFlag {
+    /// The container's processes: they have NOTIFY_SOCKET.
+    #[default]
+    Container,
+    /// usnea, when the command runs.
+    Conmon,
+    /// usnea, when the container is healthy.
+    Healthy,
+    /// Nobody.
+    Ignore,
+}
+
+impl From<NotifyFlag> for NotifyMode {
+    fn from(flag: NotifyFlag) -> Self {
+        match flag {
+            NotifyFlag::Container => Self::Container,
+            NotifyFlag::Conmon => Self::Conmon,
+            NotifyFlag::Healthy => Self::Healthy,
+            NotifyFlag::Ignore => Self::Ignore,
         }
     }
 }
@@ -93,6 +119,10 @@ pub struct LifecycleFlags {
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
 
+    /// Sender of READY to the service manager that started usnea (NOTIFY_SOCKET).
+    #[arg(long, value_enum, value_name = "MODE", default_value = "container")]
+    sdnotify: NotifyFlag,
+
     /// Key sequence to detach from the container. Default: ctrl-p,ctrl-q.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
@@ -145,6 +175,7 @@ impl LifecycleFlags {
             self.conmon_pidfile.is_some(),
             self.timeout > 0,
             self.log_driver.is_some(),
+            self.sdnotify == NotifyFlag::Healthy,
             self.detach_keys.is_some(),
             self.health_cmd.is_some(),
             self.health_interval.is_some(),
@@ -179,6 +210,7 @@ impl LifecycleFlags {
             requires: self.requires,
             attach: Vec::new(),
             remove_image: false,
+            notify: self.sdnotify.into(),
             detach_keys: self.detach_keys,
             replace: self.replace,
             input,

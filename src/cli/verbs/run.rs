@@ -63,7 +63,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     }
     let progress = pull.progress();
     let image = launch.image();
-    for warning in activation::warnings(&launch.options) {
+    if let Some(warning) = activation::warning(&launch.options) {
         log::warn!("{warning}");
     }
     let pull = pull.settings(&image, &progress)?;

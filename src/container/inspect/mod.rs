@@ -249,6 +249,6 @@ fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocu
         timezone: String::new(),
         timeout: record.timeout,
         passwd: true,
-        sd_notify_mode: "ignore",
+        sd_notify_mode: record.notify.word(),
     }
 }

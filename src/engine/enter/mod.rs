@@ -118,6 +118,17 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
     if running.owns_pid_namespace() {
         let _ = first.wait(); // ends once the command is made, or with the command as its keeper
     }
+    finish(entry, progress, relay, streams, signals)
+}
+
+/// Leaves the running command alone, or stays until it has ended.
+fn finish(
+    entry: &ExecPlan,
+    progress: LaunchProgress,
+    relay: StreamRelay,
+    streams: CallerStreams<'_>,
+    signals: &Signals,
+) -> Result<Option<u8>> {
     match (progress.process.as_ref(), entry.finish) {
         (_, Finish::AtStart) => {
             let left = progress.terminal.as_ref().map(|master| leave(None, master));
@@ -134,6 +145,7 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
                 keys: entry.keys.clone(),
                 early_signals: progress.signals,
                 network: None,
+                notifier: None,
                 settled: None,
             };
             stay(session, signals)

@@ -13,6 +13,7 @@ use crate::engine::session::supervise::{CommandSession, NetworkRequests, Session
 use crate::engine::streams::{self, CallerStreams, LaunchStreams};
 use crate::error::{Context, Error, Result};
 use crate::net::{HelperWatch, RunningNetwork};
+use crate::readiness::Notifier;
 use crate::sys::process::Ended;
 use crate::sys::signal::Signals;
 
@@ -32,6 +33,7 @@ pub fn run(
             .map(|(streams, relay)| (Some(streams), relay))
             .context(|| "cannot wire the standard streams")?,
     };
+    let mut notifier = Notifier::of(plan.options.notify.as_ref())?;
     let launched = launch(plan, LaunchStreams { command, caller: Some(streams) }, signals);
     // Their failures are warnings. A hang-up ends a run as ever: the next read of the signals sees it.
     let hooks = |point, pid| plan.hooks.run(point, pid, None, None);
@@ -42,6 +44,7 @@ pub fn run(
             return Err(error);
         }
     };
+    notifier.iter_mut().for_each(Notifier::has_started);
     hooks(HookPoint::Poststart, Some(launched.command.pid))?;
     let terminal = launched.terminal.take();
     let early_signals = std::mem::take(&mut launched.early_signals);
@@ -59,6 +62,7 @@ pub fn run(
         keys: DetachKeys::none(),
         early_signals,
         network: Some(&mut network),
+        notifier,
         settled: Some(Box::new(|| running(&launched))),
     };
     let ended = match session.stay(signals) {

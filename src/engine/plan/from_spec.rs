@@ -9,6 +9,7 @@ use crate::cgroup;
 use crate::engine::hooks::{HookPoint, Hooks};
 use crate::engine::plan::mount::{Maker, map_of};
 use crate::engine::plan::namespace::{ContainerNamespaces, NamespacesToJoin};
+use crate::engine::plan::notify;
 use crate::engine::plan::process::Reaper;
 use crate::engine::plan::process_steps::{command, console_size, last_steps};
 use crate::engine::plan::running::RunningContainer;
@@ -24,6 +25,7 @@ use crate::userns::{Base, Levels, Writer};
 
 /// Plans the launch of `spec` for a user whose IDs are `base`.
 pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan> {
+    let spec = &*notify::with_variable(spec, options.notify.as_ref());
     config_checks::check(spec)?;
     let process = spec.process().as_ref();
     let process = process.ok_or_else(|| Error::invalid("config.json: process: missing"))?;
@@ -185,6 +187,7 @@ fn container_steps(
     steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
     let network = &options.network;
     steps.extend(root);
+    steps.extend(notify::mount(spec, options.notify.as_ref())?);
     steps.extend(files(&network.files, steps));
     steps.extend(accounts(spec));
     if new.contains(Namespaces::NET) {

@@ -5,6 +5,7 @@ pub mod devices;
 pub mod from_spec;
 pub mod mount;
 pub mod namespace;
+pub mod notify;
 pub mod process;
 pub mod process_steps;
 pub mod root_steps;
@@ -17,6 +18,7 @@ use crate::engine::hooks::{BundleIdentity, Hooks};
 use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, ContainerIds, IdPair, Map};
 use crate::net::Network;
+use crate::readiness::NotifyRequest;
 use crate::spec::Stacking;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
@@ -52,6 +54,8 @@ pub struct LaunchOptions {
     pub begin: Begin,
     /// Identity for the state that hooks get.
     pub container: BundleIdentity,
+    /// Notification of the service manager; `None`: nobody waits for it.
+    pub notify: Option<NotifyRequest>,
 }
 
 /// Moment at which a command may run.

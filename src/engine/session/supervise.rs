@@ -13,6 +13,7 @@ use super::terminal_relay::{TerminalReady, TerminalRelay};
 use crate::engine::streams::{CallerStreams, Stdin};
 use crate::error::{Context, Result};
 use crate::net::{HelperWatch, NetworkChange, RunningNetwork};
+use crate::readiness::Notifier;
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::signal::Signals;
 
@@ -68,6 +69,8 @@ pub struct CommandSession<'a> {
     pub early_signals: Vec<i32>,
     /// Networks of the container. `None`: another process serves them.
     pub network: Option<&'a mut RunningNetwork>,
+    /// Connection to the service manager.
+    pub notifier: Option<Notifier>,
     /// Callback for work that a command of a few milliseconds need not wait for: called once, [`SETTLED`] after the
     /// session's start.
     pub settled: Option<Settled<'a>>,
@@ -100,7 +103,7 @@ impl CommandSession<'_> {
     /// Stays until the command has ended or was left.
     pub fn stay(self, signals: &Signals) -> Result<SessionEnd> {
         let Self { process, terminal, relay, caller, stdin, keys, early_signals, .. } = self;
-        let (network, settled) = (self.network, self.settled);
+        let (network, notifier, settled) = (self.network, self.notifier, self.settled);
         let start = |master| TerminalRelay::start(master, caller, stdin, keys);
         let mut supervision = Supervision {
             process,
@@ -112,6 +115,7 @@ impl CommandSession<'_> {
             requests: Requests::default(),
             deadline: None,
             network_requests: None,
+            notifier,
             settled: settled.map(|call| (Instant::now() + SETTLED, call)),
         };
         supervision.terminal =
@@ -129,6 +133,7 @@ impl CommandSession<'_> {
                 return Ok(SessionEnd::Left(left.into_master()));
             }
             supervision.streams.turn(ready.streams.iter().copied());
+            supervision.notifier.iter_mut().for_each(Notifier::turn);
             if ready.ended {
                 return supervision.finish(signals).map(SessionEnd::Ended);
             }
@@ -148,6 +153,7 @@ struct Supervision<'a> {
     requests: Requests,
     /// Moment at which the command is killed: the user's terminal is gone.
     deadline: Option<Instant>,
+    notifier: Option<Notifier>,
     network_requests: Option<Box<dyn NetworkRequests>>,
     settled: Option<(Instant, Settled<'a>)>,
 }
@@ -224,6 +230,9 @@ impl Supervision<'_> {
         let names = network.and_then(|network| network.names.as_ref());
         fds.extend(names.map(|names| PollFd::new(names, PollFlags::IN)));
         let end_of_names = fds.len();
+        let notifier = self.notifier.as_ref().and_then(Notifier::descriptor);
+        fds.extend(notifier.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let end_of_notifier = fds.len();
         let helper = network.and_then(|network| network.helper.as_ref());
         let of_helper = helper.into_iter().flat_map(HelperWatch::descriptors);
         fds.extend(of_helper.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -244,7 +253,8 @@ impl Supervision<'_> {
         };
         let revents: Vec<_> = fds.iter().map(PollFd::revents).collect();
         let (rest, requests) = revents.split_at(end_of_helper);
-        let (rest, helper) = rest.split_at(end_of_names);
+        let (rest, helper) = rest.split_at(end_of_notifier);
+        let (rest, _) = rest.split_at(end_of_names);
         let (rest, names) = rest.split_at(end_of_streams);
         let (own, streams) = rest.split_at(first_of_streams);
         Ok(Ready {

@@ -1,5 +1,6 @@
 //! End of a command: remaining output goes to its destinations, the end is recorded, then reported; and the next step.
 
+use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -147,7 +148,12 @@ impl Monitor {
     }
 
     /// Becomes the program that starts or removes the container.
-    pub(super) fn hand_back(mut self, lock: OwnedFd, waited: Duration, role: &str) -> Result<()> {
+    pub(super) fn hand_back(
+        mut self,
+        lock: OwnedFd,
+        waited: Duration,
+        role: &str,
+    ) -> Result<Infallible> {
         if role == REMOVE {
             self.stop_listening();
         }
@@ -158,6 +164,8 @@ impl Monitor {
             keeper: None,
             helper: None,
             networks: Vec::new(),
+            notifier: None,
+            status: self.ended.map_or(0, Ended::status),
             listener: self.listener.take().map(number).transpose()?,
             client: None,
             terminal: None,
@@ -168,6 +176,6 @@ impl Monitor {
             store: self.store,
             folder: self.folder,
         };
-        handover.exec(role).map(|never| match never {})
+        handover.exec(role)
     }
 }
