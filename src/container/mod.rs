@@ -43,6 +43,7 @@ mod remove;
 mod rename;
 mod request;
 mod reset;
+pub mod resource_filter;
 pub mod roles;
 mod root_source;
 mod run;

@@ -1,6 +1,7 @@
 //! `--filter` of networks. Values of one key are alternatives, different keys are conditions (each `label` and `label!`
 //! is a condition).
 
+use std::collections::BTreeMap;
 use std::mem::discriminant;
 use std::path::Path;
 use std::str::FromStr;
@@ -9,8 +10,8 @@ use jiff::Timestamp;
 
 use super::known::KnownNetwork;
 use super::usage;
-use crate::container::time;
-use crate::error::{Context, Error, Result, Setting};
+use crate::container::resource_filter::{FilterText, FilteredResource, ResourceFilter};
+use crate::error::{Error, Result};
 use crate::expression::Expression;
 
 /// All keys, for hints.
@@ -19,56 +20,49 @@ const KEYS: &str = "name, id, driver, label, label!, scope, type, dangling, unti
 /// Filter of networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkFilter {
-    /// Expression in a name.
-    Name(Expression),
+    /// Filter that volumes have too. Of the networks, those of users alone can be dangling.
+    Common(ResourceFilter),
     /// Beginning of an ID, or an expression in it.
     Id(Expression),
-    /// docker's name of the driver: bridge, host, null.
-    Driver(String),
-    /// Label of the network: KEY, or KEY=VALUE.
-    Label(String),
-    /// Label that the network must not have.
-    NoLabel(String),
-    /// Scope of the network, which is always `local`.
-    Scope(String),
     /// True: networks of users; false: built-in ones.
     Custom(bool),
-    /// True: networks of users that no container uses; false: the others.
-    Dangling(bool),
-    /// Time before which the network was made.
-    Until(Timestamp),
 }
 
 impl FromStr for NetworkFilter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let said = || Setting::Filter.with(text.escape_debug());
-        let bad = |why: &str| Error::invalid(why).within(said());
-        let (key, value) = text.split_once('=').ok_or_else(|| bad("it is KEY=VALUE"))?;
-        let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
-        Ok(match key.as_str() {
-            "name" => Self::Name(value.parse().context(said)?),
-            "id" => Self::Id(value.parse().context(said)?),
-            "driver" => Self::Driver(value.to_owned()),
-            "label" => Self::Label(value.to_owned()),
-            "label!" => Self::NoLabel(value.to_owned()),
-            "scope" => Self::Scope(value.to_owned()),
-            "type" => match value {
-                "custom" => Self::Custom(true),
-                "builtin" => Self::Custom(false),
-                _ => return Err(bad("custom or builtin")),
-            },
-            "dangling" => match value.to_ascii_lowercase().as_str() {
-                "true" | "1" => Self::Dangling(true),
-                "false" | "0" => Self::Dangling(false),
-                _ => return Err(bad("true or false")),
-            },
-            "until" => {
-                Self::Until(time::moment(value).ok_or_else(|| bad("a time, or how long ago"))?)
-            }
-            _ => return Err(bad(&format!("there is no filter {key}")).hint(KEYS)),
+        let text = FilterText::split(text)?;
+        Ok(match (text.key.as_str(), text.value) {
+            ("id", _) => Self::Id(text.expression()?),
+            ("type", "custom") => Self::Custom(true),
+            ("type", "builtin") => Self::Custom(false),
+            ("type", _) => return Err(text.invalid("custom or builtin")),
+            _ => Self::Common(text.common(KEYS)?),
         })
+    }
+}
+
+impl FilteredResource for KnownNetwork {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn driver(&self) -> &str {
+        self.driver()
+    }
+
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.definition().map(|network| &network.labels)
+    }
+
+    fn created(&self) -> Timestamp {
+        self.created()
+    }
+
+    fn is_dangling(&self, store: &Path) -> Result<bool> {
+        let Some(network) = self.definition() else { return Ok(false) };
+        Ok(usage::users(store, &network.name, Some(&network.id))?.is_empty())
     }
 }
 
@@ -77,9 +71,8 @@ impl NetworkFilter {
     pub fn fit(filters: &[Self], network: &KnownNetwork, store: &Path) -> Result<bool> {
         for filter in filters {
             let mut fits = filter.fits(network, store)?;
-            if !matches!(filter, Self::Label(_) | Self::NoLabel(_) | Self::Until(_)) {
-                let same = |other: &&Self| discriminant(*other) == discriminant(filter);
-                for other in filters.iter().filter(same) {
+            if !matches!(filter, Self::Common(common) if common.is_for_prune()) {
+                for other in filters.iter().filter(|other| other.has_key_of(filter)) {
                     fits = fits || other.fits(network, store)?;
                 }
             }
@@ -90,31 +83,20 @@ impl NetworkFilter {
         Ok(true)
     }
 
+    fn has_key_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Common(one), Self::Common(other)) => discriminant(one) == discriminant(other),
+            (one, other) => discriminant(one) == discriminant(other),
+        }
+    }
+
     fn fits(&self, network: &KnownNetwork, store: &Path) -> Result<bool> {
-        let has = |label: &str| {
-            let labels = network.definition().map(|network| &network.labels);
-            labels.is_some_and(|labels| match label.split_once('=') {
-                Some((key, value)) => labels.get(key).is_some_and(|there| there == value),
-                None => labels.contains_key(label),
-            })
-        };
         Ok(match self {
-            Self::Name(name) => name.is_in(network.name()),
+            Self::Common(common) => common.fits(network, store)?,
             Self::Id(id) => id.is_of_id(&network.id()),
-            Self::Driver(driver) => network.driver() == driver,
-            Self::Label(label) => has(label),
-            Self::NoLabel(label) => !has(label),
-            Self::Scope(scope) => scope == "local",
             Self::Custom(is) => network.definition().is_some() == *is,
-            Self::Dangling(is) => is_dangling(network, store)? == *is,
-            Self::Until(time) => network.created() < *time,
         })
     }
-}
-
-fn is_dangling(network: &KnownNetwork, store: &Path) -> Result<bool> {
-    let Some(network) = network.definition() else { return Ok(false) };
-    Ok(usage::users(store, &network.name, Some(&network.id))?.is_empty())
 }
 
 #[cfg(test)]

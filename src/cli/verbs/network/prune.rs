@@ -24,10 +24,9 @@ pub struct Arguments {
 /// Parses docker's filters of prune. Errors: no filter, or a filter for listings only.
 pub fn prune_filter(text: &str) -> std::result::Result<NetworkFilter, String> {
     match text.parse::<NetworkFilter>() {
-        Ok(
-            filter
-            @ (NetworkFilter::Label(_) | NetworkFilter::NoLabel(_) | NetworkFilter::Until(_)),
-        ) => Ok(filter),
+        Ok(NetworkFilter::Common(filter)) if filter.is_for_prune() => {
+            Ok(NetworkFilter::Common(filter))
+        }
         _ => Err("expected until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]".into()),
     }
 }

@@ -31,12 +31,9 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let _store = usnea.store()?;
     let filters = arguments.filters.iter().map(|text| text.parse::<VolumeFilter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
-    if let Some(number) = filters.iter().position(|filter| {
-        !matches!(
-            filter,
-            VolumeFilter::Label(_) | VolumeFilter::NoLabel(_) | VolumeFilter::Until(_)
-        )
-    }) {
+    let is_meant =
+        |filter: &VolumeFilter| matches!(filter, VolumeFilter::Common(one) if one.is_for_prune());
+    if let Some(number) = filters.iter().position(|filter| !is_meant(filter)) {
         let text = arguments.filters.get(number).map(String::as_str).unwrap_or_default();
         return Err(Error::invalid(format!("--filter {}: not for prune", text.escape_debug()))
             .hint("label, label!, until"));
