@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::folder::{self, Folder};
 use super::image_root::StoredImage;
 use super::names::Names;
-use super::network::{self, ContainerIdentity};
+use super::network;
 use super::ports;
 use super::ranges;
 use super::remove::{Removal, is_left_over, remove};
@@ -138,8 +138,7 @@ pub fn create(
     let mut options = launch_options(store, &id, lifecycle.input, lifecycle.notify)?;
     if next == AfterCreate::Start {
         // The name is known when the container is in its place.
-        let identity = ContainerIdentity { id: &id, name: None };
-        options.network = network::connected(&workspace.network, &workspace.spec, store, identity)?;
+        options.network = workspace.connected(store, None)?;
     }
     let others = match next {
         // Required containers are started after this one is made.

@@ -16,8 +16,8 @@ use crate::host::process_id;
 use crate::monitor::protocol;
 use crate::net::host_ports::HostPorts;
 use crate::net::{
-    ConnectionRequest, EXIT_INTERFACE, MemberIdentity, Mode, Network, NetworkOrigin,
-    NetworkRequest, Resolver, definition,
+    ConnectionRequest, EXIT_INTERFACE, MemberIdentity, Mode, Network, NetworkDefinition,
+    NetworkOrigin, NetworkRequest, Resolver, definition,
 };
 use crate::network_attachment::NetworkAttachment;
 use crate::spec::{self, ContainerOptions, HelperFlag, ImageDefaults};
@@ -107,13 +107,19 @@ fn joined_owner(options: &ContainerOptions) -> Option<String> {
     }
 }
 
-/// Locks on the definitions of a container's networks, which keep the networks from being removed.
-pub type HeldNetworks = Vec<File>;
+/// Networks of a container, which cannot be removed as long as this value lives.
+#[derive(Debug, Default)]
+pub struct HeldNetworks {
+    /// Definitions, in the order of the container's interfaces.
+    pub definitions: Vec<NetworkDefinition>,
+    /// Locks on the definitions.
+    locks: Vec<File>,
+}
 
 /// Finds the networks that a request names, holds them, and replaces what the user typed by their names. Ports without an
 /// address get the one that a network binds ports to. Errors: no such network; a network named twice; published ports without a way out.
 pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldNetworks> {
-    let mut held = Vec::new();
+    let mut held = HeldNetworks::default();
     let mut names: Vec<String> = Vec::new();
     let mut has_exit = request.has_own_exit;
     let mut binding = None;
@@ -129,7 +135,8 @@ pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldN
         binding = binding.or(definition.options.host_binding);
         attachment.network.clone_from(&name);
         names.push(name);
-        held.push(lock);
+        held.definitions.push(definition);
+        held.locks.push(lock);
     }
     check_interfaces(&request.attachments, has_exit.then_some(EXIT_INTERFACE))?;
     if request.mode == Mode::Named && !has_exit && !request.forwards.is_empty() {
@@ -170,10 +177,17 @@ pub fn live_folder(store: &Path) -> Result<PathBuf> {
     Ok(protocol::folder(store)?.join(name))
 }
 
+/// Reads the definitions of a container's networks. Errors: a network that was removed.
+pub fn definitions(store: &Path, wanted: &NetworkRequest) -> Result<Vec<NetworkDefinition>> {
+    let all = wanted.attachments.iter().map(|one| definition::named(store, &one.network));
+    all.collect::<Result<_>>().context(|| Setting::Network)
+}
+
 /// Returns the network actions for a launch of `spec` as the container `id` with the name `name`. Errors: no helper;
-/// invalid options; a network that was removed.
+/// invalid options.
 pub fn connected(
     wanted: &NetworkRequest,
+    definitions: Vec<NetworkDefinition>,
     spec: &Spec,
     store: &Path,
     container: ContainerIdentity<'_>,
@@ -184,9 +198,6 @@ pub fn connected(
         // Host name of the host, or of the container whose UTS namespace is joined.
         identity.hostname.clone_from(&hostname);
     }
-    let definition = |attachment: &NetworkAttachment| definition::named(store, &attachment.network);
-    let definitions = wanted.attachments.iter().map(definition).collect::<Result<Vec<_>>>();
-    let definitions = definitions.context(|| Setting::Network)?;
     let lock = match wanted.forwards.is_empty() {
         true => PathBuf::new(),
         false => protocol::folder(store)?.join("ports"),

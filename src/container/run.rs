@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec;
 use super::client::check_terminal;
 use super::create::notify_request;
 use super::image_root::ImageRoot;
-use super::network::{self, ContainerIdentity};
+use super::network;
 use super::request::{ContainerRequest, keep_descriptors};
 use super::root_source::RootSource;
 use super::shared_namespaces::OtherContainers;
@@ -119,17 +119,14 @@ fn plan(
         on: workspace.folder.parent().unwrap_or(&workspace.folder).to_owned(),
         folders: workspace.layers.clone(),
     });
-    let identity = ContainerIdentity {
-        id: &workspace.id,
-        name: request.options.name.as_ref().map(ContainerName::as_str),
-    };
+    let name = request.options.name.as_ref().map(ContainerName::as_str);
     let options = engine::LaunchOptions {
         layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
         preserve_fd: request.options.preserve_fd.clone(),
         notify: notify_request(store, &workspace.id, notify)?,
-        network: network::connected(&workspace.network, &workspace.spec, store, identity)?,
+        network: workspace.connected(store, name)?,
         ..engine::LaunchOptions::default()
     };
     workspace.plan(store, options, OtherContainers::MustRun)

@@ -274,7 +274,9 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
     let identity =
         ContainerIdentity { id: &container.record.id, name: Some(&container.record.name) };
     let request = &container.record.network;
-    options.network = network::connected(request, &spec, &container.store, identity)?;
+    let store = &container.store;
+    let definitions = network::definitions(store, request)?;
+    options.network = network::connected(request, definitions, &spec, store, identity)?;
     let others = OtherContainers::MustRun;
     let plan = shared_namespaces::plan(&container.store, &spec, base.clone(), options, others)?;
     Ok(job_of(container, lock, plan, image))

@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec;
 
 use super::driver::{self, Choice};
 use super::image_root::ImageRoot;
-use super::network::{self, HeldNetworks};
+use super::network::{self, ContainerIdentity, HeldNetworks};
 use super::request::ContainerRequest;
 use super::shared_namespaces::{self, OtherContainers};
 use super::usnea::Usnea;
@@ -18,7 +18,7 @@ use crate::error::{Error, Result, Setting};
 use crate::hint;
 use crate::host::cgroup;
 use crate::ids::{ContainerIds, HostIds, IdMaps};
-use crate::net::NetworkRequest;
+use crate::net::{Network, NetworkRequest};
 use crate::object_id::short;
 use crate::phrase;
 use crate::security::{self, GuardedPaths, emulation::Emulation};
@@ -58,13 +58,20 @@ pub(super) struct Workspace {
     pub(super) anonymous: Vec<VolumeName>,
     /// Request for the network.
     pub(super) network: NetworkRequest,
-    /// Locks on the definitions of its networks.
-    _networks: HeldNetworks,
+    /// Definitions of its networks, locked.
+    networks: HeldNetworks,
     driver: Choice,
     base: Base,
 }
 
 impl Workspace {
+    /// Returns the network actions for a launch as the container `name`. Errors: no helper; invalid options.
+    pub(super) fn connected(&self, store: &Path, name: Option<&str>) -> Result<Network> {
+        let identity = ContainerIdentity { id: &self.id, name };
+        let definitions = self.networks.definitions.clone();
+        network::connected(&self.network, definitions, &self.spec, store, identity)
+    }
+
     /// Makes all decisions that lie between a request and its launch. Errors: settings that contradict each other, or
     /// that this machine cannot apply.
     pub(super) fn assemble(
@@ -103,7 +110,7 @@ impl Workspace {
             volumes: spec::volume_names(&options),
             anonymous,
             network,
-            _networks: networks,
+            networks,
             driver,
             base: base.clone(),
         })

@@ -17,9 +17,7 @@ use crate::monitor::Status;
 use crate::monitor::events;
 use crate::monitor::protocol::{self, MonitorMessage, Request};
 use crate::monitor::record::{self, CONTAINER, Record};
-use crate::net::{
-    ExitChange, Mode, NetworkChange, NetworkChangeKind, NetworkDefinition, definition,
-};
+use crate::net::{ExitChange, Mode, NetworkChange, NetworkChangeKind, definition};
 use crate::network_attachment::NetworkAttachment;
 
 /// Time limit for the answer of a monitor.
@@ -72,8 +70,10 @@ fn connection(
 ) -> Result<NetworkChange> {
     let spec = container.spec()?;
     let identity = ContainerIdentity { id: &record.id, name: Some(&record.name) };
-    let network = network::connected(&record.network, &spec, &container.store, identity)?;
-    let had_exit = before.network.has_exit(&definitions(container, before)?);
+    let (store, request) = (&container.store, &record.network);
+    let had_exit = before.network.has_exit(&network::definitions(store, &before.network)?);
+    let definitions = network::definitions(store, request)?;
+    let network = network::connected(request, definitions, &spec, store, identity)?;
     let plan = network.joins.into_iter().find(|join| join.definition.id == id);
     let plan = plan.ok_or_else(|| Error::not_found("the network was removed meanwhile"))?;
     Ok(NetworkChange {
@@ -83,14 +83,8 @@ fn connection(
     })
 }
 
-/// Definitions of a container's networks.
-fn definitions(container: &Container, record: &Record) -> Result<Vec<NetworkDefinition>> {
-    let all = record.network.attachments.iter();
-    all.map(|one| definition::named(&container.store, &one.network)).collect()
-}
-
 fn resolv_conf(container: &Container, record: &Record) -> Result<Option<String>> {
-    record.network.resolv_conf(&definitions(container, record)?)
+    record.network.resolv_conf(&network::definitions(&container.store, &record.network)?)
 }
 
 /// Disconnects a container from a network, at once if it runs. Errors: it is not connected.
@@ -114,7 +108,8 @@ pub fn disconnect(container: &Container, network: &str) -> Result<()> {
         request.has_own_exit = false;
     }
     let change = || {
-        let has_exit = record.network.has_exit(&definitions(container, &record)?);
+        let request = &record.network;
+        let has_exit = request.has_exit(&network::definitions(store, request)?);
         Ok(NetworkChange {
             kind: NetworkChangeKind::Disconnect(definition.id.clone()),
             exit: if has_exit { ExitChange::Keep } else { ExitChange::End },
