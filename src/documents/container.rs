@@ -148,6 +148,8 @@ pub struct ConfigDocument {
     pub working_dir: PathBuf,
     pub entrypoint: Vec<String>,
     pub on_build: Vec<String>,
+    /// Hardware address that was asked for.
+    pub mac_address: String,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub stop_signal: String,

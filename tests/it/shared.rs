@@ -258,6 +258,48 @@ fn a_network_of_its_own_works_in_another_containers_pid_namespace() {
 }
 
 #[test]
+fn a_named_network_works_in_another_containers_pid_namespace() {
+    let place = Place::new();
+    place.usnea(&["network", "create", "--subnet", "10.79.61.0/24", "one"]).works();
+    start_target(&place, &["--network", "one"]);
+    let options = ["-d", "--name", "joiner", "--network", "one", "--pid", "container:target"];
+    place.run_kept(&options, "exec busybox nc -ll -p 80 -e echo here").works();
+    let asks = |from: &str, to: &str| {
+        let script = format!("busybox nc -w 2 {to} 80 < /dev/null");
+        place.usnea(&["exec", from, "sh", "-c", &script]).stdout.contains("here")
+    };
+    let limit = std::time::Duration::from_secs(30);
+    assert!(crate::support::within(limit, || asks("target", "joiner")));
+    assert_eq!(namespace(&place, "joiner", "pid"), namespace(&place, "target", "pid"));
+    place.usnea(&["network", "disconnect", "one", "joiner"]).works();
+    assert!(!asks("target", "joiner"));
+    place.usnea(&["network", "connect", "one", "joiner"]).works();
+    assert!(crate::support::within(limit, || asks("target", "joiner")));
+    end(&place);
+}
+
+#[test]
+fn a_container_that_requires_the_one_it_joins_starts_it() {
+    let place = Place::new();
+    let create = |options: &[&str]| {
+        let words = [&["create"], options].concat();
+        place.usnea(&place.kept(&words, "exec sleep 1000")).works();
+    };
+    create(&["--name", "target"]);
+    let joined = ["--network", "container:target", "--ipc", "container:target"];
+    create(&[&["--name", "joiner", "--requires", "target"], &joined[..]].concat());
+    for _ in 0..2 {
+        place.usnea(&["start", "joiner"]).works();
+        for kind in ["net", "ipc"] {
+            let (joiner, target) = ("joiner", "target");
+            assert_eq!(namespace(&place, joiner, kind), namespace(&place, target, kind), "{kind}");
+        }
+        place.usnea(&["stop", "--time", "0", "joiner", "target"]).works();
+    }
+    end(&place);
+}
+
+#[test]
 fn a_joined_network_keeps_the_way_out_of_its_owner() {
     let place = Place::new();
     start_target(&place, &["--network", "private"]);
@@ -368,6 +410,12 @@ fn inspect_shows_what_is_joined() {
         assert_eq!(shown, format!("container:{id}"), "{name}");
     }
     assert_eq!(field(&place, "joiner", "{{json .NetworkSettings.Networks}}"), "{}");
+    // The network namespace is the other container's, also while the joiner does not run.
+    for format in ["{{.NetworkSettings.SandboxID}}", "{{.NetworkSettings.SandboxKey}}"] {
+        let of_target = field(&place, "target", format);
+        assert!(!of_target.is_empty());
+        assert_eq!(field(&place, "joiner", format), of_target, "{format}");
+    }
     let filter = format!("network=container:{id}");
     let listed = place.usnea(&["ps", "-a", "--format", "{{.Names}}", "--filter", &filter]);
     assert_eq!(listed.works(), "joiner");

@@ -214,6 +214,7 @@ fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocu
         spec.annotations().clone().unwrap_or_default().into_iter().collect();
     let volumes = volumes.iter().map(|used| used.destination.display().to_string());
     let umask = process.and_then(|process| process.user().umask()).unwrap_or(0o022);
+    let asked_mac = record.network.attachments.iter().find_map(|one| one.mac);
     ConfigDocument {
         hostname: spec.hostname().clone().unwrap_or_default(),
         domainname: spec.domainname().clone().unwrap_or_default(),
@@ -239,6 +240,7 @@ fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocu
         working_dir: process.map(|process| process.cwd().clone()).unwrap_or_default(),
         entrypoint: entrypoint.to_vec(),
         on_build: Vec::new(),
+        mac_address: asked_mac.map(|mac| mac.to_string()).unwrap_or_default(),
         labels: record.labels.clone(),
         annotations,
         stop_signal: signal::name(record.stop_signal),

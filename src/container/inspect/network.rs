@@ -70,7 +70,7 @@ pub(super) fn settings(
     spec: &Spec,
     status: &Status,
 ) -> Result<NetworkSettings> {
-    let (network, id) = (&container.record.network, &container.record.id);
+    let network = &container.record.network;
     let mut all: BTreeMap<_, _> =
         by_port(&Ipv6Listeners::default().shown(network, status), |forward| {
             forward.address().to_string()
@@ -84,11 +84,13 @@ pub(super) fn settings(
     let is_here = status.is_running() && status.elsewhere().is_none();
     let process = status.state().filter(|_| is_here).map(|state| state.process.pid);
     let is_own = network.mode != Mode::Host;
-    let is_offline = is_here && status.state().is_some_and(|state| state.offline.is_some());
-    let endpoint = match is_offline {
-        true => EndpointAddresses::default(),
-        false => endpoint(network, process.filter(|_| is_own))?,
+    let is_offline = status.state().is_some_and(|state| state.offline.is_some());
+    // docker's: a container that does not run has no addresses.
+    let endpoint = match status.is_running() && !is_offline {
+        true => endpoint(network, process.filter(|_| is_own))?,
+        false => EndpointAddresses::default(),
     };
+    let sandbox = Sandbox::of(container, process);
     let networks = match network.mode {
         Mode::Named => endpoints(container, spec),
         // docker's: a joined network is described by the container that made it.
@@ -106,11 +108,8 @@ pub(super) fn settings(
     Ok(NetworkSettings {
         endpoint,
         bridge: String::new(),
-        sandbox_id: if is_own { id.clone() } else { String::new() },
-        sandbox_key: match process {
-            Some(pid) if is_own => format!("/proc/{pid}/ns/net"),
-            _ => String::new(),
-        },
+        sandbox_id: sandbox.id,
+        sandbox_key: sandbox.key,
         hairpin_mode: false,
         link_local_ipv6_address: String::new(),
         link_local_ipv6_prefix_len: 0,
@@ -120,6 +119,37 @@ pub(super) fn settings(
         port_forwarding: port_forwarding(network, status),
         networks,
     })
+}
+
+/// docker's names of a network namespace.
+#[derive(Debug, Default)]
+struct Sandbox {
+    id: String,
+    /// Path of the namespace; empty: its container does not run here.
+    key: String,
+}
+
+impl Sandbox {
+    /// Returns the network namespace of a container, by its process. One that has joined another container's has that
+    /// container's.
+    fn of(container: &Container, process: Option<i32>) -> Self {
+        let network = &container.record.network;
+        let target = network.joined.as_deref().and_then(|owner| owner.strip_prefix("container:"));
+        let target = target.and_then(|id| Container::open(&container.store, id).ok().flatten());
+        let key = process.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default();
+        if let Some(target) = target {
+            // It may have ended before the container that keeps its namespace.
+            let status = target.status().ok().filter(|status| status.elsewhere().is_none());
+            let running = status.filter(Status::is_running);
+            let running = running.and_then(|status| Some(status.state()?.process.pid));
+            let joined = Self::of(&target, running);
+            return Self { key: if joined.key.is_empty() { key } else { joined.key }, ..joined };
+        }
+        match network.mode {
+            Mode::Host => Self::default(),
+            _ => Self { id: container.record.id.clone(), key },
+        }
+    }
 }
 
 fn endpoint(network: &NetworkRequest, process: Option<i32>) -> Result<EndpointAddresses> {
