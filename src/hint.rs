@@ -68,6 +68,9 @@ pub const NEW_NETWORK: &str = "make the container anew with --network";
 /// Hint for a container without any network.
 pub const LEAVE_NONE: &str =
     "disconnect it from network none first: 'usnea network disconnect none CONTAINER'";
+/// Hint for more published ports than open files.
+pub const OPEN_FILES: &str =
+    "publish fewer ports, or raise the limit: 'ulimit -Hn', DefaultLimitNOFILE of systemd";
 /// Hint for published ports on internal networks alone.
 pub const NETWORK_WITH_EXIT: &str = "add a network that is not internal, or --network private";
 /// An ID that the container does not have.

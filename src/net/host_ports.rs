@@ -11,10 +11,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::resource::{Resource, getrlimit};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result, Setting};
 use crate::forward::{Forward, Protocol};
 use crate::hint;
 use crate::host::addresses;
@@ -24,6 +25,9 @@ use crate::host::hint::Hint;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Interval between two attempts to get the lock.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// Open files that a helper needs beside one for each port.
+const HELPERS_FILES: u64 = 16;
 
 /// Published ports of a launch, and the file for the locks between launches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +68,21 @@ impl HostPorts {
         }
         self.check()?;
         Ok(Some(claim))
+    }
+
+    /// Checks that a helper may have as many open files as it needs for the ports. Errors: the hard limit is lower.
+    pub fn check_limit(&self) -> Result<()> {
+        let needed = (self.forwards.len() as u64).saturating_add(HELPERS_FILES);
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context(|| "the limit of open files")?;
+        if self.forwards.is_empty() || needed <= hard {
+            return Ok(());
+        }
+        let count = self.forwards.len();
+        Err(Error::refused(format!(
+            "{count} ports need {needed} open files, and the hard limit is {hard}"
+        ))
+        .within(Setting::Publish)
+        .hint(hint::OPEN_FILES))
     }
 
     /// Checks that the ports are free. Errors: the reason why a helper cannot listen there.

@@ -314,6 +314,7 @@ impl NetworkRequest {
             }
             Err(error) => return Err(error),
         };
+        request.ports.check_limit()?;
         let files = self.files(mode, exit.as_ref(), &request)?;
         let dns = self.resolver.as_ref().map(|resolver| resolver.servers.clone());
         let identity = MemberIdentity {
@@ -426,12 +427,12 @@ pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub const HOSTS: &str = "/etc/hosts";
 
 /// Returns the name servers that a container asks without options: the gateways of its networks, else the helper's.
+/// A second gateway of a network, of IPv6, comes after the first ones of all.
 fn name_servers(networks: &[NetworkDefinition], exit: Option<&Addresses>) -> NameServers {
-    let with_names = networks.iter().filter(|network| network.dns);
-    let gateways: Vec<IpAddr> = with_names
-        .filter_map(|network| network.v4().or(network.v6()))
-        .map(|subnet| subnet.gateway)
-        .collect();
+    let with_names = || networks.iter().filter(|network| network.dns);
+    let first = with_names().filter_map(|network| network.v4().or(network.v6()));
+    let second = with_names().filter_map(|network| network.v4().and(network.v6()));
+    let gateways: Vec<IpAddr> = first.chain(second).map(|subnet| subnet.gateway).collect();
     match exit {
         _ if !gateways.is_empty() => NameServers::Gateways(gateways),
         Some(addresses) => NameServers::Helper(addresses.resolver().into()),

@@ -452,6 +452,24 @@ fn hundreds_of_ports_lead_in_whatever_the_soft_limit_of_open_files() {
 }
 
 #[test]
+fn more_ports_than_the_hard_limit_of_open_files_are_refused_before_the_start() {
+    if !need("slirp4netns") {
+        return;
+    }
+    let place = Place::new();
+    let words = place.kept(&["run", "-d", "-p", "127.0.0.1:22000-22299:1000-1299"], "sleep 1000");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 256 && exec \"$@\"", "sh"]).arg(binary());
+    place.prepare(command.args(words));
+    let ran = finish(&mut command, "");
+    ran.fails_with(125, &["300 ports", "open files", "hard limit is 256"]);
+    assert!(ran.stderr.contains("ulimit -Hn"), "{ran:?}");
+    assert_eq!(place.usnea(&["ps", "--quiet"]).works(), "");
+    place.usnea(&["rm", "--all", "--force"]).works();
+    place.nothing_is_left();
+}
+
+#[test]
 fn a_client_that_comes_before_the_server_listens_is_told_and_served_later() {
     if !need("slirp4netns") {
         return;
