@@ -121,11 +121,7 @@ impl Membership {
     /// made. Networks joined before the error are left again.
     pub fn join(plans: &[JoinPlan], identity: &MemberIdentity) -> Result<Self> {
         let mut membership = Self::default();
-        for plan in plans {
-            let mut taken = asked_interfaces(plans);
-            let endpoints = membership.endpoints.iter();
-            taken.extend(endpoints.map(|one| one.member.interface.as_str()));
-            let interface = interface(plan, &taken);
+        for (plan, interface) in plans.iter().zip(interfaces(plans)) {
             let endpoint = NetworkEndpoint::join(plan, identity, interface)
                 .context(|| network_setting(&plan.definition))?;
             membership.endpoints.push(endpoint);
@@ -136,27 +132,23 @@ impl Membership {
     /// Returns what joining the networks now would give. Changes nothing, so another container may get the addresses.
     /// Errors: an asked address is taken; no address is left.
     pub fn expect(plans: &[JoinPlan]) -> Result<Vec<ExpectedEndpoint>> {
-        let mut expected: Vec<ExpectedEndpoint> = Vec::new();
-        for plan in plans {
+        let expect = |(plan, interface): (&JoinPlan, String)| {
             let JoinPlan { definition, attachment, live } = plan;
             let state = live.read();
-            let mut taken = asked_interfaces(plans);
-            taken.extend(expected.iter().map(|one| one.interface.as_str()));
-            let interface = interface(plan, &taken);
             let (v4, v6) =
                 allocate(definition, attachment, &state).context(|| network_setting(definition))?;
             let addresses = v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6));
             let holder = state.members.iter().find(|member| member.holder.lives());
-            expected.push(ExpectedEndpoint {
+            Ok(ExpectedEndpoint {
                 definition: definition.clone(),
                 interface,
                 addresses: addresses.map(|address| with_prefix(definition, address)).collect(),
                 mac: attachment.mac.unwrap_or_else(|| mac_address(v4, "")),
                 namespace: holder
                     .map(|member| format!("/proc/{}/fd/{}", member.holder.pid, member.namespace)),
-            });
-        }
-        Ok(expected)
+            })
+        };
+        plans.iter().zip(interfaces(plans)).map(expect).collect()
     }
 
     /// Joins and connects one more network, for a container that runs; its process is `pid`. Returns the endpoint's
@@ -181,6 +173,17 @@ impl Membership {
         };
         self.endpoints.remove(index).disconnect();
         true
+    }
+
+    /// Opens new sockets for questions about names. Errors: those of a process that enters the networks.
+    pub fn reopen_names(&mut self) -> Result<()> {
+        for endpoint in &mut self.endpoints {
+            if let Some(namespace) = &mut endpoint.namespace {
+                let again = NetworkNamespace::enter(&namespace.namespace, &endpoint.definition)?;
+                namespace.names = again.names;
+            }
+        }
+        Ok(())
     }
 
     /// Records that the container has a way out now.
@@ -394,7 +397,18 @@ fn interface(plan: &JoinPlan, taken: &[&str]) -> String {
     (0..).map(|number| format!("{prefix}{number}")).find(is_free).unwrap_or_default()
 }
 
-/// Names of interfaces that the user asked for: no other network gets one of them by its number.
+/// Chooses the names of a container's interfaces. Those that the user asked for go to no other network by their number.
+fn interfaces(plans: &[JoinPlan]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for plan in plans {
+        let mut taken = asked_interfaces(plans);
+        taken.extend(names.iter().map(String::as_str));
+        let name = interface(plan, &taken);
+        names.push(name);
+    }
+    names
+}
+
 fn asked_interfaces(plans: &[JoinPlan]) -> Vec<&str> {
     plans.iter().filter_map(|plan| plan.attachment.interface.as_deref()).collect()
 }

@@ -6,17 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::dns::{
-    Asker, DNS_PORT, Directory, DnsSockets, NameTable, Responder, ReverseName, Upstream,
+    Asker, DNS_PORT, Directory, DnsSockets, DnsTransport, NameTable, Responder, ReverseName,
+    Upstream,
 };
 use super::live::{LiveFile, LiveNetwork, NetworkMember};
 use super::membership::{Membership, NetworkEndpoint};
-use super::names;
+use super::{names, namespace};
 use crate::error::{Context, Result};
 
 /// docker's and podman's names for the host, and docker's for its gateway.
@@ -243,6 +244,17 @@ impl MemberDirectory {
     }
 }
 
+impl MemberDirectory {
+    /// Network of the asking container in whose subnets `address` is.
+    fn network_at(&mut self, asker: Asker<'_>, address: IpAddr) -> Option<&KnownNames> {
+        let ids = self.networks_of(asker);
+        let networks = ids.iter().filter_map(|id| self.networks.get(id));
+        let mut networks = networks
+            .filter(|known| known.live.subnets.iter().any(|subnet| subnet.contains(&address)));
+        networks.next()
+    }
+}
+
 impl Directory for MemberDirectory {
     fn addresses(&mut self, asker: Asker<'_>, name: &str) -> Option<Vec<IpAddr>> {
         if HOST_NAMES.contains(&name) {
@@ -261,21 +273,35 @@ impl Directory for MemberDirectory {
     }
 
     fn upstream(&mut self, asker: Asker<'_>) -> Upstream {
-        let client = self.client(asker);
-        let of_network =
-            self.networks.get(asker.network).map(|network| network.live.dns_servers.clone());
-        let socket = |address: IpAddr| SocketAddr::new(address, DNS_PORT);
-        match (client, of_network) {
-            (Some(client), _) if !client.has_exit => Upstream::None,
-            (Some(client), _) if !client.dns.is_empty() => {
-                Upstream::Servers(client.dns.into_iter().map(socket).collect())
-            }
-            (Some(_), Some(servers)) if !servers.is_empty() => {
-                Upstream::Servers(servers.into_iter().map(socket).collect())
-            }
-            (Some(_), _) => Upstream::Host,
-            // No member has this address.
-            (None, _) => Upstream::None,
+        // No member has this address.
+        let Some(client) = self.client(asker) else { return Upstream::None };
+        let of_network = self.networks.get(asker.network).map(|network| &network.live.dns_servers);
+        let servers = match client.dns.is_empty() {
+            false => client.dns.clone(),
+            true => of_network.cloned().unwrap_or_default(),
+        };
+        let mut reachable = servers;
+        if !client.has_exit {
+            reachable.retain(|server| self.network_at(asker, *server).is_some());
         }
+        match reachable.is_empty() {
+            false => Upstream::Servers(
+                reachable.into_iter().map(|server| SocketAddr::new(server, DNS_PORT)).collect(),
+            ),
+            true if client.has_exit => Upstream::Host,
+            true => Upstream::None,
+        }
+    }
+
+    fn inner_socket(
+        &mut self,
+        asker: Asker<'_>,
+        server: SocketAddr,
+        transport: DnsTransport,
+    ) -> Option<OwnedFd> {
+        let members = &self.network_at(asker, server.ip())?.live.members;
+        let network = members.iter().find_map(NetworkMember::open_namespace)?;
+        let socket = namespace::upstream_socket(&network, server, transport);
+        socket.inspect_err(|error| log::debug!("{server}: {error}")).ok()
     }
 }

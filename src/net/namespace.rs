@@ -2,6 +2,7 @@
 //! only its user has powers over. Both live as long as a member has the network namespace open.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::definition::NetworkDefinition;
-use super::dns::DnsSockets;
+use super::dns::{self, DnsSockets, DnsTransport};
 use super::link::{self, BridgeRequest, InterfaceAddress};
 use super::netlink::NetlinkSocket;
 use crate::error::{Context, Error, Result};
@@ -93,6 +94,22 @@ pub fn netlink_of_process(pid: i32) -> Result<NetlinkSocket> {
     })?;
     let socket = fds.into_iter().next();
     Ok(socket.ok_or_else(|| Error::new("the process in the namespace passed no socket"))?.into())
+}
+
+/// Opens a socket for a name server in the network namespace `network` of a named network.
+pub fn upstream_socket(
+    network: &OwnedFd,
+    server: SocketAddr,
+    transport: DnsTransport,
+) -> Result<OwnedFd> {
+    let owner = namespace::owner(network.as_fd()).context(|| "a network's namespace")?;
+    let fds = pass_from_child(Namespaces::default(), || {
+        namespace::enter(owner.as_fd())?;
+        namespace::enter(network.as_fd())?;
+        Ok(vec![dns::open_upstream(server, transport)?])
+    })?;
+    let socket = fds.into_iter().next();
+    socket.ok_or_else(|| Error::new("the process in the namespace passed no socket"))
 }
 
 /// Replaces the content of a file that was generated for the container of the process `pid`: a file of a tmpfs. A file

@@ -83,6 +83,7 @@ mod named_volumes;
 mod names;
 mod network;
 mod network_lives;
+mod network_names;
 mod networks;
 mod nfs;
 mod oci_config;

@@ -1,6 +1,9 @@
 //! Names of the networks, as the owner of a responder knows them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use super::message::DnsTransport;
 
 /// Client that asks, and the network from which the question came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +21,8 @@ pub enum Upstream {
     None,
     /// Servers of the host's resolv.conf(5), as it is at the time of the question.
     Host,
-    /// Servers in the order in which they are asked, over the host's network; the first three alone.
+    /// Servers in the order in which they are asked; the first three alone. Over the host's network, or those of
+    /// [`Directory::inner_socket`].
     Servers(Vec<SocketAddr>),
 }
 
@@ -44,4 +48,15 @@ pub trait Directory {
 
     /// Returns the servers that are asked on behalf of the client.
     fn upstream(&mut self, asker: Asker<'_>) -> Upstream;
+
+    /// Opens a socket for a server in one of the client's networks: not blocking, close-on-exec. `None`: the server is
+    /// elsewhere, and is asked over the host's network.
+    fn inner_socket(
+        &mut self,
+        _asker: Asker<'_>,
+        _server: SocketAddr,
+        _transport: DnsTransport,
+    ) -> Option<OwnedFd> {
+        None
+    }
 }

@@ -36,8 +36,16 @@ pub(super) struct PendingQuestion {
     pub(super) question: DnsQuestion,
     packet: Vec<u8>,
     /// Servers not yet asked.
-    servers: std::vec::IntoIter<SocketAddr>,
+    servers: std::vec::IntoIter<UpstreamServer>,
     pub(super) exchange: Option<UpstreamExchange>,
+}
+
+/// Server to ask.
+#[derive(Debug)]
+pub(super) struct UpstreamServer {
+    pub(super) address: SocketAddr,
+    /// Socket in the server's network. `None`: the server is asked over the network of this process.
+    pub(super) socket: Option<OwnedFd>,
 }
 
 /// Result of an event on the socket.
@@ -58,10 +66,11 @@ impl PendingQuestion {
         client: IpAddr,
         question: DnsQuestion,
         packet: &[u8],
-        mut servers: Vec<SocketAddr>,
+        mut servers: Vec<UpstreamServer>,
     ) -> Self {
         if let ([server], DnsTransport::Udp) = (&servers[..], question.transport()) {
-            servers.push(*server);
+            let socket = server.socket.as_ref().and_then(|socket| socket.try_clone().ok());
+            servers.push(UpstreamServer { address: server.address, socket });
         }
         let servers = servers.into_iter();
         Self { path, client, question, packet: packet.to_vec(), servers, exchange: None }
@@ -110,12 +119,13 @@ struct StreamBytes {
 
 impl UpstreamExchange {
     /// Sends the question, over TCP as soon as the connection is there.
-    fn begin(server: SocketAddr, packet: &[u8], transport: DnsTransport) -> io::Result<Self> {
-        let (kind, time) = match transport {
-            DnsTransport::Udp => (SocketType::DGRAM, DATAGRAM_TIME),
-            DnsTransport::Tcp => (SocketType::STREAM, STREAM_TIME),
+    fn begin(server: UpstreamServer, packet: &[u8], transport: DnsTransport) -> io::Result<Self> {
+        let time = match transport {
+            DnsTransport::Udp => DATAGRAM_TIME,
+            DnsTransport::Tcp => STREAM_TIME,
         };
-        let socket = rustix::net::socket_with(family_of(server), kind, FLAGS, None)?;
+        let UpstreamServer { address: server, socket } = server;
+        let socket = socket.map_or_else(|| open(server, transport), Ok)?;
         let mut id = [0; 2];
         rustix::rand::getrandom(&mut id[..], rustix::rand::GetRandomFlags::empty())?;
         let id = u16::from_ne_bytes(id);
@@ -180,6 +190,15 @@ impl UpstreamExchange {
         }
         ExchangeTurn::Wait(EventFlags::IN)
     }
+}
+
+/// Opens a socket for a server in the current network namespace.
+pub fn open(server: SocketAddr, transport: DnsTransport) -> io::Result<OwnedFd> {
+    let kind = match transport {
+        DnsTransport::Udp => SocketType::DGRAM,
+        DnsTransport::Tcp => SocketType::STREAM,
+    };
+    Ok(rustix::net::socket_with(family_of(server), kind, FLAGS, None)?)
 }
 
 impl StreamBytes {

@@ -30,6 +30,7 @@ mod tests;
 
 pub use decide::{Verdict, decide};
 pub use directory::{Asker, Directory, ReverseName, Upstream};
+pub use exchange::open as open_upstream;
 pub use message::{DnsQuestion, DnsTransport, MOST_QUESTION};
 pub use name_table::NameTable;
 pub use responder::Responder;

@@ -19,7 +19,7 @@ use super::client::DnsClient;
 use super::decide::{Verdict, decide};
 use super::directory::{Asker, Directory, Upstream};
 use super::event_set::{DnsEndpoint, EventSet};
-use super::exchange::{ExchangeTurn, PendingQuestion, ReturnPath};
+use super::exchange::{ExchangeTurn, PendingQuestion, ReturnPath, UpstreamServer};
 use super::host_servers::{HostServers, MOST_SERVERS};
 use super::message::{DnsTransport, code_of};
 use super::sockets::{DNS_PORT, DnsSockets, FLAGS};
@@ -42,7 +42,7 @@ struct ServedNetwork {
 
 /// DNS responder of any number of networks: answers local names, and asks servers for all others. Has no thread and
 /// never waits: the owner polls [`Responder::as_fd`] for input, until [`Responder::deadline`], and then calls
-/// [`Responder::turn`]. Servers are asked over the network namespace of the caller.
+/// [`Responder::turn`]. Servers are asked over the network namespace of the caller, or over the directory's sockets.
 #[derive(Debug)]
 pub struct Responder {
     events: EventSet,
@@ -209,7 +209,11 @@ impl Responder {
                     Upstream::Host => self.host.now().to_vec(),
                     Upstream::Servers(servers) => servers,
                 };
-                let servers = servers.into_iter().take(MOST_SERVERS).collect();
+                let server = |address| UpstreamServer {
+                    address,
+                    socket: directory.inner_socket(asker, address, transport),
+                };
+                let servers = servers.into_iter().take(MOST_SERVERS).map(server).collect();
                 self.relay(PendingQuestion::new(path, asker.client, question, packet, servers));
             }
         }
