@@ -365,7 +365,10 @@ impl Monitor {
 
     fn hear(&mut self, signal: i32) {
         match signal {
-            libc::SIGCHLD => self.reap(),
+            libc::SIGCHLD => {
+                self.reap();
+                self.hear_child();
+            }
             // No reason to end: closing a terminal must not affect a detached container.
             libc::SIGHUP => {}
             libc::SIGUSR1 => self.listen_anew(),

@@ -1,6 +1,7 @@
 //! Running helper of a container, watched by its parent: the monitor, or the parent of a container in the foreground. A
 //! helper that dies is started again in the same namespaces. A helper that cannot follow a change of the host's network
-//! is replaced. Nothing here waits: the parent's loop polls the descriptors and calls [`HelperWatch::turn`].
+//! is replaced, and one that is stopped is continued. A helper that runs without doing its work is not noticed: pasta has
+//! no socket for questions, and slirp4netns one for port requests alone. Nothing here waits: the parent's loop polls the descriptors and calls [`HelperWatch::turn`].
 //!
 //! ```text
 //!          died: after a delay                 ready
@@ -112,6 +113,8 @@ pub enum HelperChange {
     Restarted,
     /// The helper was started again for the host's new network.
     Replaced,
+    /// The helper was stopped by a signal, and was continued.
+    Continued,
 }
 
 /// Helper on its way through an exec of this program.
@@ -320,6 +323,19 @@ impl HelperWatch {
                 Some(self.fall((!is_known).then_some(failed)))
             }
         }
+    }
+
+    /// Continues a helper that a signal has stopped (SIGCHLD reports it). Its connections go on, unlike those of one that
+    /// is started again. Returns the change to report.
+    pub fn continue_if_stopped(&self) -> Option<HelperNews> {
+        let Phase::Running { child, .. } = &self.phase else { return None };
+        if !child.was_stopped() {
+            return None;
+        }
+        let _ = child.signal(libc::SIGCONT);
+        let program = self.program();
+        let report = format!("network helper {} was stopped; continuing it", program.name());
+        Some(HelperNews { change: HelperChange::Continued, report: Some(report), program })
     }
 
     fn start(&mut self) -> Result<()> {

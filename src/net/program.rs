@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
 use super::HostNetwork;
-use super::slirp::{self, Api};
+use super::slirp::{self, Api, PortRequests};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::files::NewFolder;
@@ -203,6 +203,8 @@ struct Attempt {
     /// Running helper. `None`: the caller of `wait` owns the ready helper.
     child: Option<Child>,
     ready: OwnedFd,
+    /// Port requests of a helper that is ready.
+    requests: Option<PortRequests>,
     said: std::fs::File,
     /// End of the patience.
     deadline: Instant,
@@ -267,9 +269,9 @@ impl HelperStart {
         Ok(None)
     }
 
-    /// Pipe that is readable when the helper is ready or has ended.
+    /// Descriptor that is readable when [`HelperStart::advance`] has work: the helper is ready, has answered or ended.
     pub fn readiness(&self) -> BorrowedFd<'_> {
-        self.attempt.ready.as_fd()
+        self.attempt.readiness()
     }
 
     /// Time at which the helper has taken too long.
@@ -378,7 +380,12 @@ impl Attempt {
         log::debug!("{name} is started, process {}", child.pid);
         let deadline = Instant::now() + PATIENCE;
         let helper = helper.clone();
-        Ok(Self { helper, folder, child: Some(child), ready, said, deadline })
+        Ok(Self { helper, folder, child: Some(child), ready, requests: None, said, deadline })
+    }
+
+    fn readiness(&self) -> BorrowedFd<'_> {
+        let asked = self.requests.as_ref().and_then(PortRequests::readiness);
+        asked.unwrap_or_else(|| self.ready.as_fd())
     }
 
     fn check(&mut self, limit: Duration) -> Result<Option<Child>> {
@@ -387,22 +394,36 @@ impl Attempt {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let wait = left.min(limit);
         let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&self.ready, PollFlags::IN)], Some(&wait)) {
+        let readiness = self.readiness();
+        match poll(&mut [PollFd::from_borrowed_fd(readiness, PollFlags::IN)], Some(&wait)) {
             Err(rustix::io::Errno::INTR) => return Ok(None),
             Ok(0) if Instant::now() < self.deadline => return Ok(None),
+            Ok(0) if self.requests.is_some() => fail!("{name} does not answer"),
             Ok(0) => fail!("{name} is not ready after {} s", PATIENCE.as_secs()),
             answer => answer.context(|| format!("cannot wait for {name}"))?,
         };
+        if let Some(requests) = &mut self.requests {
+            let left = requests.turn()?;
+            return Ok(self.unless_asking(left));
+        }
         // Any data means that the helper is ready. End of file: the helper has ended.
         if rustix::io::read(&self.ready, &mut [0; 32][..]).is_ok_and(|length| length > 0) {
-            if let (Some(api), Some(folder)) = (&self.helper.api, &self.folder) {
-                api.tell(folder)?;
-            }
-            return Ok(self.child.take());
+            let api = self.helper.api.as_ref().zip(self.folder.as_ref());
+            self.requests = api.map(|(api, folder)| api.begin(folder)).transpose()?;
+            return Ok(self.unless_asking(usize::from(self.requests.is_some())));
         }
         let _ = child.wait();
         self.child = None;
         Err(failure(name, &self.said()))
+    }
+
+    /// Returns the process of a helper of which nothing is asked any more; `left`: the number of requests.
+    fn unless_asking(&mut self, left: usize) -> Option<Child> {
+        if left == 0 {
+            return self.child.take();
+        }
+        self.deadline = Instant::now() + slirp::PATIENCE;
+        None
     }
 
     fn said(&self) -> String {

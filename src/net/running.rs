@@ -59,6 +59,11 @@ pub enum ExitChange {
 }
 
 impl RunningNetwork {
+    /// True if this process does work for the networks.
+    pub fn is_served(&self) -> bool {
+        self.names.is_some() || self.helper.is_some()
+    }
+
     /// Begins to answer for the names of the networks. Errors: the names are not answered; all else works.
     pub fn serve_names(&mut self) -> Result<()> {
         self.names = NameService::of(&mut self.membership)?;
@@ -91,6 +96,23 @@ impl RunningNetwork {
     /// Handles the events of the helper. Returns the change to report.
     pub fn turn_helper(&mut self) -> Option<HelperNews> {
         self.helper.as_mut().and_then(|helper| helper.turn(&self.membership))
+    }
+
+    /// Handles a SIGCHLD. Returns the helper's change to report.
+    pub fn hear_child(&mut self) -> Option<HelperNews> {
+        self.helper.as_ref().and_then(HelperWatch::continue_if_stopped)
+    }
+
+    /// Closes the sockets for questions about names, as long as this process is stopped: the kernel spreads the
+    /// questions over the sockets of all members, whether their processes run or not.
+    pub fn pause_names(&mut self) {
+        self.names = None;
+    }
+
+    /// Opens the sockets for questions about names again. Errors: the names are not answered; all else works.
+    pub fn resume_names(&mut self) -> Result<()> {
+        self.membership.reopen_names()?;
+        self.serve_names()
     }
 
     /// Stops watching the helper, and returns its process, which the caller ends.

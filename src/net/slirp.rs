@@ -1,7 +1,9 @@
 //! slirp4netns: its command line (slirp4netns(1)), and the socket for requests to forward ports. slirp4netns keeps the
 //! caller's address, unless that is the host's loopback.
 
-use std::io::{Read, Write};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -105,7 +107,7 @@ pub struct Api {
 }
 
 /// Time limit for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Api {
     /// Builds the requests. `None`: no ports are published.
@@ -134,40 +136,98 @@ impl Api {
         NewFolder::folder(&self.tmp, &self.prefix)
     }
 
-    /// Sends the port requests over the socket in that folder.
-    pub(super) fn tell(&self, folder: &NewFolder) -> Result<()> {
-        let path = folder.path.join(SOCKET);
-        for (forward, request) in &self.requests {
-            let ask = || -> std::io::Result<String> {
-                let mut socket = UnixStream::connect(&path)?;
-                socket.set_read_timeout(Some(PATIENCE))?;
-                socket.write_all(request.to_string().as_bytes())?;
-                socket.shutdown(std::net::Shutdown::Write)?;
-                let mut answer = String::new();
-                socket.read_to_string(&mut answer)?;
-                Ok(answer)
-            };
-            let answer = ask().context(|| "cannot ask slirp4netns")?;
-            let answer: Value = serde_json::from_str(answer.trim()).unwrap_or(Value::Null);
-            if answer.get("return").is_none() {
-                let why =
-                    answer.pointer("/error/desc").and_then(Value::as_str).unwrap_or("no answer");
-                let phrase = format!("slirp4netns cannot listen at {}", forward.host_end());
-                // Releases up to 1.3.3 parse an IPv4 address.
-                if forward.address().is_ipv6() && why.ends_with("bad arguments.host_addr") {
-                    let cause = "this release of it forwards no ports of IPv6";
-                    return Err(Error::refused(cause).within(phrase).hint(hint::IPV6_PORTS));
+    /// Prepares to send the port requests over the socket in that folder.
+    pub(super) fn begin(&self, folder: &NewFolder) -> Result<PortRequests> {
+        self.begin_in(&folder.path)
+    }
+
+    fn begin_in(&self, folder: &Path) -> Result<PortRequests> {
+        let path = folder.join(SOCKET);
+        let mut all = PortRequests {
+            path,
+            left: self.requests.clone().into(),
+            asked: None,
+            room: Vec::new(),
+        };
+        all.ask_next()?;
+        Ok(all)
+    }
+}
+
+/// Port requests on their way, one connection for each. Nothing here waits: slirp4netns may hang.
+#[derive(Debug)]
+pub(super) struct PortRequests {
+    path: PathBuf,
+    left: VecDeque<(Forward, Value)>,
+    /// Request that is not answered yet.
+    asked: Option<(Forward, UnixStream)>,
+    /// Answer so far.
+    room: Vec<u8>,
+}
+
+impl PortRequests {
+    /// Socket that is readable when [`PortRequests::turn`] has work.
+    pub(super) fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        self.asked.as_ref().map(|(_, socket)| socket.as_fd())
+    }
+
+    /// Reads the answer that has arrived, and sends the next request. Returns the number of requests without an answer.
+    /// Errors: slirp4netns refuses a request, or has ended.
+    pub(super) fn turn(&mut self) -> Result<usize> {
+        if let Some((forward, socket)) = &mut self.asked {
+            match socket.read_to_end(&mut self.room) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(self.left.len() + 1);
                 }
-                fail!(Conflict: "{phrase}: {why}");
-            }
+                read => read.context(CANNOT_ASK)?,
+            };
+            check_answer(forward, &self.room)?;
+            self.room.clear();
         }
+        self.ask_next()?;
+        Ok(self.left.len() + usize::from(self.asked.is_some()))
+    }
+
+    fn ask_next(&mut self) -> Result<()> {
+        self.asked = None;
+        let Some((forward, request)) = self.left.pop_front() else { return Ok(()) };
+        let ask = || -> std::io::Result<UnixStream> {
+            // At once: the queue of the socket has room for the only client.
+            let mut socket = UnixStream::connect(&self.path)?;
+            socket.set_nonblocking(true)?;
+            socket.write_all(request.to_string().as_bytes())?;
+            socket.shutdown(std::net::Shutdown::Write)?;
+            Ok(socket)
+        };
+        self.asked = Some((forward, ask().context(CANNOT_ASK)?));
         Ok(())
     }
 }
 
+const CANNOT_ASK: fn() -> &'static str = || "cannot ask slirp4netns";
+
+/// Checks the answer to a request. Errors: slirp4netns cannot listen there.
+fn check_answer(forward: &Forward, answer: &[u8]) -> Result<()> {
+    let answer: Value = serde_json::from_slice(answer.trim_ascii()).unwrap_or(Value::Null);
+    if answer.get("return").is_some() {
+        return Ok(());
+    }
+    let why = answer.pointer("/error/desc").and_then(Value::as_str).unwrap_or("no answer");
+    let phrase = format!("slirp4netns cannot listen at {}", forward.host_end());
+    // Releases up to 1.3.3 parse an IPv4 address.
+    if forward.address().is_ipv6() && why.ends_with("bad arguments.host_addr") {
+        let cause = "this release of it forwards no ports of IPv6";
+        return Err(Error::refused(cause).within(phrase).hint(hint::IPV6_PORTS));
+    }
+    fail!(Conflict: "{phrase}: {why}");
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
+    use crate::forward::Protocol;
 
     #[test]
     fn podmans_options_are_taken_and_others_refused() {
@@ -177,6 +237,53 @@ mod tests {
         assert_eq!(flags(&[]).unwrap(), ["--mtu=65520", "--disable-host-loopback"]);
         for text in ["mtu=1", "enable_ipv6=maybe", "port_handler=rootlesskit", "x", ""] {
             assert!(of(text).is_err(), "{text}");
+        }
+    }
+
+    /// Requests for two ports, and slirp4netns's end of the socket.
+    fn asked(folder: &tempfile::TempDir) -> (PortRequests, UnixListener) {
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let forward = |protocol, host_port| Forward {
+            protocol,
+            port: 80,
+            host: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            host_port,
+        };
+        let forwards = [forward(Protocol::Tcp, 8080), forward(Protocol::Udp, 8081)];
+        let place = SocketPlace { tmp: folder.path(), prefix: "x" };
+        let api = Api::of(&forwards, place).unwrap();
+        (api.begin_in(folder.path()).unwrap(), listener)
+    }
+
+    fn answer(listener: &UnixListener, answer: &str) -> String {
+        let mut socket = listener.accept().unwrap().0;
+        let mut request = String::new();
+        socket.read_to_string(&mut request).unwrap();
+        socket.write_all(answer.as_bytes()).unwrap();
+        request
+    }
+
+    #[test]
+    fn port_requests_wait_for_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut requests, listener) = asked(&folder);
+        // A blocking read would never return.
+        assert_eq!((requests.turn().unwrap(), requests.turn().unwrap()), (2, 2));
+        assert!(answer(&listener, r#"{"return":{"id":1}}"#).contains(r#""host_port":8080"#));
+        assert_eq!((requests.turn().unwrap(), requests.turn().unwrap()), (1, 1));
+        assert!(answer(&listener, r#"{"return":{"id":2}}"#).contains(r#""proto":"udp""#));
+        assert_eq!(requests.turn().unwrap(), 0);
+        assert!(requests.readiness().is_none());
+    }
+
+    #[test]
+    fn a_refused_port_and_an_end_without_an_answer_are_errors() {
+        for (said, phrase) in [(r#"{"error":{"desc":"in use"}}"#, "in use"), ("", "no answer")] {
+            let folder = tempfile::tempdir().unwrap();
+            let (mut requests, listener) = asked(&folder);
+            answer(&listener, said);
+            let error = requests.turn().unwrap_err().to_string();
+            assert!(error.contains("127.0.0.1:8080") && error.contains(phrase), "{error}");
         }
     }
 }

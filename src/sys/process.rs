@@ -139,6 +139,13 @@ impl Child {
             .is_ok_and(|count| count > 0)
     }
 
+    /// True if a signal has stopped the process since the last call; false for one that was continued meanwhile.
+    pub fn was_stopped(&self) -> bool {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), options).is_ok_and(|status| status.is_some())
+    }
+
     /// Waits for the end of the process.
     pub fn wait(&self) -> io::Result<Ended> {
         wait(self.pidfd.as_fd())

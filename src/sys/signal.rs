@@ -25,6 +25,20 @@ pub fn end_by(signal: i32) {
     }
 }
 
+/// Stops this process by a blocked signal, as if the signal had not been blocked, and returns when it is continued. Does
+/// nothing where the kernel ignores the signal: in an orphaned process group, setpgid(2).
+pub fn stop_by(signal: i32) {
+    // SAFETY: the sets are filled before use and outlive the calls; raise takes a number.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::raise(signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
 /// Blocked signals, read from a descriptor.
 pub struct Signals {
     fd: OwnedFd,

@@ -1,7 +1,7 @@
 //! Network helpers that die, hang or are missing, and hosts whose network changes while containers run.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -153,6 +153,74 @@ fn the_way_out_beside_named_networks_comes_back_with_the_members_own_address() {
         assert!(within(LIMIT, || sorted(&routes()) == sorted(&before)), "{before}\n{}", routes());
         clean(&place, "10.78.4.");
     }
+}
+
+#[test]
+fn a_helper_that_is_stopped_is_continued_and_keeps_its_connections() {
+    for helper in usable_helpers() {
+        let place = Place::new();
+        let network = format!("{helper}:cidr=10.78.6.0/24");
+        let options = ["-d", "--network", &network, "--name", "web", "-p", "127.0.0.1::80"];
+        // Each line comes back.
+        place.run_kept(&options, "exec busybox nc -ll -p 80 -e cat").works();
+        let list = place.kept(&["run", "--rm", "--network", &network], "echo up; exec sleep 1000");
+        let mut run = Started::new(&mut place.command(&list), "");
+        run.wait_for("up");
+        let mut stream = None;
+        let connects = |stream: &mut Option<TcpStream>| {
+            *stream = TcpStream::connect(("127.0.0.1", port_of(&place, "web"))).ok();
+            stream.as_mut().is_some_and(|stream| echoes(stream).is_ok())
+        };
+        assert!(within(LIMIT, || connects(&mut stream)), "{helper}");
+        let before: Vec<i32> = helpers_with("10.78.6.").iter().map(|one| one.number).collect();
+        assert_eq!(before.len(), 2, "{helper}");
+        for number in &before {
+            let _ = Pid::from_raw(*number).map(|pid| kill_process(pid, Signal::STOP));
+        }
+        let report = format!("network helper {helper} was stopped; continuing it");
+        assert!(within(LIMIT, || log(&place, "web").contains(&report)), "{helper}");
+        echoes(stream.as_mut().expect("a connection")).expect(helper);
+        let after = || helpers_with("10.78.6.").into_iter();
+        let goes_on =
+            |one: Process| before.contains(&one.number) && one.runs() && !one.is_stopped();
+        assert!(within(LIMIT, || after().all(goes_on) && after().count() == 2), "{helper}");
+        place.usnea(&["rm", "--all", "--force", "--time", "0"]).works();
+        assert!(run.end().stderr.contains(&report), "{helper}");
+        clean(&place, "10.78.6.");
+    }
+}
+
+#[test]
+fn a_helper_that_is_killed_with_all_other_processes_of_ours_leaves_nothing() {
+    for helper in usable_helpers() {
+        let place = Place::new();
+        let network = format!("{helper}:cidr=10.78.7.0/24");
+        let options = ["-d", "--network", &network, "--name", "web", "-p", "127.0.0.1::80"];
+        place.run_kept(&options, SERVER).works();
+        let field = |format: &str| -> i32 {
+            let shown = place.usnea(&["inspect", "--format", format, "web"]);
+            shown.works().parse().expect("a number")
+        };
+        let (command, monitor) = (field("{{.State.Pid}}"), field("{{.State.ConmonPid}}"));
+        // Keeper and helper, but neither command nor monitor.
+        let is_beside = |one: &Process| one.parent() == Some(monitor) && one.number != command;
+        let beside: Vec<Process> =
+            crate::support::processes().into_iter().filter(is_beside).collect();
+        assert!(!beside.is_empty(), "{helper}");
+        beside.iter().for_each(|one| kill(one.number));
+        let inside = || place.usnea(&["exec", "web", "ip", "route"]);
+        let ended = || place.usnea(&["ps", "--quiet"]).works().is_empty();
+        // It goes on with another helper, or has ended with its keeper.
+        assert!(within(LIMIT, || ended() || inside().stdout.contains("default")), "{helper}");
+        clean(&place, "10.78.7.");
+    }
+}
+
+/// Sends a line, and waits for it to come back.
+fn echoes(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(b"here\n")?;
+    stream.read_exact(&mut [0; 5])
 }
 
 /// `usnea WORDS sh -c COMMAND` where slirp4netns is the script. There `$real` is the real one, in `$folder`.

@@ -225,6 +225,11 @@ impl Process {
         self.text("stat").rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
     }
 
+    /// True if a signal has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        self.text("stat").rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    }
+
     /// Whether it runs (a zombie does not).
     pub fn runs(&self) -> bool {
         let stat = self.text("stat");

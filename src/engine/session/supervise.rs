@@ -15,7 +15,7 @@ use crate::error::{Context, Result};
 use crate::net::{HelperWatch, NetworkChange, RunningNetwork};
 use crate::readiness::Notifier;
 use crate::sys::process::{self, Child, Ended};
-use crate::sys::signal::Signals;
+use crate::sys::signal::{self, Signals};
 
 /// Returns the signals that are forwarded to the command. Leaves out signals that cannot be caught, that report a fault
 /// of usnea's own, or that concern usnea and its terminal. docker leaves out the same; 32 and 33 are libc's own.
@@ -117,6 +117,7 @@ impl CommandSession<'_> {
             network_requests: None,
             notifier,
             settled: settled.map(|call| (Instant::now() + SETTLED, call)),
+            own_signals: None,
         };
         supervision.terminal =
             terminal.map(start).transpose().context(|| "cannot relay the terminal")?;
@@ -125,9 +126,11 @@ impl CommandSession<'_> {
             supervision.forward(signal);
         }
         loop {
+            supervision.block_own_signals()?;
             let ready = supervision.wait(signals)?;
             supervision.call_if_settled(&ready);
             supervision.serve_network(&ready);
+            supervision.hear_own_signals()?;
             supervision.forward_all(signals)?;
             if let Some(left) = supervision.terminal.take_if(|relay| relay.turn(&ready.terminal)) {
                 return Ok(SessionEnd::Left(left.into_master()));
@@ -156,6 +159,8 @@ struct Supervision<'a> {
     notifier: Option<Notifier>,
     network_requests: Option<Box<dyn NetworkRequests>>,
     settled: Option<(Instant, Settled<'a>)>,
+    /// SIGTSTP and SIGCHLD, of a command whose network is served here.
+    own_signals: Option<Signals>,
 }
 
 impl Supervision<'_> {
@@ -194,6 +199,35 @@ impl Supervision<'_> {
         if let Some((_, call)) = self.settled.take_if(|(due, _)| is_due(*due)) {
             self.network_requests = call();
         }
+    }
+
+    /// Blocks the signals that concern the network, once it is served here.
+    fn block_own_signals(&mut self) -> Result<()> {
+        let is_served = self.network.as_ref().is_some_and(|network| network.is_served());
+        if is_served && self.own_signals.is_none() {
+            let block = Signals::block(&[libc::SIGTSTP, libc::SIGCHLD]);
+            self.own_signals = Some(block.context(|| "cannot block signals")?);
+        }
+        Ok(())
+    }
+
+    /// Handles signals that concern the network. A helper that was stopped is continued. Before this process stops, its
+    /// sockets for names are closed.
+    fn hear_own_signals(&mut self) -> Result<()> {
+        let (Some(signals), Some(network)) = (&self.own_signals, &mut self.network) else {
+            return Ok(());
+        };
+        while let Some(signal) = signals.next().context(|| "cannot read signals")? {
+            if signal == libc::SIGCHLD {
+                let news = network.hear_child().and_then(|news| news.report);
+                news.into_iter().for_each(|report| log::warn!("{report}"));
+                continue;
+            }
+            network.pause_names();
+            signal::stop_by(signal);
+            network.resume_names().unwrap_or_else(|error| log::warn!("{error}"));
+        }
+        Ok(())
     }
 
     fn serve_network(&mut self, ready: &Ready) {
@@ -239,6 +273,9 @@ impl Supervision<'_> {
         let end_of_helper = fds.len();
         let requests = self.network_requests.iter().flat_map(|requests| requests.descriptors());
         fds.extend(requests.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let end_of_requests = fds.len();
+        let own = self.own_signals.iter();
+        fds.extend(own.map(|own| PollFd::from_borrowed_fd(own.as_fd(), PollFlags::IN)));
         let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         let deserted = self.terminal.as_ref().is_some_and(TerminalRelay::is_deserted);
         let left =
@@ -252,7 +289,8 @@ impl Supervision<'_> {
             answer => answer.context(|| "cannot wait for the container")?,
         };
         let revents: Vec<_> = fds.iter().map(PollFd::revents).collect();
-        let (rest, requests) = revents.split_at(end_of_helper);
+        // Own signals are read in each turn.
+        let (rest, requests) = revents[..end_of_requests].split_at(end_of_helper);
         let (rest, helper) = rest.split_at(end_of_notifier);
         let (rest, _) = rest.split_at(end_of_names);
         let (rest, names) = rest.split_at(end_of_streams);

@@ -27,6 +27,13 @@ impl Monitor {
         }
     }
 
+    /// Handles a SIGCHLD, which a stopped helper causes too.
+    pub(super) fn hear_child(&mut self) {
+        if let Some(news) = self.network.hear_child() {
+            self.hear_helper(&news);
+        }
+    }
+
     fn hear_helper(&mut self, news: &HelperNews) {
         if let Some(report) = &news.report {
             self.log.say(report);
@@ -35,6 +42,7 @@ impl Monitor {
             // The reason of the first failure stays.
             HelperChange::Down if self.state.offline.is_some() => return,
             HelperChange::Down => return self.has_trouble(engine::HELPER_DIED),
+            HelperChange::Continued => return,
             HelperChange::Begun => None,
             HelperChange::Restarted => Some("died"),
             HelperChange::Replaced => Some("host_changed"),
