@@ -63,6 +63,25 @@ const PUBLISHED: &str = r#"
 iperf3 -c 127.0.0.1 -p 25202 -t 2 -J
 "#;
 
+/// Throughput out of a namespace that slirp4netns alone connects, to a server at the host's loopback.
+const BARE_OUT: &str = r#"
+unshare -rn sleep 1000 > /dev/null & inside=$!
+until [ "$(readlink /proc/$inside/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do :; done
+slirp4netns --configure --mtu=65520 $inside tap0 > /dev/null 2>&1 & helper=$!
+iperf3 -s -1 -B 127.0.0.1 -p 25203 > /dev/null & server=$!
+until nsenter --preserve-credentials --user --net --target $inside iperf3 -c 10.0.2.2 -p 25203 -t 2 -J > client 2> /dev/null &&
+    grep -q sum_received client; do sleep 0.1; done
+wait $server; kill $helper $inside; cat client
+"#;
+
+/// Throughput out of a container, to a server at the host's loopback.
+const OUT: &str = r#"
+iperf3 -s -1 -B 127.0.0.1 -p 25203 > /dev/null & server=$!
+until $U run --rm --network slirp4netns:allow_host_loopback=true $ROOT iperf3 -c 10.0.2.2 -p 25203 -t 2 -J > client &&
+    grep -q sum_received client; do sleep 0.1; done
+wait $server; cat client
+"#;
+
 /// Questions for a name: sends at a steady rate, and prints the median time in ms, the rate and the losses.
 const QUESTIONS: &str = r#"
 import socket, struct, time, select
@@ -177,14 +196,14 @@ impl<'a> Bench<'a> {
         self.works(
             "$U run -d --name published --network slirp4netns -p 127.0.0.1:25202:5201 $ROOT iperf3 -s > /dev/null; sleep 0.5",
         );
-        let mut all = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        let scripts = [BARE_PAIR, CONTAINERS, BARE_IN, PUBLISHED, BARE_OUT, OUT];
+        let mut all = scripts.map(|_| Vec::new());
         for _ in 0..rounds {
-            for (results, script) in all.iter_mut().zip([BARE_PAIR, CONTAINERS, BARE_IN, PUBLISHED])
-            {
+            for (results, script) in all.iter_mut().zip(scripts) {
                 results.push(self.bits(script));
             }
         }
-        let [bare, containers, bare_in, published] = all.map(median);
+        let [bare, containers, bare_in, published, bare_out, out] = all.map(median);
         let show = |what: &str, ours: f64, theirs: f64| {
             println!(
                 "{what:44} {:7.2} {:7.2} Gbit/s, ratio {:.2}",
@@ -195,6 +214,7 @@ impl<'a> Bench<'a> {
         };
         show("between containers / bare veth pair", containers, bare);
         show("published port / slirp4netns alone", published, bare_in);
+        show("way out / slirp4netns alone", out, bare_out);
         self.works("$U rm -f -t 0 published > /dev/null");
     }
 
@@ -211,17 +231,21 @@ impl<'a> Bench<'a> {
 
     fn compare_starts(&self, rounds: usize) {
         let run = |network: &str| format!("{} run --rm{network} dir:root true", self.usnea);
-        let podman = "podman import -q root.tar bench > /dev/null && podman run --rm --cgroups disabled bench true";
-        let has_podman = self.output(&format!("tar -cf root.tar -C root .; {podman}"));
+        self.works("tar -cf root.tar -C root .");
+        let imported = self.output("podman import -q root.tar bench > /dev/null");
+        // crun refuses machines that have both cgroup versions.
+        let podmans = ["podman run --rm --cgroups disabled", "podman --runtime runc run --rm"];
+        let podmans = podmans.map(|podman| format!("{podman} bench true"));
+        let tried = podmans.into_iter().map(|line| self.output(&line).map(|_| line));
+        let podman = imported.and_then(|_| tried.reduce(Result::or).expect("a command line"));
         let mut lines = vec![
             ("none", run(" --network none")),
             ("default", run("")),
             ("slirp4netns", run(" --network slirp4netns")),
             ("named network", run(" --network bench")),
         ];
-        match &has_podman {
-            Ok(_) => lines
-                .push(("podman's default", "podman run --rm --cgroups disabled bench true".into())),
+        match podman {
+            Ok(line) => lines.push(("podman's default", line)),
             Err(why) => println!("podman is left out: {why}"),
         }
         let mut times = vec![Vec::new(); lines.len()];

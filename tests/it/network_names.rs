@@ -123,6 +123,8 @@ fn a_container_whose_usnea_is_stopped_takes_no_questions_of_others() {
     command.process_group(0);
     let started = Started::new(&mut command, "");
     assert!(within(LIMIT, || set.addresses("user", "front-4711", "a").len() == 1));
+    assert!(within(LIMIT, || name_of_other(&set.place, "user").is_some()));
+    let name = name_of_other(&set.place, "user").expect("a name");
     let all = processes_with("alias=front-4711");
     let is_ours = |one: &&Process| one.parent() == Some(std::process::id() as i32);
     let usnea = all.iter().find(is_ours).expect("usnea");
@@ -137,7 +139,6 @@ fn a_container_whose_usnea_is_stopped_takes_no_questions_of_others() {
     started.signal(Signal::CONT);
     assert!(within(LIMIT, || !usnea.is_stopped()));
     // It answers again, now as the only one.
-    let name = name_of_other(&set.place, "user").expect("a name");
     set.place.usnea(&["rm", "--force", "--time", "0", "user"]).works();
     assert!(within(LIMIT, || set.addresses(&name, "front-4711", "a").len() == 1));
     set.place.usnea(&["stop", "--time", "0", &name]).works();
