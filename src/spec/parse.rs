@@ -95,7 +95,7 @@ fn check_version(version: &str) -> Result<()> {
     if version.is_empty() {
         fail!(Invalid: "config.json: ociVersion: missing");
     }
-    if parts.len() != 3 || !parts.iter().all(|part| is_number(part)) {
+    if parts.len() != 3 || !parts.iter().all(is_number) {
         fail!(Invalid: "config.json: ociVersion: '{version}' is no version of the form 1.2.3");
     }
     if parts[0] != "1" {

@@ -4,6 +4,7 @@
 //! path, below `$root`; steps in processes of its own are typed with unshare(1) and nsenter(1). After pivot_root the
 //! host's programs are gone: umount and setpriv are the new root's own.
 
+mod credentials;
 mod hooks;
 mod network;
 mod scheduling;
@@ -15,7 +16,7 @@ use crate::cgroup;
 use crate::engine::plan::Plan;
 use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
 use crate::engine::plan::namespace::{JoinedNamespace, NamespacesToJoin};
-use crate::engine::plan::process::{ExecCommand, Groups, ProcessCredentials, Reaper};
+use crate::engine::plan::process::{ExecCommand, Reaper};
 use crate::engine::plan::scheduling::IoPriority;
 use crate::engine::plan::step::{Step, Supervised};
 use crate::engine::streams::Stdin;
@@ -453,7 +454,7 @@ impl ShellScript {
         });
         for step in &plan.steps {
             match step {
-                Step::Credentials(who) => line.push_str(&setpriv(who)),
+                Step::Credentials(who) => line.push_str(&credentials::setpriv(who)),
                 Step::NoNewPrivileges => line.push_str(" --no-new-privs"),
                 _ => {}
             }
@@ -514,42 +515,6 @@ fn joined_options(plan: &Plan) -> String {
         format!(" {name}={}", quote(&joined.path.to_string_lossy()))
     };
     join.into_iter().flat_map(|join| &join.namespaces).map(option).collect()
-}
-
-fn setpriv(who: &ProcessCredentials) -> String {
-    let names = |set: &caps::CapsHashSet, sign: &str| {
-        let mut names: Vec<String> = set
-            .iter()
-            .map(|capability| format!("{sign}{}", capability.to_string()[4..].to_lowercase()))
-            .collect();
-        names.sort();
-        names.join(",")
-    };
-    let minus_all = |kept: &caps::CapsHashSet| match kept.is_empty() {
-        true => "-all".to_owned(),
-        false => format!("-all,{}", names(kept, "+")),
-    };
-    let mut line = format!(
-        " --bounding-set={} --inh-caps={}",
-        minus_all(&who.bounding),
-        minus_all(&who.inheritable)
-    );
-    if !who.ambient.is_empty() {
-        let _ = write!(line, " --ambient-caps={}", minus_all(&who.ambient));
-    }
-    if (who.uid, who.gid) != (0, 0) {
-        let _ = write!(line, " --reuid={} --regid={}", who.uid, who.gid);
-    }
-    match &who.groups {
-        Groups::Set(groups) if groups.is_empty() => line.push_str(" --clear-groups"),
-        Groups::Set(groups) => {
-            let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
-            let _ = write!(line, " --groups={}", groups.join(","));
-        }
-        Groups::Keep if (who.uid, who.gid) != (0, 0) => line.push_str(" --keep-groups"),
-        Groups::Keep => {}
-    }
-    line
 }
 
 fn numbers(map: &[IdMap], between: &str, lines: &str) -> String {

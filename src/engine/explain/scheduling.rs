@@ -34,7 +34,7 @@ pub(super) fn scheduler(attributes: &SchedulerAttributes) -> Vec<String> {
 pub(super) fn memory(policy: &MemoryPolicy) -> String {
     match (policy.word, policy.nodes.text.as_str()) {
         ("", _) => "# (the default memory policy)".into(),
-        (word, "") => format!("# (numactl {word} before the command)"),
-        (word, nodes) => format!("# (numactl {word}={nodes} before the command)"),
+        (word, "") => format!("# (numactl --{word} before the command)"),
+        (word, nodes) => format!("# (numactl --{word}={nodes} before the command)"),
     }
 }

@@ -79,9 +79,9 @@ pub struct PlannedMount {
 /// Cgroups that a container sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CgroupView {
-    /// Those of its cgroup namespace.
+    /// Cgroups below the root of its cgroup namespace.
     Own,
-    /// Those of the host.
+    /// All cgroups of the host.
     Hosts,
 }
 
@@ -324,31 +324,31 @@ fn overlay(
 
 /// Change of an attribute by an option.
 #[derive(Clone, Copy)]
-enum AttributeChange {
+enum AttributeSetting {
     Set,
     Clear,
 }
 
 /// Options for attributes of a mount (mount_setattr(2)); each has a recursive form with `r` before it.
-const ATTRIBUTES: [(&str, Attributes, AttributeChange); 18] = [
-    ("ro", Attributes::READ_ONLY, AttributeChange::Set),
-    ("rw", Attributes::READ_ONLY, AttributeChange::Clear),
-    ("nosuid", Attributes::NO_SUID, AttributeChange::Set),
-    ("suid", Attributes::NO_SUID, AttributeChange::Clear),
-    ("nodev", Attributes::NO_DEV, AttributeChange::Set),
-    ("dev", Attributes::NO_DEV, AttributeChange::Clear),
-    ("noexec", Attributes::NO_EXEC, AttributeChange::Set),
-    ("exec", Attributes::NO_EXEC, AttributeChange::Clear),
-    ("noatime", Attributes::NO_ATIME, AttributeChange::Set),
-    ("atime", Attributes::NO_ATIME, AttributeChange::Clear),
-    ("strictatime", Attributes::STRICT_ATIME, AttributeChange::Set),
-    ("nostrictatime", Attributes::STRICT_ATIME, AttributeChange::Clear),
-    ("relatime", Attributes::ATIME, AttributeChange::Clear),
-    ("norelatime", Attributes::NONE, AttributeChange::Clear),
-    ("nodiratime", Attributes::NO_DIR_ATIME, AttributeChange::Set),
-    ("diratime", Attributes::NO_DIR_ATIME, AttributeChange::Clear),
-    ("nosymfollow", Attributes::NO_SYMLINKS, AttributeChange::Set),
-    ("symfollow", Attributes::NO_SYMLINKS, AttributeChange::Clear),
+const ATTRIBUTES: [(&str, Attributes, AttributeSetting); 18] = [
+    ("ro", Attributes::READ_ONLY, AttributeSetting::Set),
+    ("rw", Attributes::READ_ONLY, AttributeSetting::Clear),
+    ("nosuid", Attributes::NO_SUID, AttributeSetting::Set),
+    ("suid", Attributes::NO_SUID, AttributeSetting::Clear),
+    ("nodev", Attributes::NO_DEV, AttributeSetting::Set),
+    ("dev", Attributes::NO_DEV, AttributeSetting::Clear),
+    ("noexec", Attributes::NO_EXEC, AttributeSetting::Set),
+    ("exec", Attributes::NO_EXEC, AttributeSetting::Clear),
+    ("noatime", Attributes::NO_ATIME, AttributeSetting::Set),
+    ("atime", Attributes::NO_ATIME, AttributeSetting::Clear),
+    ("strictatime", Attributes::STRICT_ATIME, AttributeSetting::Set),
+    ("nostrictatime", Attributes::STRICT_ATIME, AttributeSetting::Clear),
+    ("relatime", Attributes::ATIME, AttributeSetting::Clear),
+    ("norelatime", Attributes::NONE, AttributeSetting::Clear),
+    ("nodiratime", Attributes::NO_DIR_ATIME, AttributeSetting::Set),
+    ("diratime", Attributes::NO_DIR_ATIME, AttributeSetting::Clear),
+    ("nosymfollow", Attributes::NO_SYMLINKS, AttributeSetting::Set),
+    ("symfollow", Attributes::NO_SYMLINKS, AttributeSetting::Clear),
 ];
 
 /// Options of mount(8) that name a default, or that have no effect on a mount made anew.
@@ -397,14 +397,14 @@ impl MountWords {
         };
         let (_, attribute, change) = *found;
         match (change, reach) {
-            (AttributeChange::Set, _) => {
+            (AttributeSetting::Set, _) => {
                 self.attributes = self.attributes.with(attribute);
                 self.cleared = self.cleared.without(attribute);
             }
-            (AttributeChange::Clear, MountReach::Alone) => {
+            (AttributeSetting::Clear, MountReach::Alone) => {
                 self.attributes = self.attributes.without(attribute);
             }
-            (AttributeChange::Clear, MountReach::Recursive) => {
+            (AttributeSetting::Clear, MountReach::Recursive) => {
                 self.attributes = self.attributes.without(attribute);
                 self.cleared = self.cleared.with(attribute);
             }

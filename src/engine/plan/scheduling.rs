@@ -20,7 +20,7 @@ pub struct IoPriority {
 
 /// Numbers of processors or memory nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NumberList {
+pub struct NumberRanges {
     /// Text of config.json, such as `0-3,7`. Empty: all.
     pub text: String,
     /// The numbers.
@@ -35,7 +35,7 @@ pub struct MemoryPolicy {
     /// Mode with its flags.
     pub mode: u32,
     /// Nodes of the policy.
-    pub nodes: NumberList,
+    pub nodes: NumberRanges,
 }
 
 /// Reads the scheduler of a process. Errors: a field that the policy does not have.
@@ -128,7 +128,7 @@ pub fn io_priority(process: &Process) -> Result<Option<IoPriority>> {
 
 /// Returns the processors of a process that enters a container: at first, and then. Without the second list the
 /// container's own processors are used.
-pub fn exec_affinity(process: &Process) -> Result<[Option<NumberList>; 2]> {
+pub fn exec_affinity(process: &Process) -> Result<[Option<NumberRanges>; 2]> {
     let Some(affinity) = process.exec_cpu_affinity() else { return Ok([None, None]) };
     let list = |name: &str, text: &Option<String>| {
         let text = text.as_deref().filter(|text| !text.is_empty());
@@ -137,7 +137,7 @@ pub fn exec_affinity(process: &Process) -> Result<[Option<NumberList>; 2]> {
     };
     let initial = list("initial", affinity.initial())?;
     let last = list("final", affinity.cpu_affinity_final())?;
-    let all = NumberList { text: String::new(), numbers: (0..MOST_PROCESSORS).collect() };
+    let all = NumberRanges { text: String::new(), numbers: (0..MOST_PROCESSORS).collect() };
     let last = last.or(initial.is_some().then_some(all));
     Ok([initial, last])
 }
@@ -149,12 +149,12 @@ pub fn memory_policy(spec: &Spec) -> Result<Option<MemoryPolicy>> {
     // <linux/mempolicy.h>, numactl(8)
     let (mode, word) = match policy.mode() {
         MemoryPolicyModeType::MpolDefault => (0, ""),
-        MemoryPolicyModeType::MpolPreferred => (1, "--preferred"),
-        MemoryPolicyModeType::MpolBind => (2, "--membind"),
-        MemoryPolicyModeType::MpolInterleave => (3, "--interleave"),
-        MemoryPolicyModeType::MpolLocal => (4, "--localalloc"),
-        MemoryPolicyModeType::MpolPreferredMany => (5, "--preferred-many"),
-        MemoryPolicyModeType::MpolWeightedInterleave => (6, "--weighted-interleave"),
+        MemoryPolicyModeType::MpolPreferred => (1, "preferred"),
+        MemoryPolicyModeType::MpolBind => (2, "membind"),
+        MemoryPolicyModeType::MpolInterleave => (3, "interleave"),
+        MemoryPolicyModeType::MpolLocal => (4, "localalloc"),
+        MemoryPolicyModeType::MpolPreferredMany => (5, "preferred-many"),
+        MemoryPolicyModeType::MpolWeightedInterleave => (6, "weighted-interleave"),
     };
     let mode = mode | memory_flags(policy);
     let text = policy.nodes().as_deref().unwrap_or_default();
@@ -172,7 +172,7 @@ pub fn memory_policy(spec: &Spec) -> Result<Option<MemoryPolicy>> {
     if !takes_none && numbers.is_empty() && policy.mode() != MemoryPolicyModeType::MpolPreferred {
         fail!(Invalid: "config.json: linux.memoryPolicy.nodes: the mode needs nodes");
     }
-    Ok(Some(MemoryPolicy { word, mode, nodes: NumberList { text: text.to_owned(), numbers } }))
+    Ok(Some(MemoryPolicy { word, mode, nodes: NumberRanges { text: text.to_owned(), numbers } }))
 }
 
 fn memory_flags(policy: &LinuxMemoryPolicy) -> u32 {
@@ -185,7 +185,7 @@ fn memory_flags(policy: &LinuxMemoryPolicy) -> u32 {
 }
 
 /// Reads a list such as `0-3,7`. Errors: malformed; a number of `most` or more.
-fn number_list(text: &str, most: usize, place: &str) -> Result<NumberList> {
+fn number_list(text: &str, most: usize, place: &str) -> Result<NumberRanges> {
     let mut numbers = Vec::new();
     for part in text.split(',') {
         let part = part.trim();
@@ -197,7 +197,7 @@ fn number_list(text: &str, most: usize, place: &str) -> Result<NumberList> {
             }
         }
     }
-    Ok(NumberList { text: text.to_owned(), numbers })
+    Ok(NumberRanges { text: text.to_owned(), numbers })
 }
 
 #[cfg(test)]

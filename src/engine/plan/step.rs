@@ -10,7 +10,7 @@ use crate::engine::plan::process::{
     ExecCommand, Limit, ProcessCredentials, SecurityLabel, TerminalSize,
 };
 use crate::engine::plan::running::RunningContainer;
-use crate::engine::plan::scheduling::{IoPriority, MemoryPolicy, NumberList};
+use crate::engine::plan::scheduling::{IoPriority, MemoryPolicy, NumberRanges};
 use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net;
 use crate::security::emulation::{Emulation, Supervisor};
@@ -119,7 +119,7 @@ pub enum Step {
     /// ioprio_set(2)
     IoPriority(IoPriority),
     /// sched_setaffinity(2)
-    CpuAffinity(NumberList),
+    CpuAffinity(NumberRanges),
     /// set_mempolicy(2)
     MemoryPolicy(MemoryPolicy),
     /// Set the label that a security module gives the command.

@@ -344,6 +344,25 @@ impl SetupProcess<'_> {
             Step::Mask(path) => self.mask(path)?,
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal(size) => self.open_terminal(*size)?,
+            Step::PivotRoot => {
+                filter::send_namespaces(&self.input.plan.steps, &self.input.channel)?;
+                self.hook_outputs = Some(self.input.plan.hooks.open_outputs().map_err(as_failure)?);
+                mount::pivot_root_here()?
+            }
+            Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
+            Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
+            Step::WorkingFolder(path) => prepare::enter_folder(path)?,
+            step => self.carry_out_rarer(step)?,
+        }
+        Ok(())
+    }
+
+    /// Carries out a step that few configs have, or that concerns the process alone.
+    fn carry_out_rarer(&mut self, step: &Step) -> StepResult {
+        match step {
+            Step::ReadOnlyRoot => {
+                mount::set_attributes(self.fds.root()?, Attributes::READ_ONLY, MountReach::Alone)?;
+            }
             Step::TimeOffsets(lines) => {
                 namespace::unshare(Namespaces::TIME)?;
                 std::fs::write("/proc/self/timens_offsets", lines)
@@ -355,17 +374,6 @@ impl SetupProcess<'_> {
             }
             Step::Fifo { path, mode } => self.make_fifo(path, *mode)?,
             Step::SymbolicLink { path, target } => self.make_link(path, target)?,
-            Step::PivotRoot => {
-                filter::send_namespaces(&self.input.plan.steps, &self.input.channel)?;
-                self.hook_outputs = Some(self.input.plan.hooks.open_outputs().map_err(as_failure)?);
-                mount::pivot_root_here()?
-            }
-            Step::ReadOnlyRoot => {
-                mount::set_attributes(self.fds.root()?, Attributes::READ_ONLY, MountReach::Alone)?;
-            }
-            Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
-            Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
-            Step::WorkingFolder(path) => prepare::enter_folder(path)?,
             step => prepare::prepare(step, &self.input.plan.steps)?,
         }
         Ok(())
