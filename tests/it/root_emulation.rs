@@ -196,3 +196,20 @@ fn a_supervisor_that_is_gone_is_an_error_and_no_hang() {
     let words = nobody.split(" (").next().expect("words");
     assert!(ran.stderr.contains(words), "{words}: {ran:?}");
 }
+
+/// What the supervisor reads is chosen in the container.
+#[test]
+fn the_supervisor_makes_no_program_socket_or_namespace() {
+    let place = Place::new();
+    let name = format!("emulated-{}", std::process::id());
+    let options = ["run", "-d", "--name", &name, "--root-emulation", "owners"];
+    place.usnea(&place.kept(&options, "sleep 100")).works();
+    let title = format!("usnea: root emulation of {name}");
+    let all = crate::support::processes();
+    let supervisor = all.iter().find(|process| process.text("cmdline").contains(&title));
+    let status = supervisor.expect("a supervisor").text("status");
+    for line in ["Seccomp:\t2", "NoNewPrivs:\t1"] {
+        assert!(status.contains(line), "{line} in {status}");
+    }
+    place.usnea(&["rm", "-f", "-t", "0", &name]).works();
+}

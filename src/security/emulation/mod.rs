@@ -29,6 +29,7 @@
 //! user.
 
 mod caller;
+mod confine;
 mod credentials;
 mod files;
 mod look;

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::caller::{Caller, Empty, Last, Target};
+use super::confine;
 use super::credentials::{Credentials, Ids, Power, Refused};
 use super::files::{self, File, make_device, mount_of};
 use super::look;
@@ -116,7 +117,8 @@ fn keep(capabilities: &caps::CapsHashSet) -> io::Result<()> {
     caps::clear(None, CapSet::Inheritable).map_err(failed)?;
     caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
     caps::set(None, CapSet::Permitted, &kept).map_err(failed)?;
-    process::set_no_new_privileges()
+    process::set_no_new_privileges()?;
+    confine::install()
 }
 
 fn namespace_of(proc: &OwnedFd, process: &str) -> Result<u64, Errno> {
