@@ -52,6 +52,9 @@ pub const IPV6_PORTS: &str = "--network pasta forwards them";
 
 // Namespaces and IDs.
 
+/// A container in a container whose root is emulated.
+pub const ONE_ROOT_EMULATION: &str = "the container around this one emulates root already, and only one can: start one of the two with --root-emulation off";
+
 /// A kernel parameter that is the name of the host.
 pub const HOSTNAME: &str = "use --hostname or --domainname";
 /// A kernel parameter of the IPC namespace.

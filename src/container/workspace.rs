@@ -14,13 +14,14 @@ use super::usnea::Usnea;
 use super::{ranges, volumes};
 use crate::capability::CapabilityChange;
 use crate::engine::{self, Plan};
-use crate::error::{Error, Result, Setting};
+use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
 use crate::host::cgroup;
 use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::net::{Network, NetworkRequest};
 use crate::object_id::short;
 use crate::phrase;
+use crate::security::landlock::LandlockRules;
 use crate::security::{self, GuardedPaths, emulation::Emulation};
 use crate::spec::{
     self, CgroupHierarchy, ContainerOptions, ImageDefaults, RootEmulation, SecurityOption,
@@ -202,6 +203,9 @@ fn build_spec(
     let mut added = options.cap_add.clone();
     added.extend(options.privileged.then_some(CapabilityChange::All));
     security::confine(&mut spec, &added, &options.cap_drop, guarded_paths(options))?;
+    if let Some(rules) = landlock(options)? {
+        rules.request(&mut spec)?;
+    }
     if let Some(emulation) = emulation(options.root_emulation, maps) {
         security::emulation::emulate(&mut spec, emulation)?;
     }
@@ -223,6 +227,16 @@ fn guarded_paths(options: &ContainerOptions) -> GuardedPaths {
         }
     }
     paths
+}
+
+/// Returns the rules of `--security-opt landlock`: the last of the options counts. Errors: a file that is no rules.
+fn landlock(options: &ContainerOptions) -> Result<Option<LandlockRules>> {
+    let asked = options.security_opt.iter().rev().find_map(|option| match option {
+        SecurityOption::Landlock => Some(Ok(LandlockRules::of_root())),
+        SecurityOption::LandlockFile(file) => Some(LandlockRules::read(file)),
+        _ => None,
+    });
+    asked.transpose().context(|| Setting::SecurityOpt.with("landlock"))
 }
 
 fn emulation(asked: RootEmulation, maps: &IdMaps<ContainerIds, HostIds>) -> Option<Emulation> {

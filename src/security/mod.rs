@@ -2,6 +2,7 @@
 //! config that has none yet, whatever the origin of the config.
 
 pub mod emulation;
+pub mod landlock;
 pub mod seccomp;
 
 use std::collections::HashSet;

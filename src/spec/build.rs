@@ -22,7 +22,9 @@ use super::options::ContainerOptions;
 use super::own_account::{GROUP_ENTRY, OwnAccount, PASSWD_ENTRY};
 use super::personality::PersonalityFlag;
 use super::resources::Resources;
+use super::security_option::SecurityOption;
 use super::{mounts, process, sysctl};
+use crate::capability::{Capability, CapabilityChange};
 use crate::error::{Context, Error, Result, Setting};
 use crate::ids::UsernsMode;
 use crate::phrase;
@@ -197,6 +199,11 @@ fn linux(inputs: &SpecInputs<'_>) -> Result<Linux> {
         sysctl::refuse_hosts(asked, &options.ipc.sharing(), &options.network().sharing())?;
         sysctls.insert(asked.name.clone(), asked.value.clone());
     }
+    if options.security_opt.contains(&SecurityOption::NoUserns) {
+        refuse_undoing(options)?;
+        // The limit of the container's own user namespace, which only CAP_SYS_RESOURCE over it can raise again.
+        sysctls.insert("user.max_user_namespaces".to_owned(), "0".to_owned());
+    }
     let mut linux = LinuxBuilder::default()
         .uid_mappings(mappings(&inputs.maps.uids)?)
         .gid_mappings(mappings(&inputs.maps.gids)?)
@@ -211,6 +218,33 @@ fn linux(inputs: &SpecInputs<'_>) -> Result<Linux> {
     linux.set_masked_paths(None);
     linux.set_readonly_paths(None);
     Ok(linux)
+}
+
+/// Refuses capabilities by which the container could set its limits itself.
+fn refuse_undoing(options: &ContainerOptions) -> Result<()> {
+    let raises = |change: &CapabilityChange| {
+        matches!(change, CapabilityChange::All | CapabilityChange::One(Capability::SysResource))
+    };
+    let raising = match options.privileged {
+        true => Some((Setting::Privileged, String::new())),
+        false => options.cap_add.iter().find(|change| raises(change)).map(|change| {
+            let name = match change {
+                CapabilityChange::All => "ALL".to_owned(),
+                CapabilityChange::One(capability) => capability.to_string(),
+            };
+            (Setting::CapAdd, format!(" {name}"))
+        }),
+    };
+    match raising {
+        None => Ok(()),
+        Some((setting, value)) => Err(Error::invalid(phrase!(
+            Setting::SecurityOpt,
+            " no-userns and ",
+            setting,
+            value,
+            " exclude each other: SYS_RESOURCE can take the limit away",
+        ))),
+    }
 }
 
 /// Path of the container's cgroup. A disposable container has a cgroup only if an option needs one: making one takes

@@ -14,6 +14,7 @@ use super::inputs::{CgroupHierarchy, SpecInputs, SpecRoot, TopLayer};
 use super::mount::MountFlag;
 use super::namespace::{IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
+use super::security_option::SecurityOption;
 use super::storage_driver::{Stacking, StorageDriver};
 use super::tmpfs::TmpfsMount;
 use super::volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
@@ -22,6 +23,7 @@ use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::hint;
 use crate::ids::{ContainerIds, HostIds, Id, IdMaps, Map};
+use crate::phrase;
 use crate::sys::mount::{joined_lowers, split_lowers};
 
 /// Group that owns terminals, in every distribution.
@@ -177,9 +179,18 @@ fn system(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     let mut mounts = vec![
         match options.pid {
             NamespaceSharing::Private | NamespaceSharing::Joined(_) => {
-                mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?
+                let flags = ["nosuid", "noexec", "nodev"];
+                mount("/proc", "proc", "proc", &[&flags[..], &proc_options(inputs)?].concat())?
             }
             NamespaceSharing::Host => {
+                if !proc_options(inputs)?.is_empty() {
+                    return Err(Error::invalid(phrase!(
+                        Setting::SecurityOpt,
+                        " proc-opts and ",
+                        Setting::Pid,
+                        " host exclude each other: /proc is the host's",
+                    )));
+                }
                 mount("/proc", "bind", "/proc", &["rbind", "nosuid", "noexec", "nodev"])?
             }
         },
@@ -193,6 +204,24 @@ fn system(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     }
     mounts.extend(names(options)?);
     Ok(mounts)
+}
+
+/// Returns the mount options of /proc from `--security-opt proc-opts`. Errors: a group that is not mapped.
+fn proc_options<'a>(inputs: &'a SpecInputs<'_>) -> Result<Vec<&'a str>> {
+    let asked = inputs.options.security_opt.iter().filter_map(|option| match option {
+        SecurityOption::ProcOptions(options) => Some(options),
+        _ => None,
+    });
+    let all: Vec<&str> = asked.flatten().map(String::as_str).collect();
+    for group in all.iter().filter_map(|option| option.strip_prefix("gid=")) {
+        let id: u32 = group.parse().map_err(Error::new)?;
+        if inputs.maps.gids.outside_of(Id::new(id)).is_none() {
+            let error = format!("the group ID {id} is not mapped in the container");
+            return Err(Error::invalid(error))
+                .context(|| Setting::SecurityOpt.with(format!("proc-opts=gid={id}")));
+        }
+    }
+    Ok(all)
 }
 
 fn sys(options: &ContainerOptions) -> Result<Mount> {

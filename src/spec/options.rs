@@ -140,7 +140,8 @@ pub struct ContainerOptions {
     pub read_only_tmpfs: bool,
 
     /// Give the container all capabilities in its own user namespace, and leave no part of /proc and /sys masked or read-only.
-    /// The container gets no more rights on the host than you have; devices still need --device.
+    /// This is all that you have, and not root on the host: the container gets no right there that you do not have. Devices
+    /// still need --device.
     #[arg(long)]
     pub privileged: bool,
 
@@ -152,9 +153,12 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     pub cap_drop: Vec<CapabilityChange>,
 
-    /// Security options: no-new-privileges[=true|false]; unmask=ALL (docker's systempaths=unconfined) or
-    /// unmask=PATH[:PATH...] (no parts of /proc and /sys are hidden or read-only, or not these), mask=PATH[:PATH...] (these
-    /// are hidden too). seccomp=unconfined, apparmor=unconfined and label=disable are accepted and do nothing: it is so.
+    /// Security options: no-new-privileges[=true|false]; no-userns (no user namespaces in the container);
+    /// landlock=on|FILE (files outside the root are closed by landlock(7) too, or all but those of FILE's rules, see
+    /// usnea-security(7)); apparmor=PROFILE; proc-opts=OPTION[,OPTION...] (mount options of /proc, such as hidepid=2);
+    /// unmask=ALL (docker's systempaths=unconfined) or unmask=PATH[:PATH...] (no parts of /proc and /sys are hidden or
+    /// read-only, or not these), mask=PATH[:PATH...] (these are hidden too). seccomp=unconfined, apparmor=unconfined and
+    /// label=disable are accepted and do nothing: it is so.
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<SecurityOption>,
 
@@ -318,7 +322,8 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "BYTES")]
     pub shm_size: Option<Size>,
 
-    /// Add a device of the host, or all devices in a directory.
+    /// Add a device of the host, or all devices in a directory. PERMISSIONS are rw or rwm: without root no others can be
+    /// enforced, and no process in the container can make device files.
     #[arg(long, value_name = "HOST[:CONTAINER][:PERMISSIONS]")]
     pub device: Vec<DeviceFlag>,
 

@@ -14,6 +14,7 @@ use super::account::{self, GroupEntry};
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
 use super::inputs::{ImageDefaults, SpecInputs};
+use super::options::ContainerOptions;
 use super::own_account::OwnAccount;
 use super::security_option::SecurityOption;
 use super::ulimit;
@@ -22,6 +23,7 @@ use super::{env_file, mounts};
 use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::hint;
+use crate::host::machine;
 use crate::ids::{Id, UsernsMode};
 use crate::layer::Merged;
 use crate::layer::whiteout::Whiteouts;
@@ -72,8 +74,25 @@ pub(super) fn process(inputs: &SpecInputs<'_>) -> Result<(Process, OwnAccount)> 
         .capabilities(no_capabilities()?)
         .build()
         .map_err(Error::new)?;
+    process.set_apparmor_profile(apparmor(options)?);
     process.set_oom_score_adj(options.oom_score_adj.map(oom_score).transpose()?);
     Ok((process, account))
+}
+
+/// Returns the AppArmor profile of the command. Errors: a kernel without AppArmor.
+fn apparmor(options: &ContainerOptions) -> Result<Option<String>> {
+    let asked = options.security_opt.iter().rev().find_map(|option| match option {
+        SecurityOption::Apparmor(profile) => Some(profile),
+        _ => None,
+    });
+    match asked {
+        Some(profile) if !machine::has_apparmor() => {
+            let error = "this kernel has no AppArmor, or it is not switched on";
+            Err(Error::refused(error))
+                .context(|| Setting::SecurityOpt.with(format!("apparmor={profile}")))
+        }
+        asked => Ok(asked.cloned()),
+    }
 }
 
 /// Checks the OOM score: without root the score can only be raised (proc_pid_oom_score_adj(5)).

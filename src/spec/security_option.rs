@@ -1,6 +1,7 @@
 //! `--security-opt`. Unknown options are refused, never ignored: a requested protection that is silently missing is
 //! worse than an error (CVE-2025-65105).
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::switch::parse_switch;
@@ -14,6 +15,16 @@ pub enum SecurityOption {
     NewPrivileges,
     /// Declines a protection that no container has here: a filter of system calls, a profile, a label.
     AlreadySo,
+    /// AppArmor profile of the command.
+    Apparmor(String),
+    /// Mount options of /proc, such as `hidepid=2`.
+    ProcOptions(Vec<String>),
+    /// No process of the container can make a user namespace.
+    NoUserns,
+    /// Landlock domain of the container's root and all that is mounted in it.
+    Landlock,
+    /// Landlock domain by the rules of a file.
+    LandlockFile(PathBuf),
     /// No path of /proc and /sys is hidden or read-only.
     UnmaskAll,
     /// Unmasked paths, neither hidden nor read-only. A last part `*` stands for any name.
@@ -35,6 +46,14 @@ impl FromStr for SecurityOption {
                 true => Ok(Self::NoNewPrivileges),
                 false => Ok(Self::NewPrivileges),
             },
+            ("no-userns", value) => match value.map_or(Ok(true), parse_switch)? {
+                true => Ok(Self::NoUserns),
+                // The default.
+                false => Ok(Self::AlreadySo),
+            },
+            ("landlock", Some("on")) => Ok(Self::Landlock),
+            ("landlock", Some(file)) if !file.is_empty() => Ok(Self::LandlockFile(file.into())),
+            ("proc-opts", Some(options)) => proc_options(options).map(Self::ProcOptions),
             ("seccomp" | "apparmor", Some("unconfined")) | ("label", Some("disable")) => {
                 Ok(Self::AlreadySo)
             }
@@ -43,14 +62,41 @@ impl FromStr for SecurityOption {
             }
             ("unmask", Some(value)) => paths(value).map(Self::Unmask),
             ("mask", Some(value)) => paths(value).map(Self::Mask),
-            ("seccomp" | "apparmor" | "label", _) => Err(format!(
-                "{name}: a container has none here, and none can be given to it"
-            )),
-            _ => Err("unknown: there are no-new-privileges, mask, unmask, systempaths=unconfined, seccomp=unconfined, \
-                 apparmor=unconfined and label=disable"
+            ("apparmor", Some(profile)) => apparmor(profile).map(Self::Apparmor),
+            ("seccomp", _) => {
+                Err(format!("{name}: a container has none here, and none can be given to it"))
+            }
+            ("label", _) => Err("SELinux labels are not applied: label=disable alone is known".into()),
+            _ => Err("unknown: there are no-new-privileges, no-userns, landlock, apparmor, mask, unmask, proc-opts, \
+                 systempaths=unconfined, seccomp=unconfined and label=disable"
                 .into()),
         }
     }
+}
+
+/// Checks the name of a profile: it becomes a word of a command to the kernel.
+fn apparmor(profile: &str) -> Result<String, String> {
+    match profile.is_empty() || profile.contains(|byte: char| byte.is_control()) {
+        true => Err(format!("{profile:?} is not the name of a profile")),
+        false => Ok(profile.to_owned()),
+    }
+}
+
+/// Checks mount options of /proc: those of proc(5), and flags that restrict the mount further.
+fn proc_options(text: &str) -> Result<Vec<String>, String> {
+    const HIDE: [&str; 8] = ["0", "1", "2", "4", "off", "noaccess", "invisible", "ptraceable"];
+    let one = |option: &str| {
+        let is_known = match option.split_once('=') {
+            Some(("hidepid", value)) => HIDE.contains(&value),
+            Some(("gid", value)) => value.parse::<u32>().is_ok(),
+            Some(("subset", value)) => value == "pid",
+            None => matches!(option, "ro" | "nosuid" | "nodev" | "noexec"),
+            Some(_) => false,
+        };
+        let known = "hidepid=, gid=, subset=pid, ro, nosuid, nodev and noexec";
+        is_known.then(|| option.to_owned()).ok_or_else(|| format!("'{option}': there are {known}"))
+    };
+    text.split(',').map(one).collect()
 }
 
 fn paths(text: &str) -> Result<Vec<String>, String> {
@@ -94,6 +140,21 @@ mod tests {
     }
 
     #[test]
+    fn options_of_proc_profiles_and_domains_are_taken() {
+        let options = vec!["hidepid=2".to_owned(), "subset=pid".to_owned()];
+        assert_eq!(
+            "proc-opts=hidepid=2,subset=pid".parse(),
+            Ok(SecurityOption::ProcOptions(options))
+        );
+        assert_eq!("no-userns".parse(), Ok(SecurityOption::NoUserns));
+        assert_eq!("no-userns=false".parse(), Ok(SecurityOption::AlreadySo));
+        assert_eq!("landlock=on".parse(), Ok(SecurityOption::Landlock));
+        let file = SecurityOption::LandlockFile("rules.toml".into());
+        assert_eq!("landlock=rules.toml".parse(), Ok(file));
+        assert_eq!("apparmor:site".parse(), Ok(SecurityOption::Apparmor("site".into())));
+    }
+
+    #[test]
     fn a_protection_that_cannot_be_given_is_refused() {
         for wrong in [
             "",
@@ -101,7 +162,16 @@ mod tests {
             "no-new-privileges:maybe",
             "No-New-Privileges",
             "seccomp=profile.json",
-            "apparmor=x",
+            "apparmor=",
+            "apparmor=a\nb",
+            "landlock",
+            "landlock=",
+            "no-userns=maybe",
+            "proc-opts",
+            "proc-opts=",
+            "proc-opts=hidepid=3",
+            "proc-opts=rw",
+            "proc-opts=subset=pid,suid",
             "label=type:container_t",
             "label=level:s0",
             "mask=",

@@ -18,6 +18,7 @@ use crate::documents::host_config::{
 use crate::host;
 use crate::monitor::record::{LogDriver, Record};
 use crate::security;
+use crate::security::landlock::LandlockRules;
 use crate::spec::{JoinTarget, RUN_INIT};
 
 pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> HostConfig {
@@ -49,7 +50,7 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[MountedVolume
         group_add: groups(process),
         oom_score_adj: process.and_then(Process::oom_score_adj).unwrap_or(0),
         readonly_rootfs: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
-        security_opt: security_options(process),
+        security_opt: security_options(spec),
         tmpfs: tmpfs(spec),
         id_mappings: IdMappings {
             uid_map: id_map(linux, Linux::uid_mappings),
@@ -144,9 +145,32 @@ fn groups(process: Option<&Process>) -> Vec<String> {
     others.map(ToString::to_string).collect()
 }
 
-fn security_options(process: Option<&Process>) -> Vec<String> {
+/// Returns the values of `--security-opt` that the config holds, but for masks, which have a field of their own.
+fn security_options(spec: &Spec) -> Vec<String> {
+    let process = spec.process().as_ref();
     let is_on = process.and_then(Process::no_new_privileges).unwrap_or(false);
-    if is_on { vec!["no-new-privileges".to_owned()] } else { Vec::new() }
+    let mut all = Vec::new();
+    all.extend(is_on.then(|| "no-new-privileges".to_owned()));
+    let profile = process.and_then(|process| process.apparmor_profile().as_ref());
+    all.extend(profile.map(|profile| format!("apparmor={profile}")));
+    let sysctls = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+    let limit = sysctls.and_then(|all| all.get("user.max_user_namespaces"));
+    all.extend(limit.map(|_| "no-userns".to_owned()));
+    let rules = LandlockRules::of_config(spec).ok().flatten();
+    all.extend(rules.map(|rules| match rules == LandlockRules::of_root() {
+        true => "landlock=on".to_owned(),
+        false => "landlock=rules".to_owned(),
+    }));
+    all.extend(proc_options(spec).map(|options| format!("proc-opts={options}")));
+    all
+}
+
+/// Returns the mount options of /proc beside those of every container.
+fn proc_options(spec: &Spec) -> Option<String> {
+    let mut mounts = spec.mounts().iter().flatten();
+    let proc = mounts.find(|mount| mount.typ().as_deref() == Some("proc"))?;
+    let options: Vec<&str> = proc.options().iter().flatten().skip(3).map(String::as_str).collect();
+    (!options.is_empty()).then(|| options.join(","))
 }
 
 fn tmpfs(spec: &Spec) -> BTreeMap<String, String> {

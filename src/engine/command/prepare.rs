@@ -4,12 +4,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::engine::command::{credentials, filter, keyring};
 use crate::engine::plan::process::SecurityLabel;
 use crate::engine::plan::step::Step;
-use crate::engine::step_error::{OnObject, StepResult};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::sys::inode::PROC_SUPER_MAGIC;
 use crate::sys::{process, schedule};
 
@@ -54,6 +54,12 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
         }
         Step::Personality(persona) => process::set_personality(*persona)?,
         Step::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
+        Step::Landlock(domain) => {
+            domain.enter().map_err(|failure| StepError {
+                what: failure.path,
+                errno: failure.error.raw_os_error().unwrap_or(libc::EIO),
+            })?;
+        }
         Step::Credentials(who) => {
             // Before the capabilities that this may need are dropped.
             keyring::replace_session()?;
@@ -65,17 +71,25 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
     Ok(())
 }
 
-/// Writes a label through procfs, after a check that it is a procfs (CVE-2019-16884).
+/// Writes a label through procfs. The file must be the kernel's own: nothing that the container has mounted over /proc,
+/// or over a part of it, may take the label in (CVE-2019-16884).
 fn set_label(label: &SecurityLabel) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+    if rustix::fs::fstatfs(&proc)?.f_type != PROC_SUPER_MAGIC {
+        return Err(io::Error::from_raw_os_error(libc::EXDEV));
+    }
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let own = rustix::process::getpid();
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for file in label.files {
-        match rustix::fs::open(format!("/proc/thread-self/attr/{file}"), flags, Mode::empty()) {
-            Ok(file) if rustix::fs::fstatfs(&file)?.f_type == PROC_SUPER_MAGIC => {
+        let path = format!("{own}/attr/{file}");
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&proc, path, flags, Mode::empty(), resolve) {
+            Ok(file) => {
                 rustix::io::write(&file, label.value.as_bytes())?;
                 return Ok(());
             }
-            Ok(_) => return Err(io::Error::from_raw_os_error(libc::EXDEV)),
             Err(errno) => last = errno.into(),
         }
     }

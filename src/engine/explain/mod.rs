@@ -22,6 +22,7 @@ use crate::engine::plan::step::{Step, Supervised};
 use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, HostIds, IdMap, IdMaps, IdPair};
 use crate::layer::override_stat::Records;
+use crate::security::landlock::LandlockRules;
 use crate::security::seccomp::Filter;
 use crate::spec::{RECORDED_LOWERS, RUN_INIT, Stacking, StorageDriver};
 use crate::sys::mount::{Attributes, MountReach, Propagation};
@@ -263,6 +264,7 @@ impl ShellScript {
                 self.line("# (the container is created: its command waits for the start)")
             }
             Step::Umask(mask) => self.line(&format!("umask {mask:04o}")),
+            Step::Landlock(domain) => self.landlock(&domain.rules),
             Step::Credentials(_) | Step::NoNewPrivileges => {
                 self.line("# (options of setpriv in the last step)")
             }
@@ -293,6 +295,16 @@ impl ShellScript {
         }
         if let Some(supervised) = supervised {
             self.line(&format!("# (those of Notify are answered by a process of usnea beside the command: {:?} as if root had all IDs)", supervised.emulation));
+        }
+    }
+
+    fn landlock(&mut self, rules: &LandlockRules) {
+        self.line("# (landlock_restrict_self(2), by rules for files below these paths)");
+        for (right, paths) in
+            [("read", &rules.read), ("execute", &rules.execute), ("write", &rules.write)]
+        {
+            let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+            self.line(&format!("#   {right}: {}", paths.join(" ")));
         }
     }
 

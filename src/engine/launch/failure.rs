@@ -3,6 +3,7 @@
 use crate::engine::messages::StepFailure;
 use crate::engine::plan::step::Step;
 use crate::error::{self, Context, Error, ErrorKind};
+use crate::hint;
 use crate::host::{self, hint::Hint};
 
 /// Builds the error for the user: step, object, cause and hint.
@@ -43,6 +44,8 @@ pub fn explain_failure(steps: &[Step], failure: StepFailure) -> Error {
         (Step::Hostname(_) | Step::Domainname(_), libc::EPERM) => error.hint(Hint::Hostname),
         // mount_too_revealing() in the kernel.
         (Step::Mount(mount), libc::EPERM) if mount.is_new("proc") => error.hint(Hint::MaskedProc),
+        // One listener in all filters of a process (seccomp(2)): an outer container emulates root already.
+        (Step::Seccomp(_, Some(_)), libc::EBUSY) => error.hint(hint::ONE_ROOT_EMULATION),
         (Step::Join(_), libc::ESRCH | libc::ENOMEM) => error.hint("it has ended this moment"),
         (Step::Maps(_), _) => match host::userns::forbidden_hint() {
             Some(hint) => error.hint(hint),

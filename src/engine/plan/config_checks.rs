@@ -165,6 +165,8 @@ fn check_sysctl(linux: &Linux, kinds: &HashSet<LinuxNamespaceType>) -> Result<()
             LinuxNamespaceType::Ipc
         } else if dotted == "kernel.domainname" {
             LinuxNamespaceType::Uts
+        } else if begins(&["user."]) {
+            LinuxNamespaceType::User
         } else {
             fail!(Refused: "config.json: linux.sysctl.{name}: of no namespace, it would be set for the whole machine");
         };

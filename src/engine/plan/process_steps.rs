@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::str::FromStr;
 
-use oci_spec::runtime::{LinuxPersonalityDomain, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec};
 
 use crate::engine::plan::process::{
     ExecCommand, Groups, Limit, ProcessCredentials, Reaper, SecurityLabel, TerminalSize,
@@ -15,6 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
 use crate::security::emulation::{self, Supervisor};
+use crate::security::landlock::{HostShares, LandlockDomain, LandlockRules};
 use crate::security::seccomp::Filter;
 use crate::spec::KEEP_GROUPS;
 use crate::sys::process::Personality;
@@ -37,6 +38,10 @@ pub fn last_steps(
     limits(process, steps)?;
     steps.extend(labels(process).map(Step::SecurityLabel));
     steps.extend(process.user().umask().map(Step::Umask));
+    steps.extend(
+        LandlockRules::of_config(spec)?
+            .map(|rules| Step::Landlock(LandlockDomain { rules, shares: host_shares(spec) })),
+    );
     steps.push(Step::Credentials(credentials(spec, process, setgroups)?));
     if process.no_new_privileges() == Some(true) {
         steps.push(Step::NoNewPrivileges);
@@ -67,6 +72,16 @@ fn labels(process: &Process) -> impl Iterator<Item = SecurityLabel> {
         place: "process.selinuxLabel",
     });
     apparmor.into_iter().chain(selinux)
+}
+
+/// Returns the namespaces that are the host's.
+fn host_shares(spec: &Spec) -> HostShares {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let is_host = |kind| !namespaces.into_iter().flatten().any(|namespace| namespace.typ() == kind);
+    HostShares {
+        network: is_host(LinuxNamespaceType::Network),
+        processes: is_host(LinuxNamespaceType::Pid),
+    }
 }
 
 fn persona(domain: LinuxPersonalityDomain) -> Personality {

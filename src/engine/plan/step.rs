@@ -14,6 +14,7 @@ use crate::engine::plan::scheduling::{IoPriority, MemoryPolicy, NumberRanges};
 use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net;
 use crate::security::emulation::{Emulation, Supervisor};
+use crate::security::landlock::LandlockDomain;
 use crate::security::seccomp::Filter;
 use crate::sys::mount::{MountReach, Propagation};
 use crate::sys::namespace::Namespaces;
@@ -132,6 +133,8 @@ pub enum Step {
     Hold,
     /// Set the mask of the modes of new files; without this step the mask is 022.
     Umask(u32),
+    /// Enter a landlock domain.
+    Landlock(LandlockDomain),
     /// Reduce the capabilities and become the user of the command.
     Credentials(ProcessCredentials),
     /// Set no_new_privs: exec gives no new powers.
@@ -240,6 +243,7 @@ impl Step {
             Self::Credentials(who) => {
                 format!("become user {}:{} with reduced capabilities", who.uid, who.gid)
             }
+            Self::Landlock(_) => "close other files by landlock".into(),
             Self::NoNewPrivileges => "forbid new privileges".into(),
             Self::Seccomp(_, None) => "filter system calls".into(),
             Self::Seccomp(_, Some(_)) => "filter system calls, and emulate root".into(),
