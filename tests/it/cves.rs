@@ -2,10 +2,12 @@
 //! those of the peers' reports.
 
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::Command;
 
-use crate::support::{Place, binary, finish, need_no_subids, need_subids, text};
+use crate::support::{Place, binary, finish, need_no_subids, need_subids, source, text};
 
 /// CVE-2019-5736 (runc): the container starts `/proc/self/exe`, which is the runtime, and writes to it.
 #[test]
@@ -248,4 +250,142 @@ fn the_store_is_closed_to_others() {
         let inner = fs::metadata(store.join("tmp")).expect("a folder of it").permissions().mode();
         assert_eq!(inner & 0o777, 0o700);
     }
+}
+
+/// CVE-2025-52565 (runc): an image's /dev/console as a link, onto which the terminal is mounted.
+#[test]
+fn the_console_is_the_container_s_terminal_whatever_the_image_has() {
+    let place = Place::new();
+    place.small_root();
+    let victim = place.write("root/victim", "untouched");
+    symlink("/victim", place.path("root/dev/console")).expect("a link");
+    let script = "test -c /dev/console && test ! -L /dev/console && echo terminal; cat /victim";
+    let ran = place.run(&["-t"], script);
+    assert_eq!(ran.works().replace('\r', ""), "terminal\nuntouched", "{ran:?}");
+    assert_eq!(fs::read_to_string(victim).expect("the file"), "untouched");
+}
+
+/// CVE-2024-45310 (runc): a link in a shared volume leads the making of a mount point onto the host.
+#[test]
+fn a_link_in_a_volume_makes_no_mount_point_on_the_host() {
+    let place = Place::new();
+    let outside = place.folder("outside");
+    let (shared, data) = (place.folder("shared"), place.folder("data"));
+    symlink(&outside, shared.join("absolute")).expect("a link");
+    symlink("../outside", shared.join("relative")).expect("a link");
+    let first = format!("{}:/shared", text(&shared));
+    for name in ["absolute", "relative"] {
+        let second = format!("{}:/shared/{name}/new", text(&data));
+        let ran =
+            place.usnea(&place.arguments(&["-v", &first, "-v", &second], &["echo", "inside"]));
+        assert!(ran.status == 125 || ran.works() == "inside", "{ran:?}");
+        assert_eq!(fs::read_dir(&outside).expect("the folder").count(), 0, "{name}: {ran:?}");
+    }
+}
+
+/// CVE-2022-1227 (podman): `top` ran the container's own ps in the host's namespaces.
+#[test]
+fn top_runs_nothing_of_the_container() {
+    let place = Place::new();
+    let trap = place.folder("trap");
+    for name in ["ps", "nsenter"] {
+        let path = place.small_root().join("bin").join(name);
+        let _ = fs::remove_file(&path);
+        let script = format!("#!/bin/sh\necho ran > /trap/ran; echo ran > {}/ran\n", text(&trap));
+        fs::write(&path, script).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+    }
+    let volume = format!("{}:/trap", text(&trap));
+    place.usnea(&place.kept(&["run", "-d", "--name", "box", "-v", &volume], "sleep 100")).works();
+    assert!(place.usnea(&["top", "box"]).works().contains("sleep 100"));
+    place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
+    assert_eq!(fs::read_dir(&trap).expect("the folder").count(), 0);
+}
+
+/// CVE-2026-30892 (crun): a user that is parsed in another way becomes root.
+#[test]
+fn a_user_that_is_no_user_is_refused_by_run_and_exec() {
+    let place = Place::new();
+    place.usnea(&place.kept(&["run", "-d", "--name", "box"], "sleep 100")).works();
+    for user in
+        ["0x3e8", "+0", "-1", "4294967295", "4294967296", "1e3", ":", "0:-1", "no such", "1000\n"]
+    {
+        for words in [vec!["exec", "-u", user, "box", "id", "-u"], vec![]] {
+            let ran = match words.is_empty() {
+                false => place.usnea(&words),
+                true => place.usnea(&place.arguments(&["-u", user], &["id", "-u"])),
+            };
+            assert!(ran.status != 0 && ran.stdout.is_empty(), "{user:?}: {ran:?}");
+        }
+    }
+    for user in ["0", "000", "root", "0:0", "root:root"] {
+        assert_eq!(place.usnea(&["exec", "-u", user, "box", "id", "-u"]).works(), "0", "{user}");
+    }
+    place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
+}
+
+/// CVE-2022-29162 again: neither a command of `exec` nor another user's has any.
+#[test]
+fn no_capability_is_inheritable_or_ambient_in_exec_or_for_another_user() {
+    let place = Place::new();
+    let script = "grep -E '^Cap(Inh|Amb)' /proc/self/status | grep -v 0000000000000000";
+    place.usnea(&place.kept(&["run", "-d", "--name", "box"], "sleep 100")).works();
+    for options in [&["exec"][..], &["exec", "--privileged"]] {
+        let ran = place.usnea(&[options, &["box", "sh", "-c", script]].concat());
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{options:?}: {ran:?}");
+    }
+    place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
+    if need_subids() {
+        let ran = place.run(&["-u", "worker"], script);
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran:?}");
+    }
+}
+
+/// CVE-2020-15257 (containerd): abstract sockets of the host, reachable by their name alone.
+#[test]
+fn the_host_s_abstract_sockets_are_out_of_reach() {
+    let name = format!("usnea-test-{}-abstract", std::process::id());
+    let address = SocketAddr::from_abstract_name(name.as_bytes()).expect("a name");
+    let _socket = UnixListener::bind_addr(&address).expect("a socket");
+    let place = Place::new();
+    let script = format!(
+        "import socket\ntry:\n socket.socket(socket.AF_UNIX).connect('\\0{name}'); print('connected')\n\
+         except ConnectionRefusedError: print('nobody')"
+    );
+    for network in ["none", "private"] {
+        let words = ["run", "--rm", "--network", network, "host:python3", "python3", "-c", &script];
+        assert_eq!(place.usnea(&words).works(), "nobody", "{network}");
+    }
+}
+
+/// The table of usnea-security(7): each class of holes with tests that exist.
+#[test]
+fn every_test_that_the_security_guide_names_exists() {
+    let guide = fs::read_to_string(source().join("man/usnea-security.7")).expect("the guide");
+    let lines = guide.lines().filter_map(|line| line.strip_prefix("Tests: "));
+    let plain = lines.map(|line| line.replace("\\fB", "").replace("\\fR", "").replace("\\-", "-"));
+    let named: Vec<String> = plain
+        .flat_map(|line| {
+            line.trim_end_matches('.').split(", ").map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(named.len() > 40, "{named:?}");
+    let mut tests = String::new();
+    let mut folders = vec![source().join("tests/it"), source().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                tests.push_str(&fs::read_to_string(path).expect("source"));
+            }
+        }
+    }
+    let missing: Vec<_> =
+        named.iter().filter(|name| !tests.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let entries = guide.matches("\n.TP\n\\fBCVE").count();
+    let with_tests = guide.matches("\nTests: ").count();
+    assert!(entries > 15 && with_tests >= entries, "{entries} classes, {with_tests} with tests");
 }
