@@ -131,7 +131,7 @@ mod tests {
                 r#""linux":{"namespaces":[{"type":"pet"}]}"#,
                 "linux.namespaces[0].type: unknown variant",
             ),
-            (r#""root":[]"#, "root"),
+            (r#""root":7"#, "root: invalid type"),
             (r#""annotations":{"a":{}}"#, "annotations.a: invalid type"),
         ] {
             let text = with(rest);

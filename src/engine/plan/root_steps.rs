@@ -112,6 +112,9 @@ fn propagation(spec: &Spec) -> Result<Option<Step>> {
 
 /// Returns the root's folder. Errors: the bundle has no such folder.
 fn root_folder(path: &Path, bundle: &Path) -> Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        fail!(Invalid: "config.json: root.path: missing");
+    }
     // Absolute, or no bundle is known: unchanged.
     let path = bundle.join(path);
     if !bundle.as_os_str().is_empty() && !path.is_dir() {
