@@ -12,8 +12,8 @@ use std::fmt::Display;
 pub const STOP_OR_FORCE: &str = "stop it first, or use --force";
 /// A running container that a clone replaces.
 pub const STOP_OR_DESTROY: &str = "stop it first, or use --force with --destroy";
-/// A name that another container has.
-pub const NAME_IN_USE: &str = "remove or rename that container, or use --replace";
+/// A name that another container or pod has.
+pub const NAME_IN_USE: &str = "choose another name, or remove that first";
 /// An unknown container.
 pub const LIST_CONTAINERS: &str = "'usnea ps --all' lists all containers";
 /// A container that runs on another machine.
@@ -42,6 +42,10 @@ pub const VOLUME_LABEL: &str = "'usnea volume create --label' gives labels";
 pub const OVERWRITE: &str = "--overwrite replaces it";
 /// An unknown network.
 pub const LIST_NETWORKS: &str = "'usnea network ls' lists all networks";
+/// An unknown pod.
+pub const LIST_PODS: &str = "'usnea pod ps' lists all pods";
+/// A pod with running members that is to be removed.
+pub const STOP_POD_OR_FORCE: &str = "stop it first, or use --force";
 /// An unknown volume.
 pub const LIST_VOLUMES: &str = "'usnea volume ls' lists all volumes";
 /// A port of the host that is in use.

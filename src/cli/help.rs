@@ -16,7 +16,7 @@ const ORDERS: [(&str, &str); 3] = [
     (
         "",
         "run container create start stop restart kill rm ps logs attach commit diff cp exec healthcheck wait inspect \
-         rename port top update pause unpause stats events spec image images pull history search manifest network push \
+         rename port top update pause unpause stats events spec image images pull history search manifest network pod push \
          save load import export rmi tag untag unshare volume info version system check login logout mount completion \
          doctor",
     ),
@@ -96,6 +96,19 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("network reload", &["usnea network reload web", "usnea network reload --all"]),
     ("network rm", &["usnea network rm backend", "usnea network rm --force backend"]),
     ("pause", &["usnea pause web"]),
+    ("pod", &["usnea pod ps"]),
+    ("pod create", &["usnea pod create shop", "usnea pod create -p 8080:80 --network backend shop"]),
+    ("pod exists", &["usnea pod exists shop && echo yes"]),
+    ("pod inspect", &["usnea pod inspect shop", "usnea pod inspect --format '{{.State}}' shop"]),
+    ("pod kill", &["usnea pod kill --signal HUP shop"]),
+    ("pod pause", &["usnea pod pause shop"]),
+    ("pod prune", &["usnea pod prune"]),
+    ("pod ps", &["usnea pod ps", "usnea pod ps --ctr-names --filter status=running"]),
+    ("pod restart", &["usnea pod restart shop"]),
+    ("pod rm", &["usnea pod rm shop", "usnea pod rm --force shop"]),
+    ("pod start", &["usnea pod start shop"]),
+    ("pod stop", &["usnea pod stop --time 5 shop"]),
+    ("pod unpause", &["usnea pod unpause shop"]),
     ("port", &["usnea port web", "usnea port web 80/tcp"]),
     ("ps", &["usnea ps", "usnea ps --all --filter status=exited"]),
     ("pull", &["usnea pull debian:12", "usnea pull --platform linux/arm64 alpine:3.22"]),

@@ -9,6 +9,7 @@ use crate::container::Usnea;
 use crate::container::folder;
 use crate::container::images::Repair;
 use crate::container::networks;
+use crate::container::pods;
 use crate::error::{Error, Result};
 use crate::image::store::{FaultOutcome, StoreFault};
 use crate::monitor::Status;
@@ -24,6 +25,7 @@ use crate::object_id::short;
 pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<StoreFault>> {
     let store = usnea.store()?;
     let mut faults = networks::check(store, repair)?;
+    faults.extend(pods::check(store, repair)?);
     let mut all = ids(store)?;
     all.sort();
     if repair == Repair::Yes {

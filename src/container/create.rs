@@ -12,6 +12,7 @@ use super::folder::{self, Folder};
 use super::image_root::StoredImage;
 use super::names::Names;
 use super::network;
+use super::pods;
 use super::ports;
 use super::ranges;
 use super::remove::{Removal, is_left_over, remove};
@@ -46,6 +47,10 @@ pub struct Lifecycle {
     pub image: String,
     /// Restart policy: `--restart`.
     pub restart: RestartPolicy,
+    /// True if no policy was asked for: a pod may have one.
+    pub has_default_restart: bool,
+    /// ID of the container's pod: `--pod`.
+    pub pod: Option<String>,
     /// Signal that stops the container: `--stop-signal`.
     pub stop_signal: Option<i32>,
     /// Seconds until a stopping container is killed: `--stop-timeout`.
@@ -119,13 +124,10 @@ pub fn create(
     keep_descriptors(0, &[])?;
     let store = usnea.make_store()?;
     crate::config::open_private(&store.join("containers"))?;
-    if let Some(path) = lifecycle.cidfile.as_ref().filter(|path| path.exists()) {
-        return Err(Error::conflict(format!("{} is there already", path.display()))
-            .hint("is that container in use? else remove the file"))
-        .context(|| Setting::Cidfile);
-    }
+    refuse_used_cidfile(lifecycle)?;
     let required = |text: &String| find_id(store, text).context(|| Setting::Requires.with(text));
     let requires = lifecycle.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
+    let pod = lifecycle.pod.as_deref().map(|pod| pods::hold(store, pod)).transpose()?;
     let root = request.source.root(usnea, pull)?;
     let id = random_id()?;
     let place = store.join("containers").join(&id);
@@ -142,7 +144,7 @@ pub fn create(
     }
     let others = match next {
         // Required containers are started after this one is made.
-        AfterCreate::Start if requires.is_empty() => OtherContainers::MustRun,
+        AfterCreate::Start if requires.is_empty() && pod.is_none() => OtherContainers::MustRun,
         AfterCreate::Start | AfterCreate::Leave => OtherContainers::MayRun,
     };
     let mut plan = workspace.plan(store, options, others)?;
@@ -159,7 +161,7 @@ pub fn create(
     let held = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
     let container = Container { store: store.to_owned(), folder: place, record };
     let put = put(usnea, container, &workspace, request);
-    drop(held);
+    drop((held, pod));
     let (container, lock) =
         put.inspect_err(|_| volumes::remove_anonymous(usnea, &workspace.anonymous))?;
     plan.options.network.identity.name = Some(container.record.name.clone());
@@ -167,6 +169,14 @@ pub fn create(
         write_cidfile(path, &container.record.id).inspect_err(|_| discard(usnea, &container))?;
     }
     Ok(CreatedContainer { container, lock, plan, image: workspace.root.hold()? })
+}
+
+fn refuse_used_cidfile(lifecycle: &Lifecycle) -> Result<()> {
+    let used = lifecycle.cidfile.as_ref().filter(|path| path.exists());
+    let Some(path) = used else { return Ok(()) };
+    Err(Error::conflict(format!("{} is there already", path.display()))
+        .hint("is that container in use? else remove the file"))
+    .context(|| Setting::Cidfile)
 }
 
 /// Returns the engine's options for a stored container, except its network.
@@ -311,6 +321,7 @@ pub(super) fn record(
         attach: lifecycle.attach.clone(),
         timeout: lifecycle.timeout,
         requires: Vec::new(),
+        pod: lifecycle.pod.clone(),
         volumes_from: request.options.volumes_from.iter().map(ToString::to_string).collect(),
         remove_image: lifecycle.remove_image,
         auto_remove: request.options.rm,

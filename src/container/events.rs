@@ -40,8 +40,9 @@ enum EventKey {
     Type,
     Volume,
     Network,
+    Pod,
     Scope,
-    /// Key of pods, nodes, plugins and daemons, which do not exist here: never matches.
+    /// Key of nodes, plugins and daemons, which do not exist here: never matches.
     Never,
 }
 
@@ -61,12 +62,11 @@ impl FromStr for EventFilter {
             "volume" => EventKey::Volume,
             "network" => EventKey::Network,
             "scope" => EventKey::Scope,
-            "pod" | "node" | "plugin" | "daemon" | "service" | "config" | "secret" => {
-                EventKey::Never
-            }
+            "pod" => EventKey::Pod,
+            "node" | "plugin" | "daemon" | "service" | "config" | "secret" => EventKey::Never,
             _ => {
                 return Err(Error::invalid(format!("there is no filter {key}"))
-                    .hint("container, event, image, label, type, volume, network, scope"))
+                    .hint("container, event, image, label, type, volume, network, pod, scope"))
                 .context(|| Setting::Filter.with(text));
             }
         };
@@ -103,6 +103,7 @@ impl EventFilter {
             EventKey::Type => is_of(value),
             EventKey::Volume => is_of("volume") && event.actor.id == value,
             EventKey::Network => is_of("network") && !value.is_empty() && is_called(),
+            EventKey::Pod => is_of("pod") && !value.is_empty() && is_called(),
             EventKey::Scope => event.scope == value,
             EventKey::Never => false,
         }

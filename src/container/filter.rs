@@ -10,6 +10,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::networks::{self, KnownNetwork};
+use super::pods;
 use super::volumes;
 use super::{Container, find};
 use crate::error::{Context, Error, ErrorKind, Result, Setting};
@@ -54,6 +55,8 @@ pub enum ContainerFilter {
     Health(String),
     /// Name or ID of the network.
     Network(String),
+    /// Name of the pod, or beginning of its ID.
+    Pod(String),
     /// Port of the host that leads into the container.
     Publish(Ports),
     /// Port of the container.
@@ -114,8 +117,8 @@ impl FromStr for ContainerFilter {
             ("publish", _) => Self::Publish(value.parse().map_err(Error::new).context(said)?),
             ("expose", _) => Self::Expose(value.parse().map_err(Error::new).context(said)?),
             ("command", _) => Self::Command(value),
-            // Pods and swarms do not exist here.
-            ("pod", _) => Self::Never,
+            ("pod", _) => Self::Pod(value),
+            // Swarms do not exist here.
             ("is-task", _) => match value.as_str() {
                 "true" | "1" => Self::Never,
                 "false" | "0" => Self::Always,
@@ -144,6 +147,7 @@ impl ContainerFilter {
             // docker's rule: either port will do.
             Self::Publish(_) | Self::Expose(_) => 9,
             Self::Command(_) => 10,
+            Self::Pod(_) => 11,
             // Each of these is a condition of its own.
             Self::Label(_)
             | Self::NoLabel(_)
@@ -184,6 +188,10 @@ impl ContainerFilter {
                 .iter()
                 .any(|used| used.name.as_str() == text || used.destination == Path::new(text)),
             Self::Network(name) => is_in_network(container, name)?,
+            Self::Pod(text) => record.pod.as_deref().is_some_and(|pod| {
+                !text.is_empty()
+                    && (pod.starts_with(text) || pods::name_of(&container.store, pod) == *text)
+            }),
             Self::Publish(ports) => ports.have_host_port(&record.network.forwards),
             Self::Expose(ports) => {
                 ports.have_container_port(&record.network.forwards, &record.network.exposed)

@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::inspect::{UserMount, mounted};
+use super::pods::name_of;
 use super::ports::Ipv6Listeners;
 use super::{Container, ContainerFilter, Usnea, all, health, size};
 use crate::amount;
@@ -15,6 +16,7 @@ use crate::error::Result;
 use crate::forward::{self, Forward};
 use crate::monitor::Status;
 use crate::monitor::health::Health;
+use crate::object_id::short;
 
 /// Width of a command (docker's).
 const COMMAND: usize = 20;
@@ -232,6 +234,15 @@ impl ListedContainer {
             restarts: state.map_or(0, |state| state.restarts),
             auto_remove: record.auto_remove,
             cid_file: cidfile.unwrap_or_default(),
+            pod_name: record
+                .pod
+                .as_deref()
+                .map(|pod| name_of(&container.store, pod))
+                .unwrap_or_default(),
+            pod: record.pod.as_deref().map_or_else(String::new, |pod| match truncation {
+                Truncation::On => short(pod).to_owned(),
+                Truncation::Off => pod.to_owned(),
+            }),
             namespaces: namespaces.clone(),
             own_namespaces: namespaces,
             ..ContainerRow::default()

@@ -34,6 +34,7 @@ mod names;
 mod network;
 pub mod networks;
 mod pause;
+pub mod pods;
 mod ports;
 mod prune;
 mod pruned;

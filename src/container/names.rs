@@ -1,4 +1,4 @@
-//! Names of stored containers: `names/NAME` is a link to the container's folder. A command that makes or removes a link
+//! Names of stored containers and pods: `names/NAME` is a link to the folder. A command that makes or removes a link
 //! holds `names.lock`; a link to a missing folder is a leftover of a kill. The name of a disposable container (`usnea
 //! run --rm`) is a file with a lock on it.
 
@@ -14,8 +14,26 @@ use crate::hint;
 /// Lock on all names of a store.
 pub struct Names {
     folder: PathBuf,
-    containers: PathBuf,
     _lock: File,
+}
+
+/// Kind of an object with a name: one name is of one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedKind {
+    /// Container.
+    Container,
+    /// Pod.
+    Pod,
+}
+
+impl NamedKind {
+    /// Folder of such objects, from the folder of names.
+    fn folder(self) -> &'static Path {
+        Path::new(match self {
+            Self::Container => "../containers",
+            Self::Pod => "../pods",
+        })
+    }
 }
 
 impl Names {
@@ -23,33 +41,38 @@ impl Names {
     pub fn lock(store: &Path) -> Result<Self> {
         let folder = config::open_private(&store.join("names"))?;
         let lock = files::lock_file(&store.join("names.lock"), Lock::Exclusive)?;
-        Ok(Self {
-            folder,
-            containers: config::open_private(&store.join("containers"))?,
-            _lock: lock,
-        })
+        config::open_private(&store.join("containers"))?;
+        Ok(Self { folder, _lock: lock })
     }
 
-    /// Assigns `name` to container `id`, whose folder may not be in place yet. Errors: another container has the name.
+    /// Assigns `name` to the container `id`, whose folder may not be in place yet. Errors: another object has the name.
     pub fn give(&self, name: &str, id: &str) -> Result<()> {
+        self.give_to(NamedKind::Container, name, id)
+    }
+
+    /// Assigns `name` to an object as [`Self::give`].
+    pub fn give_to(&self, kind: NamedKind, name: &str, id: &str) -> Result<()> {
         let link = self.folder.join(name);
         if let Some(holder) = self.holder(name) {
-            return Err(Error::conflict(format!(
-                "the name {name} is in use by container {holder}"
-            ))
-            .hint(hint::NAME_IN_USE));
+            return Err(Error::conflict(format!("the name {name} is in use by {holder}"))
+                .hint(hint::NAME_IN_USE));
         }
         let _ = std::fs::remove_file(&link);
-        std::os::unix::fs::symlink(Path::new("../containers").join(id), &link)
+        std::os::unix::fs::symlink(kind.folder().join(id), &link)
             .context(|| format!("cannot give the name {name}"))
     }
 
     /// Assigns a free random name to container `id`.
     pub fn invent(&self, id: &str) -> Result<String> {
+        self.invent_for(NamedKind::Container, id)
+    }
+
+    /// Assigns a free random name to the object `id`.
+    pub fn invent_for(&self, kind: NamedKind, id: &str) -> Result<String> {
         for attempt in 0.. {
             let name = random_name::name(attempt)?;
             if self.holder(&name).is_none() {
-                self.give(&name, id)?;
+                self.give_to(kind, &name, id)?;
                 return Ok(name);
             }
         }
@@ -63,18 +86,22 @@ impl Names {
         }
     }
 
-    /// Returns the holder of the name: the short ID of an existing container.
+    /// Returns the holder of the name: the kind and the short ID of an existing object.
     pub fn holder(&self, name: &str) -> Option<String> {
+        let link = self.folder.join(name);
         match target(&self.folder, name) {
             Some(id) => {
-                self.containers.join(&id).is_dir().then(|| crate::object_id::short(&id).to_owned())
+                let is_pods = std::fs::read_link(&link)
+                    .is_ok_and(|target| target.starts_with(NamedKind::Pod.folder()));
+                let kind = if is_pods { "pod" } else { "container" };
+                link.is_dir().then(|| format!("{kind} {}", crate::object_id::short(&id)))
             }
             None => {
                 let is_held = !matches!(
                     files::grip(&self.folder.join(name)),
                     Ok(LockAttempt::Ours(_) | LockAttempt::Gone)
                 );
-                is_held.then(|| "that is thrown away when it ends".to_owned())
+                is_held.then(|| "a container that is removed when it ends".to_owned())
             }
         }
     }

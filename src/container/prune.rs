@@ -3,6 +3,7 @@
 use super::images;
 use super::list::fitting;
 use super::networks::{self, NetworkFilter};
+use super::pods;
 use super::remove::{Removal, remove};
 use super::volumes::{self, VolumeFilter};
 use super::{ContainerFilter, Pruned, Usnea, size};
@@ -56,6 +57,8 @@ pub struct SystemPrune {
 /// Results of a prune of all kinds of data: a failure in one kind does not hide what was removed of another.
 #[derive(Debug)]
 pub struct PrunedSystem {
+    /// IDs of the removed pods.
+    pub pods: Result<Pruned<String>>,
     /// IDs of the removed containers.
     pub containers: Pruned<String>,
     /// Names of the removed networks.
@@ -69,6 +72,11 @@ pub struct PrunedSystem {
 /// Removes unused data. Containers first: their removal frees their images, networks and volumes.
 pub fn prune_system(usnea: &Usnea, request: &SystemPrune) -> Result<PrunedSystem> {
     let _stores = usnea.images()?;
+    let pods = match request.containers.is_empty() {
+        true => pods::prune(usnea, &[]),
+        // Filters of containers are not those of pods.
+        false => Ok(Pruned::default()),
+    };
     let containers = prune(usnea, &request.containers)?;
     let networks = networks::prune(usnea, &request.networks);
     let volumes = match request.anonymous_volumes {
@@ -76,5 +84,5 @@ pub fn prune_system(usnea: &Usnea, request: &SystemPrune) -> Result<PrunedSystem
         false => Ok(Pruned::default()),
     };
     let images = images::prune(usnea, request.images, &request.image_filters);
-    Ok(PrunedSystem { containers, networks, volumes, images })
+    Ok(PrunedSystem { pods, containers, networks, volumes, images })
 }

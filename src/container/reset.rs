@@ -11,8 +11,9 @@ use crate::files::{self, LockAttempt};
 use crate::hint;
 
 /// Our files and folders in a store. Locks and images.json last: an interrupted reset can be run again.
-const OURS: [&str; 22] = [
+const OURS: [&str; 23] = [
     "containers",
+    "pods",
     "volumes",
     "networks",
     "events",

@@ -10,23 +10,28 @@
 //! **Network.** The host name is that of the other container at the creation. `/etc/hosts` and `/etc/resolv.conf` are
 //! copies of that container's files, made at each start; docker shares the files themselves. The network helper belongs
 //! to the container that made the network: when that container ends, the others keep the namespace and its loopback
-//! interface, without a way out, until they are started again.
+//! interface, without a way out, until they are started again. They cannot take it over as the members of a pod do: its
+//! ports and addresses are those of that container, which gets them again at its next start.
 //!
 //! **PID namespace.** The end of its process 1 ends all its processes, so also those of the containers that joined it.
 //! The end of a container that joined it ends that container's processes alone (see `engine::keeper`).
 //!
 //! A container can be removed while others have joined its namespaces, as with docker: their next start fails.
+//!
+//! **Pods.** In config.json of a member, `pod:ID` stands for the path. `pods::plan` replaces it at each start by another
+//! member, or by new namespaces.
 
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{Mode, OFlags};
 
-use super::{Container, find};
+use super::{Container, find, pods};
 use crate::engine::{self, LaunchOptions, Plan, RunningContainer};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::host::process_id::{self, ProcessId};
+use crate::monitor::pod;
 use crate::net::GeneratedFile;
 use crate::object_id::short;
 use crate::spec::{self, ContainerOptions, IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
@@ -111,7 +116,11 @@ pub(super) fn settle(store: &Path, options: &mut ContainerOptions) -> Result<()>
 pub(super) fn joined_hostname(store: &Path, options: &ContainerOptions) -> Result<Option<String>> {
     let of = |target: &JoinTarget| match target {
         JoinTarget::Container(id) => hostname(store, &find(store, id)?.spec()?).map(Some),
-        JoinTarget::Path(_) => Ok(None),
+        // Members that share the network alone have host names of their own.
+        JoinTarget::Pod(id) if options.uts != NamespaceSharing::Private => {
+            Ok(pod::open(store, id)?.map(|pod| pod.hostname))
+        }
+        JoinTarget::Pod(_) | JoinTarget::Path(_) => Ok(None),
     };
     match (&options.uts, options.network()) {
         (NamespaceSharing::Joined(target), _) => of(target),
@@ -129,6 +138,10 @@ pub(super) fn hostname(store: &Path, spec: &Spec) -> Result<String> {
         Some(JoinTarget::Container(id)) => {
             let other = Container::open(store, &id)?.map(|other| other.spec()).transpose()?;
             other.map_or_else(|| Ok(process_id::host_name()), |other| hostname(store, &other))
+        }
+        Some(JoinTarget::Pod(id)) => {
+            let pod = pod::open(store, &id)?;
+            Ok(pod.map_or_else(process_id::host_name, |pod| pod.hostname))
         }
         _ => Ok(process_id::host_name()),
     }
@@ -174,11 +187,13 @@ pub(super) fn plan(
     mut options: LaunchOptions,
     others: OtherContainers,
 ) -> Result<Plan> {
-    let asked = KINDS.iter().filter_map(|(kind, ..)| joined(spec, *kind));
-    if !asked.into_iter().any(|target| matches!(target, JoinTarget::Container(_))) {
-        return engine::plan(spec, base, options);
-    }
     let mut spec = spec.clone();
+    // Only a launch that is checked comes here with a pod in its spec.
+    pods::stopped(store, &mut spec)?;
+    let asked = KINDS.iter().filter_map(|(kind, ..)| joined(&spec, *kind));
+    if !asked.into_iter().any(|target| matches!(target, JoinTarget::Container(_))) {
+        return engine::plan(&spec, base, options);
+    }
     let mut found: Vec<RunningTarget> = Vec::new();
     for (kind, word, file) in KINDS {
         let Some(JoinTarget::Container(id)) = joined(&spec, kind) else { continue };
@@ -223,6 +238,10 @@ fn set_path(spec: &mut Spec, kind: LinuxNamespaceType, path: Option<PathBuf>) {
         mounts.retain(|mount| !is_shared_memory(mount));
         spec.set_mounts(Some(mounts));
     }
+    change_path(spec, kind, path);
+}
+
+fn change_path(spec: &mut Spec, kind: LinuxNamespaceType, path: Option<PathBuf>) {
     let Some(mut linux) = spec.linux().clone() else { return };
     let mut namespaces = linux.namespaces().clone().unwrap_or_default();
     for namespace in namespaces.iter_mut().filter(|namespace| namespace.typ() == kind) {
@@ -230,6 +249,44 @@ fn set_path(spec: &mut Spec, kind: LinuxNamespaceType, path: Option<PathBuf>) {
     }
     linux.set_namespaces(Some(namespaces));
     spec.set_linux(Some(linux));
+}
+
+/// Replaces the pod `id` in a spec by the target at the path; `None`: by new namespaces.
+pub(super) fn replace_pod(spec: &mut Spec, id: &str, path: Option<&Path>) {
+    let pod = JoinTarget::Pod(id.to_owned());
+    for (kind, ..) in KINDS {
+        if joined(spec, kind).as_ref() == Some(&pod) {
+            change_path(spec, kind, path.map(Path::to_owned));
+        }
+    }
+    let is_pods = |mount: &Mount| {
+        let source = mount.source().as_deref().map(JoinTarget::of_path);
+        is_shared_memory(mount) && source.as_ref() == Some(&pod)
+    };
+    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    match path {
+        Some(path) => {
+            let shared = mounts.iter_mut().filter(|mount| is_pods(mount));
+            for mount in shared {
+                mount.set_source(Some(path.to_owned()));
+            }
+        }
+        None => mounts.retain(|mount| !is_pods(mount)),
+    }
+    spec.set_mounts(Some(mounts));
+}
+
+/// Adds shared memory of this many bytes, unless an option mounts something else there.
+pub(super) fn make_shared_memory(spec: &mut Spec, bytes: Option<u64>) -> Result<()> {
+    if has_shared_memory(spec) {
+        return Ok(());
+    }
+    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    let at = mounts.iter().position(|mount| mount.destination().starts_with(SHARED_MEMORY));
+    let mount = spec::shared_memory(bytes)?;
+    mounts.insert(at.unwrap_or(mounts.len()), mount);
+    spec.set_mounts(Some(mounts));
+    Ok(())
 }
 
 /// Sets the source of the other container's shared memory, unless an option mounts something else there.

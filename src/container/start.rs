@@ -15,6 +15,7 @@ use super::create::{
 use super::folder;
 use super::images;
 use super::network::{self, ContainerIdentity};
+use super::pods;
 use super::ports;
 use super::remove::{Removal, own_volumes, remove, sweep};
 use super::request::{ContainerRequest, keep_descriptors};
@@ -79,7 +80,8 @@ fn start_created(
     client: Option<(OwnedFd, &Signals)>,
 ) -> Result<Container> {
     let CreatedContainer { container, lock, plan, image } = created;
-    let job = match container.record.requires.is_empty() {
+    let record = &container.record;
+    let job = match record.requires.is_empty() && record.pod.is_none() {
         true => Ok(job_of(&container, lock.into(), plan, image)),
         // The containers that were started since may be those whose namespaces are joined.
         false => job(usnea, &container, lock.into()),
@@ -270,6 +272,10 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
     renew_layers(container, base, &spec)?;
     let Container { store, record, .. } = container;
     let mut options = launch_options(store, &record.id, record.input, record.notify)?;
+    if let Some(pod) = &record.pod {
+        let (plan, pod) = pods::plan(container, pod, &spec, base, &options)?;
+        return Ok(Job { pod: Some(pod), ..job_of(container, lock, plan, image) });
+    }
     ports::look_at_ports(&container.store, &container.record.network)?;
     let identity =
         ContainerIdentity { id: &container.record.id, name: Some(&container.record.name) };
@@ -290,6 +296,7 @@ fn job_of(container: &Container, lock: OwnedFd, plan: Plan, image: Option<OwnedF
         held: image.into_iter().collect(),
         record: container.record.clone(),
         plan,
+        pod: None,
         streams: None,
         client: None,
         listener: None,

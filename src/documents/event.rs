@@ -51,7 +51,7 @@ impl<'a> From<&'a Event> for EventFields<'a> {
             container_exit_code: attribute("exitCode"),
             health_status: event.action.strip_prefix("health_status: ").unwrap_or_default(),
             network: if event.kind == "network" { attribute("name") } else { "" },
-            pod_id: "",
+            pod_id: if event.kind == "pod" { &event.actor.id } else { "" },
             details: &event.actor.attributes,
             error: attribute("error"),
         }

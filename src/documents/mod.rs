@@ -20,6 +20,7 @@ pub mod image;
 pub mod info;
 pub mod network;
 pub mod network_definition;
+pub mod pod;
 pub mod text;
 pub mod usage;
 pub mod version;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::pod::PodHandover;
 use crate::error::{Context, Error, Result};
 use crate::net::{EndpointHandover, HelperHandover};
 use crate::readiness::NotifierHandover;
@@ -47,6 +48,8 @@ pub struct Handover {
     pub notifier: Option<NotifierHandover>,
     /// Exit status of the command that has ended.
     pub status: u8,
+    /// Part of the container in its pod's way out; null without one.
+    pub pod: Option<PodHandover>,
     /// Listening socket for clients.
     pub listener: Option<RawFd>,
     /// Client attached from the start, which the command's output waits for.

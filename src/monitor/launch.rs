@@ -1,6 +1,7 @@
 //! Launch of a monitor. A process of its own launches the container, writes `state.json`, and reports to its caller
 //! that the command runs (or why not). Then the process becomes the small watching program (see [`super::handover`]).
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::events;
 use super::handover::{Handover, MONITOR};
+use super::pod::{ExitFile, PodExit, PodHandover};
 use super::protocol;
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use crate::cgroup::ContainerCgroup;
@@ -49,6 +51,8 @@ pub struct Job {
     pub record: Record,
     /// Launch plan for the engine.
     pub plan: Plan,
+    /// Start of a member of a pod; `None`: the container is in none.
+    pub pod: Option<PodJob>,
     /// Streams of the caller. `None`: the launch is a restart, which no caller waits for.
     pub streams: Option<CallerStreams<'static>>,
     /// Client attached from the start.
@@ -59,6 +63,40 @@ pub struct Job {
     pub restarts: u32,
     /// The last wait before a restart, in milliseconds.
     pub waited: u64,
+}
+
+/// Start of a member of a pod.
+#[derive(Debug)]
+pub struct PodJob {
+    /// Lock on the starts of members, until the member runs.
+    pub start: File,
+    /// File that tells whose the way out of the pod is.
+    pub file: ExitFile,
+    /// Plan of the way out. `None`: the members do not share the network namespace.
+    pub exit: Option<PodExit>,
+    /// True if the member makes the network namespace, and so has the way out.
+    pub is_owner: bool,
+}
+
+impl PodJob {
+    /// Records a member that runs, and lets the next one start.
+    fn has_started(self, launched: &Launched) -> Result<Option<PodHandover>> {
+        let Self { start, file, exit, is_owner } = self;
+        let handover = |exit| {
+            let pid = launched.command.pid;
+            let process = ProcessId::of(pid).ok_or_else(|| Error::new("the command is gone"))?;
+            let base = launched.base_pid();
+            let pod = PodHandover { file, exit, process, base, is_owner };
+            if is_owner {
+                pod.own(&launched.membership)?;
+            }
+            Ok::<_, Error>(pod)
+        };
+        let handover = exit.map(handover).transpose();
+        // Processes of the container may have the file open as well: its closing alone would not unlock it.
+        let _ = start.unlock();
+        handover
+    }
 }
 
 /// Forks a monitor, which launches the container; returns once the command runs. The caller's standard streams stay the
@@ -116,15 +154,17 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
     let streams = LaunchStreams { command, caller: job.streams };
     let mut notifier = Notifier::of(job.plan.options.notify.as_ref())?;
     let launched = engine::launch(&job.plan, streams, &signals)?;
-    drop(job.plan);
     let socket = listener.as_ref().map(|(_, path)| path);
-    let written = write_state(&job.folder, &job.record, &launched, run, job.restarts, socket);
-    if let Err(error) = written {
-        let _ = launched.command.signal(libc::SIGKILL);
-        engine::end_children();
-        launched.cgroup.into_iter().for_each(ContainerCgroup::remove);
-        return Err(error);
-    }
+    let pod = match recorded(&mut job, &launched, run, socket) {
+        Ok(pod) => pod,
+        Err(error) => {
+            let _ = launched.command.signal(libc::SIGKILL);
+            engine::end_children();
+            launched.cgroup.into_iter().for_each(ContainerCgroup::remove);
+            return Err(error);
+        }
+    };
+    drop(job.plan);
     notifier.iter_mut().for_each(Notifier::has_started);
     let networks = launched.membership.definitions();
     events::of_networks(&job.store, &job.record.id, "connect", networks);
@@ -141,6 +181,7 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
         helper: launched.helper.map(HelperWatch::hand_over).transpose()?,
         networks: launched.membership.hand_over()?,
         notifier: notifier.map(Notifier::hand_over).transpose()?,
+        pod,
         listener: some(listener.map(|(socket, _)| socket))?,
         client: some(job.client)?,
         terminal: some(launched.terminal)?,
@@ -162,6 +203,17 @@ fn next_run(folder: &Path) -> Result<u64> {
     let run = record::read_if_whole::<State>(folder, STATE)?.map_or(0, |state| state.run);
     let exit = record::read_if_whole::<Exit>(folder, EXIT)?.map_or(0, |exit| exit.run);
     Ok(run.max(exit) + 1)
+}
+
+/// Records a container that runs, also for its pod.
+fn recorded(
+    job: &mut Job,
+    launched: &Launched,
+    run: u64,
+    socket: Option<&PathBuf>,
+) -> Result<Option<PodHandover>> {
+    write_state(&job.folder, &job.record, launched, run, job.restarts, socket)?;
+    job.pod.take().map_or(Ok(None), |pod| pod.has_started(launched))
 }
 
 fn tell(to: &OwnedFd, answer: &Result<()>) {

@@ -31,6 +31,7 @@ mod launch;
 pub mod log;
 mod oom;
 mod output;
+pub mod pod;
 pub mod policy;
 pub mod protocol;
 pub mod record;
@@ -40,6 +41,6 @@ mod streams;
 
 pub use handover::{CHECK, Handover, MONITOR, RELAUNCH, REMOVE, take};
 pub use journal::SOCKET as JOURNAL;
-pub use launch::{Job, start, start_again, state};
+pub use launch::{Job, PodJob, start, start_again, state};
 pub use serve::watch;
 pub use status::Status;

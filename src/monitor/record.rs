@@ -173,6 +173,9 @@ pub struct Record {
     /// IDs of the containers that are started before it.
     #[serde(default)]
     pub requires: Vec<String>,
+    /// ID of the container's pod; null: it is in none.
+    #[serde(default)]
+    pub pod: Option<String>,
     /// The values of `--volumes-from`.
     #[serde(default)]
     pub volumes_from: Vec<String>,

@@ -5,6 +5,7 @@
 mod end;
 mod network_helper;
 mod networks;
+mod pod;
 
 use std::cell::Cell;
 use std::fs::File;
@@ -21,6 +22,7 @@ use super::launch::SIGNALS;
 use super::log::Source;
 use super::oom::Oom;
 use super::output::Log;
+use super::pod::ExitWatch;
 use super::protocol::{self, MonitorMessage, Pace};
 use super::record::{self, CONTAINER, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
@@ -67,6 +69,8 @@ struct Monitor {
     network: RunningNetwork,
     /// Connection to the service manager.
     notifier: Option<Notifier>,
+    /// Way out of the container's pod; `None`: the container has its own, or none.
+    exit: Option<ExitWatch>,
     health: Timer,
     /// True if the unhealthy container is being stopped for a restart.
     is_to_restart: bool,
@@ -89,6 +93,7 @@ enum Place {
     Notifier,
     Keeper,
     Helper,
+    PodExit,
     AttachedClient(usize),
 }
 
@@ -148,8 +153,6 @@ impl Monitor {
             (None, input, Some(output), Some(error)) => Streams::pipes(input, output, error),
             _ => Ok(Streams::default()),
         };
-        let timeout = Some(Duration::from_secs(record.timeout)).filter(|time| !time.is_zero());
-        let timeout = timeout.and_then(|time| Instant::now().checked_add(time));
         let mut clients = Clients::default();
         if let Some(client) = handover.client {
             clients.add(take(client)?, Some(Pace::Waits));
@@ -163,6 +166,7 @@ impl Monitor {
             is_kept: true,
             network: RunningNetwork { membership, names: None, helper },
             notifier: handover.notifier.map_or(Ok(None), Notifier::take_over)?,
+            exit: handover.pod.map(ExitWatch::of),
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,
@@ -171,7 +175,7 @@ impl Monitor {
             signals: Signals::block(&SIGNALS).context(|| "cannot block signals")?,
             ends_all: handover.ends_all,
             deadline: None,
-            timeout,
+            timeout: None,
             ended: None,
             health: Timer::default(),
             is_to_restart: false,
@@ -185,6 +189,7 @@ impl Monitor {
         if let Err(error) = monitor.network.serve_names() {
             monitor.log.say(&error.to_string());
         }
+        monitor.timeout = end_of_time(&monitor.record);
         for signal in handover.signals {
             monitor.hear(signal);
         }
@@ -218,6 +223,7 @@ impl Monitor {
                 Place::Names => self.network.turn_names(),
                 Place::Keeper => self.hear_keeper(),
                 Place::Helper => self.look_after_helper(),
+                Place::PodExit => self.look_after_exit(),
                 // A single client each turn: indices of the others change when a client is removed.
                 Place::AttachedClient(index) if events.contains(PollFlags::OUT) => {
                     self.clients.flush(index);
@@ -278,6 +284,8 @@ impl Monitor {
         for fd in self.network.helper.iter().flat_map(HelperWatch::descriptors) {
             add(Place::Helper, fd, PollFlags::IN);
         }
+        let owner = self.exit.as_ref().and_then(ExitWatch::descriptor);
+        owner.into_iter().for_each(|owner| add(Place::PodExit, owner, PollFlags::IN));
         // Input that the command does not take is not fetched from the clients.
         let hears =
             if self.streams.wants_room().is_none() { PollFlags::IN } else { PollFlags::empty() };
@@ -286,9 +294,7 @@ impl Monitor {
                 add(Place::AttachedClient(index), fd, if waits { PollFlags::OUT } else { hears });
             }
         }
-        let of_network = self.network.due();
-        let deadlines = [until, self.deadline, self.timeout, self.health.due(), of_network];
-        let deadline = deadlines.into_iter().flatten().min();
+        let deadline = self.next_deadline(until);
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let woken = match self.has_worked.replace(false) {
             // Once after the last work, not repeatedly: an idle monitor's pages are worth more elsewhere.
@@ -304,6 +310,13 @@ impl Monitor {
         self.has_worked.set(woken > 0);
         let came = places.into_iter().zip(fds.iter().map(PollFd::revents));
         Ok(came.filter(|(_, events)| !events.is_empty()).collect())
+    }
+
+    /// Time of the next work without an event, at most `until`.
+    fn next_deadline(&self, until: Option<Instant>) -> Option<Instant> {
+        let of_network = self.network_deadline();
+        let deadlines = [until, self.deadline, self.timeout, self.health.due(), of_network];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Copies a chunk of output into the log, then to attached clients; returns its length. `None`: no output.
@@ -490,6 +503,12 @@ impl Monitor {
             }
         }
     }
+}
+
+/// Time at which the command has run too long; `None`: it may run for ever.
+fn end_of_time(record: &Record) -> Option<Instant> {
+    let time = Some(Duration::from_secs(record.timeout)).filter(|time| !time.is_zero());
+    time.and_then(|time| Instant::now().checked_add(time))
 }
 
 /// Calls poll(2) for at most `limit`; returns the number of ready descriptors.

@@ -209,6 +209,13 @@ impl HelperWatch {
         Self { reported, reason: Reason::Beginning, ..Self::new(plan, host, phase) }
     }
 
+    /// Starts one of these helpers for a network namespace that the process `pid` has joined, whose own helper has ended.
+    /// The process `base` is in the base user namespace. Errors: one of these processes has ended.
+    pub fn adopt(helpers: Vec<Helper>, base: i32, pid: i32) -> Result<Self> {
+        let plan = HelperPlan { namespaces: HelperNamespaces::joined(base, pid)?, helpers };
+        Ok(Self::waiting(plan, HostNetwork::read()))
+    }
+
     /// Begins to listen to changes of the host's network, if the helper does not follow them itself.
     pub fn begin(&mut self) {
         if self.program() == NetworkHelper::Slirp4netns {

@@ -166,6 +166,29 @@ impl Membership {
         Ok(self.endpoints.len() - 1)
     }
 
+    /// Joins and connects networks anew, for a network namespace that another process has connected before: `interfaces`
+    /// are left over from that. The process `pid` is in the network namespace. Errors: those of [`Membership::join`].
+    pub fn move_to(
+        plans: &[JoinPlan],
+        identity: &MemberIdentity,
+        interfaces: &[String],
+        pid: i32,
+    ) -> Result<Self> {
+        if plans.is_empty() {
+            return Ok(Self::default());
+        }
+        let membership = Self::join(plans, identity)?;
+        let netlink = namespace::netlink_of_process(pid)?;
+        for interface in interfaces {
+            // A pair whose other end is in a network that is gone has gone with it.
+            if let Err(error) = link::remove(&netlink, interface) {
+                log::debug!("{interface}: {error}");
+            }
+        }
+        membership.connect(pid, &netlink)?;
+        Ok(membership)
+    }
+
     /// Leaves the network with this ID, and removes the container's interface. Returns false if it is no member.
     pub fn remove(&mut self, id: &str) -> bool {
         let Some(index) = self.endpoints.iter().position(|one| one.definition.id == id) else {

@@ -79,8 +79,10 @@ pub struct HelperNamespaces {
 /// Process by which a helper finds the container's namespaces.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct NamespaceProcess {
-    /// PID of a process in the network namespace, and in the user namespace that owns the network namespace.
+    /// PID of a process in the network namespace.
     pid: i32,
+    /// PID of a process in the user namespace that owns the network namespace, or in one above.
+    user: i32,
     /// True if that user namespace is the base.
     is_base: bool,
     /// The user namespace and the network namespace at the launch.
@@ -127,9 +129,9 @@ impl HelperNamespaces {
         let map = std::fs::read_to_string(&path).context(|| path)?;
         let has_root = maps_root(&map);
         let base = open_namespace(base, "user")?;
-        let namespaces = NamespaceProcess::namespaces(pid)?;
+        let namespaces = NamespaceProcess::namespaces(pid, pid)?;
         let is_base = NamespaceFile::of(&base)? == namespaces[0];
-        let process = NamespaceProcess { pid, is_base, namespaces };
+        let process = NamespaceProcess { pid, user: pid, is_base, namespaces };
         Ok(Self { base: has_root.then(|| base.into()), process })
     }
 
@@ -137,7 +139,7 @@ impl HelperNamespaces {
     /// namespace.
     pub(super) fn of_running(pid: i32) -> Result<Self> {
         let cannot = || "cannot enter the container's network";
-        let namespaces = NamespaceProcess::namespaces(pid)?;
+        let namespaces = NamespaceProcess::namespaces(pid, pid)?;
         let user = open_namespace(pid, "user")?;
         let net_owner = namespace::owner(open_namespace(pid, "net")?.as_fd()).context(cannot)?;
         if NamespaceFile::of(&net_owner)? != namespaces[0] {
@@ -157,8 +159,17 @@ impl HelperNamespaces {
         let map = std::fs::read_to_string(&path).context(|| path)?;
         // A base with another user namespace below has the map of all IDs.
         let has_root = !is_base || maps_root(&map);
-        let process = NamespaceProcess { pid, is_base, namespaces };
+        let process = NamespaceProcess { pid, user: pid, is_base, namespaces };
         Ok(Self { base: has_root.then_some(base), process })
+    }
+
+    /// Finds the namespaces of the process `pid` that has joined a network namespace of another container: it may be in
+    /// another user namespace than the owner of that, but the base of both is one.
+    pub fn joined(base: i32, pid: i32) -> Result<Self> {
+        let found = Self::of(base, pid)?;
+        let namespaces = NamespaceProcess::namespaces(base, pid)?;
+        let process = NamespaceProcess { pid, user: base, is_base: true, namespaces };
+        Ok(Self { process, ..found })
     }
 
     /// PID of a process in the network namespace.
@@ -169,7 +180,8 @@ impl HelperNamespaces {
     /// Checks that the process is still where it was at the launch. Errors: it has ended, or has moved to other
     /// namespaces.
     pub(super) fn check(&self) -> Result<()> {
-        if NamespaceProcess::namespaces(self.process.pid)? != self.process.namespaces {
+        let NamespaceProcess { pid, user, .. } = self.process;
+        if NamespaceProcess::namespaces(user, pid)? != self.process.namespaces {
             fail!("the container's first process has left its namespaces");
         }
         Ok(())
@@ -189,9 +201,9 @@ impl HelperNamespaces {
 }
 
 impl NamespaceProcess {
-    fn namespaces(pid: i32) -> Result<[NamespaceFile; 2]> {
-        let file = |name| Ok::<_, Error>(NamespaceFile::of(&open_namespace(pid, name)?)?);
-        Ok([file("user")?, file("net")?])
+    fn namespaces(user: i32, pid: i32) -> Result<[NamespaceFile; 2]> {
+        let file = |pid, name| Ok::<_, Error>(NamespaceFile::of(&open_namespace(pid, name)?)?);
+        Ok([file(user, "user")?, file(pid, "net")?])
     }
 }
 
@@ -348,7 +360,7 @@ impl Attempt {
             namespaces.base.as_ref().filter(|_| helper.program == NetworkHelper::Slirp4netns);
         let is_there = base.is_some() && namespaces.process.is_base;
         let pid = namespaces.process.pid;
-        let user = (!is_there).then(|| format!("/proc/{pid}/ns/user"));
+        let user = (!is_there).then(|| format!("/proc/{}/ns/user", namespaces.process.user));
         let net = format!("/proc/{pid}/ns/net");
         let mut words = helper.command_line(user.as_deref(), &net, socket);
         if base.is_none() {

@@ -122,15 +122,13 @@ pub fn refuse_joined(options: &ContainerOptions) -> Result<()> {
         _ => None,
     };
     let is_container = matches!(network, Some(JoinTarget::Container(_)));
-    let has_resolver =
-        [&options.dns_search, &options.dns_option].iter().any(|list| !list.is_empty());
     let of_network = [
         (Setting::Publish, !options.publish.is_empty()),
         (Setting::PublishAll, options.publish_all),
         (Setting::Expose, is_container && !options.expose.is_empty()),
         (Setting::Hostname, is_container && options.hostname.is_some()),
         (Setting::Domainname, is_container && options.domainname.is_some()),
-        (Setting::Dns, is_container && (has_resolver || !options.dns.is_empty())),
+        (Setting::Dns, is_container && options.has_resolver_options()),
         (Setting::AddHost, is_container && !options.add_host.is_empty()),
     ];
     let of_uts = [

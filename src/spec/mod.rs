@@ -67,7 +67,7 @@ pub use inputs::{
     SpecRoot, TimeNamespace, TopLayer,
 };
 pub use mount::MountFlag;
-pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, move_paths, set_lower};
+pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, move_paths, set_lower, shared_memory};
 pub use name::{ContainerName, Hostname, VolumeName};
 pub use namespace::{CgroupMode, HelperFlag, IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 pub use options::ContainerOptions;

@@ -290,7 +290,9 @@ fn ipc(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
             .map(|path| mount(path, "bind", path, &[&["bind", "rprivate"], &flags[..]].concat()))
             .collect();
     }
-    if let IpcMode::Joined(target @ JoinTarget::Container(_)) = &inputs.options.ipc {
+    if let IpcMode::Joined(target @ (JoinTarget::Container(_) | JoinTarget::Pod(_))) =
+        &inputs.options.ipc
+    {
         let shm = [&["bind", "rprivate"], &flags[..]].concat();
         return Ok(vec![
             mount("/dev/shm", "bind", target.path(), &shm)?,
@@ -300,15 +302,19 @@ fn ipc(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     if inputs.options.ipc == IpcMode::None {
         return Ok(vec![mount("/dev/mqueue", "mqueue", "mqueue", &flags)?]);
     }
-    let size = match inputs.options.shm_size.filter(|size| size.bytes() > 0) {
-        Some(size) => format!("size={size}"),
-        None => "size=65536k".to_owned(),
-    };
-    let shm = [&flags[..], &["mode=1777", &size]].concat();
     Ok(vec![
-        mount("/dev/shm", "tmpfs", "shm", &shm)?,
+        shared_memory(inputs.options.shm_size.map(|size| size.bytes()))?,
         mount("/dev/mqueue", "mqueue", "mqueue", &flags)?,
     ])
+}
+
+/// Returns the mount of `/dev/shm` with a size in bytes; `None` and 0: docker's default one.
+pub fn shared_memory(bytes: Option<u64>) -> Result<Mount> {
+    let size = match bytes.filter(|bytes| *bytes > 0) {
+        Some(bytes) => format!("size={bytes}"),
+        None => "size=65536k".to_owned(),
+    };
+    mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size])
 }
 
 /// Mounts from the options, the outer before the inner.

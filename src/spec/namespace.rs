@@ -32,12 +32,16 @@ pub enum NetworkMode {
 pub enum JoinTarget {
     /// Container, by name or ID: `container:NAME`.
     Container(String),
+    /// Pod, by ID. No option names one: the container is made in the pod.
+    Pod(String),
     /// Namespace at an absolute path: `ns:PATH` (podman).
     Path(PathBuf),
 }
 
 /// Begin of a path in config.json that stands for a container.
 const CONTAINER: &str = "container:";
+/// Begin of a path in config.json that stands for a pod.
+const POD: &str = "pod:";
 
 impl JoinTarget {
     /// Parses `container:NAME` and `ns:PATH`; `None`: another word.
@@ -53,14 +57,19 @@ impl JoinTarget {
 
     /// Reads a namespace's path in config.json.
     pub fn of_path(path: &Path) -> Self {
-        let id = path.to_str().and_then(|text| text.strip_prefix(CONTAINER));
-        id.map_or_else(|| Self::Path(path.into()), |id| Self::Container(id.to_owned()))
+        let text = path.to_str().unwrap_or_default();
+        match (text.strip_prefix(CONTAINER), text.strip_prefix(POD)) {
+            (Some(id), _) => Self::Container(id.to_owned()),
+            (_, Some(id)) => Self::Pod(id.to_owned()),
+            _ => Self::Path(path.into()),
+        }
     }
 
     /// Path for config.json.
     pub fn path(&self) -> PathBuf {
         match self {
             Self::Container(id) => format!("{CONTAINER}{id}").into(),
+            Self::Pod(id) => format!("{POD}{id}").into(),
             Self::Path(path) => path.clone(),
         }
     }
@@ -71,6 +80,7 @@ impl Display for JoinTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Container(name) => write!(f, "{CONTAINER}{name}"),
+            Self::Pod(id) => write!(f, "{POD}{id}"),
             Self::Path(path) => write!(f, "ns:{}", path.display()),
         }
     }
@@ -250,6 +260,14 @@ mod tests {
             assert!(wrong.parse::<IpcMode>().is_err(), "{wrong}");
             assert!(wrong.parse::<NetworkMode>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_pod_is_no_value_of_an_option() {
+        let target = JoinTarget::Pod("0a".into());
+        assert_eq!(JoinTarget::of_path(&target.path()), target);
+        assert!("pod:0a".parse::<NamespaceSharing>().is_err());
+        assert!("pod:0a".parse::<IpcMode>().is_err());
     }
 
     #[test]

@@ -404,20 +404,29 @@ impl ContainerOptions {
 
     /// Returns `mode`, which has no named networks. Errors: an option that needs one.
     fn without_address(&self, mode: Option<NetworkMode>) -> Result<Option<NetworkMode>, String> {
-        let asks = self.ip.is_some()
-            || self.ip6.is_some()
-            || self.mac_address.is_some()
-            || !self.network_alias.is_empty();
-        match asks {
+        match self.has_address_options() {
             true => Err("addresses and aliases are those of a named network".into()),
             false => Ok(mode),
         }
     }
 
+    /// True if an option is about name servers.
+    pub fn has_resolver_options(&self) -> bool {
+        let lists = [&self.dns_search, &self.dns_option];
+        lists.iter().any(|list| !list.is_empty()) || !self.dns.is_empty()
+    }
+
+    /// True if an option is an address or a name on a named network.
+    pub fn has_address_options(&self) -> bool {
+        self.ip.is_some()
+            || self.ip6.is_some()
+            || self.mac_address.is_some()
+            || !self.network_alias.is_empty()
+    }
+
     /// True if the options set the name servers, rather than the host or the image.
     pub fn has_own_resolver(&self) -> bool {
-        let says = [&self.dns_search, &self.dns_option].iter().any(|list| !list.is_empty());
-        says || !self.dns.is_empty() || self.has_names_of_its_own()
+        self.has_resolver_options() || self.has_names_of_its_own()
     }
 
     /// True if the options set the contents of /etc/hosts. With the default network, /etc/hosts of a root that is

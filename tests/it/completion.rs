@@ -72,6 +72,7 @@ fn stocked() -> Stocked {
     stocked.import("thing:1.5", &[("etc/x", "x")], &[]);
     stocked.usnea(&["tag", "thing:1.5", "thing:latest"]).works();
     stocked.usnea(&["network", "create", "web-net"]).works();
+    stocked.usnea(&["pod", "create", "--network", "none", "web-pod"]).works();
     let image = stocked.place.image();
     stocked.usnea(&["create", "--name", "web-one", &image, "true"]).works();
     stocked.usnea(&["run", "-d", "--name", "web-two", &image, "sleep", "1000"]).works();
@@ -95,6 +96,8 @@ fn each_shell_completes_commands_and_the_store_s_names() {
         assert_eq!(tab(&stocked, shell, "usnea start "), ["web-one"], "{shell}");
         assert_eq!(tab(&stocked, shell, "usnea network rm web"), ["web-net"], "{shell}");
         assert_eq!(tab(&stocked, shell, "usnea run --network web"), ["web-net"], "{shell}");
+        assert_eq!(tab(&stocked, shell, "usnea pod start web"), ["web-pod"], "{shell}");
+        assert_eq!(tab(&stocked, shell, "usnea run --pod web"), ["web-pod"], "{shell}");
         let images = tab(&stocked, shell, "usnea rmi thi");
         assert_eq!(images, ["thing:1.5", "thing:latest"], "{shell}");
     }

@@ -95,6 +95,7 @@ mod oracles;
 mod other_machine;
 mod own_names;
 mod peers;
+mod pods;
 mod ports;
 mod pull;
 mod pull_at_once;

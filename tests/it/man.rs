@@ -74,7 +74,7 @@ fn see_also(name: &str) -> String {
         }
         "usnea-unshare" => &["-identity"],
         "usnea-update" | "update" | "usnea-stats" | "stats" => &["-limits"],
-        "usnea-port" | "port" | "usnea-network" => &["-network"],
+        "usnea-port" | "port" | "usnea-network" | "usnea-pod" => &["-network"],
         _ => return String::new(),
     };
     let names: Vec<String> = guides

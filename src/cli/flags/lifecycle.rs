@@ -197,11 +197,13 @@ impl LifecycleFlags {
         Ok(Lifecycle {
             image: image.to_owned(),
             restart: self.restart.unwrap_or_default(),
+            has_default_restart: self.restart.is_none(),
+            pod: None,
             stop_signal: self.stop_signal.map(|signal| signal.0),
             stop_timeout: self.stop_timeout,
             health: self.health()?,
             health_on_failure: self.health_on_failure.map(OnFailure::from),
-            labels: self.labels()?,
+            labels: labels_of(&self.label_file, &self.label)?,
             log: self.log(usnea)?,
             cidfile: self.cidfile,
             pidfile: self.pidfile,
@@ -218,28 +220,6 @@ impl LifecycleFlags {
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect(),
         })
-    }
-
-    fn labels(&self) -> Result<BTreeMap<String, String>> {
-        let mut labels = BTreeMap::new();
-        let mut add = |text: &str| {
-            let (key, value) = text.split_once('=').unwrap_or((text, ""));
-            if key.is_empty() {
-                fail!(Invalid: "--label '{}': a label has a key", text.escape_debug());
-            }
-            labels.insert(key.to_owned(), value.to_owned());
-            Ok(())
-        };
-        for file in &self.label_file {
-            let describe = || format!("--label-file {}", file.display());
-            let text = std::fs::read_to_string(file).context(describe)?;
-            let lines = text.lines().map(str::trim_start);
-            lines
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .try_for_each(&mut add)?;
-        }
-        self.label.iter().try_for_each(|text| add(text))?;
-        Ok(labels)
     }
 
     fn log(&self, usnea: &Usnea) -> Result<LogSettings> {
@@ -334,4 +314,25 @@ impl LifecycleFlags {
         // Without a command, the flags change the check of the image.
         Ok((check != Healthcheck::default()).then_some(check))
     }
+}
+
+/// Returns the labels of files and of flags, which come last. Errors: an unreadable file; a label without a key.
+pub fn labels_of(files: &[PathBuf], flags: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut labels = BTreeMap::new();
+    let mut add = |text: &str| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        if key.is_empty() {
+            fail!(Invalid: "--label '{}': a label has a key", text.escape_debug());
+        }
+        labels.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    };
+    for file in files {
+        let describe = || format!("--label-file {}", file.display());
+        let text = std::fs::read_to_string(file).context(describe)?;
+        let lines = text.lines().map(str::trim_start);
+        lines.filter(|line| !line.is_empty() && !line.starts_with('#')).try_for_each(&mut add)?;
+    }
+    flags.iter().try_for_each(|text| add(text))?;
+    Ok(labels)
 }

@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod launch;
 pub mod lifecycle;
+pub mod pod;
 pub mod pull;
 pub mod registry;
 pub mod selection;

@@ -156,6 +156,7 @@ fn with_candidates(arg: Arg, store: &NameStore, state: StateFilter) -> Arg {
         Some("NETWORK") => {
             arg.add(ArgValueCompleter::new(move |typed: &OsStr| networks(&store, typed)))
         }
+        Some("POD") => arg.add(ArgValueCompleter::new(move |typed: &OsStr| pods(&store, typed))),
         Some("VOLUME") => {
             arg.add(ArgValueCompleter::new(move |typed: &OsStr| volumes(&store, typed)))
         }
@@ -228,6 +229,16 @@ fn networks(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
     let names = all.iter().flat_map(|network| {
         let id = is_id(typed).then(|| network.row(Truncation::On).id);
         [Some(network.name().to_owned()), id].into_iter().flatten()
+    });
+    beginning(names, typed)
+}
+
+fn pods(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let all = store_path(store).and_then(|path| container::pods::all(&path).ok());
+    let all = all.unwrap_or_default();
+    let names = all.iter().flat_map(|pod| {
+        let id = is_id(typed).then(|| pod.short_id().to_owned());
+        [Some(pod.record.name.clone()), id].into_iter().flatten()
     });
     beginning(names, typed)
 }

@@ -11,6 +11,7 @@ mod logout;
 mod manifest;
 mod mount;
 pub mod network;
+mod pod;
 pub mod run;
 mod spec;
 pub mod system;
@@ -45,7 +46,7 @@ pub enum TopLevelCommand {
     Container(Late<container::Arguments>),
     /// Manage health checks of containers.
     Healthcheck(Late<container::healthcheck::Arguments>),
-    /// Show events of containers, images, networks and volumes.
+    /// Show events of containers, images, networks, pods and volumes.
     Events(Late<events::Arguments>),
     /// Print the OCI runtime config.json of a container that run would start.
     Spec(Late<Box<spec::Arguments>>),
@@ -57,6 +58,8 @@ pub enum TopLevelCommand {
     Manifest(Late<manifest::Arguments>),
     /// Manage networks.
     Network(Late<network::Arguments>),
+    /// Manage pods: containers that share their network.
+    Pod(Late<pod::Arguments>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
     /// Run a command in the user namespace of the containers.
@@ -97,6 +100,7 @@ impl TopLevelCommand {
             Self::Images(Late(list)) => image::list::run(list, usnea),
             Self::Manifest(Late(manifest)) => manifest::run(manifest, usnea),
             Self::Network(Late(network)) => network::run(network, usnea),
+            Self::Pod(Late(pod)) => pod::run(pod, usnea),
             Self::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
             Self::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),
             Self::Volume(Late(volume)) => volume::run(volume, usnea),

@@ -4,11 +4,13 @@ use crate::cli::activation;
 use crate::cli::flags::attach::StreamFlag;
 use crate::cli::flags::launch::LaunchFlags;
 use crate::cli::flags::lifecycle::LifecycleFlags;
+use crate::cli::flags::pod::PodFlags;
 use crate::cli::flags::pull::PullFlags;
 use crate::cli::output::discard_output;
 // Named so by the commands that print.
 pub use crate::cli::output::print;
 use crate::cli::output::streams;
+use crate::container::pods::{NewPod, PodChoice};
 use crate::container::{self, Client, Lifecycle, SignalProxy, Usnea};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
@@ -43,6 +45,9 @@ pub struct Arguments {
     launch: LaunchFlags,
 
     #[command(flatten)]
+    pod: PodFlags,
+
+    #[command(flatten)]
     lifecycle: LifecycleFlags,
 
     #[command(flatten)]
@@ -52,7 +57,7 @@ pub struct Arguments {
 /// Runs the command; returns its exit status. A disposable container in the foreground has no monitor and no folder in
 /// the store, and so starts sooner. A named container has both: other commands find it by that name.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let Arguments { explain, detach, attach, rmi, sig_proxy, mut launch, lifecycle, pull } =
+    let Arguments { explain, detach, attach, rmi, sig_proxy, mut launch, pod, lifecycle, pull } =
         arguments;
     launch.options.rm |= rmi;
     if !attach.is_empty() {
@@ -68,10 +73,11 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     }
     let pull = pull.settings(&image, &progress)?;
     if explain {
-        return print(&container::explain(usnea, &launch.request(usnea)?)?);
+        return explain_run(usnea, launch, &pod);
     }
     let options = &launch.options;
-    let is_to_be_found = options.name.is_some() && !options.preserves_descriptors();
+    let is_to_be_found =
+        pod.is_given() || options.name.is_some() && !options.preserves_descriptors();
     if options.rm && !detach && sig_proxy && !is_to_be_found && !rmi && !lifecycle.require_record()
     {
         let lifecycle = lifecycle.lifecycle(usnea, &image, Input::Closed)?;
@@ -84,17 +90,32 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         (true, true) => Input::Open,
         (true, false) => Input::Once,
     };
-    let lifecycle = Lifecycle { remove_image: rmi, ..lifecycle.lifecycle(usnea, &image, input)? };
+    let mut lifecycle =
+        Lifecycle { remove_image: rmi, ..lifecycle.lifecycle(usnea, &image, input)? };
     if options.rm && lifecycle.restart != RestartPolicy::No {
         return Err(Error::invalid("--rm and --restart exclude each other"));
     }
     let proxy = if sig_proxy { SignalProxy::On } else { SignalProxy::Off };
     let client = Client { streams: streams::of_process(), proxy };
-    let request = launch.request(usnea)?;
-    match detach {
+    let mut request = launch.request(usnea)?;
+    let new_pod = pod.join(usnea, &mut request.options, &mut lifecycle)?;
+    let status = match detach {
         true => {
             print(&format!("{}\n", container::run_detached(usnea, &request, &lifecycle, &pull)?))
         }
         false => container::run_attached(usnea, &request, &lifecycle, &pull, client),
+    }?;
+    new_pod.into_iter().for_each(NewPod::keep);
+    Ok(status)
+}
+
+/// Prints the steps of the run. Makes nothing, so a pod must be there.
+fn explain_run(usnea: &Usnea, launch: LaunchFlags, pod: &PodFlags) -> Result<u8> {
+    let mut request = launch.request(usnea)?;
+    if let Some(PodChoice::New(name)) = pod.choice()? {
+        return Err(Error::invalid(format!("--explain and --pod new:{name} exclude each other")));
     }
+    let joined = pod.join(usnea, &mut request.options, &mut Lifecycle::default())?;
+    joined.into_iter().for_each(NewPod::keep);
+    print(&container::explain(usnea, &request)?)
 }

@@ -80,6 +80,7 @@ pub fn inspect(
         oci_runtime: "usnea",
         pid_file: shown(record.pidfile.as_deref()),
         name: format!("/{}", record.name),
+        pod: record.pod.clone().unwrap_or_default(),
         restart_count: state.map_or(0, |state| state.restarts),
         driver: graph_driver.name,
         platform: "linux",

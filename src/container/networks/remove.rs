@@ -5,6 +5,7 @@ use std::path::Path;
 use super::builtin::BuiltinNetwork;
 use super::create::log_event;
 use super::usage;
+use crate::container::pods::{self, PodRemoval};
 use crate::container::{self, Removal, Usnea};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::files::{self, LockAttempt};
@@ -55,9 +56,14 @@ pub fn remove(
     if containers == ContainersOfNetwork::Removed {
         let id = definition::find(store, &name).ok().flatten().map(|network| network.id);
         for user in usage::users(store, &name, id.as_deref())? {
+            let phrase = || format!("cannot remove container or pod {}", user.name);
+            if pods::find_id(store, &user.id).is_ok() {
+                let how = PodRemoval { force: true, time: None };
+                pods::remove(usnea, &user.id, how).context(phrase)?;
+                continue;
+            }
             let how = Removal { force: true, ..Removal::default() };
-            container::remove(usnea, &user.id, how)
-                .context(|| format!("cannot remove container {}", user.name))?;
+            container::remove(usnea, &user.id, how).context(phrase)?;
         }
     }
     remove_unused(store, &name)?;

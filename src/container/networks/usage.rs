@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use crate::container::{self, Container, network};
+use crate::container::{self, Container, network, pods};
 use crate::error::Result;
+use crate::net::NetworkRequest;
 use crate::net::live::{LiveFile, NetworkMember};
 use crate::network_name::NetworkName;
 use crate::object_id::short;
@@ -24,6 +25,8 @@ pub fn users(store: &Path, name: &NetworkName, id: Option<&str>) -> Result<Vec<N
     let used = all.filter(|container| is_member(container, name));
     let user = |used: Container| NetworkUser { id: used.record.id, name: used.record.name };
     let mut users: Vec<NetworkUser> = used.map(user).collect();
+    let pods = pods::all(store)?.into_iter().filter(|pod| names(&pod.record.network, name));
+    users.extend(pods.map(|pod| NetworkUser { id: pod.record.id, name: pod.record.name }));
     // A disposable container may have no record, and one that joined while it ran may have another network in it.
     for member in id.map(|id| live(store, id)).unwrap_or_default() {
         if users.iter().all(|user| user.id != member.container) {
@@ -43,6 +46,9 @@ pub(super) fn live(store: &Path, id: &str) -> Vec<NetworkMember> {
 
 /// True if the container's settings name the network.
 pub(in crate::container) fn is_member(container: &Container, name: &NetworkName) -> bool {
-    let attachments = &container.record.network.attachments;
-    attachments.iter().any(|attachment| attachment.network == name.as_str())
+    names(&container.record.network, name)
+}
+
+fn names(request: &NetworkRequest, name: &NetworkName) -> bool {
+    request.attachments.iter().any(|attachment| attachment.network == name.as_str())
 }

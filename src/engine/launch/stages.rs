@@ -64,6 +64,13 @@ pub struct Launched {
     pub(super) preexisting_children: Vec<i32>,
 }
 
+impl Launched {
+    /// PID of a process in the base user namespace.
+    pub fn base_pid(&self) -> i32 {
+        self.base.as_ref().map_or(self.command.pid, |base| base.pid)
+    }
+}
+
 /// Preparations before the first process.
 pub struct Prepared<'a> {
     plan: &'a Plan,

@@ -10,6 +10,7 @@ use super::super::clients::Clients;
 use super::super::events;
 use super::super::handover::{Handover, REMOVE};
 use super::super::log::Source;
+use super::super::pod::ExitWatch;
 use super::super::policy::{self, Ending};
 use super::super::record::{self, CONTAINER, Exit, STATE, STOPPED};
 use super::super::streams::Streams;
@@ -72,10 +73,12 @@ impl Monitor {
     fn disconnect(&mut self) -> Vec<NetworkDefinition> {
         if let Some(helper) = self.network.take_helper() {
             let _ = helper.signal(libc::SIGKILL);
-            if !self.record.network.forwards.is_empty() {
+            let of_pod = self.exit.as_ref().is_some_and(ExitWatch::publishes);
+            if of_pod || !self.record.network.forwards.is_empty() {
                 let _ = helper.wait();
             }
         }
+        self.exit = None;
         std::mem::take(&mut self.network).membership.definitions().cloned().collect()
     }
 
@@ -166,6 +169,7 @@ impl Monitor {
             networks: Vec::new(),
             notifier: None,
             status: self.ended.map_or(0, Ended::status),
+            pod: None,
             listener: self.listener.take().map(number).transpose()?,
             client: None,
             terminal: None,

@@ -1,6 +1,9 @@
 //! Network helper of the container: news about it go to the log, the state and the event log.
 
+use std::time::Instant;
+
 use super::super::events;
+use super::super::pod::ExitWatch;
 use super::Monitor;
 use crate::engine;
 use crate::net::{HelperChange, HelperNews};
@@ -9,12 +12,22 @@ use crate::net::{HelperChange, HelperNews};
 const RESTARTED: &str = "network_restart";
 
 impl Monitor {
+    /// Time of the next work for the network without an event.
+    pub(super) fn network_deadline(&self) -> Option<Instant> {
+        let exit = self.exit.as_ref().and_then(ExitWatch::due);
+        self.network.due().into_iter().chain(exit).min()
+    }
+
     /// Does the work for the network that is due.
     pub(super) fn turn_network(&mut self) {
         if self.ended.is_none()
             && let Some(news) = self.network.turn()
         {
             self.hear_helper(&news);
+        }
+        let exit = self.exit.as_ref().and_then(ExitWatch::due);
+        if exit.is_some_and(|due| Instant::now() >= due) {
+            self.look_after_exit();
         }
     }
 

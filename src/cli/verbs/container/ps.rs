@@ -48,7 +48,7 @@ pub struct Arguments {
     noheading: bool,
 
     /// Filter by KEY=VALUE; keys: id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
-    /// restart-policy, health, volume, network, publish, expose or command. May be given more than once.
+    /// restart-policy, health, volume, network, pod, publish, expose or command. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
@@ -60,7 +60,7 @@ pub struct Arguments {
     #[arg(long, alias = "namespace", conflicts_with_all = ["format", "size", "pod"])]
     ns: bool,
 
-    /// Show the columns for pods (always empty: there are no pods).
+    /// Show the IDs and the names of pods.
     #[arg(short, long)]
     pod: bool,
 

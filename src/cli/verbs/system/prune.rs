@@ -12,7 +12,7 @@ use crate::image::store::PruneScope;
 
 /// Remove unused data
 ///
-/// Removes stopped containers, networks that no container uses, images without a name, packed and unpacked layers that no image needs, and the remains of
+/// Removes pods without running containers, stopped containers, networks that no container uses, images without a name, packed and unpacked layers that no image needs, and the remains of
 /// killed commands. Images of containers are kept.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -64,6 +64,9 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         anonymous_volumes: arguments.volumes,
     };
     let pruned = container::prune_system(usnea, &request)?;
+    let pods = pruned.pods.inspect(|pruned| {
+        pruned.removed.iter().for_each(|id| print_line(&format!("Deleted: pod {id}")));
+    });
     print_pruned(&pruned.containers.removed);
     let networks = pruned.networks.inspect(|pruned| {
         pruned.removed.iter().for_each(|name| print_line(&format!("Deleted: network {name}")));
@@ -75,6 +78,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let images = pruned.images?;
     report(&images, bytes)?;
     let mut failures = pruned.containers.failures;
+    failures.extend(pods?.failures);
     failures.extend(networks?.failures);
     failures.extend(volumes?.failures);
     failures.extend(images.failures);

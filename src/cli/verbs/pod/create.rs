@@ -1,0 +1,218 @@
+//! `usnea pod create`: makes a pod.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::cli::flags::lifecycle::labels_of;
+use crate::cli::output::print_line;
+use crate::container::Usnea;
+use crate::container::pods::{self, CreatePod, PodNetwork};
+use crate::error::{Error, Result};
+use crate::host_entry::HostEntry;
+use crate::monitor::pod::SharedKind;
+use crate::monitor::policy::RestartPolicy;
+use crate::network_attachment::{MacAddress, checked_host_name};
+use crate::spec::{ContainerName, Hostname, NetworkMode, PublishValue, Size, VolumeFlag};
+
+/// Create a pod
+///
+/// Containers of a pod share their network, their IPC namespace with /dev/shm, and their host name: they reach each
+/// other at localhost. 'usnea run --pod' makes one. The pod has no process of its own: what is shared lives as long as
+/// one of its containers runs. Prints the pod's ID.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Arguments {
+    /// Name of the pod. Default: a random one.
+    #[arg(value_name = "NAME")]
+    positional: Option<ContainerName>,
+
+    /// Name of the pod.
+    #[arg(short, long, value_name = "NAME", conflicts_with = "positional")]
+    name: Option<ContainerName>,
+
+    /// Set a label.
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+
+    /// Read labels from a file, one a line.
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+
+    /// Namespaces that the containers share: ipc, net, pid, uts, or none; with + in front, beside the default ones. In a
+    /// shared PID namespace, the end of the container that started first ends all. Default: ipc,net,uts.
+    #[arg(long, value_name = "[+]NAMESPACE,...")]
+    share: Option<String>,
+
+    /// Host name of the containers. Default: the name of the pod.
+    #[arg(short = 'h', long, value_name = "NAME")]
+    hostname: Option<Hostname>,
+
+    /// Network of the containers: as of 'usnea run', but for that of another container.
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    network: Vec<NetworkMode>,
+
+    /// Additional name of the pod on its named networks.
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = checked_host_name, value_delimiter = ',')]
+    network_alias: Vec<String>,
+
+    /// IPv4 address on the named network.
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<Ipv4Addr>,
+
+    /// IPv6 address on the named network.
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<Ipv6Addr>,
+
+    /// Hardware address on the named network.
+    #[arg(long, value_name = "ADDRESS")]
+    mac_address: Option<MacAddress>,
+
+    /// Publish a port or a range of ports of the pod on the host: as of 'usnea run'.
+    #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]")]
+    publish: Vec<PublishValue>,
+
+    /// DNS server. Default: those of the host, through the network helper.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    dns: Vec<IpAddr>,
+
+    /// DNS search domain; a dot: none. Default: those of the host.
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
+    dns_search: Vec<String>,
+
+    /// DNS option of resolv.conf(5). Default: those of the host.
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION", value_delimiter = ',')]
+    dns_option: Vec<String>,
+
+    /// Add a line to /etc/hosts; host-gateway stands for the host's address.
+    #[arg(long, value_name = "NAME:ADDRESS|host-gateway", value_delimiter = ',')]
+    add_host: Vec<HostEntry>,
+
+    /// Keep the /etc/hosts of the images.
+    #[arg(long, conflicts_with = "add_host")]
+    no_hosts: bool,
+
+    /// User namespace mode of all containers: as of 'usnea run'.
+    #[arg(long, value_name = "MODE")]
+    userns: Option<String>,
+
+    /// Mount a file or folder of the host, or a volume, in all containers: as of 'usnea run'.
+    #[arg(short, long, value_name = "[HOST|NAME:]CONTAINER[:OPTIONS]")]
+    volume: Vec<VolumeFlag>,
+
+    /// Size of the shared /dev/shm, such as 64m or 1g. Default, and 0: 64m.
+    #[arg(long, value_name = "BYTES")]
+    shm_size: Option<Size>,
+
+    /// Restart policy of containers that have none of their own: no, on-failure[:N], always, unless-stopped.
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<RestartPolicy>,
+
+    /// Policy for the end of the last container: stop is the only one, as the pod has no process of its own.
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "stop")]
+    exit_policy: ExitPolicyFlag,
+
+    /// Accepted for scripts of podman: a pod needs no container that holds its namespaces.
+    #[arg(long)]
+    infra: bool,
+
+    /// Replace a pod of the same name, with its containers.
+    #[arg(long)]
+    replace: bool,
+
+    /// Write the pod's ID to this file.
+    #[arg(long, value_name = "FILE")]
+    pod_id_file: Option<PathBuf>,
+
+    /// Print help.
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// Value of `--exit-policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExitPolicyFlag {
+    /// The pod is stopped.
+    Stop,
+}
+
+/// Namespaces that are shared without a flag.
+const DEFAULT_SHARES: [SharedKind; 3] = [SharedKind::Ipc, SharedKind::Net, SharedKind::Uts];
+
+/// Makes the pod, and prints its ID.
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
+    let ExitPolicyFlag::Stop = arguments.exit_policy;
+    let shares = match arguments.share.as_deref() {
+        None => DEFAULT_SHARES.to_vec(),
+        Some(text) => shares(text)?,
+    };
+    let request = CreatePod {
+        name: arguments.name.or(arguments.positional),
+        labels: labels_of(&arguments.label_file, &arguments.label)?,
+        shares,
+        network: PodNetwork {
+            network: arguments.network,
+            network_alias: arguments.network_alias,
+            ip: arguments.ip,
+            ip6: arguments.ip6,
+            mac_address: arguments.mac_address,
+            publish: arguments.publish,
+            dns: arguments.dns,
+            dns_search: arguments.dns_search,
+            dns_option: arguments.dns_option,
+            add_host: arguments.add_host,
+            no_hosts: arguments.no_hosts,
+            hostname: arguments.hostname,
+            shm_size: arguments.shm_size,
+            ..PodNetwork::default()
+        },
+        restart: arguments.restart.unwrap_or_default(),
+        volumes: arguments.volume,
+        userns: arguments.userns,
+        replace: arguments.replace,
+        id_file: arguments.pod_id_file,
+        create_command: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+    };
+    print_line(&pods::create(usnea, &request)?.record.id);
+    Ok(0)
+}
+
+/// Reads a list of kinds of namespaces. Errors: an unknown kind.
+fn shares(text: &str) -> Result<Vec<SharedKind>> {
+    let mut shares = Vec::new();
+    for word in text.split(',').filter(|word| !word.is_empty()) {
+        let kind = word.strip_prefix('+');
+        if kind.is_some() {
+            shares.extend(DEFAULT_SHARES);
+        }
+        let kind = kind.unwrap_or(word);
+        match SharedKind::ALL.into_iter().find(|one| one.word() == kind) {
+            Some(kind) => shares.push(kind),
+            None if kind == "none" => {}
+            None => {
+                let kind = kind.escape_debug();
+                return Err(Error::invalid(format!("--share {kind}: no namespace to share"))
+                    .hint("ipc, net, pid, uts, or none"));
+            }
+        }
+    }
+    Ok(shares)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plus_adds_to_the_default_namespaces() {
+        use SharedKind::{Ipc, Net, Pid, Uts};
+        assert_eq!(shares("none").unwrap(), []);
+        assert_eq!(shares("").unwrap(), []);
+        assert_eq!(shares("net,uts").unwrap(), [Net, Uts]);
+        assert_eq!(shares("+pid").unwrap(), [Ipc, Net, Uts, Pid]);
+        assert!(shares("cgroup").is_err() && shares("net,nope").is_err());
+    }
+}

@@ -1,0 +1,69 @@
+//! `usnea pod`: a file for each verb.
+
+mod act;
+mod create;
+mod exists;
+mod inspect;
+mod list;
+mod prune;
+mod remove;
+
+use clap::Subcommand;
+
+use crate::cli::late::Late;
+use crate::container::Usnea;
+use crate::error::Result;
+
+/// Manage pods
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: PodCommand,
+}
+
+#[derive(Subcommand)]
+enum PodCommand {
+    /// Create a pod.
+    Create(Late<Box<create::Arguments>>),
+    /// Check whether a pod exists: exit with 0 if so, else with 1.
+    Exists(Late<exists::Arguments>),
+    /// Show detailed information on pods.
+    Inspect(Late<inspect::Arguments>),
+    /// Send a signal to the containers of pods.
+    Kill(Late<act::PodKillArguments>),
+    /// Pause the containers of pods.
+    Pause(Late<act::PodPauseArguments>),
+    /// Remove all pods without running containers.
+    Prune(Late<prune::Arguments>),
+    /// List pods.
+    #[command(visible_aliases = ["ls", "list"])]
+    Ps(Late<list::Arguments>),
+    /// Restart the containers of pods.
+    Restart(Late<act::PodRestartArguments>),
+    /// Remove pods with their containers.
+    Rm(Late<remove::Arguments>),
+    /// Start the containers of pods.
+    Start(Late<act::PodStartArguments>),
+    /// Stop the containers of pods.
+    Stop(Late<act::PodStopArguments>),
+    /// Resume the containers of paused pods.
+    Unpause(Late<act::PodUnpauseArguments>),
+}
+
+/// Runs the subcommand; returns the exit status.
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
+    match arguments.command {
+        PodCommand::Create(Late(create)) => create::run(*create, usnea),
+        PodCommand::Exists(Late(exists)) => exists::run(&exists, usnea),
+        PodCommand::Inspect(Late(inspect)) => inspect::run(&inspect, usnea),
+        PodCommand::Kill(Late(kill)) => act::kill(&kill, usnea),
+        PodCommand::Pause(Late(pause)) => act::pause(&pause, usnea),
+        PodCommand::Prune(Late(prune)) => prune::run(&prune, usnea),
+        PodCommand::Ps(Late(list)) => list::run(list, usnea),
+        PodCommand::Restart(Late(restart)) => act::restart(&restart, usnea),
+        PodCommand::Rm(Late(remove)) => remove::run(&remove, usnea),
+        PodCommand::Start(Late(start)) => act::start(&start, usnea),
+        PodCommand::Stop(Late(stop)) => act::stop(&stop, usnea),
+        PodCommand::Unpause(Late(unpause)) => act::unpause(&unpause, usnea),
+    }
+}

@@ -1,0 +1,197 @@
+//! Start of a member: the first one makes the namespaces of the pod, the others join those of a member that runs.
+
+use std::path::Path;
+
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::known::{Pod, members};
+use crate::container::network::{self, ContainerIdentity};
+use crate::container::shared_namespaces::{self, OtherContainers};
+use crate::container::{Container, ports};
+use crate::engine::{LaunchOptions, Plan};
+use crate::error::{Context, Error, Result};
+use crate::files::{self, Lock};
+use crate::monitor::PodJob;
+use crate::monitor::pod::{self, ExitFile, PodExit, PodRecord, START_LOCK, SharedKind};
+use crate::net::{Mode, Network, NetworkRequest};
+use crate::object_id::short;
+use crate::spec::JoinTarget;
+use crate::userns::Base;
+
+/// Number of members that may end one after the other while their namespaces are being joined.
+const TRIES: u32 = 20;
+
+/// Plans the launch of a member with the namespaces that its pod has now, and holds the pod's other starts. Errors: the
+/// pod is gone; a published port is in use; those of `shared_namespaces::plan`.
+pub(in crate::container) fn plan(
+    container: &Container,
+    id: &str,
+    spec: &Spec,
+    base: &Base,
+    options: &LaunchOptions,
+) -> Result<(Plan, PodJob)> {
+    let store = &container.store;
+    let gone = || Error::not_found(format!("its pod {} is gone", short(id)));
+    let pod = Pod::open(store, id)?.ok_or_else(gone)?.record;
+    let folder = pod::folder(store, id);
+    let start = files::lock_file(&folder.join(START_LOCK), Lock::Exclusive)?;
+    let mut tries = 0;
+    loop {
+        let running = running_member(container, id)?;
+        let member = Member { container, pod: &pod, running: running.as_ref() };
+        match member.plan(spec, base, options.clone()) {
+            Ok((plan, exit)) => {
+                let is_owner = running.is_none();
+                let file = ExitFile::of(&folder);
+                return Ok((plan, PodJob { start, file, exit, is_owner }));
+            }
+            // The member that was chosen has ended meanwhile: then another one, or a new namespace.
+            Err(error) => {
+                let has_ended =
+                    running.is_some_and(|other| other.status().is_ok_and(|now| !now.is_running()));
+                tries += 1;
+                if !has_ended || tries > TRIES {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Returns a member that runs here. Errors: one runs on another machine.
+fn running_member(container: &Container, id: &str) -> Result<Option<Container>> {
+    for member in members(&container.store, id)? {
+        if member.record.id == container.record.id {
+            continue;
+        }
+        let status = member.status_here().context(|| format!("pod {}", short(id)))?;
+        let process = status.state().filter(|_| status.is_running()).map(|state| state.process);
+        if process.is_some_and(|process| process.lives()) {
+            return Ok(Some(member));
+        }
+    }
+    Ok(None)
+}
+
+/// Member that starts.
+struct Member<'a> {
+    container: &'a Container,
+    pod: &'a PodRecord,
+    /// Member whose namespaces are joined; `None`: this one makes them.
+    running: Option<&'a Container>,
+}
+
+impl Member<'_> {
+    fn plan(
+        &self,
+        spec: &Spec,
+        base: &Base,
+        mut options: LaunchOptions,
+    ) -> Result<(Plan, Option<PodExit>)> {
+        let mut spec = spec.clone();
+        match self.running {
+            Some(running) => join(&mut spec, &self.pod.id, &running.record.id),
+            None => make(&mut spec, self.pod)?,
+        }
+        let store = &self.container.store;
+        let record = &self.container.record;
+        let own = ContainerIdentity { id: &record.id, name: Some(&record.name) };
+        let mut exit = None;
+        options.network = match (self.pod.has_network(), self.running) {
+            (false, _) => {
+                ports::look_at_ports(store, &record.network)?;
+                connected(&record.network, &spec, store, own)?
+            }
+            (true, None) => {
+                ports::look_at_ports(store, &self.pod.network)?;
+                let network = self.network(&spec)?;
+                exit = Some(PodExit::of(&network));
+                network
+            }
+            (true, Some(_)) => {
+                // A machine that has lost its helper meanwhile is no reason not to start.
+                let of_pod = self.network(&spec).unwrap_or_else(|error| {
+                    log::debug!("{error}");
+                    Network::default()
+                });
+                exit = Some(PodExit::of(&of_pod));
+                let joined = NetworkRequest {
+                    mode: Mode::Joined,
+                    attachments: Vec::new(),
+                    forwards: Vec::new(),
+                    ..self.request()
+                };
+                connected(&joined, &spec, store, own)?
+            }
+        };
+        let others = OtherContainers::MustRun;
+        let plan = shared_namespaces::plan(store, &spec, base.clone(), options, others)?;
+        Ok((plan, exit))
+    }
+
+    /// Returns the network of the pod, with the settings of the member's own files.
+    fn request(&self) -> NetworkRequest {
+        let own = &self.container.record.network;
+        NetworkRequest {
+            spares_root: own.spares_root,
+            names_host: own.names_host,
+            ..self.pod.network.clone()
+        }
+    }
+
+    fn network(&self, spec: &Spec) -> Result<Network> {
+        let identity = ContainerIdentity { id: &self.pod.id, name: Some(&self.pod.name) };
+        let store = &self.container.store;
+        let mut network = connected(&self.request(), spec, store, identity)?;
+        network.identity.hostname.clone_from(&self.pod.hostname);
+        Ok(network)
+    }
+}
+
+fn connected(
+    request: &NetworkRequest,
+    spec: &Spec,
+    store: &Path,
+    identity: ContainerIdentity<'_>,
+) -> Result<Network> {
+    let definitions = network::definitions(store, request)?;
+    network::connected(request, definitions, spec, store, identity)
+}
+
+/// Replaces the pod in the spec by the member `running`.
+fn join(spec: &mut Spec, pod: &str, running: &str) {
+    let target = JoinTarget::Container(running.to_owned()).path();
+    shared_namespaces::replace_pod(spec, pod, Some(&target));
+}
+
+/// Replaces the pod in the spec by new namespaces, with the host name and the shared memory of the pod.
+fn make(spec: &mut Spec, pod: &PodRecord) -> Result<()> {
+    shared_namespaces::replace_pod(spec, &pod.id, None);
+    if pod.shares(SharedKind::Uts) {
+        spec.set_hostname(Some(pod.hostname.clone()));
+    }
+    if pod.shares(SharedKind::Ipc) {
+        shared_namespaces::make_shared_memory(spec, pod.shm_size)?;
+    }
+    Ok(())
+}
+
+/// Replaces a pod in the spec by new namespaces, for a launch that is only checked or explained. Returns false if the
+/// spec names no pod.
+pub(in crate::container) fn stopped(store: &Path, spec: &mut Spec) -> Result<bool> {
+    let kinds = [
+        LinuxNamespaceType::Network,
+        LinuxNamespaceType::Ipc,
+        LinuxNamespaceType::Uts,
+        LinuxNamespaceType::Pid,
+    ];
+    let mut targets = kinds.into_iter().filter_map(|kind| shared_namespaces::joined(spec, kind));
+    let id = targets.find_map(|target| match target {
+        JoinTarget::Pod(id) => Some(id),
+        _ => None,
+    });
+    let Some(id) = id else { return Ok(false) };
+    let gone = || Error::not_found(format!("pod {} is gone", short(&id)));
+    make(spec, &pod::open(store, &id)?.ok_or_else(gone)?)?;
+    Ok(true)
+}

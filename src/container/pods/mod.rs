@@ -1,0 +1,22 @@
+//! Pods: containers that share namespaces, and are started, stopped and removed together (see `monitor::pod`).
+
+mod act;
+mod create;
+mod filter;
+mod inspect;
+mod join;
+mod known;
+mod launch;
+mod list;
+mod remove;
+
+pub use act::{PodOutcome, kill, pause, restart, start, stop, unpause};
+pub use create::{CreatePod, PodNetwork, create};
+pub use filter::PodFilter;
+pub use inspect::inspect;
+pub use join::{NewPod, PodChoice, join};
+pub use known::{Pod, PodState, all, find, find_id, members, name_of};
+pub(super) use known::{check, hold};
+pub(super) use launch::{plan, stopped};
+pub use list::{ListedPod, PodOrder, list};
+pub use remove::{PodRemoval, prune, remove};

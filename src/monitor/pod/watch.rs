@@ -1,0 +1,189 @@
+//! Way out of a pod in the monitor of a member: the monitor waits for the end of the member that has it, and takes it
+//! over. Nothing here waits: the monitor's loop polls the descriptor and calls [`ExitWatch::turn`].
+//!
+//! ```text
+//!                owner ended            networks joined
+//! Waiting (pidfd) ---------> Taking ---------------------> Ours
+//!        ^------ another was first      (again after a delay, while the dead owner's addresses are taken)
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::exit::{ExitFile, PodEndpoint, PodExit};
+use crate::error::Result;
+use crate::host::process_id::ProcessId;
+use crate::net::{HelperWatch, JoinPlan, Membership, RunningNetwork};
+
+/// Delay before the next attempt; doubled with each.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+/// Longest delay.
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// Number of attempts with the pod's addresses, before others are taken: a foreign container may have got them.
+const TRIES_FOR_ADDRESSES: u32 = 8;
+
+/// Part of a member in its pod's way out, on its way to the monitor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodHandover {
+    /// File that tells whose the way out is.
+    pub file: ExitFile,
+    /// Plan of the way out.
+    pub exit: PodExit,
+    /// First process of the member.
+    pub process: ProcessId,
+    /// Process of the member in the base user namespace.
+    pub base: i32,
+    /// True if the member has the way out from its start.
+    pub is_owner: bool,
+}
+
+/// Way out of a pod, as the monitor of one member sees it.
+#[derive(Debug)]
+pub struct ExitWatch {
+    pod: PodHandover,
+    phase: ExitPhase,
+    delay: Duration,
+    tries: u32,
+    /// Text of the last reported failure.
+    reported: Option<String>,
+}
+
+#[derive(Debug)]
+enum ExitPhase {
+    /// The way out is another member's, whose process the descriptor is of.
+    Waiting(OwnedFd),
+    /// The way out is to be taken over at this time.
+    Taking(Instant),
+    /// The way out is this member's, or there is none.
+    Settled,
+}
+
+/// Result of a turn.
+#[derive(Debug)]
+pub enum ExitNews {
+    /// The way out is this member's now: its networks, and its helper, which is about to start.
+    Taken(Box<RunningNetwork>),
+    /// The way out could not be taken over, with the reason. It is tried again.
+    Failed(String),
+}
+
+impl ExitWatch {
+    /// Begins to watch.
+    pub fn of(pod: PodHandover) -> Self {
+        let phase = match pod.is_owner || pod.exit.is_empty() {
+            true => ExitPhase::Settled,
+            false => ExitPhase::Taking(Instant::now()),
+        };
+        Self { pod, phase, delay: FIRST_DELAY, tries: 0, reported: None }
+    }
+
+    /// True if ports of the host are published.
+    pub fn publishes(&self) -> bool {
+        self.pod.exit.publishes
+    }
+
+    /// Descriptor to poll for input.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.phase {
+            ExitPhase::Waiting(owner) => Some(owner.as_fd()),
+            ExitPhase::Taking(_) | ExitPhase::Settled => None,
+        }
+    }
+
+    /// Time of the next [`Self::turn`] without input.
+    pub fn due(&self) -> Option<Instant> {
+        match &self.phase {
+            ExitPhase::Taking(at) => Some(*at),
+            ExitPhase::Waiting(_) | ExitPhase::Settled => None,
+        }
+    }
+
+    /// Handles the end of the owner, and what is due.
+    pub fn turn(&mut self) -> Option<ExitNews> {
+        match &self.phase {
+            ExitPhase::Settled => return None,
+            ExitPhase::Taking(at) if Instant::now() < *at => return None,
+            ExitPhase::Waiting(_) | ExitPhase::Taking(_) => {}
+        }
+        match self.take() {
+            Ok(news) => news,
+            Err(error) => {
+                self.tries += 1;
+                self.phase = ExitPhase::Taking(Instant::now() + self.delay);
+                self.delay = (self.delay * 2).min(LONGEST_DELAY);
+                let text = format!("cannot take over the pod's network: {error}");
+                // The first failures are those of an owner that is just leaving.
+                let is_news =
+                    self.tries > TRIES_FOR_ADDRESSES && self.reported.as_ref() != Some(&text);
+                is_news.then(|| {
+                    self.reported = Some(text.clone());
+                    ExitNews::Failed(text)
+                })
+            }
+        }
+    }
+
+    fn take(&mut self) -> Result<Option<ExitNews>> {
+        let us = self.pod.process;
+        let (owner, endpoints) = self.pod.file.change(|owner| {
+            if !owner.process.is_some_and(|process| process.lives()) {
+                owner.process = Some(us);
+            }
+            (owner.process, owner.endpoints.clone())
+        })?;
+        if let Some(other) = owner.filter(|owner| *owner != us) {
+            // Of a process that has just ended there is no descriptor: then the next attempt takes over.
+            self.phase = match other.open() {
+                Some(pidfd) => ExitPhase::Waiting(pidfd),
+                None => ExitPhase::Taking(Instant::now()),
+            };
+            return Ok(None);
+        }
+        let plans = self.plans(&endpoints);
+        let membership =
+            Membership::move_to(&plans, &self.pod.exit.identity, &interfaces(&endpoints), us.pid)?;
+        let helpers = self.pod.exit.helpers.clone();
+        let helper = (!helpers.is_empty())
+            .then(|| HelperWatch::adopt(helpers, self.pod.base, us.pid))
+            .transpose()?;
+        let endpoints = PodEndpoint::all(&membership);
+        self.pod.file.change(|owner| owner.endpoints = endpoints)?;
+        self.phase = ExitPhase::Settled;
+        (self.delay, self.tries, self.reported) = (FIRST_DELAY, 0, None);
+        Ok(Some(ExitNews::Taken(Box::new(RunningNetwork { membership, names: None, helper }))))
+    }
+
+    /// Returns the plans of the networks, with the addresses that the pod has had.
+    fn plans(&self, endpoints: &[PodEndpoint]) -> Vec<JoinPlan> {
+        let mut plans = self.pod.exit.joins.clone();
+        for plan in &mut plans {
+            let known = endpoints.iter().find(|one| one.network == plan.definition.id);
+            let Some(known) = known else { continue };
+            let asked = &mut plan.attachment;
+            asked.interface = Some(known.interface.clone());
+            if self.tries < TRIES_FOR_ADDRESSES {
+                asked.ip = known.v4;
+                asked.ip6 = known.v6;
+                asked.mac = Some(known.mac);
+            }
+        }
+        plans
+    }
+}
+
+fn interfaces(endpoints: &[PodEndpoint]) -> Vec<String> {
+    endpoints.iter().map(|endpoint| endpoint.interface.clone()).collect()
+}
+
+impl PodHandover {
+    /// Records that the way out is this member's, with the networks that its launch has joined.
+    pub fn own(&self, membership: &Membership) -> Result<()> {
+        let endpoints = PodEndpoint::all(membership);
+        self.file.change(|owner| {
+            owner.process = Some(self.process);
+            owner.endpoints = endpoints;
+        })
+    }
+}
