@@ -85,7 +85,8 @@ pub fn main() -> ExitCode {
     if let Some(ended) = completion::as_completer(command) {
         return ended;
     }
-    let words = grammar::normalize(std::env::args_os().collect(), Arguments::command);
+    let words = verbs::quadlet::as_generator(std::env::args_os().collect());
+    let words = grammar::normalize(words, Arguments::command);
     let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
         Err(error) => return report_parse_error(&error, &words),

@@ -37,6 +37,24 @@ pub fn group_name(gid: u32) -> Option<String> {
     names_in(&String::from_utf8_lossy(&group), gid).into_iter().next()
 }
 
+/// Returns the number of a user in `/etc/passwd`.
+pub fn user_id(name: &str) -> Option<u32> {
+    number_in(&std::fs::read("/etc/passwd").ok()?, name)
+}
+
+/// Returns the number of a group in `/etc/group`.
+pub fn group_id(name: &str) -> Option<u32> {
+    number_in(&std::fs::read("/etc/group").ok()?, name)
+}
+
+fn number_in(file: &[u8], name: &str) -> Option<u32> {
+    let number_of_line = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok()).flatten()
+    };
+    String::from_utf8_lossy(file).lines().find_map(number_of_line)
+}
+
 fn names_in(passwd: &str, uid: u32) -> Vec<String> {
     let name_of_line = |line: &str| {
         let mut fields = line.split(':');
@@ -67,6 +85,13 @@ mod tests {
         assert_eq!(names_in(PASSWD, 0), ["root", "toor"]);
         assert_eq!(names_in(PASSWD, 1001), ["alice"]);
         assert!(names_in(PASSWD, 1).is_empty());
+    }
+
+    #[test]
+    fn a_name_has_the_number_of_its_line() {
+        assert_eq!(number_in(PASSWD.as_bytes(), "alice"), Some(1001));
+        assert_eq!(number_in(PASSWD.as_bytes(), "broken"), None);
+        assert_eq!(number_in(PASSWD.as_bytes(), "ali"), None);
     }
 
     #[test]

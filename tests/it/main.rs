@@ -7,6 +7,7 @@ mod composed;
 mod fault_registry;
 mod layout_registry;
 mod networked;
+mod quadlet;
 mod readiness;
 mod real_registry;
 mod small_root;

@@ -61,6 +61,7 @@ fn see_also(name: &str) -> String {
             "-identity",
             "-network",
             "-limits",
+            "-units",
             "-security",
             "-hpc",
             "-internals",
@@ -74,6 +75,7 @@ fn see_also(name: &str) -> String {
         }
         "usnea-unshare" => &["-identity"],
         "usnea-update" | "update" | "usnea-stats" | "stats" => &["-limits"],
+        "usnea-quadlet" => &["-units"],
         "usnea-port" | "port" | "usnea-network" | "usnea-pod" => &["-network"],
         _ => return String::new(),
     };

@@ -12,6 +12,7 @@ mod manifest;
 mod mount;
 pub mod network;
 mod pod;
+pub mod quadlet;
 pub mod run;
 mod spec;
 pub mod system;
@@ -60,6 +61,8 @@ pub enum TopLevelCommand {
     Network(Late<network::Arguments>),
     /// Manage pods: containers that share their network.
     Pod(Late<pod::Arguments>),
+    /// Manage Quadlet files: services of systemd that are containers.
+    Quadlet(Late<quadlet::Arguments>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
     /// Run a command in the user namespace of the containers.
@@ -101,6 +104,7 @@ impl TopLevelCommand {
             Self::Manifest(Late(manifest)) => manifest::run(manifest, usnea),
             Self::Network(Late(network)) => network::run(network, usnea),
             Self::Pod(Late(pod)) => pod::run(pod, usnea),
+            Self::Quadlet(Late(quadlet)) => quadlet::run(quadlet),
             Self::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
             Self::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),
             Self::Volume(Late(volume)) => volume::run(volume, usnea),

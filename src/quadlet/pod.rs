@@ -1,0 +1,83 @@
+//! Services of `*.pod` files: `usnea pod create`.
+//!
+//! A pod of usnea has no process of its own, so the service is one that stays active after its command. Containers are
+//! services of their own, which are bound to it.
+
+use super::container::starts_with_pod;
+use super::keys::{FlagRule, Key};
+use super::message::FileProblem;
+use super::service::{QuadletContext, ServiceUnit};
+use super::source::{QuadletFile, QuadletKind};
+use super::unit_file::{Toggle, UnitFile};
+
+/// Keys of `[Pod]`.
+pub const KEYS: &[Key] = &[
+    ("PodName", FlagRule::Special),
+    ("ExitPolicy", FlagRule::Special),
+    ("StopTimeout", FlagRule::Special),
+    ("HostName", FlagRule::Last("--hostname")),
+    ("ShmSize", FlagRule::Last("--shm-size")),
+    ("UserNS", FlagRule::Last("--userns")),
+    ("UIDMap", FlagRule::Each("--uidmap")),
+    ("GIDMap", FlagRule::Each("--gidmap")),
+    ("SubUIDMap", FlagRule::Refused("usnea maps the user's own subordinate IDs")),
+    ("SubGIDMap", FlagRule::Refused("usnea maps the user's own subordinate IDs")),
+    ("RemapUsers", FlagRule::Refused("podman replaced this key: use UserNS=")),
+    ("RemapUid", FlagRule::Refused("podman replaced this key: use UserNS=")),
+    ("RemapUidSize", FlagRule::Refused("podman replaced this key: use UserNS=")),
+    ("RemapGid", FlagRule::Refused("podman replaced this key: use UserNS=")),
+    ("PublishPort", FlagRule::Each("--publish")),
+    ("Network", FlagRule::Special),
+    ("NetworkAlias", FlagRule::Each("--network-alias")),
+    ("IP", FlagRule::Last("--ip")),
+    ("IP6", FlagRule::Last("--ip6")),
+    ("DNS", FlagRule::Each("--dns")),
+    ("DNSOption", FlagRule::Each("--dns-option")),
+    ("DNSSearch", FlagRule::Each("--dns-search")),
+    ("AddHost", FlagRule::Each("--add-host")),
+    ("Label", FlagRule::Pairs("--label")),
+    ("Volume", FlagRule::Special),
+];
+
+/// File with the pod's ID, in the manager's runtime folder.
+const ID_FILE: &str = "--pod-id-file=%t/%N.pod-id";
+
+/// Makes the service. Errors: a setting that cannot be carried out.
+pub fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile, FileProblem> {
+    let mut service = ServiceUnit::begin(source, around)?;
+    for member in members(source, around)? {
+        service.unit.add("Unit", "Wants", &*member);
+        service.unit.add("Unit", "Before", member);
+    }
+    let last = |key| source.unit.last("Pod", key).map(|setting| setting.value.as_str());
+    let mut create = service.command(&["pod", "create", ID_FILE, "--replace"])?;
+    create.keys(source, KEYS)?;
+    service.networks(&mut create)?;
+    service.volumes(&mut create)?;
+    create.flag("--name", source.resource()?);
+    service.further_arguments(&mut create)?;
+    let timeout = format!("--time={}", last("StopTimeout").unwrap_or("10"));
+    let stop = service.command(&["pod", "stop", ID_FILE, "--ignore", &timeout])?;
+    let remove = service.command(&["pod", "rm", ID_FILE, "--ignore", "--force"])?;
+    service.set("Environment", "PODMAN_SYSTEMD_UNIT=%n");
+    service.set("ExecStop", stop.text());
+    service.set("ExecStopPost", remove.text());
+    service.set_default("Restart", "on-failure");
+    service.run_once(&create);
+    Ok(service.unit)
+}
+
+/// Services of the containers that start with the pod.
+fn members(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<Vec<String>, FileProblem> {
+    let mut members = Vec::new();
+    for container in around.sources.values().filter(|other| other.kind == QuadletKind::Container) {
+        let is_member = container
+            .unit
+            .last(QuadletKind::Container.group(), "Pod")
+            .is_some_and(|setting| setting.value == source.name);
+        if is_member && starts_with_pod(container)? == Toggle::On {
+            members.push(format!("{}.service", container.service()));
+        }
+    }
+    Ok(members)
+}
