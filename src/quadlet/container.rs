@@ -1,6 +1,6 @@
 //! Services of `*.container` files: `usnea run`.
 
-use super::keys::{FlagRule, Key, UnitCommand};
+use super::keys::{FlagKey, FlagRule, RETRIES, UnitCommand};
 use super::message::FileProblem;
 use super::service::{QuadletContext, ServiceUnit};
 use super::source::{QuadletFile, QuadletKind};
@@ -15,7 +15,7 @@ const NO_SUBORDINATE_NAME: &str =
 const NO_REMAP: &str = "podman replaced this key: use UserNS=";
 
 /// Keys of `[Container]`.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[FlagKey] = &[
     ("Image", FlagRule::Special),
     ("Rootfs", FlagRule::Special),
     ("ContainerName", FlagRule::Special),
@@ -37,8 +37,8 @@ pub const KEYS: &[Key] = &[
     ("StopTimeout", FlagRule::Last("--stop-timeout")),
     ("StopSignal", FlagRule::Last("--stop-signal")),
     ("Pull", FlagRule::Last("--pull")),
-    ("Retry", FlagRule::Last("--retry")),
-    ("RetryDelay", FlagRule::Last("--retry-delay")),
+    ("Retry", FlagRule::Refused(RETRIES)),
+    ("RetryDelay", FlagRule::Refused(RETRIES)),
     ("WorkingDir", FlagRule::Last("--workdir")),
     ("IP", FlagRule::Last("--ip")),
     ("IP6", FlagRule::Last("--ip6")),

@@ -6,7 +6,10 @@ use super::unit_file::{Toggle, UnitSetting};
 use super::words;
 
 /// Key of a group.
-pub type Key = (&'static str, FlagRule);
+pub type FlagKey = (&'static str, FlagRule);
+
+/// Reason against `Retry=` and `RetryDelay=`.
+pub const RETRIES: &str = "usnea repeats failed requests to a registry by itself";
 
 /// Translation of a key into flags.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +61,7 @@ impl UnitCommand {
     }
 
     /// Adds the flags of the keys in `table`. Errors: a value that cannot be read; a key that usnea has not.
-    pub fn keys(&mut self, source: &QuadletFile, table: &[Key]) -> Result<(), FileProblem> {
+    pub fn keys(&mut self, source: &QuadletFile, table: &[FlagKey]) -> Result<(), FileProblem> {
         table.iter().try_for_each(|(key, rule)| self.key(source, key, *rule))
     }
 
@@ -120,7 +123,7 @@ fn pairs(all: Vec<String>) -> Vec<String> {
 }
 
 /// Warnings on keys of `group` that stand in no table.
-pub fn unknown_keys(source: &QuadletFile, group: &str, tables: &[&[Key]]) -> Vec<FileMessage> {
+pub fn unknown_keys(source: &QuadletFile, group: &str, tables: &[&[FlagKey]]) -> Vec<FileMessage> {
     let is_known = |setting: &&UnitSetting| {
         tables.iter().any(|table| table.iter().any(|(key, _)| *key == setting.key))
     };

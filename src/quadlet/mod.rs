@@ -147,16 +147,21 @@ fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile
     }
 }
 
+/// Tables of the keys of all groups that become services, by the name of the group.
+pub fn key_tables() -> [(&'static str, &'static [keys::FlagKey]); 5] {
+    [
+        ("Container", container::KEYS),
+        ("Pod", pod::KEYS),
+        ("Volume", resources::VOLUME_KEYS),
+        ("Network", resources::NETWORK_KEYS),
+        ("Image", resources::IMAGE_KEYS),
+    ]
+}
+
 /// Warnings on unknown keys.
 fn warnings(source: &QuadletFile) -> Vec<FileMessage> {
-    let own = match source.kind {
-        QuadletKind::Container => container::KEYS,
-        QuadletKind::Pod => pod::KEYS,
-        QuadletKind::Volume => resources::VOLUME_KEYS,
-        QuadletKind::Network => resources::NETWORK_KEYS,
-        QuadletKind::Image => resources::IMAGE_KEYS,
-        QuadletKind::Build | QuadletKind::Kube => return Vec::new(),
-    };
+    let of_kind = key_tables().into_iter().find(|(group, _)| *group == source.kind.group());
+    let Some((_, own)) = of_kind else { return Vec::new() };
     let mut warnings = keys::unknown_keys(source, source.kind.group(), &[own, service::COMMON]);
     warnings.extend(keys::unknown_keys(source, "Quadlet", &[service::QUADLET]));
     warnings

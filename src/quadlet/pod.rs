@@ -4,22 +4,22 @@
 //! services of their own, which are bound to it.
 
 use super::container::starts_with_pod;
-use super::keys::{FlagRule, Key};
+use super::keys::{FlagKey, FlagRule};
 use super::message::FileProblem;
 use super::service::{QuadletContext, ServiceUnit};
 use super::source::{QuadletFile, QuadletKind};
 use super::unit_file::{Toggle, UnitFile};
 
 /// Keys of `[Pod]`.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[FlagKey] = &[
     ("PodName", FlagRule::Special),
     ("ExitPolicy", FlagRule::Special),
     ("StopTimeout", FlagRule::Special),
     ("HostName", FlagRule::Last("--hostname")),
     ("ShmSize", FlagRule::Last("--shm-size")),
     ("UserNS", FlagRule::Last("--userns")),
-    ("UIDMap", FlagRule::Each("--uidmap")),
-    ("GIDMap", FlagRule::Each("--gidmap")),
+    ("UIDMap", FlagRule::Refused("a pod has the map of UserNS= alone")),
+    ("GIDMap", FlagRule::Refused("a pod has the map of UserNS= alone")),
     ("SubUIDMap", FlagRule::Refused("usnea maps the user's own subordinate IDs")),
     ("SubGIDMap", FlagRule::Refused("usnea maps the user's own subordinate IDs")),
     ("RemapUsers", FlagRule::Refused("podman replaced this key: use UserNS=")),

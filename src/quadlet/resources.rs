@@ -1,13 +1,13 @@
 //! Services that make something once, before containers need it: `*.volume`, `*.network`, `*.image`.
 
-use super::keys::{FlagRule, Key};
+use super::keys::{FlagKey, FlagRule, RETRIES};
 use super::message::FileProblem;
 use super::service::{QuadletContext, ServiceUnit};
 use super::source::QuadletFile;
 use super::unit_file::{Toggle, UnitFile, UnitSetting};
 
 /// Keys of `[Volume]`.
-pub const VOLUME_KEYS: &[Key] = &[
+pub const VOLUME_KEYS: &[FlagKey] = &[
     ("VolumeName", FlagRule::Special),
     ("Driver", FlagRule::Last("--driver")),
     ("Image", FlagRule::Special),
@@ -21,7 +21,7 @@ pub const VOLUME_KEYS: &[Key] = &[
 ];
 
 /// Keys of `[Network]`.
-pub const NETWORK_KEYS: &[Key] = &[
+pub const NETWORK_KEYS: &[FlagKey] = &[
     ("NetworkName", FlagRule::Special),
     ("Driver", FlagRule::Last("--driver")),
     ("DisableDNS", FlagRule::Switch("--disable-dns")),
@@ -39,7 +39,7 @@ pub const NETWORK_KEYS: &[Key] = &[
 ];
 
 /// Keys of `[Image]`.
-pub const IMAGE_KEYS: &[Key] = &[
+pub const IMAGE_KEYS: &[FlagKey] = &[
     ("Image", FlagRule::Special),
     ("ImageTag", FlagRule::Special),
     ("AllTags", FlagRule::Switch("--all-tags")),
@@ -50,8 +50,8 @@ pub const IMAGE_KEYS: &[Key] = &[
     ("DecryptionKey", FlagRule::Refused("usnea does not decrypt images")),
     ("OS", FlagRule::Last("--os")),
     ("Policy", FlagRule::Last("--policy")),
-    ("Retry", FlagRule::Last("--retry")),
-    ("RetryDelay", FlagRule::Last("--retry-delay")),
+    ("Retry", FlagRule::Refused(RETRIES)),
+    ("RetryDelay", FlagRule::Refused(RETRIES)),
     ("TLSVerify", FlagRule::Switch("--tls-verify")),
     ("Variant", FlagRule::Last("--variant")),
 ];

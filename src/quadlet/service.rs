@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::keys::{FlagRule, Key, UnitCommand};
+use super::keys::{FlagKey, FlagRule, UnitCommand};
 use super::message::FileProblem;
 use super::source::{QuadletFile, QuadletKind};
 use super::unit_file::{Toggle, UnitFile, UnitSetting};
@@ -40,7 +40,7 @@ pub struct AccountLookups {
 }
 
 /// Keys of every group of its own.
-pub const COMMON: &[Key] = &[
+pub const COMMON: &[FlagKey] = &[
     (
         "ContainersConfModule",
         FlagRule::Refused(
@@ -53,7 +53,7 @@ pub const COMMON: &[Key] = &[
 ];
 
 /// Keys of `[Quadlet]`.
-pub const QUADLET: &[Key] = &[("DefaultDependencies", FlagRule::Special)];
+pub const QUADLET: &[FlagKey] = &[("DefaultDependencies", FlagRule::Special)];
 
 /// Unit that waits for the machine's network on behalf of a user's manager.
 pub const USER_NETWORK: &str = "usnea-user-wait-network-online.service";

@@ -1,4 +1,4 @@
-//! systemd's format of unit files: groups of `Key=value` lines (systemd.syntax(7)).
+//! systemd's format of unit files: groups of `FlagKey=value` lines (systemd.syntax(7)).
 
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -21,7 +21,7 @@ pub struct UnitGroup {
     pub settings: Vec<UnitSetting>,
 }
 
-/// Setting `Key=value` of a unit file.
+/// Setting `FlagKey=value` of a unit file.
 #[derive(Clone, Debug)]
 pub struct UnitSetting {
     /// Key.

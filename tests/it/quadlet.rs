@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use usnea::quadlet::keys::FlagRule;
+
 use crate::support::{Place, Ran, binary, finish, text};
 
 /// Files, and podman's services.
@@ -161,6 +163,90 @@ fn services_are_podman_s_in_effect() {
 
 fn text_of(path: &Path) -> String {
     fs::canonicalize(path).expect("a program").display().to_string()
+}
+
+/// Every table of keys is in the examples, so that no flag is one that usnea does not have.
+#[test]
+fn the_commands_of_services_are_in_the_grammar() {
+    let quadlets = Quadlets::new();
+    for part in ORACLE.split("\n==== ").skip(1) {
+        let file = part.split("\n---- ").next().and_then(|file| file.split_once('\n'));
+        let (name, content) = file.expect("a file");
+        quadlets.write(name, content);
+    }
+    for (group, keys) in usnea::quadlet::key_tables() {
+        let extension = group.to_lowercase();
+        for (key, rule) in keys {
+            let value = match rule {
+                FlagRule::Refused(_) | FlagRule::Special => continue,
+                FlagRule::Switch(_) | FlagRule::IfTrue(..) => "yes",
+                FlagRule::Pairs(_) | FlagRule::Words(_) if *key == "Sysctl" => {
+                    "net.core.somaxconn=5"
+                }
+                FlagRule::Pairs(_) => "key=value",
+                _ => match *key {
+                    "IP" | "DNS" => "192.0.2.7",
+                    "IP6" => "2001:db8::7",
+                    "PublishPort" | "ExposeHostPort" => "8080",
+                    "Memory" | "ShmSize" => "64m",
+                    "PidsLimit" | "StopTimeout" | "HealthRetries" => "10",
+                    "HealthInterval" | "HealthStartPeriod" | "HealthTimeout" => "10s",
+                    "HealthOnFailure" => "kill",
+                    "AddHost" => "name:192.0.2.7",
+                    "AddCapability" | "DropCapability" => "CHOWN",
+                    "UIDMap" | "GIDMap" => "0:0:1",
+                    "UserNS" => "keep-id",
+                    "Ulimit" => "nofile=10:20",
+                    "SeccompProfile" => "unconfined",
+                    "Mask" | "Unmask" => "/proc/uptime",
+                    "SecurityLabelType" | "SecurityLabelFileType" | "SecurityLabelLevel" => {
+                        continue;
+                    }
+                    "Pull" | "Policy" => "missing",
+                    "StopSignal" => "INT",
+                    "Driver" => {
+                        if group == "Network" {
+                            "bridge"
+                        } else {
+                            "local"
+                        }
+                    }
+                    "GroupAdd" => "keep-groups",
+                    "Tmpfs" => "/tmp",
+                    _ => "value",
+                },
+            };
+            if matches!(*key, "SecurityLabelNested") {
+                continue;
+            }
+            let needed = match group {
+                "Container" | "Image" => "Image=x\n",
+                _ => "",
+            };
+            let content = format!("[{group}]\n{needed}{key}={value}\n");
+            quadlets.write(&format!("key-{}.{extension}", key.to_lowercase()), &content);
+        }
+    }
+    let mut wrong = Vec::new();
+    for (name, settings) in quadlets.services() {
+        for ((_, key), values) in settings.iter().filter(|((_, key), _)| key.starts_with("Exec")) {
+            for value in values.iter().filter(|value| !value.starts_with("/bin/sh")) {
+                let words =
+                    usnea::quadlet::words::split(value.trim_start_matches('-')).expect("words");
+                let specified = |word: String| {
+                    let word = word.replace("%t", "/run");
+                    ["%N", "%n", "%p", "%i", "%h"]
+                        .iter()
+                        .fold(word, |word, one| word.replace(one, "x"))
+                };
+                let words = words.into_iter().map(|word| specified(word).into()).collect();
+                if let Err(error) = usnea::cli::parse(words) {
+                    wrong.push(format!("{name} {key}={value}: {error}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
