@@ -54,6 +54,18 @@ pub const OTHER_PORT: &str =
 /// A port of an IPv6 address, and a helper that forwards none.
 pub const IPV6_PORTS: &str = "--network pasta forwards them";
 
+// OCI runtime.
+
+/// A bundle without a user namespace, of an ordinary user.
+pub const ROOTLESS_BUNDLE: &str =
+    "'usnea oci spec --rootless' writes a config.json with one; or run it in 'usnea unshare'";
+/// A container of an OCI runtime that is not stopped.
+pub const KILL_OR_FORCE: &str = "kill it first, or use --force";
+/// An unknown container of an OCI runtime.
+pub const OTHER_ROOT: &str = "'usnea oci list' lists those of this --root";
+/// A terminal for a container that is left alone.
+pub const CONSOLE_SOCKET: &str = "--console-socket names the socket that gets it";
+
 // Namespaces and IDs.
 
 /// A container in a container whose root is emulated.

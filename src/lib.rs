@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cli                       the commands: clap, tables, JSON
-//! container quadlet         the verbs: composes all below; services of systemd from files
+//! container oci quadlet     the verbs: composes all below; those of an OCI runtime; services of systemd from files
 //! documents                 JSON in docker's and podman's shape, as structs
 //! monitor                   the process that stays beside a container
 //! engine                    the OCI runtime: a spec in, a process out
@@ -65,6 +65,7 @@ pub mod net;
 pub mod network_attachment;
 pub mod network_name;
 pub mod object_id;
+pub mod oci;
 pub mod quadlet;
 pub mod readiness;
 pub mod rootfs;

@@ -16,7 +16,8 @@ const ORDERS: [(&str, &str); 3] = [
     (
         "",
         "run container create start stop restart kill rm ps logs attach commit diff cp exec healthcheck wait inspect \
-         rename port top update pause unpause stats events spec image images pull history search manifest network pod push \
+         rename port top update pause unpause stats events spec image images pull history search manifest network pod oci \
+         push \
          save load import export rmi tag untag unshare volume info version system check login logout mount completion \
          doctor",
     ),
@@ -96,6 +97,24 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("network reload", &["usnea network reload web", "usnea network reload --all"]),
     ("network rm", &["usnea network rm backend", "usnea network rm --force backend"]),
     ("pause", &["usnea pause web"]),
+    ("oci", &["podman --runtime /usr/bin/usnea-oci run alpine", "usnea oci list"]),
+    ("oci checkpoint", &["usnea oci checkpoint web"]),
+    ("oci create", &["usnea oci create --bundle ./bundle web"]),
+    ("oci delete", &["usnea oci delete web", "usnea oci delete --force web"]),
+    ("oci events", &["usnea oci events --stats web"]),
+    ("oci exec", &["usnea oci exec web id", "usnea oci exec --process process.json --detach web"]),
+    ("oci features", &["usnea oci features"]),
+    ("oci kill", &["usnea oci kill web", "usnea oci kill web KILL"]),
+    ("oci list", &["usnea oci list", "usnea oci list --format json"]),
+    ("oci pause", &["usnea oci pause web"]),
+    ("oci ps", &["usnea oci ps web"]),
+    ("oci restore", &["usnea oci restore web"]),
+    ("oci resume", &["usnea oci resume web"]),
+    ("oci run", &["usnea oci run --bundle ./bundle web"]),
+    ("oci spec", &["usnea oci spec --rootless"]),
+    ("oci start", &["usnea oci start web"]),
+    ("oci state", &["usnea oci state web"]),
+    ("oci update", &["usnea oci update --memory 64m web"]),
     ("pod", &["usnea pod ps"]),
     ("pod create", &["usnea pod create shop", "usnea pod create -p 8080:80 --network backend shop"]),
     ("pod exists", &["usnea pod exists shop && echo yes"]),

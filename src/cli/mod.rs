@@ -36,7 +36,7 @@ use verbs::{TopLevelCommand, completion};
 )]
 #[command(args_override_self = true)]
 struct Arguments {
-    /// Directory of the store. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea.
+    /// Directory of the store. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea. For oci: directory of the containers' states.
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
 
@@ -86,6 +86,7 @@ pub fn main() -> ExitCode {
         return ended;
     }
     let words = verbs::quadlet::as_generator(std::env::args_os().collect());
+    let words = verbs::oci::as_program(words);
     let words = grammar::normalize(words, Arguments::command);
     let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,

@@ -28,6 +28,11 @@ impl Usnea {
         Self { root, ..Self::default() }
     }
 
+    /// Folder that the command line names; `None`: it names none.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
     /// Adds the standard streams of this process: a container with the passthrough log driver inherits them.
     pub fn with_streams(self, streams: CallerStreams<'static>) -> Self {
         Self { streams: Some(streams), ..self }

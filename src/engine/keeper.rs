@@ -65,6 +65,14 @@ pub fn keep(
     process::exit_now(0)
 }
 
+/// Base's life after its work for a container with a life of its own: until the parent needs base no more. Holds none of
+/// the launch's descriptors: the end of the parent's channel is the command's exec. Never returns.
+pub fn stay_until_released(watched: &OwnedFd) -> ! {
+    fd::close_all_but(&[watched.as_fd()]);
+    let _ = rustix::io::retry_on_intr(|| rustix::io::read(watched, &mut [0]));
+    process::exit_now(0)
+}
+
 /// Processes of one mount namespace.
 #[derive(Debug)]
 pub struct ProcessesOfMounts {

@@ -57,7 +57,7 @@ pub enum ChildMessage {
 }
 
 /// Failure that crosses the fork: the step, its object, and the errno.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepFailure {
     /// Index in the plan's steps.
     pub step: usize,
@@ -194,6 +194,11 @@ impl<S: WireMessage, R: WireMessage> Channel<S, R> {
         }
         let message = R::decode(&room[..length], fd);
         message.map(Some).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))
+    }
+
+    /// Ends the conversation in both directions: the other end finds this one gone.
+    pub fn hang_up(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both)?)
     }
 
     /// True if the other end is gone; does not wait.

@@ -9,6 +9,8 @@ mod auto;
 mod lines;
 mod write;
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::hint;
@@ -20,9 +22,10 @@ use crate::ids::{
 };
 
 pub use auto::Room;
+pub use lines::check_disjoint;
 pub use write::{
     become_root, forbidden, in_base, in_base_and_here, in_container, in_process_and_here, maps_in,
-    namespace_of, write_maps, write_own_maps,
+    namespace_of, setgroups_in, write_maps, write_own_maps,
 };
 
 /// Writer of base's maps.
@@ -34,6 +37,8 @@ pub enum Writer {
     Helpers(IdmapHelpers),
     /// The parent of that process, as root: every ID of that root.
     Root,
+    /// Nobody: the namespace exists, and this process is root of it or enters it.
+    Nobody,
 }
 
 /// Permission for setgroups(2) in a user namespace.
@@ -96,6 +101,55 @@ impl Base {
             ),
         );
         Ok(Self { maps, writer: Writer::Helpers(helpers) })
+    }
+
+    /// Returns this process's own user namespace as base: this process is its root.
+    pub fn present() -> Result<Self> {
+        Ok(Self { maps: lines::identity()?, writer: Writer::Nobody })
+    }
+
+    /// Returns another user namespace as base. Errors: this process may not enter it.
+    pub fn present_in(namespace: &OwnedFd) -> Result<Self> {
+        Ok(Self { maps: maps_in(namespace.as_fd())?, writer: Writer::Nobody })
+    }
+
+    /// Returns a new base with exactly these maps. Errors: IDs that are not the user's.
+    pub fn with_maps(maps: IdMaps<ContainerIds, HostIds>) -> Result<Self> {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let is_own =
+            |map: &[IdMap], id| matches!(map, [line] if (line.outside, line.count) == (id, 1));
+        if is_own(&maps.uids, uid) && is_own(&maps.gids, gid) {
+            return Ok(Self { maps: maps.as_bases(), writer: Writer::Itself });
+        }
+        let user = Self::of_user()?;
+        for (name, map, base) in [
+            ("uidMappings", &maps.uids, &user.maps.uids),
+            ("gidMappings", &maps.gids, &user.maps.gids),
+        ] {
+            if map.through(&base.inverse()).is_none() {
+                let text = format!("{}: not all of these are yours", lines::shown(map));
+                let error = Error::refused(text).within(format!("config.json: linux.{name}"));
+                return Err(error.hint(hint::SEE_SUBORDINATE_IDS));
+            }
+        }
+        Ok(Self { maps: maps.as_bases(), writer: user.writer })
+    }
+
+    /// Returns the levels of a container below this base, which is present: its IDs are the host's for this process.
+    /// Errors: IDs that base lacks.
+    pub fn above(self, maps: &IdMaps<ContainerIds, HostIds>) -> Result<Levels> {
+        let inward = self.maps.inverse();
+        let missing = |name: &str, map: &[IdMap]| {
+            let text = format!("{}: not all of these are mapped here", lines::shown(map));
+            Error::refused(text).within(format!("config.json: linux.{name}"))
+        };
+        let uids = maps.uids.through(&inward.uids);
+        let gids = maps.gids.through(&inward.gids);
+        let container = IdMaps {
+            uids: uids.ok_or_else(|| missing("uidMappings", &maps.uids))?,
+            gids: gids.ok_or_else(|| missing("gidMappings", &maps.gids))?,
+        };
+        Ok(Levels { base: self, container: Some(container) })
     }
 
     /// Returns the maps for `--userns`, or for `--uidmap` and `--gidmap`. `room` is called only for a range of the
@@ -246,8 +300,8 @@ impl Base {
         };
         match self.writer {
             Writer::Itself => Setgroups::Denied,
-            Writer::Root if denied_around_us() => Setgroups::Denied,
-            Writer::Root | Writer::Helpers(_) => Setgroups::Allowed,
+            Writer::Root | Writer::Nobody if denied_around_us() => Setgroups::Denied,
+            Writer::Root | Writer::Nobody | Writer::Helpers(_) => Setgroups::Allowed,
         }
     }
 

@@ -1,12 +1,12 @@
 //! Creation of the base user namespace: its maps, and work to be done inside.
 
 use std::io::Read;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child as Helper, Stdio};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Base, Writer, lines};
+use super::{Base, Setgroups, Writer, lines};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
@@ -29,7 +29,7 @@ pub fn forbidden(error: impl Into<Error>) -> Error {
 pub fn write_maps(base: &Base, pid: i32) -> Result<()> {
     let maps = &base.maps;
     match &base.writer {
-        Writer::Itself => Ok(()),
+        Writer::Itself | Writer::Nobody => Ok(()),
         Writer::Root => write_as_root(pid, maps),
         Writer::Helpers(helpers) => {
             // Concurrently: each takes about a millisecond.
@@ -187,6 +187,19 @@ pub fn in_process_and_here<T: Serialize + DeserializeOwned, R>(
 pub fn maps_in(namespace: BorrowedFd<'_>) -> Result<IdMaps<BaseIds, HostIds>> {
     let enter = || namespace::enter(namespace).context(|| "cannot enter a user namespace");
     in_process_and_here(enter, lines::of_base, || ())?.0
+}
+
+/// Returns the permission for setgroups(2) in another user namespace. Errors: the caller may not enter it.
+pub fn setgroups_in(namespace: &OwnedFd) -> Result<Setgroups> {
+    let enter = || namespace::enter(namespace.as_fd()).context(|| "cannot enter a user namespace");
+    let read = || {
+        std::fs::read_to_string("/proc/self/setgroups").context(|| "cannot read setgroups of /proc")
+    };
+    let text = in_process_and_here(enter, read, || ())?.0?;
+    Ok(match text.trim() {
+        "deny" => Setgroups::Denied,
+        _ => Setgroups::Allowed,
+    })
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {

@@ -12,7 +12,7 @@ use crate::support::source;
 /// The layers, the highest first. A module may import those of lower rows; those of its own row do not know each other.
 const ROWS: &[&[&str]] = &[
     &["cli"],
-    &["container", "quadlet"],
+    &["container", "oci", "quadlet"],
     &["documents"],
     &["monitor"],
     &["engine"],

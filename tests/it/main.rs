@@ -3,6 +3,7 @@
 //! They run as an ordinary user, with subordinate IDs and without: `tests/run` sees to both. `house` and `man` read the
 //! source tree; all others run the built program.
 
+mod bundle;
 mod composed;
 mod fault_registry;
 mod layout_registry;
@@ -88,8 +89,10 @@ mod network_lives;
 mod network_names;
 mod networks;
 mod nfs;
+mod oci;
 mod oci_config;
 mod oci_hooks;
+mod oci_podman;
 mod odd_files;
 mod odd_registries;
 mod oracles;

@@ -11,6 +11,7 @@ mod logout;
 mod manifest;
 mod mount;
 pub mod network;
+pub mod oci;
 mod pod;
 pub mod quadlet;
 pub mod run;
@@ -63,6 +64,8 @@ pub enum TopLevelCommand {
     Pod(Late<pod::Arguments>),
     /// Manage Quadlet files: services of systemd that are containers.
     Quadlet(Late<quadlet::Arguments>),
+    /// Be an OCI runtime: the command line of runc and crun.
+    Oci(Late<Box<oci::Arguments>>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
     /// Run a command in the user namespace of the containers.
@@ -105,6 +108,7 @@ impl TopLevelCommand {
             Self::Network(Late(network)) => network::run(network, usnea),
             Self::Pod(Late(pod)) => pod::run(pod, usnea),
             Self::Quadlet(Late(quadlet)) => quadlet::run(quadlet),
+            Self::Oci(Late(oci)) => oci::run(*oci, usnea),
             Self::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
             Self::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),
             Self::Volume(Late(volume)) => volume::run(volume, usnea),

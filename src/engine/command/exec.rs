@@ -23,6 +23,8 @@ pub enum ParentsDeath {
     IsOurs,
     /// No effect: the command was left alone, or its terminal hangs up.
     IsNothing,
+    /// None any more: that process has left the launch, and hears no message.
+    HasLeft,
 }
 
 /// Input of the last steps before exec.
@@ -44,12 +46,14 @@ pub struct LastSteps<'a> {
 impl LastSteps<'_> {
     /// Becomes the command. Keeps `step` at the step that a failure is reported with.
     pub fn exec(&self, exec: &ExecCommand, step: &mut usize) -> StepResult<Infallible> {
-        if self.parents_death == ParentsDeath::IsOurs {
-            // After the change of credentials, at which the kernel forgets this signal (prctl(2), PR_SET_PDEATHSIG).
-            process::set_parent_death_signal(libc::SIGKILL)?;
-        }
+        // After the change of credentials, at which the kernel forgets this signal (prctl(2), PR_SET_PDEATHSIG).
+        process::set_parent_death_signal(match self.parents_death {
+            ParentsDeath::IsOurs => libc::SIGKILL,
+            ParentsDeath::IsNothing | ParentsDeath::HasLeft => 0,
+        })?;
+        let has_left = self.parents_death == ParentsDeath::HasLeft;
         // The channel's end shows a parent that died meanwhile.
-        if self.channel.is_deserted() {
+        if !has_left && self.channel.is_deserted() {
             process::exit_now(125);
         }
         if exec.reaper == Reaper::Usnea {
@@ -62,7 +66,9 @@ impl LastSteps<'_> {
         }
         self.wire_streams(exec)?;
         filter::install_filter(self.steps, self.channel, step)?;
-        self.channel.send(&ChildMessage::Running)?;
+        if !has_left {
+            self.channel.send(&ChildMessage::Running)?;
+        }
         // The user's shell or service manager may have blocked or ignored signals: reset, as docker does.
         signal::reset();
         program::run_program(exec)

@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::engine::command::{credentials, filter, keyring};
+use crate::engine::plan::SessionKeyring;
 use crate::engine::plan::process::SecurityLabel;
 use crate::engine::plan::step::Step;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
@@ -61,8 +62,10 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
             })?;
         }
         Step::Credentials(who) => {
-            // Before the capabilities that this may need are dropped.
-            keyring::replace_session()?;
+            if who.keyring == SessionKeyring::New {
+                // Before the capabilities that this may need are dropped.
+                keyring::replace_session()?;
+            }
             credentials::become_restricted(who, filter::pending_filter(steps))?;
         }
         Step::NoNewPrivileges => process::set_no_new_privileges()?,

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags};
 
 use crate::engine::plan::process::ExecCommand;
 use crate::engine::step_error::StepResult;
@@ -12,31 +12,44 @@ use crate::sys::process;
 /// Executes the command as execvpe(3) does, with the container's own PATH. Refuses usnea's own program: a link to
 /// /proc/self/exe would put the user's usnea within the container's reach (CVE-2019-5736).
 pub fn run_program(command: &ExecCommand) -> StepResult<Infallible> {
+    let arguments: Vec<_> = command.arguments.iter().map(|text| text.as_c_str()).collect();
+    let environment: Vec<_> = command.environment.iter().map(|text| text.as_c_str()).collect();
+    first_of(command, |candidate| match std::ffi::CString::new(candidate) {
+        Ok(program) => Err(process::exec(&program, &arguments, &environment)),
+        Err(_) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    })
+}
+
+/// Finds the program that [`run_program`] would execute. Errors: there is none, or its file may not be executed.
+pub fn find_program(command: &ExecCommand) -> StepResult {
+    first_of(command, |candidate| {
+        rustix::fs::access(candidate, Access::EXEC_OK)?;
+        let stat = rustix::fs::stat(candidate)?;
+        match rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::EACCES)),
+        }
+    })
+}
+
+/// Calls `attempt` for each file that may be the program, until one succeeds. Errors: the last that matters.
+fn first_of<T>(command: &ExecCommand, attempt: impl Fn(&str) -> io::Result<T>) -> StepResult<T> {
     let name = command.arguments[0].to_string_lossy();
-    let path = |folder: &str| {
-        if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") }
-    };
+    let path = |folder: &str| format!("{folder}/{name}");
     let candidates: Vec<String> = if name.contains('/') {
         vec![name.to_string()]
     } else {
         let variable =
             command.environment.iter().find_map(|text| text.to_str().ok()?.strip_prefix("PATH="));
-        variable
-            .unwrap_or_default()
-            .split(':')
-            .filter(|folder| !folder.is_empty())
-            .map(path)
-            .collect()
+        let folders = variable.unwrap_or_default().split(':');
+        folders.filter(|folder| !folder.is_empty()).map(path).collect()
     };
-    let arguments: Vec<_> = command.arguments.iter().map(|text| text.as_c_str()).collect();
-    let environment: Vec<_> = command.environment.iter().map(|text| text.as_c_str()).collect();
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for candidate in candidates {
-        let error = match refuse_ourselves(&candidate, command.ourselves) {
-            Ok(()) => match std::ffi::CString::new(candidate) {
-                Ok(program) => process::exec(&program, &arguments, &environment),
-                Err(_) => io::Error::from_raw_os_error(libc::EINVAL),
-            },
+        let tried =
+            refuse_ourselves(&candidate, command.ourselves).and_then(|()| attempt(&candidate));
+        let error = match tried {
+            Ok(done) => return Ok(done),
             Err(error) => error,
         };
         match error.raw_os_error() {

@@ -71,16 +71,70 @@ pub enum Finish {
     AtEnd,
     /// At the command's start.
     AtStart,
+    /// At the command's start, with the command as a child of the caller ([`enter`]).
+    WithChild,
+}
+
+/// Command in a running container, a child of this process.
+#[derive(Debug)]
+pub struct Entered {
+    /// Process of the command.
+    pub command: Child,
+    /// Master of the command's terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Signals for the command that came before it ran.
+    pub early_signals: Vec<i32>,
+}
+
+/// Runs a command ([`Finish::WithChild`]) with the streams of this process or a terminal of its own, and returns when the
+/// command runs. The caller has blocked `signals`. Errors: the command could not be run.
+pub fn enter(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> Result<Entered> {
+    let progress = begin(entry, streams, None, signals)?;
+    let command = progress.process.ok_or_else(|| Error::not_running("the container has ended"))?;
+    Ok(Entered { command, terminal: progress.terminal, early_signals: progress.signals })
 }
 
 /// Runs a command and returns its exit status; `None`: the command was left alone. `streams`: those of the caller. The
 /// caller has blocked `signals`. Errors: the command could not be run.
 pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> Result<Option<u8>> {
+    let (command, relay) = wired(entry, streams).context(|| "cannot wire the standard streams")?;
+    let progress = begin(entry, streams, Some(command), signals)?;
+    match (progress.process.as_ref(), entry.finish) {
+        (_, Finish::AtStart) => {
+            let left = progress.terminal.as_ref().map(|master| leave(None, master));
+            left.transpose().map(|_| None)
+        }
+        (None, _) => Err(Error::not_running("the container has ended")),
+        (Some(_), Finish::WithChild) => Err(Error::new("a command of `enter`")),
+        (Some(process), Finish::AtEnd) => {
+            let session = CommandSession {
+                process,
+                terminal: progress.terminal,
+                relay,
+                caller: streams,
+                stdin: entry.options.stdin,
+                keys: entry.keys.clone(),
+                early_signals: progress.signals,
+                network: None,
+                notifier: None,
+                settled: None,
+            };
+            stay(session, signals)
+        }
+    }
+}
+
+/// Makes the command's process, and waits until the command runs. `command`: its streams; `None`: those of this process.
+fn begin(
+    entry: &ExecPlan,
+    streams: CallerStreams<'_>,
+    command: Option<CommandStreams>,
+    signals: &Signals,
+) -> Result<LaunchProgress> {
     let Some(Step::Join(running)) = entry.steps.first() else {
         return Err(Error::new("an entry that enters nothing"));
     };
     let (channel, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
-    let (command, relay) = wired(entry, streams).context(|| "cannot wire the standard streams")?;
     let is_supervised = supervised(&entry.steps).is_some();
     let progress = LaunchProgress {
         namespaces: running.user_and_mounts()?,
@@ -99,7 +153,7 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
     let first = match running.fork_beside()? {
         Forked::Child => {
             drop(conversation.channel);
-            let (channel, command) = (&theirs, &command);
+            let (channel, command) = (&theirs, command.as_ref());
             EntryProcess { entry, running, channel, streams: command, caller: streams }.run()
         }
         Forked::Parent(first) => first,
@@ -115,42 +169,10 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
         }
         return Err(error);
     }
-    if running.owns_pid_namespace() {
+    if running.owns_pid_namespace() || entry.finish == Finish::WithChild {
         let _ = first.wait(); // ends once the command is made, or with the command as its keeper
     }
-    finish(entry, progress, relay, streams, signals)
-}
-
-/// Leaves the running command alone, or stays until it has ended.
-fn finish(
-    entry: &ExecPlan,
-    progress: LaunchProgress,
-    relay: StreamRelay,
-    streams: CallerStreams<'_>,
-    signals: &Signals,
-) -> Result<Option<u8>> {
-    match (progress.process.as_ref(), entry.finish) {
-        (_, Finish::AtStart) => {
-            let left = progress.terminal.as_ref().map(|master| leave(None, master));
-            left.transpose().map(|_| None)
-        }
-        (None, Finish::AtEnd) => Err(Error::not_running("the container has ended")),
-        (Some(process), Finish::AtEnd) => {
-            let session = CommandSession {
-                process,
-                terminal: progress.terminal,
-                relay,
-                caller: streams,
-                stdin: entry.options.stdin,
-                keys: entry.keys.clone(),
-                early_signals: progress.signals,
-                network: None,
-                notifier: None,
-                settled: None,
-            };
-            stay(session, signals)
-        }
-    }
+    Ok(progress)
 }
 
 /// Stays until the command has ended, or was left.
@@ -219,7 +241,7 @@ struct EntryProcess<'a> {
     entry: &'a ExecPlan,
     running: &'a RunningContainer,
     channel: &'a ChildChannel,
-    streams: &'a CommandStreams,
+    streams: Option<&'a CommandStreams>,
     caller: CallerStreams<'a>,
 }
 
@@ -253,7 +275,7 @@ impl EntryProcess<'_> {
                         steps: &entry.steps,
                         options: &entry.options,
                         channel: self.channel,
-                        streams: Some(self.streams),
+                        streams: self.streams,
                         terminal: terminal.as_ref(),
                         parents_death: match is_tied {
                             true => ParentsDeath::IsOurs,
@@ -271,10 +293,11 @@ impl EntryProcess<'_> {
     }
 
     fn close_other_descriptors(&self) {
-        let CommandStreams { input, output, error, .. } = self.streams;
         let mut needed = vec![self.channel.as_fd(), self.running.process().as_fd()];
-        needed.extend(input.as_ref().map(OwnedFd::as_fd));
-        needed.extend([output.as_fd(), error.as_fd()]);
+        if let Some(CommandStreams { input, output, error, .. }) = self.streams {
+            needed.extend(input.as_ref().map(OwnedFd::as_fd));
+            needed.extend([output.as_fd(), error.as_fd()]);
+        }
         let LaunchOptions { preserve_fds, preserve_fd, .. } = &self.entry.options;
         fd::close_all_but_from(3 + *preserve_fds as RawFd, &needed, preserve_fd);
     }
@@ -286,17 +309,17 @@ impl EntryProcess<'_> {
         let finish = self.entry.finish;
         // Before the mount namespace: the container's /proc does not show a process outside its pid namespace.
         let parentage = match finish {
-            Finish::AtEnd => Parentage::OurParents,
+            Finish::AtEnd | Finish::WithChild => Parentage::OurParents,
             Finish::AtStart => Parentage::Ours,
         };
         if let Forked::Parent(command) = process::clone(Namespaces::default(), parentage)? {
             let Child { pid, pidfd } = command;
             let message = ChildMessage::Container { pid, pidfd };
-            if finish == Finish::AtEnd {
+            if finish != Finish::AtStart {
                 self.channel.send(&message)?;
             }
             let ChildMessage::Container { pid, pidfd } = message else { process::exit_now(125) };
-            if !running.owns_pid_namespace() {
+            if !running.owns_pid_namespace() && finish != Finish::WithChild {
                 keeper::keep(&pidfd, running.process(), &[], None);
             }
             if finish == Finish::AtStart {

@@ -60,7 +60,7 @@ pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
         script.line(&match plan.levels.base.writer {
             Writer::Helpers(_) => format!("unshare --user --map-root-user --map-auto {remove}"),
             Writer::Itself => format!("unshare --user --map-root-user {remove}"),
-            Writer::Root => remove,
+            Writer::Root | Writer::Nobody => remove,
         });
     }
     script.line("(exit $status)");
@@ -260,7 +260,7 @@ impl ShellScript {
                 self.line(&format!("[ -d {path} ] || mkdir -p {path}; cd {path}"));
             }
             Step::Hooks(point) => self.lines(&hooks::commands(&plan.hooks, *point)),
-            Step::Hold => {
+            Step::Hold | Step::HoldAtFifo => {
                 self.line("# (the container is created: its command waits for the start)")
             }
             Step::Umask(mask) => self.line(&format!("umask {mask:04o}")),

@@ -1,8 +1,10 @@
 //! Launch of a command, and the caller's life until the command has ended.
 
+use std::os::fd::OwnedFd;
+
 use super::dying;
 use super::processes::end_all;
-use super::stages::Launched;
+use super::stages::{Launched, Released};
 use super::{HELPER_DIED, KILLED_FOR_MEMORY, launch};
 use crate::cgroup;
 use crate::engine::hooks::HookPoint;
@@ -10,7 +12,7 @@ use crate::engine::plan::Plan;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
 use crate::engine::session::supervise::{CommandSession, NetworkRequests, SessionEnd};
-use crate::engine::streams::{self, CallerStreams, LaunchStreams};
+use crate::engine::streams::{self, CallerStreams, LaunchStreams, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::net::{HelperWatch, RunningNetwork};
 use crate::readiness::Notifier;
@@ -76,6 +78,32 @@ pub fn run(
     end_rest(launched, ended.as_ref().ok());
     plan.hooks.run(HookPoint::Poststop, None, None, None)?;
     ended
+}
+
+/// Stays beside the command of a container with a life of its own until the command has ended. `terminal`: its master,
+/// which is relayed to the caller's streams. The caller has blocked `signals`: they are forwarded.
+pub fn attend(
+    released: Released,
+    terminal: Option<OwnedFd>,
+    streams: CallerStreams<'_>,
+    signals: &Signals,
+) -> Result<Ended> {
+    let session = CommandSession {
+        process: &released.command,
+        terminal,
+        relay: StreamRelay::default(),
+        caller: streams,
+        stdin: Stdin::Ours,
+        keys: DetachKeys::none(),
+        early_signals: released.early_signals,
+        network: None,
+        notifier: None,
+        settled: None,
+    };
+    match session.stay(signals)? {
+        SessionEnd::Ended(ended) => Ok(ended),
+        SessionEnd::Left(_) => Err(Error::new("no keys leave this command")),
+    }
 }
 
 /// Ends the processes beside a command, and those that the command left running. `ended`: the command's end, if known.

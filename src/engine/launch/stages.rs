@@ -15,6 +15,7 @@
 //! No process outlives a stage that is dropped: each is ended and reaped.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Instant;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -25,7 +26,7 @@ use super::dying;
 use super::processes::end_all;
 use crate::cgroup::ContainerCgroup;
 use crate::engine::messages::{self, ChildChannel, ParentChannel, ParentMessage};
-use crate::engine::plan::Plan;
+use crate::engine::plan::{Lifetime, Plan};
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::streams::LaunchStreams;
 use crate::error::{Context, Error, Result};
@@ -64,10 +65,29 @@ pub struct Launched {
     pub(super) preexisting_children: Vec<i32>,
 }
 
+/// Command of a container with a life of its own ([`Lifetime::Own`]).
+#[derive(Debug)]
+pub struct Released {
+    /// The container's first process, a child of this process.
+    pub command: Child,
+    /// Signals for the command that came during the launch.
+    pub early_signals: Vec<i32>,
+}
+
 impl Launched {
     /// PID of a process in the base user namespace.
     pub fn base_pid(&self) -> i32 {
         self.base.as_ref().map_or(self.command.pid, |base| base.pid)
+    }
+
+    /// Ends the process that has made the container, and leaves the container to itself. Errors: the container has
+    /// ended meanwhile, before its command was started.
+    pub fn release(self) -> Result<Released> {
+        drop(self.alive);
+        if let Some(base) = &self.base {
+            base.wait().context(|| "cannot wait for the first process")?;
+        }
+        Ok(Released { command: self.command, early_signals: self.early_signals })
     }
 }
 
@@ -172,7 +192,7 @@ impl<'a> Prepared<'a> {
             cgroup,
             preexisting_children,
         };
-        if !plan.owns_pid_namespace() {
+        if !plan.owns_pid_namespace() && plan.options.lifetime == Lifetime::OfParent {
             // Processes that the command leaves running become children of this process, and end with it.
             process::adopt_orphans().context(|| "cannot adopt orphans")?;
         }
@@ -187,7 +207,7 @@ impl<'a> Cloned<'a> {
         let base = base.as_ref().ok_or_else(|| Error::new("no first process"))?;
         if !plan.joins_base() {
             userns::write_maps(&plan.levels.base, base.pid)?;
-            if plan.levels.base.writer != Writer::Itself {
+            if !matches!(plan.levels.base.writer, Writer::Itself | Writer::Nobody) {
                 conversation.send_mapped()?;
             }
         }
@@ -217,7 +237,17 @@ impl Created<'_> {
         process.map(|process| process.pid)
     }
 
-    /// Lets the command run, and waits until it does. Errors: a step failed.
+    /// Takes the master of the command's terminal, if any.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.0.conversation.progress.terminal.take()
+    }
+
+    /// Folder of the container's cgroup, if any.
+    pub fn cgroup(&self) -> Option<&Path> {
+        self.0.cgroup.as_ref().map(ContainerCgroup::folder)
+    }
+
+    /// Lets the command run, and waits until it does; or until it waits at its FIFO. Errors: a step failed.
     pub fn start(mut self, signals: &Signals) -> Result<Launched> {
         if self.0.plan.is_held() {
             self.0.conversation.send(&ParentMessage::Start)?;

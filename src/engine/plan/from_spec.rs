@@ -7,6 +7,7 @@ use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 
 use crate::cgroup;
 use crate::engine::hooks::{HookPoint, Hooks};
+use crate::engine::plan::bundle::{self, PlacedContainer};
 use crate::engine::plan::mount::{Maker, map_of};
 use crate::engine::plan::namespace::{ContainerNamespaces, NamespacesToJoin};
 use crate::engine::plan::notify;
@@ -44,6 +45,35 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
         levels = join.levels(levels)?;
         check_joined(spec, join, &levels)?;
     }
+    let placed = PlacedContainer { levels, setgroups, new, join };
+    plan_placed(spec, process, (placed, maps), options)
+}
+
+/// Plans the launch of a bundle's `spec`, as the command line of OCI runtimes does: its user namespace may be that of
+/// this process, or one with a path.
+pub fn plan_bundle(spec: &Spec, options: LaunchOptions) -> Result<Plan> {
+    config_checks::check(spec)?;
+    let process = spec.process().as_ref();
+    let process = process.ok_or_else(|| Error::invalid("config.json: process: missing"))?;
+    let mut maps = maps(spec);
+    let placed = PlacedContainer::of_bundle(spec, &maps)?;
+    if placed.levels.container.is_none() && placed.levels.base.writer == Writer::Nobody {
+        maps = placed.levels.base.maps.clone().as_containers();
+    }
+    config_checks::check_ids(process, &maps)?;
+    let mut plan = plan_placed(spec, process, (placed, maps), options)?;
+    bundle::adjust(&mut plan, process);
+    Ok(plan)
+}
+
+/// Plans the launch of `spec` in its user namespaces.
+fn plan_placed(
+    spec: &Spec,
+    process: &Process,
+    placed: (PlacedContainer, IdMaps<ContainerIds, HostIds>),
+    options: LaunchOptions,
+) -> Result<Plan> {
+    let (PlacedContainer { levels, setgroups, new, join }, maps) = placed;
     let joined = join.as_ref().map(NamespacesToJoin::kinds).unwrap_or_default();
     let is_hidden = joined.contains(Namespaces::PID);
     let mut oom_score = process.oom_score_adj().map(Step::OomScore);
@@ -80,6 +110,9 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
     steps.splice(pivot..pivot, before.into_iter().filter_map(at));
     adapt_mounts(joined, shown, &mut steps);
     last_steps(spec, process, setgroups, SupervisorLifetime::ParentsDeath, &mut steps)?;
+    if options.begin == Begin::AtFifo {
+        steps.push(Step::HoldAtFifo);
+    }
     steps.extend(at(HookPoint::StartContainer));
     steps.push(Step::Exec(command(process, Reaper::of_config(spec))?));
     Ok(Plan { levels, steps, options, hooks })
@@ -104,15 +137,19 @@ fn namespace_steps(
     // newuidmap takes longer than making namespaces. Where another process writes the maps, the user namespace alone
     // comes first, and the rest is made meanwhile.
     let offsets = time_offsets(spec);
-    let waits = levels.base.writer != Writer::Itself || join.is_some() || offsets.is_some();
+    let exists = levels.base.writer == Writer::Nobody;
+    let writes_itself = exists || levels.base.writer == Writer::Itself;
+    let waits = join.is_some() || offsets.is_some() || !writes_itself;
     if offsets.is_some() {
+        check_room_for_clocks(join.as_ref(), &levels.base.writer)?;
         new = new.without(Namespaces::TIME);
     }
     match join {
-        Some(_) if offsets.is_some() => {
-            fail!(Refused: "config.json: linux.timeOffsets: not beside a namespace of another container")
-        }
         Some(join) => steps.push(Step::JoinNamespaces(join)),
+        None if exists => steps.push(Step::Namespaces(match &levels.container {
+            Some(_) => Namespaces::MOUNT,
+            None => new,
+        })),
         None => {
             steps.push(Step::Namespaces(match &levels.container {
                 Some(_) => Namespaces::USER.with(Namespaces::MOUNT),
@@ -138,6 +175,17 @@ fn namespace_steps(
             steps.extend(helper(&options.network, all)?);
             steps.extend(options.layers.clone().map(Step::Layers));
         }
+    }
+    Ok(())
+}
+
+/// Errors: offsets of clocks that cannot be written there.
+fn check_room_for_clocks(join: Option<&NamespacesToJoin>, writer: &Writer) -> Result<()> {
+    if join.is_some() {
+        fail!(Refused: "config.json: linux.timeOffsets: not beside a namespace of another container");
+    }
+    if *writer == Writer::Nobody {
+        fail!(Refused: "config.json: linux.timeOffsets: not without a new user namespace");
     }
     Ok(())
 }
@@ -289,6 +337,17 @@ fn time_offsets(spec: &Spec) -> Option<String> {
         .collect();
     lines.sort();
     (!lines.is_empty()).then(|| lines.concat())
+}
+
+/// Plans the launch of `process` in the container `running` of a bundle, whose config is `spec`.
+pub fn plan_bundle_exec(
+    spec: &Spec,
+    process: &Process,
+    running: RunningContainer,
+) -> Result<Vec<Step>> {
+    let mut steps = plan_exec(spec, process, running)?;
+    bundle::keep_limits(process, &mut steps);
+    Ok(steps)
 }
 
 /// Returns the cgroup of the container; `None`: the container gets none. Errors: a limit that cannot apply here.

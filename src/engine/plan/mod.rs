@@ -1,5 +1,6 @@
 //! Plan of a launch: the steps and what they need, as data. Makes nothing.
 
+pub mod bundle;
 pub mod config_checks;
 pub mod devices;
 pub mod from_spec;
@@ -12,6 +13,9 @@ pub mod root_steps;
 pub mod running;
 pub mod scheduling;
 pub mod step;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use crate::cgroup;
 use crate::engine::hooks::{BundleIdentity, Hooks};
@@ -56,6 +60,44 @@ pub struct LaunchOptions {
     pub container: BundleIdentity,
     /// Notification of the service manager; `None`: nobody waits for it.
     pub notify: Option<NotifyRequest>,
+    /// FIFO at which the command waits ([`Begin::AtFifo`]), open for reading and writing.
+    pub fifo: Option<Arc<OwnedFd>>,
+    /// Lifetime of the container.
+    pub lifetime: Lifetime,
+    /// Session keyring of the command.
+    pub keyring: SessionKeyring,
+    /// Way into the container's root.
+    pub root_change: RootChange,
+}
+
+/// Lifetime of a container in relation to the process that launches it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Ends with that process.
+    #[default]
+    OfParent,
+    /// Goes on without that process, and without a process of usnea beside it.
+    Own,
+}
+
+/// Session keyring of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionKeyring {
+    /// New and empty.
+    #[default]
+    New,
+    /// Keyring of the caller.
+    Callers,
+}
+
+/// Way into the container's root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RootChange {
+    /// pivot_root(2), which detaches the old root.
+    #[default]
+    Pivot,
+    /// chroot(2): for a host whose root is a ramfs, from which the kernel allows no pivot_root(2).
+    Chroot,
 }
 
 /// Moment at which a command may run.
@@ -66,6 +108,8 @@ pub enum Begin {
     AtOnce,
     /// When the caller starts the created container.
     AtStart,
+    /// When a process writes a byte to the FIFO of the options; the launch is over before.
+    AtFifo,
 }
 
 impl Plan {
@@ -104,7 +148,7 @@ impl Plan {
 
     /// True if the command waits for the caller once the container is set up.
     pub(super) fn is_held(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Hold))
+        self.steps.iter().any(|step| matches!(step, Step::Hold | Step::HoldAtFifo))
     }
 
     /// True if the command has a terminal of its own.

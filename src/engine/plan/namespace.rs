@@ -39,6 +39,15 @@ pub struct JoinedNamespace {
     pub namespace: OwnedFd,
 }
 
+/// Order in which namespaces are entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinOrder {
+    /// Base first: the other namespaces belong to it.
+    BaseFirst,
+    /// Before base those that this process may enter.
+    AsAllowed,
+}
+
 /// Namespaces of a container, one of each kind.
 #[derive(Debug)]
 pub struct ContainerNamespaces(Vec<(Namespaces, Namespace)>);
@@ -46,10 +55,12 @@ pub struct ContainerNamespaces(Vec<(Namespaces, Namespace)>);
 /// Namespaces to enter, and the base user namespace from which that is possible.
 #[derive(Debug)]
 pub struct NamespacesToJoin {
-    /// Base of the container that has these namespaces.
-    pub base: OwnedFd,
-    /// Maps of that base.
+    /// User namespace to enter; `None`: this process's own.
+    pub base: Option<OwnedFd>,
+    /// Maps of that user namespace.
     pub maps: IdMaps<BaseIds, HostIds>,
+    /// Order of entering.
+    pub order: JoinOrder,
     /// Namespaces to enter.
     pub namespaces: Vec<JoinedNamespace>,
     /// New namespaces that base's own process makes. A network helper enters a network namespace through a process that
@@ -93,6 +104,10 @@ impl ContainerNamespaces {
             Namespace::New | Namespace::Host => None,
         });
         let joined: Vec<_> = joined.collect();
+        if let Some(user) = joined.iter().find(|joined| joined.kind == Namespaces::USER) {
+            let shown = user.path.display();
+            fail!("config.json: joining the user namespace {shown} cannot be applied");
+        }
         let Some(first) = joined.first() else { return Ok(None) };
         let found = base_of(first)?;
         for other in &joined[1..] {
@@ -107,7 +122,39 @@ impl ContainerNamespaces {
             true => new.both(Namespaces::NET),
             false => Namespaces::default(),
         };
-        Ok(Some(NamespacesToJoin { base: found, maps, namespaces: joined, made_in_base }))
+        let (base, order) = (Some(found), JoinOrder::BaseFirst);
+        Ok(Some(NamespacesToJoin { base, maps, order, namespaces: joined, made_in_base }))
+    }
+
+    /// Returns the user namespace of the config.
+    pub fn user(&self) -> &Namespace {
+        let user = self.0.iter().find(|(kind, _)| *kind == Namespaces::USER);
+        user.map_or(&Namespace::Host, |(_, namespace)| namespace)
+    }
+
+    /// Returns the namespaces to enter for a process with power over them, or over the user namespace that it enters;
+    /// `None`: there are none. `maps`: those of that user namespace.
+    pub fn into_joined_from_here(
+        self,
+        maps: &IdMaps<BaseIds, HostIds>,
+    ) -> Option<NamespacesToJoin> {
+        let (mut namespaces, mut base) = (Vec::new(), None);
+        for (kind, namespace) in self.0 {
+            match namespace {
+                Namespace::Join(joined) if kind == Namespaces::USER => {
+                    base = Some(joined.namespace)
+                }
+                Namespace::Join(joined) => namespaces.push(joined),
+                Namespace::New | Namespace::Host => {}
+            }
+        }
+        (base.is_some() || !namespaces.is_empty()).then(|| NamespacesToJoin {
+            base,
+            maps: maps.clone(),
+            order: JoinOrder::AsAllowed,
+            namespaces,
+            made_in_base: Namespaces::default(),
+        })
     }
 }
 
@@ -150,9 +197,8 @@ fn kind_of(kind: LinuxNamespaceType) -> Namespaces {
 
 fn open(path: &Path, kind: Namespaces) -> Result<Namespace> {
     let shown = path.display();
-    if kind == Namespaces::USER || kind == Namespaces::MOUNT {
-        let name = if kind == Namespaces::USER { "user" } else { "mount" };
-        fail!("config.json: joining the {name} namespace {shown} cannot be applied");
+    if kind == Namespaces::MOUNT {
+        fail!("config.json: joining the mount namespace {shown} cannot be applied");
     }
     let cannot = || format!("config.json: cannot join the namespace {}", path.display());
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use oci_spec::runtime::Spec;
 
+use crate::engine::plan::SessionKeyring;
 use crate::spec::RUN_INIT;
 
 /// A resource limit.
@@ -67,6 +68,8 @@ pub struct ProcessCredentials {
     pub inheritable: caps::CapsHashSet,
     /// Ambient set.
     pub ambient: caps::CapsHashSet,
+    /// Session keyring.
+    pub keyring: SessionKeyring,
 }
 
 /// Command to execute.

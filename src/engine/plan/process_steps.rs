@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec};
 
+use crate::engine::plan::SessionKeyring;
 use crate::engine::plan::process::{
     ExecCommand, Groups, Limit, ProcessCredentials, Reaper, SecurityLabel, TerminalSize,
 };
@@ -164,15 +165,21 @@ fn credentials(spec: &Spec, process: &Process, setgroups: Setgroups) -> Result<P
     let set = |list: Option<&std::collections::HashSet<oci_spec::runtime::Capability>>| {
         list.into_iter().flatten().map(capability).collect::<Result<caps::CapsHashSet>>()
     };
+    let permitted = set(capabilities.and_then(|all| all.permitted().as_ref()))?;
+    let inheritable = set(capabilities.and_then(|all| all.inheritable().as_ref()))?;
+    let mut ambient = set(capabilities.and_then(|all| all.ambient().as_ref()))?;
+    // The kernel refuses to raise others (capabilities(7)). buildah's configs name them, and runc and crun leave them out.
+    ambient.retain(|capability| permitted.contains(capability) && inheritable.contains(capability));
     Ok(ProcessCredentials {
         uid: user.uid(),
         gid: user.gid(),
         groups,
         bounding: set(capabilities.and_then(|all| all.bounding().as_ref()))?,
-        permitted: set(capabilities.and_then(|all| all.permitted().as_ref()))?,
+        permitted,
         effective: set(capabilities.and_then(|all| all.effective().as_ref()))?,
-        inheritable: set(capabilities.and_then(|all| all.inheritable().as_ref()))?,
-        ambient: set(capabilities.and_then(|all| all.ambient().as_ref()))?,
+        inheritable,
+        ambient,
+        keyring: SessionKeyring::New,
     })
 }
 

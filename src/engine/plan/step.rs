@@ -131,6 +131,8 @@ pub enum Step {
     Hooks(HookPoint),
     /// Wait until the caller starts the command of the created container.
     Hold,
+    /// Leave the caller, and wait for a byte in the FIFO.
+    HoldAtFifo,
     /// Set the mask of the modes of new files; without this step the mask is 022.
     Umask(u32),
     /// Enter a landlock domain.
@@ -239,6 +241,7 @@ impl Step {
             Self::WorkingFolder(path) => format!("enter the working directory {}", path.display()),
             Self::Hold => "wait for the start".into(),
             Self::Hooks(point) => format!("run the {} hooks", point.name()),
+            Self::HoldAtFifo => "wait for a byte in the FIFO".into(),
             Self::Umask(mask) => format!("umask {mask:04o}"),
             Self::Credentials(who) => {
                 format!("become user {}:{} with reduced capabilities", who.uid, who.gid)

@@ -18,13 +18,14 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroup::ContainerCgroup;
 use crate::engine::command::exec::{LastSteps, ParentsDeath};
-use crate::engine::command::{filter, prepare};
+use crate::engine::command::{filter, prepare, program};
 use crate::engine::hooks::{HookOutputs, HookPoint, HooksEnd};
 use crate::engine::keeper::{self, ProcessesOfMounts};
+use crate::engine::launch::failure::explain_failure;
 use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage, StepFailure};
-use crate::engine::plan::Plan;
-use crate::engine::plan::namespace::{JoinedNamespace, NamespacesToJoin};
+use crate::engine::plan::namespace::{JoinOrder, JoinedNamespace, NamespacesToJoin};
 use crate::engine::plan::step::Step;
+use crate::engine::plan::{Begin, Lifetime, Plan, RootChange};
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{accounts, files, layers};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
@@ -32,7 +33,7 @@ use crate::engine::streams::{CommandStreams, LaunchStreams, Reports};
 use crate::error::Error;
 use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net::{self, GeneratedFile, NetlinkSocket};
-use crate::sys::mount::{self, Attributes, MountReach};
+use crate::sys::mount::{self, Attributes, MountReach, Propagation};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::{fd, network};
@@ -72,8 +73,12 @@ impl ChildInput<'_> {
         };
         let Err(error) = child.become_command();
         let failure = StepFailure { step: child.step, what: error.what, errno: error.errno };
+        let plan = child.input.plan;
         // The parent may be dead: the process ends all the same.
-        let _ = child.input.channel.send(&ChildMessage::Failed(failure));
+        let sent = child.input.channel.send(&ChildMessage::Failed(failure.clone()));
+        if sent.is_err() && plan.options.begin == Begin::AtFifo {
+            log::error!("{}", explain_failure(&plan.steps, failure));
+        }
         process::exit_now(125)
     }
 }
@@ -123,8 +128,11 @@ impl SetupProcess<'_> {
             match step {
                 Step::Cgroup(..) => {} // made by the parent
                 // clone3 made this process in these namespaces.
-                Step::Namespaces(_) if plan.has_keeper() => {}
-                Step::Namespaces(_) => self.make_later_namespaces()?,
+                Step::Namespaces(_) if plan.has_keeper() => self.keep_mounts_here()?,
+                Step::Namespaces(_) => {
+                    self.keep_mounts_here()?;
+                    self.make_later_namespaces()?
+                }
                 Step::JoinNamespaces(join) => {
                     self.join_namespaces(join)?;
                     if let Some(Step::Container(namespaces, None)) = plan.steps.get(index + 1) {
@@ -156,7 +164,7 @@ impl SetupProcess<'_> {
                         channel: &self.input.channel,
                         streams: self.input.streams.command.as_ref(),
                         terminal: self.fds.terminal.as_ref(),
-                        parents_death: ParentsDeath::IsOurs,
+                        parents_death: self.parents_death(),
                     };
                     return last.exec(command, &mut self.step);
                 }
@@ -165,6 +173,26 @@ impl SetupProcess<'_> {
             self.log(step);
         }
         Err(io::Error::from_raw_os_error(libc::ENOEXEC).into())
+    }
+
+    fn parents_death(&self) -> ParentsDeath {
+        let options = &self.input.plan.options;
+        match (options.lifetime, options.begin) {
+            (Lifetime::OfParent, _) => ParentsDeath::IsOurs,
+            (Lifetime::Own, Begin::AtFifo) => ParentsDeath::HasLeft,
+            (Lifetime::Own, _) => ParentsDeath::IsNothing,
+        }
+    }
+
+    /// Keeps the mounts of a new mount namespace out of the old one. The kernel does so itself where the new one has
+    /// another user namespace (mount_namespaces(7)).
+    fn keep_mounts_here(&self) -> StepResult {
+        if self.input.plan.levels.base.writer != Writer::Nobody {
+            return Ok(());
+        }
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        mount::set_propagation(&root, Propagation::Slave, MountReach::Recursive)
+            .on(|| "keep mounts out of the outer namespace")
     }
 
     fn log(&self, step: &Step) {
@@ -188,7 +216,15 @@ impl SetupProcess<'_> {
 
     /// Enters the base of another container, and then its namespaces, over which base has all powers.
     fn join_namespaces(&self, join: &NamespacesToJoin) -> StepResult {
-        namespace::enter(join.base.as_fd()).on(|| "its user namespace")?;
+        let Some(base) = &join.base else { return self.join_from_here(join) };
+        // What belongs to this process's own user namespace can be entered only now, the rest only afterwards.
+        let mut rest = Vec::new();
+        for JoinedNamespace { namespace, path, .. } in &join.namespaces {
+            if join.order == JoinOrder::BaseFirst || namespace::enter(namespace.as_fd()).is_err() {
+                rest.push((namespace, path));
+            }
+        }
+        namespace::enter(base.as_fd()).on(|| "its user namespace")?;
         userns::become_root(&self.input.plan.levels.base).on(|| "become root of base")?;
         // The new powers have hidden this process, and its children's maps are written through /proc. In the PID
         // namespace of another container it stays hidden: the processes there could look into it (CVE-2016-9962).
@@ -200,12 +236,24 @@ impl SetupProcess<'_> {
         if self.input.channel.is_deserted() {
             process::exit_now(125);
         }
-        for JoinedNamespace { path, namespace, .. } in &join.namespaces {
+        for (namespace, path) in rest {
             namespace::enter(namespace.as_fd()).on(|| path.to_string_lossy())?;
         }
         namespace::unshare(join.made_in_base)?;
         if self.input.plan.levels.container.is_some() {
             namespace::unshare_mounts()?;
+        }
+        Ok(())
+    }
+
+    /// Enters namespaces over which this process has power, in its own user namespace.
+    fn join_from_here(&self, join: &NamespacesToJoin) -> StepResult {
+        for JoinedNamespace { path, namespace, .. } in &join.namespaces {
+            namespace::enter(namespace.as_fd()).on(|| path.to_string_lossy())?;
+        }
+        if self.input.plan.levels.container.is_some() {
+            namespace::unshare_mounts()?;
+            self.keep_mounts_here()?;
         }
         Ok(())
     }
@@ -253,7 +301,9 @@ impl SetupProcess<'_> {
     ) -> StepResult {
         let cgroup = self.input.cgroup.as_ref().map(AsFd::as_fd);
         let (announced, announcing) = pipe_with(PipeFlags::CLOEXEC)?;
-        let rest = self.is_hidden().then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
+        let is_kept = self.input.plan.options.lifetime == Lifetime::OfParent;
+        let rest = is_kept && self.is_hidden();
+        let rest = rest.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
         match process::clone_into(cgroup, namespaces, Parentage::OurParents)? {
             Forked::Parent(container) => {
                 if let Some(maps) = maps {
@@ -272,6 +322,10 @@ impl SetupProcess<'_> {
                 let message = ChildMessage::Container { pid, pidfd };
                 self.input.channel.send(&message)?;
                 drop(announcing);
+                if !is_kept {
+                    // Until the parent needs this process no more: its maps are being written.
+                    keeper::stay_until_released(&self.input.watched)
+                }
                 self.wire_keeper()?;
                 match message {
                     ChildMessage::Container { pidfd, .. } => {
@@ -284,6 +338,9 @@ impl SetupProcess<'_> {
                 process::set_parent_death_signal(libc::SIGKILL)?;
                 self.announced = Some(announced);
                 rest.map_or(Ok(()), |(_, telling)| ProcessesOfMounts::send_ours(&telling))?;
+                if maps.is_none() {
+                    self.keep_mounts_here()?;
+                }
                 self.make_later_namespaces()
             }
         }
@@ -328,6 +385,7 @@ impl SetupProcess<'_> {
             Step::Connect => self.wait_until_connected()?,
             Step::Hold => self.wait_for_start()?,
             Step::Hooks(point) => self.run_hooks(*point)?,
+            Step::HoldAtFifo => self.wait_at_fifo()?,
             Step::Files(files) => {
                 let files = with_hosts(files, &self.input.hosts);
                 files::mount(&files, self.fds.root()?, self.fds.dev.as_ref())?
@@ -347,7 +405,7 @@ impl SetupProcess<'_> {
             Step::PivotRoot => {
                 filter::send_namespaces(&self.input.plan.steps, &self.input.channel)?;
                 self.hook_outputs = Some(self.input.plan.hooks.open_outputs().map_err(as_failure)?);
-                mount::pivot_root_here()?
+                self.change_root()?
             }
             Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
@@ -379,6 +437,17 @@ impl SetupProcess<'_> {
         Ok(())
     }
 
+    fn change_root(&self) -> StepResult {
+        match self.input.plan.options.root_change {
+            RootChange::Pivot => mount::pivot_root_here()?,
+            RootChange::Chroot => {
+                rustix::process::chroot(".")?;
+                rustix::process::chdir("/")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until the parent starts the command of a created container.
     fn wait_for_start(&self) -> StepResult {
         self.input.channel.send(&ChildMessage::Created)?;
@@ -405,6 +474,23 @@ impl SetupProcess<'_> {
             HooksEnd::Done => Ok(()),
             HooksEnd::Interrupted => process::exit_now(125),
         }
+    }
+
+    /// Leaves the parent once it has noted this process, and waits for a byte in the FIFO. The process holds both ends:
+    /// only a byte wakes it. Looks for the program before, while the parent still reports errors.
+    fn wait_at_fifo(&mut self) -> StepResult {
+        let plan = self.input.plan;
+        if let Some(Step::Exec(command)) = plan.steps.last() {
+            let hold = std::mem::replace(&mut self.step, plan.steps.len() - 1);
+            program::find_program(command)?;
+            self.step = hold;
+        }
+        let fifo = plan.options.fifo.as_ref().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
+        self.wait_for_start()?;
+        process::set_parent_death_signal(0)?;
+        self.input.channel.hang_up()?;
+        rustix::io::retry_on_intr(|| rustix::io::read(fifo, &mut [0]))?;
+        Ok(())
     }
 
     /// Installs the standard error on which the keeper reports that a file server has died: the command's. Uses

@@ -1,0 +1,109 @@
+//! `create` and `run`.
+
+use std::path::PathBuf;
+
+use super::{Inherited, KeyringFlag, block_signals, keyring};
+use crate::cli::output::streams;
+use crate::engine::RootChange;
+use crate::error::Result;
+use crate::oci::{self, CreateRequest, OciCaller, RunEnd, Runtime};
+
+/// Create a container from a bundle
+///
+/// The container is set up, and its command waits until `start`. No process stays beside it: its process becomes a child
+/// of whoever adopts orphans.
+#[derive(clap::Args)]
+pub struct CreateArguments {
+    #[command(flatten)]
+    bundle: BundleFlags,
+}
+
+/// Create a container from a bundle and start it
+///
+/// Stays until the command ends, forwards signals to it, and ends with its status; then the container is deleted.
+#[derive(clap::Args)]
+pub struct RunArguments {
+    /// Return when the command runs.
+    #[arg(short, long)]
+    detach: bool,
+
+    /// Keep the container's state when its command has ended.
+    #[arg(long)]
+    keep: bool,
+
+    #[command(flatten)]
+    bundle: BundleFlags,
+}
+
+#[derive(clap::Args)]
+struct BundleFlags {
+    /// Folder of the bundle.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+
+    /// Write the number of the container's process to this file.
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+
+    /// Send the master of the container's terminal to this socket.
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+
+    /// Pass N additional file descriptors (from 3 on, after those of $LISTEN_FDS) to the command.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
+          value_parser = clap::value_parser!(u32).range(..=1_048_573))]
+    preserve_fds: u32,
+
+    /// Use chroot(2) in place of pivot_root(2), for a host whose root is a ramfs.
+    #[arg(long)]
+    no_pivot: bool,
+
+    #[command(flatten)]
+    keyring: KeyringFlag,
+
+    /// Adopt no orphans; this runtime never does.
+    #[arg(long)]
+    no_subreaper: bool,
+
+    /// ID of the container.
+    #[arg(value_name = "CONTAINER")]
+    id: String,
+}
+
+impl BundleFlags {
+    fn request(self, inherited: Inherited) -> CreateRequest {
+        CreateRequest {
+            id: self.id,
+            bundle: self.bundle,
+            pid_file: self.pid_file,
+            console_socket: self.console_socket,
+            preserve_fds: inherited.count,
+            activation: inherited.variables,
+            root_change: if self.no_pivot { RootChange::Chroot } else { RootChange::Pivot },
+            keyring: keyring(&self.keyring),
+        }
+    }
+}
+
+/// Creates a container.
+pub fn create(arguments: CreateArguments, runtime: &Runtime) -> Result<u8> {
+    let inherited = Inherited::keep(arguments.bundle.preserve_fds)?;
+    let signals = block_signals()?;
+    let request = arguments.bundle.request(inherited);
+    let caller = OciCaller { streams: streams::of_process(), signals: &signals };
+    oci::create(runtime, &request, caller).map(|()| 0)
+}
+
+/// Runs a container; returns the exit status.
+pub fn run(arguments: RunArguments, runtime: &Runtime) -> Result<u8> {
+    let inherited = Inherited::keep(arguments.bundle.preserve_fds)?;
+    let signals = block_signals()?;
+    let end = match (arguments.detach, arguments.keep) {
+        (true, _) => RunEnd::AtStart,
+        (false, true) => RunEnd::AtEndKept,
+        (false, false) => RunEnd::AtEnd,
+    };
+    let request = arguments.bundle.request(inherited);
+    let caller = OciCaller { streams: streams::of_process(), signals: &signals };
+    oci::run(runtime, &request, end, caller)
+}

@@ -1,0 +1,113 @@
+//! User namespaces of a bundle's container, as the command line of OCI runtimes has them.
+//!
+//! ```text
+//! config.json          root of our own user namespace       an ordinary user
+//! no user namespace    that of this process                 an error
+//! a new one            below ours, mapped by us             below ours, mapped by itself or by newuidmap
+//! one with a path      that one                             that one
+//! ```
+//!
+//! The IDs on the outer side of a map are those that this process sees: the host's, or those of the user namespace in
+//! which podman, buildah or `unshare` started the runtime.
+
+use oci_spec::runtime::{Process, Spec};
+
+use crate::engine::plan::Plan;
+use crate::engine::plan::namespace::{ContainerNamespaces, Namespace, NamespacesToJoin};
+use crate::engine::plan::step::Step;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::hint;
+use crate::ids::{ContainerIds, HostIds, IdMaps};
+use crate::sys::namespace::Namespaces;
+use crate::userns::{self, Base, Levels, Setgroups};
+
+/// User namespaces of a container, and its other namespaces.
+pub struct PlacedContainer {
+    /// User namespaces.
+    pub levels: Levels,
+    /// Permission for setgroups(2).
+    pub setgroups: Setgroups,
+    /// Namespaces to make.
+    pub new: Namespaces,
+    /// Namespaces to enter.
+    pub join: Option<NamespacesToJoin>,
+}
+
+impl PlacedContainer {
+    /// Places the container of a bundle; `maps`: those of its config. Errors: this process may not map these IDs, or has
+    /// no power over a namespace.
+    pub fn of_bundle(spec: &Spec, maps: &IdMaps<ContainerIds, HostIds>) -> Result<Self> {
+        let namespaces = ContainerNamespaces::of_config(spec)?;
+        let new = namespaces.new_ones();
+        let is_root = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN);
+        let is_root = is_root.unwrap_or(false);
+        let levels = match namespaces.user() {
+            Namespace::Join(joined) => {
+                let path = || format!("config.json: the user namespace {}", joined.path.display());
+                let base = Base::present_in(&joined.namespace).context(path)?;
+                Levels { base, container: None }
+            }
+            Namespace::Host if is_root => Levels { base: Base::present()?, container: None },
+            Namespace::Host => {
+                return Err(Error::refused(
+                    "config.json: linux.namespaces has no user namespace, and you are not root",
+                )
+                .hint(hint::ROOTLESS_BUNDLE));
+            }
+            Namespace::New => {
+                check_maps(maps)?;
+                match is_root {
+                    true => Base::present()?.above(maps)?,
+                    false => Levels { base: Base::with_maps(maps.clone())?, container: None },
+                }
+            }
+        };
+        let setgroups = match namespaces.user() {
+            Namespace::Join(joined) => userns::setgroups_in(&joined.namespace)?,
+            Namespace::Host | Namespace::New => levels.base.setgroups(),
+        };
+        let is_ours = is_root || matches!(namespaces.user(), Namespace::Join(_));
+        let (join, levels) = match is_ours {
+            true => (namespaces.into_joined_from_here(&levels.base.maps), levels),
+            false => {
+                let join = namespaces.into_joined(new)?;
+                let levels = match &join {
+                    Some(join) => join.levels(levels)?,
+                    None => levels,
+                };
+                (join, levels)
+            }
+        };
+        Ok(Self { levels, setgroups, new, join })
+    }
+}
+
+fn check_maps(maps: &IdMaps<ContainerIds, HostIds>) -> Result<()> {
+    for (name, map) in [("uidMappings", &maps.uids), ("gidMappings", &maps.gids)] {
+        if map.is_empty() {
+            fail!(Invalid: "config.json: linux.{name}: a new user namespace, and no IDs for it");
+        }
+        userns::check_disjoint(map).context(|| format!("config.json: linux.{name}"))?;
+    }
+    Ok(())
+}
+
+/// Makes a plan that of a bundle: what the config does not ask for is as the caller has it.
+pub fn adjust(plan: &mut Plan, process: &Process) {
+    keep_limits(process, &mut plan.steps);
+    for step in &mut plan.steps {
+        if let Step::Credentials(who) = step {
+            who.keyring = plan.options.keyring;
+        }
+    }
+}
+
+/// Keeps the caller's resource limits that the config does not set.
+pub fn keep_limits(process: &Process, steps: &mut Vec<Step>) {
+    let asked = || process.rlimits().iter().flatten().map(|limit| limit.typ().to_string());
+    steps.retain(|step| match step {
+        Step::Limit(limit) => asked().any(|name| name == limit.name),
+        _ => true,
+    });
+}
