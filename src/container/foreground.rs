@@ -116,7 +116,7 @@ struct ForegroundRequests {
 
 impl NetworkRequests for ForegroundRequests {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let clients = (0..self.clients.len()).filter_map(|index| self.clients.socket(index));
+        let clients = (0..self.clients.count()).filter_map(|index| self.clients.socket(index));
         [self.listener.as_fd()].into_iter().chain(clients.map(|(socket, _)| socket)).collect()
     }
 
@@ -124,7 +124,7 @@ impl NetworkRequests for ForegroundRequests {
         self.clients.accept(&self.listener);
         let mut room = vec![0; protocol::ROOM];
         // From the last one on: a client that has disconnected is removed.
-        for index in (0..self.clients.len()).rev() {
+        for index in (0..self.clients.count()).rev() {
             let Some(Wish::Networks(json)) = self.clients.hear(index, &mut room) else { continue };
             let change = serde_json::from_slice::<NetworkChange>(&json).map_err(Error::new);
             let changed = serde_json::to_vec(&change.and_then(&mut *apply)).unwrap_or_default();

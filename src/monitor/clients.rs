@@ -56,7 +56,7 @@ impl Clients {
     }
 
     /// Number of connections.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
@@ -228,6 +228,6 @@ mod tests {
         assert!(!clients.are_full());
         drop(far);
         clients.tell(Source::Output, &chunk);
-        assert_eq!(clients.len(), 0);
+        assert_eq!(clients.count(), 0);
     }
 }

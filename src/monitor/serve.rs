@@ -289,7 +289,7 @@ impl Monitor {
         // Input that the command does not take is not fetched from the clients.
         let hears =
             if self.streams.wants_room().is_none() { PollFlags::IN } else { PollFlags::empty() };
-        for index in 0..self.clients.len() {
+        for index in 0..self.clients.count() {
             if let Some((fd, waits)) = self.clients.socket(index) {
                 add(Place::AttachedClient(index), fd, if waits { PollFlags::OUT } else { hears });
             }

@@ -83,7 +83,7 @@ fn walk(roots: impl IntoIterator<Item = PathBuf>, users: Users) -> Vec<PathBuf> 
         let entries = entries.flatten().filter(|entry| {
             let name = entry.file_name();
             let is_drop_in = Path::new(&name).extension() == Some(OsStr::new("d"));
-            !is_drop_in && !(users == Users::OfNobody && is_for_users(&name))
+            !(is_drop_in || users == Users::OfNobody && is_for_users(&name))
         });
         let mut below: Vec<PathBuf> =
             entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
