@@ -24,8 +24,13 @@ fn unit(name: &str) -> String {
 
 /// `systemd-run --user OPTIONS usnea ARGUMENTS`: usnea in a unit, with this place's store.
 fn in_unit(place: &Place, options: &[&str], arguments: &[String]) -> Command {
+    in_failing_unit(place, &[&["--collect"], options].concat(), arguments)
+}
+
+/// The same, where systemd keeps what it knows of a unit that failed.
+fn in_failing_unit(place: &Place, options: &[&str], arguments: &[String]) -> Command {
     let mut command = Command::new("systemd-run");
-    command.args(["--user", "--quiet", "--collect"]).args(options);
+    command.args(["--user", "--quiet"]).args(options);
     command.arg(format!("--setenv=USNEA_ROOT={}", place.store().display()));
     command.arg(crate::support::binary()).args(arguments);
     place.prepare(&mut command);
@@ -125,8 +130,8 @@ fn a_unit_of_type_notify_is_ready_when_its_container_runs_and_ends_as_the_contai
     let arguments = place.kept(&["run", "-d", "--name", "box", "--sdnotify", "conmon"], script);
     let unit = unit("notify");
     let options = ["--unit", &unit, "--property=Type=notify", "--property=NotifyAccess=all"];
-    let options = [&options[..], &["--property=Delegate=yes", "--remain-after-exit"]].concat();
-    finish(&mut in_unit(&place, &options, &arguments), "").works();
+    let options = [&options[..], &["--property=Delegate=yes"]].concat();
+    finish(&mut in_failing_unit(&place, &options, &arguments), "").works();
     assert_eq!(property(&unit, "ActiveState"), "active");
     let monitor = place.usnea(&["inspect", "-f", "{{.State.ConmonPid}}", "box"]);
     assert_eq!(property(&unit, "MainPID"), monitor.works());
