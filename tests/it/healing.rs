@@ -159,7 +159,7 @@ fn the_way_out_beside_named_networks_comes_back_with_the_members_own_address() {
 fn a_helper_that_is_stopped_is_continued_and_keeps_its_connections() {
     for helper in usable_helpers() {
         let place = Place::new();
-        let network = format!("{helper}:cidr=10.78.6.0/24");
+        let network = format!("{helper}:cidr=10.78.26.0/24");
         let options = ["-d", "--network", &network, "--name", "web", "-p", "127.0.0.1::80"];
         // Each line comes back.
         place.run_kept(&options, "exec busybox nc -ll -p 80 -e cat").works();
@@ -172,7 +172,7 @@ fn a_helper_that_is_stopped_is_continued_and_keeps_its_connections() {
             stream.as_mut().is_some_and(|stream| echoes(stream).is_ok())
         };
         assert!(within(LIMIT, || connects(&mut stream)), "{helper}");
-        let before: Vec<i32> = helpers_with("10.78.6.").iter().map(|one| one.number).collect();
+        let before: Vec<i32> = helpers_with("10.78.26.").iter().map(|one| one.number).collect();
         assert_eq!(before.len(), 2, "{helper}");
         for number in &before {
             let _ = Pid::from_raw(*number).map(|pid| kill_process(pid, Signal::STOP));
@@ -180,13 +180,13 @@ fn a_helper_that_is_stopped_is_continued_and_keeps_its_connections() {
         let report = format!("network helper {helper} was stopped; continuing it");
         assert!(within(LIMIT, || log(&place, "web").contains(&report)), "{helper}");
         echoes(stream.as_mut().expect("a connection")).expect(helper);
-        let after = || helpers_with("10.78.6.").into_iter();
+        let after = || helpers_with("10.78.26.").into_iter();
         let goes_on =
             |one: Process| before.contains(&one.number) && one.runs() && !one.is_stopped();
         assert!(within(LIMIT, || after().all(goes_on) && after().count() == 2), "{helper}");
         place.usnea(&["rm", "--all", "--force", "--time", "0"]).works();
         assert!(run.end().stderr.contains(&report), "{helper}");
-        clean(&place, "10.78.6.");
+        clean(&place, "10.78.26.");
     }
 }
 
