@@ -16,9 +16,8 @@ const ORDERS: [(&str, &str); 3] = [
     (
         "",
         "run container create start stop restart kill rm ps logs attach commit diff cp exec healthcheck wait inspect \
-         rename port top update pause unpause stats events spec image images pull history search manifest network pod oci \
-         push \
-         save load import export rmi tag untag unshare volume info version system check login logout mount completion \
+         rename port top update pause unpause stats events spec image images pull history search manifest network pod \
+         oci quadlet push save load import export rmi tag untag unshare volume info version system check login logout mount completion \
          doctor",
     ),
     (
@@ -97,7 +96,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("network reload", &["usnea network reload web", "usnea network reload --all"]),
     ("network rm", &["usnea network rm backend", "usnea network rm --force backend"]),
     ("pause", &["usnea pause web"]),
-    ("oci", &["podman --runtime /usr/bin/usnea-oci run alpine", "usnea oci list"]),
+    ("oci", &["usnea oci run --bundle folder box", "usnea oci list"]),
     ("oci checkpoint", &["usnea oci checkpoint web"]),
     ("oci create", &["usnea oci create --bundle ./bundle web"]),
     ("oci delete", &["usnea oci delete web", "usnea oci delete --force web"]),
@@ -134,7 +133,6 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("push", &["usnea push localhost/web:2 registry.example.org/web:2"]),
     ("quadlet", &["usnea quadlet ls"]),
     ("quadlet check", &["usnea quadlet check", "usnea quadlet check web.container"]),
-    ("quadlet generate", &["usnea quadlet generate --user --dryrun"]),
     ("quadlet install", &["usnea quadlet install web.container data.volume", "usnea quadlet install --replace units"]),
     ("quadlet list", &["usnea quadlet list", "usnea quadlet list --format json"]),
     ("quadlet print", &["usnea quadlet print web.container", "usnea quadlet print --service web.container"]),

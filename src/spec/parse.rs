@@ -53,7 +53,9 @@ fn read(bytes: &[u8]) -> std::result::Result<Spec, ParseFailure> {
 }
 
 fn failure(error: serde_path_to_error::Error<serde_json::Error>) -> ParseFailure {
-    ParseFailure { path: error.path().to_string(), cause: error.inner().to_string() }
+    // "?": the text ends before the first key.
+    let path = error.path().to_string().replace('?', ".");
+    ParseFailure { path, cause: error.inner().to_string() }
 }
 
 /// Reads a config without the capabilities that are not known: the spec demands a warning for them. `None`: something

@@ -67,7 +67,7 @@ pub struct SpecArguments {
 #[derive(clap::Args)]
 pub struct CheckpointArguments {
     /// The container.
-    #[arg(value_name = "CONTAINER", num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "CONTAINER", num_args = 0.., allow_hyphen_values = true)]
     words: Vec<String>,
 }
 
