@@ -66,7 +66,7 @@ pub(super) fn connect(container: &Container, state: &State) -> Result<OwnedFd> {
         return Ok(socket);
     }
     if !container.is_in_store() {
-        // Its parent forwards SIGUSR1 to the command, and ends with it.
+        // SIGUSR1 to the parent of a foreground container would reach the command.
         return Err(Error::not_running("the container has ended"));
     }
     // The runtime folder was removed, such as at a logout: the monitor makes another socket.

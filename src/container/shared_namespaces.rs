@@ -307,7 +307,7 @@ struct RunningTarget {
     name: String,
     /// First process of the container.
     process: ProcessId,
-    /// Its process whose namespaces can be opened: with `--init`, not the first one.
+    /// Process whose namespaces can be opened: with `--init`, not the first one.
     running: RunningContainer,
 }
 

@@ -193,7 +193,7 @@ fn lacked_memory(folder: &File) -> bool {
 /// Warns where a detached container will be killed, such as at a logout.
 fn warn_of_end(container: &Container) {
     let Container { store, record, .. } = container;
-    // Then the monitor is the service's main process, with which the service ends.
+    // With a notifier the monitor is the service's main process, and the service ends with it.
     if notify_request(store, &record.id, record.notify).is_ok_and(|request| request.is_some()) {
         return;
     }

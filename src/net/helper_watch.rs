@@ -361,7 +361,7 @@ impl HelperWatch {
         if let Phase::Running { child, .. } = &self.phase {
             self.reason = Reason::Host;
             let _ = child.signal(libc::SIGKILL);
-            // Its interface and its ports are free only then.
+            // The helper's interface and ports are free only after its end.
             let _ = child.wait();
         }
         self.host = now;

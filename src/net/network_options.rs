@@ -32,7 +32,7 @@ pub enum MemberTraffic {
     /// All traffic.
     #[default]
     Allowed,
-    /// None (`enable_icc=false`).
+    /// No reach at all (`enable_icc=false`).
     Blocked,
 }
 

@@ -132,7 +132,7 @@ pub fn template(user: Option<(u32, u32)>) -> Spec {
         None => Spec::default(),
     };
     if user.is_some() {
-        // Of the host's cgroups an ordinary user can mount none.
+        // Mounting a cgroup file system is refused to an ordinary user here.
         let mounts = spec.mounts().clone().unwrap_or_default();
         let is_cgroup = |mount: &oci_spec::runtime::Mount| {
             mount.typ().as_deref().is_some_and(|kind| kind.starts_with("cgroup"))

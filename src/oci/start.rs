@@ -22,7 +22,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     if status != ContainerStatus::Created {
         return Err(refused(status));
     }
-    // Of two starts, the one that renames the FIFO wins.
+    // The rename decides between two starts at the same time: a file is renamed once.
     let fifo = container.fifo();
     let taken = fifo.with_file_name(files::random_name(".start-"));
     std::fs::rename(&fifo, &taken).map_err(|_| refused(ContainerStatus::Running))?;

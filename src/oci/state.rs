@@ -30,11 +30,11 @@ pub enum ContainerStatus {
     Creating,
     /// Set up; its command waits for `start`.
     Created,
-    /// Its command runs.
+    /// The command runs.
     Running,
     /// Frozen.
     Paused,
-    /// Its process has ended.
+    /// The process has ended.
     Stopped,
 }
 
@@ -263,6 +263,6 @@ pub fn list(runtime: &Runtime) -> Result<Vec<OciState>> {
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let mut ids: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
     ids.sort();
-    // One that is removed meanwhile is none.
+    // Containers removed since the folder was read are left out.
     Ok(ids.iter().filter_map(|id| state(runtime, id).ok()).collect())
 }

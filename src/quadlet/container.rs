@@ -162,9 +162,9 @@ fn root(service: &mut ServiceUnit<'_>) -> Result<Vec<String>, FileProblem> {
 /// Moment at which systemd takes the service for started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ServiceKind {
-    /// When the container, or its monitor, says so.
+    /// At READY from the container, or from its monitor.
     Notify,
-    /// When the container has ended.
+    /// At the end of the container.
     Once,
 }
 

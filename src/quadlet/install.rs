@@ -8,7 +8,7 @@ use super::unit_file::UnitFile;
 pub struct UnitLink {
     /// Path of the link, relative to the folder of units.
     pub path: String,
-    /// Its target.
+    /// Target of the link.
     pub target: String,
 }
 

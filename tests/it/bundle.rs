@@ -29,7 +29,7 @@ impl Bundle {
         bundle
     }
 
-    /// Its folder.
+    /// Folder of the bundle.
     pub fn path(&self) -> PathBuf {
         self.place.path("bundle")
     }

@@ -278,7 +278,7 @@ fn a_container_without_a_way_out_gets_one_with_its_first_network_that_has_one() 
         assert!(within(LIMIT, || reaches(&place, name, "web")), "{name}");
         let error = place.usnea(&["inspect", "-f", "{{.State.Error}}", name]);
         assert_eq!(error.works(), "", "{name}");
-        // It is kept at the next start, and ends with the network.
+        // The connection is kept at the next start, and ends with the network.
         place.usnea(&["restart", "--time", "0", name]).works();
         assert!(has_exit(name), "{name}");
         place.usnea(&["network", "disconnect", "one", name]).works();

@@ -37,13 +37,13 @@ const DOCKER: &[(&str, &str)] = &[
     ("mount read-only", "/sys"),
 ];
 
-/// Where we differ from docker: `+` what we have and docker has not, `-` the reverse.
+/// Differences from docker: `+` what we have and docker has not, `-` the reverse.
 const FROM_DOCKER: &[(&str, &str)] = &[
     ("+ namespace user", "without root there is no container without it"),
     ("+ namespace time", "boot times of the host are hidden where the kernel can (5.6)"),
 ];
 
-/// Where we differ from podman (4.3 to 5.x).
+/// Differences from podman (4.3 to 5.x).
 const FROM_PODMAN: &[(&str, &str)] = &[
     (
         "+ capability AUDIT_WRITE",
@@ -115,7 +115,7 @@ fn of_mount(place: &str, options: &[&str]) -> Vec<String> {
     has.map(|(_, name)| format!("{name} {place}")).collect()
 }
 
-/// What our container is and sees. Hidden paths that this kernel has not come from its config.
+/// Sandbox of our container, as it sees it. Hidden paths that this kernel has not come from its config.
 fn ours(place: &Place) -> Sandbox {
     let script = "grep CapBnd: /proc/self/status; cat /proc/self/mountinfo; \
                   for name in /dev/*; do [ -L $name ] || [ ! -c $name ] || echo device $name; done; \

@@ -63,7 +63,7 @@ fn what_scripts_ask_of_a_container_is_answered() {
             "{{range .Mounts}}{{.Destination}}:{{.Name}}:{{.Driver}} {{end}}",
             "/t:: /data:data:local /host:: /vol:anonymous:local",
         ),
-        // It has not been started: with docker too, it has no address.
+        // A container that has not been started has no address, with docker too.
         ("{{range .NetworkSettings.Networks}}<{{.IPAddress}}>{{end}}", "<>"),
         ("<{{.NetworkSettings.IPAddress}}{{.Config.MacAddress}}>", "<>"),
         ("{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}", "bridge"),

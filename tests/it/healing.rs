@@ -211,7 +211,7 @@ fn a_helper_that_is_killed_with_all_other_processes_of_ours_leaves_nothing() {
         beside.iter().for_each(|one| kill(one.number));
         let inside = || place.usnea(&["exec", "web", "ip", "route"]);
         let ended = || place.usnea(&["ps", "--quiet"]).works().is_empty();
-        // It goes on with another helper, or has ended with its keeper.
+        // The container goes on with another helper, or has ended with its keeper.
         assert!(within(LIMIT, || ended() || inside().stdout.contains("default")), "{helper}");
         clean(&place, "10.78.7.");
     }

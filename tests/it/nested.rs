@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use crate::support::{Place, binary, need, need_no_subids, need_subids, text};
 
-/// What both kinds of user need: the kernel refuses a new /proc and /sys where parts of the old ones are covered.
+/// Flags that both kinds of user need: the kernel refuses a new /proc and /sys where parts of the old ones are covered.
 const UNMASKED: [&str; 4] =
     ["--security-opt", "unmask=ALL", "--security-opt", "seccomp=unconfined"];
 

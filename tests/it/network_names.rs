@@ -138,7 +138,7 @@ fn a_container_whose_usnea_is_stopped_takes_no_questions_of_others() {
     assert_eq!(asked.stdout.lines().count(), 16);
     started.signal(Signal::CONT);
     assert!(within(LIMIT, || !usnea.is_stopped()));
-    // It answers again, now as the only one.
+    // The continued process answers again, now as the only one.
     set.place.usnea(&["rm", "--force", "--time", "0", "user"]).works();
     assert!(within(LIMIT, || set.addresses(&name, "front-4711", "a").len() == 1));
     set.place.usnea(&["stop", "--time", "0", &name]).works();

@@ -197,7 +197,7 @@ fn a_supervisor_that_is_gone_is_an_error_and_no_hang() {
     assert!(ran.stderr.contains(words), "{words}: {ran:?}");
 }
 
-/// What the supervisor reads is chosen in the container.
+/// Input of the supervisor is chosen in the container.
 #[test]
 fn the_supervisor_makes_no_program_socket_or_namespace() {
     let place = Place::new();

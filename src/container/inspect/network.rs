@@ -138,7 +138,7 @@ impl Sandbox {
         let target = target.and_then(|id| Container::open(&container.store, id).ok().flatten());
         let key = process.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default();
         if let Some(target) = target {
-            // It may have ended before the container that keeps its namespace.
+            // The target may have ended: then the namespace is shown by the container that joined it.
             let status = target.status().ok().filter(|status| status.elsewhere().is_none());
             let running = status.filter(Status::is_running);
             let running = running.and_then(|status| Some(status.state()?.process.pid));

@@ -23,7 +23,7 @@ pub enum ParentsDeath {
     IsOurs,
     /// No effect: the command was left alone, or its terminal hangs up.
     IsNothing,
-    /// None any more: that process has left the launch, and hears no message.
+    /// No parent any more: that process has left the launch, and hears no message.
     HasLeft,
 }
 

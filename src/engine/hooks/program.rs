@@ -187,7 +187,7 @@ impl HookWatch {
                 break;
             }
         }
-        // What the pipe holds now; children that the hook left running may keep it open.
+        // Reads the rest of the output without waiting for its end: children of the hook may keep the pipe open.
         self.read_output();
         match self.hook.wait() {
             Ok(Ended::Exited(0)) => Ok(HooksEnd::Done),

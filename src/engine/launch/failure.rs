@@ -44,7 +44,7 @@ pub fn explain_failure(steps: &[Step], failure: StepFailure) -> Error {
         (Step::Hostname(_) | Step::Domainname(_), libc::EPERM) => error.hint(Hint::Hostname),
         // mount_too_revealing() in the kernel.
         (Step::Mount(mount), libc::EPERM) if mount.is_new("proc") => error.hint(Hint::MaskedProc),
-        // One listener in all filters of a process (seccomp(2)): an outer container emulates root already.
+        // EBUSY: a process has a listener in one filter at most (seccomp(2)), and an outer container's filter has it.
         (Step::Seccomp(_, Some(_)), libc::EBUSY) => error.hint(hint::ONE_ROOT_EMULATION),
         (Step::Join(_), libc::ESRCH | libc::ENOMEM) => error.hint("it has ended this moment"),
         (Step::Maps(_), _) => match host::userns::forbidden_hint() {

@@ -37,7 +37,7 @@ pub fn run(
     };
     let mut notifier = Notifier::of(plan.options.notify.as_ref())?;
     let launched = launch(plan, LaunchStreams { command, caller: Some(streams) }, signals);
-    // Their failures are warnings. A hang-up ends a run as ever: the next read of the signals sees it.
+    // Failures of these hooks are warnings. A hang-up ends a run as ever: the next read of the signals sees it.
     let hooks = |point, pid| plan.hooks.run(point, pid, None, None);
     let mut launched = match launched {
         Ok(launched) => launched,

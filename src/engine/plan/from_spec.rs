@@ -274,7 +274,7 @@ fn check_joined(spec: &Spec, join: &NamespacesToJoin, levels: &Levels) -> Result
     {
         fail!("config.json: in a joined UTS namespace the host name is the other container's");
     }
-    // Its process is hidden in the other PID namespace, so that its maps cannot be written.
+    // The container's process is hidden in the other PID namespace, so that its maps cannot be written.
     if levels.container.is_some() && join.contains(Namespaces::PID) {
         fail!(
             "config.json: a container with a user namespace of its own cannot join a PID namespace"

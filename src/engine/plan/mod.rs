@@ -108,7 +108,7 @@ pub enum Begin {
     AtOnce,
     /// When the caller starts the created container.
     AtStart,
-    /// When a process writes a byte to the FIFO of the options; the launch is over before.
+    /// At a byte in the FIFO of the options; the launch is over before.
     AtFifo,
 }
 

@@ -134,7 +134,7 @@ impl ExitWatch {
             (owner.process, owner.endpoints.clone())
         })?;
         if let Some(other) = owner.filter(|owner| *owner != us) {
-            // Of a process that has just ended there is no descriptor: then the next attempt takes over.
+            // No descriptor: the process has just ended, and the next attempt takes over.
             self.phase = match other.open() {
                 Some(pidfd) => ExitPhase::Waiting(pidfd),
                 None => ExitPhase::Taking(Instant::now()),

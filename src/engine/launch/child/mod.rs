@@ -217,7 +217,7 @@ impl SetupProcess<'_> {
     /// Enters the base of another container, and then its namespaces, over which base has all powers.
     fn join_namespaces(&self, join: &NamespacesToJoin) -> StepResult {
         let Some(base) = &join.base else { return self.join_from_here(join) };
-        // What belongs to this process's own user namespace can be entered only now, the rest only afterwards.
+        // Namespaces owned by this process's user namespace must be entered before base, all others after it.
         let mut rest = Vec::new();
         for JoinedNamespace { namespace, path, .. } in &join.namespaces {
             if join.order == JoinOrder::BaseFirst || namespace::enter(namespace.as_fd()).is_err() {
