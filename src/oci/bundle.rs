@@ -125,7 +125,7 @@ fn path_of_unit(path: &Path) -> Result<PathBuf> {
     Ok(if slice.is_empty() { unit.into() } else { Path::new(slice).join(unit) })
 }
 
-/// Returns a config to begin with; `is_rootless`: for an ordinary user, with these IDs.
+/// Returns a config to begin with. `user`: IDs of an ordinary user; `None`: root.
 pub fn template(user: Option<(u32, u32)>) -> Spec {
     let mut spec = match user {
         Some((uid, gid)) => Spec::rootless(uid, gid),

@@ -53,7 +53,7 @@ pub enum RunEnd {
     AtEndKept,
 }
 
-/// OciCaller of [`create`] or [`run`]: its streams, and its signals, which it has blocked.
+/// Caller of [`create`] or [`run`]: its streams, and its signals, which it has blocked.
 #[derive(Clone, Copy)]
 pub struct OciCaller<'a> {
     /// Standard streams, which the command inherits.
