@@ -8,7 +8,6 @@ use crate::host::overlay::{self, OverlayEvidence};
 use crate::host::{fuse, idmap};
 use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::layer::override_stat::Records;
-use crate::layer::whiteout::Whiteouts;
 use crate::spec::{ContainerOptions, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
 
@@ -37,7 +36,7 @@ pub fn choose(
             (StorageDriver::Fuse, false)
         }
         Some(StorageDriver::Overlay) => {
-            if whiteouts == Whiteouts::Names {
+            if !whiteouts.are_read_by_kernel() {
                 return Err(Error::invalid(
                     "the store's file system has no whiteouts that the kernel's overlay reads",
                 )
@@ -92,7 +91,7 @@ fn first_that_serves(
     store: &Path,
 ) -> Result<(StorageDriver, bool)> {
     let why_not = match has_own_ids(base, maps) {
-        _ if root.whiteouts == Whiteouts::Names => {
+        _ if !root.whiteouts.are_read_by_kernel() => {
             Err(Error::new("the store's file system has no whiteouts that it reads"))
         }
         _ if root.is_shared => {

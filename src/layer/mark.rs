@@ -8,8 +8,12 @@ use rustix::io::Errno;
 use super::folder::LayerFolder;
 use super::whiteout::{OPAQUE_NAME, WhiteoutName, is_device, whiteout_name};
 
-/// Prefixes of overlayfs's own attributes; the second needs real root.
-const PREFIXES: [&[u8]; 2] = [b"user.overlay.", b"trusted.overlay."];
+/// Prefixes of overlayfs's own attributes, and of those with the same meaning that usnea writes in their place. The second
+/// needs real root.
+const PREFIXES: [&[u8]; 3] = [b"user.overlay.", b"trusted.overlay.", OWN_PREFIX];
+
+/// Prefix of [`super::MarkAttributes::OWN`].
+const OWN_PREFIX: &[u8] = b"user.usnea.overlay.";
 
 /// True if an attribute is one of overlayfs's own, and not a file's own under an escaped name.
 pub fn is_overlay_attribute(name: &[u8]) -> bool {
@@ -85,6 +89,9 @@ impl FolderMarks {
                     Err(errno) => return Err(errno),
                 },
                 Some(b"redirect") => marks.is_redirected = true,
+                Some(b"whiteouts") if attribute.starts_with(OWN_PREFIX) => {
+                    marks.has_attribute_whiteouts = true;
+                }
                 _ => {}
             }
         }

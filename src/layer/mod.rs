@@ -5,6 +5,7 @@
 //!  whiteout       names and devices: what a name means
 //!  trial          the form that a file system can hold
 //!  mark           attributes of overlayfs: opaque, whiteout, redirect, metacopy
+//!  mark_attributes  the same attributes, written
 //!  override_stat  the attribute with a file's intended owner, mode and type
 //!  folder         trait to read one layer, and its implementation for a folder on disk
 //!  entry          one name in one layer, decoded         merged   a stack of layers as one tree
@@ -17,7 +18,9 @@
 //! | whiteout: a name is removed | character device 0:0 | the kernel's overlay, ours, unpacking |
 //! | | empty file with `P.whiteout`, where folder and layer's root have `P.opaque` = `x` | our overlay without devices, mkcomposefs; the kernel's overlay reads it since 6.8 |
 //! | | file `.wh.NAME` (image spec, layer.md) | tar archives; our overlay and unpacking without devices or attributes; fuse-overlayfs |
+//! | | empty file with `Q.whiteout`, where folder and layer's root have `Q.whiteouts` | our overlay and unpacking on a file system that keeps all the others to itself (fuse-overlayfs); `Q` is `user.usnea.overlay` |
 //! | opaque: a folder hides those below | `P.opaque` = `y` | the kernel's overlay, ours, unpacking |
+//! | | `Q.opaque` = `y` | as `Q.whiteout` |
 //! | | file `.wh..wh..opq` in it (image spec) | as `.wh.NAME`; fuse-overlayfs writes it beside its own `user.fuseoverlayfs.opaque`, which therefore is not read |
 //! | a folder's content is elsewhere | `P.redirect` | the kernel's overlay with `redirect_dir`: never ours, refused |
 //! | a file's content is elsewhere | `P.metacopy` | the kernel's overlay with `metacopy`: never ours, refused |
@@ -31,12 +34,12 @@
 //!
 //! | reader | devices | attributes | names |
 //! | --- | --- | --- | --- |
-//! | image/extract: archives | never: a device 0:0 of an archive is left out | never: an archive's `P.*` are left out | always |
-//! | image/extract: the folder being filled | yes | never: unpacking writes devices or names | as the store's file system needs |
+//! | image/extract: archives | never: a device 0:0 of an archive is left out | never: an archive's `P.*` and `Q.*` are left out | always |
+//! | image/extract: the folder being filled | yes | `Q.*`, as the store's file system needs | as the store's file system needs |
 //! | image/store/check | compares what unpacking writes, mark by mark | | |
 //! | image/diff, rootfs/copy, [`merged`] | yes | where declared | where the layer has that form |
 //! | rootfs/fuse | yes | where declared, or in the upper layer while this server writes them | as the mount says, or in the upper layer while this server writes them |
-//! | the kernel's overlay | yes | since 6.8 | never: such layers are stacked by ours, or copied |
+//! | the kernel's overlay | yes | `P.*` since 6.8, `Q.*` never | never: such layers are stacked by ours, or copied |
 //!
 //! A whiteout by name hides the layers below, never a file of its own layer: that file was made after the whiteout. A
 //! folder beside the whiteout of its own name hides those below like an opaque one.
@@ -44,6 +47,7 @@
 mod entry;
 mod folder;
 mod mark;
+mod mark_attributes;
 mod merged;
 pub mod override_stat;
 mod trial;
@@ -56,5 +60,6 @@ pub use folder::{
 pub use mark::{
     FolderMarks, WhiteoutForms, escaped, has_metacopy, is_overlay_attribute, unescaped,
 };
+pub use mark_attributes::MarkAttributes;
 pub use merged::Merged;
 pub use trial::find_whiteout_form;

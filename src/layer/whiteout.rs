@@ -19,10 +19,8 @@ pub const OPAQUE_NAME: &str = ".wh..wh..opq";
 /// Attribute that makes a folder opaque: the kernel's overlay reads it if mounted with `userxattr`.
 pub const OPAQUE: &str = "user.overlay.opaque";
 
-/// Attribute of an empty file that is a whiteout, written where devices are impossible.
-pub const WHITEOUT: &str = "user.overlay.whiteout";
-
-/// Meaning of names as whiteouts. Devices and attributes are whiteouts everywhere.
+/// Form of whiteouts in a layer. Devices and attributes are read as whiteouts in layers of every form, names only in those
+/// of the form `Names`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Whiteouts {
@@ -31,6 +29,15 @@ pub enum Whiteouts {
     Overlay,
     /// Names that begin with `.wh.` are whiteouts.
     Names,
+    /// Whiteouts are attributes of usnea's own, which the kernel's overlay does not read.
+    Attributes,
+}
+
+impl Whiteouts {
+    /// True if the kernel's overlay reads the form.
+    pub fn are_read_by_kernel(self) -> bool {
+        self == Self::Overlay
+    }
 }
 
 /// Meaning of a name where whiteouts are names (image spec, layer.md, "Whiteouts").

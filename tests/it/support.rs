@@ -493,7 +493,7 @@ pub fn need_no_subids() -> bool {
     bare
 }
 
-fn has_subids() -> bool {
+pub fn has_subids() -> bool {
     let name = Command::new("id").arg("-un").output().expect("id");
     let name = String::from_utf8_lossy(&name.stdout).trim().to_owned();
     let number = rustix::process::getuid().as_raw().to_string();

@@ -85,9 +85,14 @@ fn whiteouts(store: &Path) -> Finding {
     };
     match tried() {
         Ok(Whiteouts::Overlay) => Finding::ok(WHITEOUTS, "devices 0:0, as in the kernel's overlay"),
-        Ok(Whiteouts::Names) => Finding::degraded(
+        Ok(form) => Finding::degraded(
             WHITEOUTS,
-            "names: the file system keeps no devices 0:0, or no attributes",
+            match form {
+                Whiteouts::Attributes => {
+                    "attributes of usnea: the file system keeps no devices 0:0, and no names .wh.*"
+                }
+                _ => "names: the file system keeps no devices 0:0, or no attributes",
+            },
         )
         .costs("images with several layers are stacked by usnea itself (FUSE) or copied")
         .fix(Hint::StoreElsewhere.to_string()),

@@ -306,7 +306,8 @@ fn on_disk(kind: EntryKind) -> rustix::fs::FileType {
 /// True if a layer may set the attribute. A layer must not forge the attributes of overlayfs, fuse-overlayfs and usnea;
 /// the others belong to the host.
 fn is_allowed(name: &[u8]) -> bool {
-    let ours: [&[u8]; 3] = [b"user.overlay.", b"user.containers.", b"user.fuseoverlayfs."];
+    let ours: [&[u8]; 4] =
+        [b"user.overlay.", b"user.containers.", b"user.fuseoverlayfs.", b"user.usnea."];
     name == b"security.capability"
         || name.starts_with(b"user.") && !ours.iter().any(|prefix| name.starts_with(prefix))
 }

@@ -8,12 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec};
 use rustix::io::Errno;
 
 use super::attributes::{EntryAttributes, NewFileGroup, ProcessOwner, both};
 use super::{UnpackRules, path};
 use crate::error::{Context, Error, Result};
+use crate::layer::MarkAttributes;
 use crate::layer::whiteout::{self, Whiteouts};
 
 /// Most open folders: deeper ones displace the upper ones. Several layers are unpacked at once.
@@ -67,20 +68,20 @@ pub(super) enum ExistingFile {
 }
 
 impl ExistingFile {
-    /// Classifies a file by its stat.
-    pub(super) fn of(stat: &Stat) -> Self {
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => Self::Folder,
-            // Unpacking writes no other form into a folder, but names.
-            _ if whiteout::is_device(stat) => Self::Whiteout,
-            _ => Self::File,
-        }
-    }
-
-    /// Looks up `name` in `folder`.
-    pub(super) fn at(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Self> {
+    /// Looks up `name` in `folder`. A whiteout in the form of a name is no file of that name.
+    pub(super) fn at(folder: BorrowedFd<'_>, name: &[u8], form: Whiteouts) -> Result<Self> {
         match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Self::of(&stat)),
+            Ok(stat) => Ok(match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => Self::Folder,
+                _ if whiteout::is_device(&stat) => Self::Whiteout,
+                // An archive cannot set this attribute.
+                _ if form == Whiteouts::Attributes
+                    && MarkAttributes::OWN.is_whiteout(folder, OsStr::from_bytes(name), &stat) =>
+                {
+                    Self::Whiteout
+                }
+                _ => Self::File,
+            }),
             Err(Errno::NOENT) => Ok(Self::Nothing),
             Err(errno) => Err(errno.into()),
         }
@@ -100,8 +101,8 @@ pub(super) struct FolderPath {
     /// Number of such folders.
     pub(super) made: u64,
     whiteouts: Whiteouts,
-    /// True if any whiteout or opaque mark is in the form of names.
-    pub(super) has_names: bool,
+    /// True if any whiteout or opaque mark was written.
+    pub(super) has_marks: bool,
 }
 
 impl FolderPath {
@@ -129,7 +130,7 @@ impl FolderPath {
             missing: EntryAttributes::of_missing_folder(rules.owners),
             made: 0,
             whiteouts: rules.whiteouts,
-            has_names: false,
+            has_marks: false,
         })
     }
 
@@ -155,6 +156,11 @@ impl FolderPath {
     /// True if the current folder has this path.
     pub(super) fn is_at(&self, folders: &[&[u8]]) -> bool {
         self.names.iter().map(Vec::as_slice).eq(folders.iter().copied())
+    }
+
+    /// Looks up `name` in the current folder.
+    pub(super) fn at(&self, name: &[u8]) -> Result<ExistingFile> {
+        ExistingFile::at(self.here(), name, self.whiteouts)
     }
 
     /// Notes that a name is made or removed in the current folder.
@@ -214,7 +220,7 @@ impl FolderPath {
         path::check_depth(self.names.len())?;
         let folder = match open(self.here(), name) {
             Err(Errno::NOENT) => self.make_missing(name)?,
-            Err(Errno::NOTDIR | Errno::LOOP) => match ExistingFile::at(self.here(), name)? {
+            Err(Errno::NOTDIR | Errno::LOOP) => match self.at(name)? {
                 ExistingFile::Whiteout => self.make_missing(name)?,
                 _ => return link(self.here(), name).map(Some),
             },
@@ -243,7 +249,7 @@ impl FolderPath {
         let mut found = ExistingFile::Nothing;
         match make() {
             Err(Errno::EXIST) => {
-                found = ExistingFile::at(here, name)?;
+                found = ExistingFile::at(here, name, self.whiteouts)?;
                 if found != ExistingFile::Folder {
                     rustix::fs::unlinkat(here, name, AtFlags::empty())?;
                     make().map_err(super::cannot_make)?;
@@ -295,7 +301,7 @@ impl FolderPath {
     /// True if a whiteout was made.
     pub(super) fn white_out(&mut self, name: &[u8]) -> Result<bool> {
         self.change();
-        match ExistingFile::at(self.here(), name)? {
+        match self.at(name)? {
             ExistingFile::Folder => {
                 let folder = open(self.here(), name)?;
                 // Its time is already that of its entry, and is not restored later.
@@ -308,6 +314,12 @@ impl FolderPath {
             ExistingFile::Nothing => {
                 match self.whiteouts {
                     Whiteouts::Names => self.mark(self.here(), &whiteout_of(name)),
+                    Whiteouts::Attributes => {
+                        let (form, here) = (MarkAttributes::OWN, self.here());
+                        form.declare(self.root())
+                            .and_then(|()| form.declare(here))
+                            .and_then(|()| form.make_whiteout(here, OsStr::from_bytes(name)))
+                    }
                     Whiteouts::Overlay => {
                         let (kind, mode) = (FileType::CharacterDevice, Mode::empty());
                         rustix::fs::mknodat(self.here(), name, kind, mode, 0)
@@ -315,7 +327,7 @@ impl FolderPath {
                 }
                 .context(|| "cannot make a whiteout")
                 .hint(|| super::ANOTHER_FILESYSTEM)?;
-                self.has_names |= self.whiteouts == Whiteouts::Names;
+                self.has_marks = true;
                 Ok(true)
             }
         }
@@ -323,7 +335,7 @@ impl FolderPath {
 
     /// Removes the whiteout file of `name` before a file of that name is created; true if one existed.
     pub(super) fn unmark(&self, name: &[u8]) -> Result<bool> {
-        if !self.has_names {
+        if !self.has_marks || self.whiteouts != Whiteouts::Names {
             return Ok(false);
         }
         match rustix::fs::unlinkat(self.here(), whiteout_of(name), AtFlags::empty()) {
@@ -350,13 +362,12 @@ impl FolderPath {
     fn hide_below(&mut self, folder: BorrowedFd<'_>) -> Result<()> {
         match self.whiteouts {
             Whiteouts::Names => self.mark(folder, whiteout::OPAQUE_NAME.as_ref()),
-            Whiteouts::Overlay => {
-                rustix::fs::fsetxattr(folder, whiteout::OPAQUE, b"y", XattrFlags::empty())
-            }
+            Whiteouts::Overlay => MarkAttributes::KERNEL.set_opaque(folder, ".".as_ref()),
+            Whiteouts::Attributes => MarkAttributes::OWN.set_opaque(folder, ".".as_ref()),
         }
         .context(|| "cannot make a folder opaque")
         .hint(|| super::ANOTHER_FILESYSTEM)?;
-        self.has_names |= self.whiteouts == Whiteouts::Names;
+        self.has_marks = true;
         Ok(())
     }
 

@@ -44,7 +44,9 @@ use crate::hint::MORE_SPACE;
 use crate::image::owners::Owners;
 use crate::layer::whiteout::Whiteouts;
 
-const ANOTHER_FILESYSTEM: &str = "keep usnea's files on another filesystem: --root or USNEA_ROOT";
+/// Hint for a file system that cannot hold layers.
+pub const ANOTHER_FILESYSTEM: &str =
+    "keep usnea's files on another filesystem: --root or USNEA_ROOT";
 
 /// Makes the error for a failed creation, with a hint if the file system is full.
 fn cannot_make(errno: Errno) -> Error {
@@ -98,8 +100,8 @@ pub struct Unpacked {
     pub entries: u64,
     /// Number of whiteouts, without opaque folders.
     pub whiteouts: u64,
-    /// True if any whiteout or opaque folder is in the form of names.
-    pub has_names: bool,
+    /// Form of the layer's whiteouts and opaque folders; `Overlay` if the layer has none.
+    pub whiteouts_form: Whiteouts,
     /// Sizes and digests of the regular files, by inode number ([`UnpackContent::Digests`]).
     pub digests: HashMap<u64, ContentSummary>,
     /// True if the root folder is opaque: it hides all layers below. overlayfs does not check this attribute of its
@@ -147,7 +149,7 @@ fn unpack_in_two_threads<R: Read + Send>(
             bytes: counts.bytes,
             entries: counts.entries,
             whiteouts: counts.whiteouts,
-            has_names: counts.has_names,
+            whiteouts_form: if counts.has_marks { rules.whiteouts } else { Whiteouts::Overlay },
             digests: counts.digests,
             opaque_root: counts.opaque_root,
         })

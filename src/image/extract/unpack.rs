@@ -24,7 +24,7 @@ pub(super) struct UnpackCounts {
     pub(super) entries: u64,
     pub(super) whiteouts: u64,
     pub(super) opaque_root: bool,
-    pub(super) has_names: bool,
+    pub(super) has_marks: bool,
     pub(super) digests: HashMap<u64, ContentSummary>,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn all(
         unpack.entry(&entry, &mut entries).context(|| path::printable(&entry.name))?;
     }
     unpack.counts.entries = unpack.counts.entries.saturating_add(unpack.folders.made);
-    unpack.counts.has_names = unpack.folders.has_names;
+    unpack.counts.has_marks = unpack.folders.has_marks;
     unpack.folders.finish()?;
     entries.drain()?;
     Ok(unpack.counts)
@@ -244,14 +244,15 @@ impl Unpack<'_> {
             return Err(Error::new("the root is a folder")).context(link_phrase);
         };
         if (*old, old_folders) == (name, folders) {
-            let there = ExistingFile::at(self.folders.here(), name)?;
+            let there = self.folders.at(name)?;
             return is_linkable(there).context(link_phrase);
         }
         let old_folder = match self.folders.is_at(old_folders) {
             true => self.folders.here().try_clone_to_owned()?,
             false => self.folders.elsewhere(old_folders).context(link_phrase)?,
         };
-        is_linkable(ExistingFile::at(old_folder.as_fd(), old)?).context(link_phrase)?;
+        let there = ExistingFile::at(old_folder.as_fd(), old, self.rules.whiteouts)?;
+        is_linkable(there).context(link_phrase)?;
         if is_same(old_folder.as_fd(), old, self.folders.here(), name)? {
             return Ok(());
         }

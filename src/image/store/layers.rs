@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
@@ -49,7 +50,7 @@ pub struct LayerFacts {
     /// True if the layer hides all layers below it: a stack of layers ends here.
     #[serde(default)]
     pub opaque_root: bool,
-    /// Form of the layer's whiteouts: `Names` where the file system supports no other form.
+    /// Form of the layer's whiteouts; `Overlay` if it has none.
     #[serde(default)]
     pub whiteouts: Whiteouts,
     /// Count of the folder's files at unpacking: reveals later whether a file is missing.
@@ -134,7 +135,7 @@ impl Store {
     }
 
     /// The layers' folders in the order that an overlay takes, topmost first, and the form of whiteouts. The stack ends
-    /// at a layer that hides all below it. `Names` if any layer's whiteouts are names.
+    /// at a layer that hides all below it. `Names` if any layer's whiteouts are names, else `Attributes` if any layer's are.
     pub fn stack(
         &self,
         layers: &[super::ImageLayer],
@@ -146,8 +147,12 @@ impl Store {
             let fs = self.layer_path(&layer.diff_id, owners);
             let facts = self.layer_facts(&self.layers_folder().join(name(&layer.diff_id, owners)));
             folders.push(fs);
-            if facts.as_ref().is_some_and(|facts| facts.whiteouts == Whiteouts::Names) {
-                whiteouts = Whiteouts::Names;
+            // Attributes are read in layers of every form.
+            match facts.as_ref().map(|facts| facts.whiteouts) {
+                Some(form) if whiteouts != Whiteouts::Names && form != Whiteouts::Overlay => {
+                    whiteouts = form;
+                }
+                _ => {}
             }
             if facts.is_some_and(|facts| facts.opaque_root) {
                 break;
@@ -173,8 +178,12 @@ impl Store {
         if let Some(noted) = noted.filter(|noted| noted.file_system == kind) {
             return Ok(noted.whiteouts);
         }
-        let whiteouts = layer::find_whiteout_form(folder.as_fd())
-            .map_err(|errno| files::cannot_write(errno.into(), born))?;
+        let whiteouts = layer::find_whiteout_form(folder.as_fd()).map_err(|errno| match errno {
+            Errno::OPNOTSUPP => Error::from(errno)
+                .within(format!("{}: its file system keeps no whiteouts", self.root.display()))
+                .hint(extract::ANOTHER_FILESYSTEM),
+            _ => files::cannot_write(errno.into(), born),
+        })?;
         let text = serde_json::to_vec(&WhiteoutsFile { whiteouts, file_system: kind })
             .map_err(Error::new)?;
         if let Err(error) = files::replace_quickly(&note, &text) {
@@ -287,7 +296,7 @@ impl Unpacking<'_> {
             size: unpacked.bytes,
             entries: unpacked.entries,
             opaque_root: unpacked.opaque_root,
-            whiteouts: if unpacked.has_names { Whiteouts::Names } else { Whiteouts::Overlay },
+            whiteouts: unpacked.whiteouts_form,
             census: census(&fs)?,
             boot: boot_id(),
         };

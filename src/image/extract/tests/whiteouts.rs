@@ -117,7 +117,7 @@ fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
         })
         .collect();
     let seen = places.iter().rev().scan(false, |is_hidden, (place, unpacked)| {
-        let names = if unpacked.has_names { Whiteouts::Names } else { Whiteouts::Overlay };
+        let names = unpacked.whiteouts_form;
         let folder = LayerSource { whiteouts: names, ..LayerSource::from(place.fs()) };
         (!std::mem::replace(is_hidden, unpacked.opaque_root)).then_some(folder)
     });

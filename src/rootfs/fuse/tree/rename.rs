@@ -201,9 +201,18 @@ impl OverlayTree {
             self.make_whiteout(&from.folder, &from.name, &from.folder)?;
             return rustix::fs::renameat(&from.folder, &*from.name, &to.folder, &*to.name);
         }
-        let whiteout = RenameFlags::WHITEOUT;
-        match rustix::fs::renameat_with(&from.folder, &*from.name, &to.folder, &*to.name, whiteout)
-        {
+        // The kernel makes a device.
+        let renamed = match work.form {
+            WhiteoutForm::Device => rustix::fs::renameat_with(
+                &from.folder,
+                &*from.name,
+                &to.folder,
+                &*to.name,
+                RenameFlags::WHITEOUT,
+            ),
+            _ => Err(Errno::OPNOTSUPP),
+        };
+        match renamed {
             // Without such a rename on this file system, a lower file is visible under the old name for an instant.
             Err(Errno::INVAL | Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 rustix::fs::renameat(&from.folder, &*from.name, &to.folder, &*to.name)?;

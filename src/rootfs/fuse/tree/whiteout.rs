@@ -5,15 +5,15 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::layers::FsResult;
 use super::node::{LayerIndex, Node, ROOT, UPPER};
 use super::overlay::OverlayTree;
 use super::work::{Opacity, WhiteoutForm, WorkFolder, mark};
-use crate::layer::whiteout::{self, OPAQUE, OPAQUE_NAME, WhiteoutName, Whiteouts};
-use crate::layer::{Below, DiskFolder, FolderMarks, LayerFolder, WhiteoutForms, path_below};
+use crate::layer::whiteout::{self, OPAQUE_NAME, WhiteoutName, Whiteouts};
+use crate::layer::{Below, DiskFolder, FolderMarks, LayerFolder, WhiteoutForms};
 
 impl OverlayTree {
     /// True if the file found under `name` is a whiteout.
@@ -137,11 +137,9 @@ impl OverlayTree {
 
     /// Makes a folder of the upper layer opaque: hides the layers below.
     pub(super) fn set_opaque(&self, folder: impl AsFd, name: &OsStr) -> FsResult<()> {
-        match self.work()?.opacity {
-            Opacity::Attribute => {
-                let path = path_below(folder, name);
-                rustix::fs::lsetxattr(path, OPAQUE, b"y", XattrFlags::empty())
-            }
+        let work = self.work()?;
+        match work.opacity {
+            Opacity::Attribute => work.attributes.set_opaque(folder, name),
             Opacity::Name => {
                 let folder = rustix::fs::openat(folder, name, DiskFolder::FLAGS, Mode::empty())?;
                 mark(folder, OPAQUE_NAME.as_ref())
@@ -159,17 +157,10 @@ impl OverlayTree {
     ) -> FsResult<()> {
         let root = self.node(ROOT)?;
         let root = self.layer_folder(&root, UPPER)?;
-        for folder in [root.as_fd(), home.as_fd()] {
-            match rustix::fs::fsetxattr(folder, OPAQUE, b"x", XattrFlags::CREATE) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        // Readable by its owner, who otherwise could not read the attributes.
-        drop(rustix::fs::openat(&folder, name, flags, Mode::RUSR)?);
-        let path = path_below(&folder, name);
-        rustix::fs::lsetxattr(path, whiteout::WHITEOUT, b"y", XattrFlags::empty())
+        let form = self.work()?.attributes;
+        form.declare(&root)?;
+        form.declare(home)?;
+        form.make_whiteout(folder, name)
     }
 
     /// Replaces the file `name` of an upper folder by a whiteout, by one rename; discards the file.

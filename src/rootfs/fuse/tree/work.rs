@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::acl::DEFAULT_ACL;
 use super::layers::{FsResult, reopened};
 use crate::layer::whiteout::{self, OPAQUE};
-use crate::layer::{DiskFolder, for_each_entry, path_of};
+use crate::layer::{DiskFolder, MarkAttributes, for_each_entry, path_of};
 use crate::sys::inode;
 
 /// Mark in the folder of the mount option: names of the upper layer that begin with `.wh.` are whiteouts.
@@ -31,6 +31,8 @@ pub struct WorkFolder {
     pub form: WhiteoutForm,
     /// Form of opaque folders.
     pub opacity: Opacity,
+    /// Attributes of both, in the form of attributes.
+    pub attributes: MarkAttributes,
     /// 1 if the file system failed to clone a file; 0: unknown.
     pub no_clones: AtomicU8,
     /// 1 if the file system failed to make a file without a name; 0: unknown.
@@ -66,7 +68,7 @@ impl WorkFolder {
         let (fd, links) = (part(&folder, "work")?, part(&folder, "usnea-links")?);
         clear(&fd)?;
         inherit_nothing(&fd)?;
-        let (form, opacity) = forms(&fd)?;
+        let (form, opacity, attributes) = forms(&fd)?;
         if form == WhiteoutForm::Name || opacity == Opacity::Name {
             mark(&folder, NAMES.as_ref())?;
         }
@@ -77,6 +79,7 @@ impl WorkFolder {
             next: AtomicU64::new(0),
             form,
             opacity,
+            attributes,
             no_clones: AtomicU8::new(0),
             no_nameless: AtomicU8::new(0),
         })
@@ -132,7 +135,7 @@ fn inherit_nothing(work: &OwnedFd) -> FsResult<()> {
 }
 
 /// Tries which forms the file system can hold: only a trial shows that. Errors: EROFS.
-fn forms(work: &OwnedFd) -> FsResult<(WhiteoutForm, Opacity)> {
+fn forms(work: &OwnedFd) -> FsResult<(WhiteoutForm, Opacity, MarkAttributes)> {
     const TRIAL: &str = "#trial";
     let tried = |answer: FsResult<()>| match answer {
         Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => false,
@@ -154,11 +157,19 @@ fn forms(work: &OwnedFd) -> FsResult<(WhiteoutForm, Opacity)> {
     let is_lost = set.is_ok() && rustix::fs::getxattr(&path, OPAQUE, &mut [0; 1]) != Ok(1);
     let attributes = tried(set) && !is_lost;
     let _ = rustix::fs::removexattr(&path, OPAQUE);
+    let kernel = MarkAttributes::KERNEL;
     Ok(match (devices, attributes) {
-        (true, true) => (WhiteoutForm::Device, Opacity::Attribute),
-        (true, false) => (WhiteoutForm::Device, Opacity::Name),
-        (false, true) => (WhiteoutForm::Attribute, Opacity::Attribute),
-        (false, false) => (WhiteoutForm::Name, Opacity::Name),
+        (true, true) => (WhiteoutForm::Device, Opacity::Attribute, kernel),
+        (false, true) => (WhiteoutForm::Attribute, Opacity::Attribute, kernel),
+        // Names that are whiteouts may be reserved too (fuse-overlayfs).
+        (_, false) if !tried(mark(work, &whiteout::whiteout_name(TRIAL.as_ref()))) => {
+            (WhiteoutForm::Attribute, Opacity::Attribute, MarkAttributes::OWN)
+        }
+        (_, false) => {
+            rustix::fs::unlinkat(work, whiteout::whiteout_name(TRIAL.as_ref()), AtFlags::empty())?;
+            let form = if devices { WhiteoutForm::Device } else { WhiteoutForm::Name };
+            (form, Opacity::Name, kernel)
+        }
     })
 }
 
