@@ -1,40 +1,51 @@
-//! usnea: runs containers for people without root. This page is the map.
+//! usnea: a container runner for users without root privileges. This page is the map of the modules.
 //!
-//! Imports point down only; siblings (one row) do not know each other:
+//! Imports point down only. Modules of one row do not import each other. The shared vocabulary is one row in two lines:
 //!
 //! ```text
-//! cli                       the commands: clap, tables, JSON
-//! container oci quadlet     the verbs: composes all below; those of an OCI runtime; services of systemd from files
-//! documents                 JSON in docker's and podman's shape, as structs
-//! monitor                   the process that stays beside a container
-//! engine                    the OCI runtime: a spec in, a process out
-//! userns image rootfs cgroup net readiness spec security
-//! config host               where our files are; what this machine can do
-//! layer                     what the files of a layer mean: whiteouts, opaque folders, recorded owners
-//! error hint ids files amount digest duration capability expression forward go_json host_entry network_attachment network_name object_id   shared vocabulary
-//! sys                       system calls, and the only unsafe
+//! cli                       command line: arguments (clap), tables, JSON output
+//! container oci quadlet     verbs of usnea; command line of an OCI runtime; systemd services from Quadlet files
+//! documents                 structs of the JSON that docker and podman print
+//! monitor                   process that stays beside a container
+//! engine                    the OCI runtime: turns a spec into a process
+//! userns image rootfs cgroup net readiness spec security    one facility each, without regard to containers
+//! config host               paths and settings of usnea; abilities of this machine
+//! layer                     format of the files in a layer: whiteouts, opaque folders, recorded owners
+//! ids files amount digest duration capability expression forward go_json      shared vocabulary
+//!   host_entry network_attachment network_name object_id                      shared vocabulary
+//! error hint                error values, and their hints
+//! sys                       system calls; the only unsafe code
 //! ```
 //!
-//! Glossary, one name for a concept in code, messages and manual:
+//! Glossary: one name for a concept in code, messages and manual.
 //!
 //! ```text
 //! base          the user namespace that owns the files of the store: its root is the user, subordinate IDs follow
+//! base process  the first process of a launch, in base: it does what needs the IDs of base
+//! bundle        the folder with config.json that the caller of an OCI runtime names
 //! container     a workspace with a record on disk
 //! disposable    removed when the command ends
 //! document      JSON in the shape of docker or podman
-//! helper        the program that connects a network namespace: pasta, slirp4netns
+//! helper        the program that connects a network namespace to the host's network: pasta, slirp4netns
+//! hidden        not dumpable (prctl(2), PR_SET_DUMPABLE): closed to tracing, and to access through /proc
 //! hint          the part of an error that says how to repair the cause
 //! image         a configuration and a list of layers
-//! keeper        the base process that ends a container when its parent ends
+//! keeper        the base process once the container runs: it ends the container when the parent ends
 //! layer         the files that one step of an image's build added, changed or removed
-//! lower, upper  the read-only layers of a root; the layer that takes the changes
+//! levels        the user namespaces of a launch: base, and below it the container's own, if any
+//! lower layer   a read-only layer of a root
 //! monitor       the process that stays beside a container with a record
-//! plan, step    the operations of one launch in their order; one of them
+//! parent        the process that launches a container: a command of usnea, or a monitor
+//! plan          all operations of one launch, in their order
+//! pod           containers that share namespaces
+//! record        the settings of a container, in its container.json
 //! reference     the name of an image, with its tag or digest
 //! rootfs        the directory that a container sees as /
 //! spec          the OCI runtime configuration, config.json
+//! step          one operation of a plan
 //! store         the directory with all files of usnea
 //! supervisor    the process that answers the system calls of root emulation
+//! upper layer   the layer of a root that takes the changes
 //! workspace     a root, layers, ID maps and a spec, being assembled or removed at the end
 //! ```
 #![warn(missing_docs)]

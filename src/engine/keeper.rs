@@ -1,9 +1,9 @@
-//! Base process after its work: ends the container when the parent is dead.
+//! Keeper: the base process once the container runs. Ends the container when the parent is dead.
 //!
-//! The process runs usnea's image without exec: it keeps no descriptor but /dev/null and those that it waits for.
+//! The process runs usnea's own program, without an exec. It keeps no descriptor but /dev/null and those that it polls.
 //!
-//! In a PID namespace of another container, processes that the command left running would become children of that
-//! container's process 1. They are known by their mount namespace, which is the container's own, and end here.
+//! In a joined PID namespace, processes that the command left running would become children of the other container's
+//! process 1. The keeper recognizes them by their mount namespace, which is the container's own, and kills them.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -19,9 +19,9 @@ use crate::sys::{fd, signal, title};
 pub const SERVER_DIED: &str =
     "the file server of the container has died: its files answer with errors";
 
-/// Base's life after its work: waits until the container ends, or ends it when the parent is dead. Then waits until the
-/// servers of its file systems have written all and ended. `rest`: processes to end after the container, which the kernel
-/// does not end. Never returns.
+/// Waits until the container ends, or ends it when the parent is dead. Then waits until the servers of its file systems
+/// have written all data and exited. `container`: pidfd of its process. `watched`: socket that hangs up when the parent
+/// is dead. `rest`: processes to kill after the container, since the kernel does not. Never returns.
 pub fn keep(
     container: &OwnedFd,
     watched: &OwnedFd,
@@ -30,7 +30,7 @@ pub fn keep(
 ) -> ! {
     signal::block_all();
     title::set("keeper");
-    // From here on the parent's death is noticed by `watched`, and does not kill this process.
+    // From here on `watched` reports the parent's death, which must not kill this process.
     let _ = process::set_parent_death_signal(0);
     let needed = [container.as_fd(), watched.as_fd()].into_iter();
     let needed: Vec<_> = needed.chain(servers.iter().map(|server| server.pidfd.as_fd())).collect();
@@ -41,10 +41,10 @@ pub fn keep(
     let mut alive: Vec<_> = servers.iter().collect();
     let ended = |fd: &PollFd<'_>| !fd.revents().is_empty();
     loop {
-        // Before the container's own end, which a server's death may have caused.
+        // Checked before the container's end: a server's death may have caused that end.
         while let Some(place) = fds[2..].iter().position(ended) {
             fds.remove(place + 2);
-            // A server with status 0 ended because the container ended, just before this process saw it.
+            // A server with status 0 exited because the container has just ended.
             if alive.remove(place).wait().map_or(true, |how| how.status() != 0) {
                 log::error!("{SERVER_DIED}");
                 let _ = rustix::net::send(watched, b"s", rustix::net::SendFlags::NOSIGNAL);
@@ -57,7 +57,7 @@ pub fn keep(
             break;
         }
     }
-    // After a container's own end this signal reaches no process.
+    // If the container has ended by itself, this signal reaches no process.
     let _ = process::pidfd_signal(container.as_fd(), libc::SIGKILL);
     rest.iter().for_each(ProcessesOfMounts::end);
     leave_standard_streams(2);
@@ -65,8 +65,9 @@ pub fn keep(
     process::exit_now(0)
 }
 
-/// Base's life after its work for a container with a life of its own: until the parent needs base no more. Holds none of
-/// the launch's descriptors: the end of the parent's channel is the command's exec. Never returns.
+/// Waits until the parent no longer needs the base process, for a container without a keeper
+/// ([`Lifetime::Own`](super::Lifetime)). Closes all descriptors of the launch: the parent recognizes the command's exec
+/// by the end of its channel. Never returns.
 pub fn stay_until_released(watched: &OwnedFd) -> ! {
     fd::close_all_but(&[watched.as_fd()]);
     let _ = rustix::io::retry_on_intr(|| rustix::io::read(watched, &mut [0]));
@@ -82,12 +83,12 @@ pub struct ProcessesOfMounts {
 
 impl ProcessesOfMounts {
     fn of(process: &str) -> rustix::io::Result<Self> {
-        // A hidden process may look at itself, and at no other of its kind.
+        // A hidden process can inspect itself, but no other hidden process.
         let stat = rustix::fs::stat(format!("/proc/{process}/ns/mnt"))?;
         Ok(Self { device: stat.st_dev, inode: stat.st_ino })
     }
 
-    /// Sends the mount namespace of this process.
+    /// Writes the identity of this process's mount namespace to a pipe.
     pub fn send_ours(telling: &OwnedFd) -> StepResult {
         let ours = Self::of("self").on(|| "/proc/self/ns/mnt")?;
         let bytes = [ours.device.to_ne_bytes(), ours.inode.to_ne_bytes()].concat();
@@ -95,7 +96,7 @@ impl ProcessesOfMounts {
         Ok(())
     }
 
-    /// Receives what [`Self::send_ours`] sent. Errors: the sender has ended before (EPIPE).
+    /// Reads the identity that [`Self::send_ours`] wrote. Errors: the sender has exited before (EPIPE).
     pub fn receive(told: &OwnedFd) -> StepResult<Self> {
         let mut bytes = [0; 16];
         match rustix::io::retry_on_intr(|| rustix::io::read(told, &mut bytes))? {
@@ -115,7 +116,7 @@ impl ProcessesOfMounts {
         Self::of(process).is_ok_and(|of| (of.device, of.inode) == (self.device, self.inode))
     }
 
-    /// Ends all processes. They may fork until they are ended: repeats until none is left.
+    /// Kills all processes. They may fork until they are killed: repeats until none is left.
     fn end(&self) {
         const ROUNDS: usize = 1000;
         for _ in 0..ROUNDS {
@@ -127,7 +128,7 @@ impl ProcessesOfMounts {
                 if !self.contains(&name) {
                     continue;
                 }
-                // Looked at again: the descriptor refers to the process that had the PID at that moment.
+                // Checked again: meanwhile the PID may belong to another process, which the descriptor then refers to.
                 let Ok(pidfd) = process::open_pidfd(pid) else { continue };
                 if self.contains(&name) {
                     let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
@@ -142,7 +143,7 @@ impl ProcessesOfMounts {
     }
 }
 
-/// Waits for a server, which ends when its last user is gone; kills one that hangs.
+/// Waits for a server, which exits when no process uses its mount any more; kills one that hangs.
 fn end_in_time(server: &Child) {
     const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
     let mut fds = [PollFd::new(&server.pidfd, PollFlags::IN)];

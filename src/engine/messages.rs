@@ -1,4 +1,4 @@
-//! Messages between the processes of a launch: an enum for each direction, one way to send, one to wait.
+//! Messages between the processes of a launch: an enum for each direction, one function to send, one to receive.
 //!
 //! The channel is a sequenced-packet socket pair, close-on-exec. A message arrives whole or not at all. When the other
 //! end is gone (exec of the command, or death) the next receive returns `None`.
@@ -12,15 +12,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use crate::engine::hooks::HookPoint;
 use crate::sys::fd;
 
-/// Largest message, in bytes: a path and some words.
+/// Size limit of a message, in bytes: a path and some words fit.
 const ROOM: usize = 8192;
 
 /// Message from the parent to base or to the container's process.
 #[derive(Debug)]
 pub enum ParentMessage {
-    /// The IDs are mapped: base, or the container's process, goes on.
+    /// The IDs are mapped: the process that waits for them continues.
     Mapped,
-    /// The supervisor answers the listener; the network is connected; the hooks have run.
+    /// The requested work is done: the supervisor answers the listener, the network is connected, or the hooks have
+    /// run.
     Ready,
     /// The command of a created container may run.
     Start,
@@ -29,50 +30,50 @@ pub enum ParentMessage {
 /// Message from base or the container's process to the parent.
 #[derive(Debug)]
 pub enum ChildMessage {
-    /// Base has made the container's process, a child of the parent.
+    /// The base process has made the container's process, a child of the parent.
     Container {
         /// Process ID in the PID namespace of usnea.
         pid: i32,
-        /// Descriptor of the process.
+        /// pidfd of the process.
         pidfd: OwnedFd,
     },
     /// Master of the command's terminal.
     Terminal(OwnedFd),
     /// User or mount namespace of the container, for the supervisor to enter.
     Namespace(OwnedFd),
-    /// A helper may enter the network namespace. With named networks: a netlink socket of the namespace.
+    /// The network namespace is ready for a helper. With named networks: a netlink socket of the namespace.
     Network(Option<OwnedFd>),
-    /// The helper must be ready now.
+    /// Request to wait until the helper is ready.
     Connect,
-    /// The parent's hooks of this point must run now.
+    /// Request to run the parent's hooks of this point.
     Hooks(HookPoint),
     /// Listener of the command's filter.
     Listener(OwnedFd),
     /// The container is set up, and waits for [`ParentMessage::Start`].
     Created,
-    /// Exec is next; signals are the command's from here on.
+    /// Exec is next: from here on, signals are forwarded to the command.
     Running,
     /// A step failed.
     Failed(StepFailure),
 }
 
-/// Failure that crosses the fork: the step, its object, and the errno.
+/// Failure of a step, as a child reports it: the step, the object of the failure, and the errno.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepFailure {
     /// Index in the plan's steps.
     pub step: usize,
-    /// Object of the failed action within the step; may be empty.
+    /// Object of the failed action within the step, such as a path; may be empty.
     pub what: String,
     /// errno, or 0 when `what` is the whole message.
     pub errno: i32,
 }
 
-/// Message as bytes and at most one descriptor.
+/// Message that is sent as bytes and at most one descriptor.
 pub trait WireMessage: Sized {
     /// Returns the bytes, the first of which names the kind of message, and the descriptor.
     fn encode(&self) -> (Vec<u8>, Option<BorrowedFd<'_>>);
 
-    /// Reads a message; `None`: not a message of this direction.
+    /// Decodes a message; `None`: not a message of this direction.
     fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Option<Self>;
 }
 
@@ -147,7 +148,7 @@ impl WireMessage for ChildMessage {
     }
 }
 
-/// End of the socket pair, which sends `S` and receives `R`.
+/// End of a socket pair that sends messages of type `S` and receives those of type `R`.
 #[derive(Debug)]
 pub struct Channel<S, R> {
     socket: OwnedFd,
@@ -185,7 +186,7 @@ impl<S: WireMessage, R: WireMessage> Channel<S, R> {
     pub fn receive(&self) -> io::Result<Option<R>> {
         let mut room = [0; ROOM];
         let (length, fd) = match fd::receive(&self.socket, &mut room) {
-            // The other end closed with an unread message from this end.
+            // The other end was closed before it had read a message of this end.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
             answer => answer?,
         };
@@ -196,7 +197,7 @@ impl<S: WireMessage, R: WireMessage> Channel<S, R> {
         message.map(Some).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))
     }
 
-    /// Ends the conversation in both directions: the other end finds this one gone.
+    /// Ends the conversation in both directions: the other end receives `None`.
     pub fn hang_up(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both)?)
     }

@@ -1,14 +1,15 @@
-//! OCI runtime: a spec in, a process out. Knows nothing of images.
+//! OCI runtime: turns a spec into a running process. Does not use images.
 //!
-//! Reading order: `plan` turns a spec into steps. `launch` makes the processes: its `stages` are the story, its
-//! `conversation` is the parent's part, and its `child` carries the steps out. `root` has the steps of the root file
-//! system, `command` the last steps before exec. `messages` are those between the processes. `session` is the parent's
-//! life while the command runs (`streams`). `hooks` are the programs of a config that run beside the steps. `supervisor` starts the process that answers the calls which a filter hands
-//! over; `init` is process 1 with `--init`. `enter` launches another command in a container that runs. `explain` prints
-//! the steps as the commands that an administrator would type.
+//! Reading order: `plan` turns a spec into steps. `launch` makes the processes: its `stages` give the order of a
+//! launch, its `conversation` is the parent's side, and its `child` carries out the steps. `root` has the steps of the
+//! root file system, `command` the last steps before exec. `messages` go between the processes. `session` is the work
+//! of the parent while the command runs; `streams` are the command's standard streams. `hooks` are the programs of a
+//! config that run beside the steps. `keeper` is the base process once the container runs. `launch::supervisor` starts
+//! the process that answers the system calls of root emulation. `command::init` is process 1 with `--init`. `enter`
+//! runs another command in a running container. `explain` prints the steps as commands of a shell.
 //!
-//! With namespaces of another container (`plan::namespace`) base is that container's: it is entered, and nothing is
-//! mapped.
+//! A container that joins namespaces of another one (`plan::namespace`) has the base of that container. The first
+//! process enters that base instead of making one, and no IDs are mapped.
 //!
 //! ```text
 //!   usnea run (parent)                    base                        container

@@ -1,10 +1,10 @@
-//! Errors of a child's steps: object and errno. The code that carries out a step adds the step.
+//! Errors within a step: object and errno. The caller adds the step ([`super::messages::StepFailure`]).
 
 use std::io;
 
-/// Failure within a step: its object and the errno.
+/// Failure within a step: the object of the failed action, and the errno.
 pub struct StepError {
-    /// Object of the failure; may be empty.
+    /// Object of the failed action, such as a path; may be empty.
     pub what: String,
     /// errno, or 0 when `what` is the whole message.
     pub errno: i32,
@@ -21,7 +21,7 @@ impl<E: Into<io::Error>> From<E> for StepError {
 
 /// Adds the object of a failure: `answer.on(|| path)`.
 pub trait OnObject<T> {
-    /// Sets the object that the errno belongs to.
+    /// Sets the object of the failed action.
     fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> StepResult<T>;
 }
 

@@ -1,11 +1,11 @@
 //! Standard streams of a command without a terminal of its own.
 //!
-//! A command can reopen the files that it holds through `/proc/self/fd/N`, with the rights of its user and in any mode.
-//! A file meant for reading could be written. A log meant for appending could be read and emptied, and `readlink` shows
-//! its path on the host. A terminal can be read in any case: a container in the background would take the keys typed
-//! for the shell. Therefore the command gets a pipe for each of those, and [`crate::engine::session::stream_relay`] carries the bytes, as
-//! docker and podman do. Pipes without a name, sockets and `/dev/null` have none of these dangers. The command gets
-//! them unchanged, without a loss of speed.
+//! A command can reopen its open files through `/proc/self/fd/N`, with the permissions of its user and in any mode. It
+//! could write to a file that was opened for reading. It could read and truncate a log that was opened for appending,
+//! and `readlink` shows its path on the host. A terminal can be read in any case: a container in the background would
+//! read the input that is meant for the shell. Therefore the command gets a pipe instead of each of those, and
+//! [`crate::engine::session::stream_relay`] copies the bytes, as docker and podman do. Anonymous pipes, sockets and
+//! `/dev/null` have none of these dangers. The command inherits them, without a loss of speed.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,10 +29,11 @@ pub enum Stdin {
     Ours,
 }
 
-/// Standard streams of the caller: of a process of usnea, or of its client.
+/// Standard streams of the caller: those of this process, or of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct CallerStreams<'a> {
-    /// Standard input. A terminal here gives the command's terminal its size, and is in raw mode meanwhile.
+    /// Standard input. If it is a terminal, the command's terminal gets its size, and it is in raw mode during the
+    /// session.
     pub input: BorrowedFd<'a>,
     /// Standard output.
     pub output: BorrowedFd<'a>,
@@ -41,13 +42,14 @@ pub struct CallerStreams<'a> {
 }
 
 impl CallerStreams<'_> {
-    /// Gives `terminal` the window size of the caller's terminal. Without one on either stream the size is unchanged.
+    /// Sets the window size of `terminal` to that of the caller's terminal. Without a terminal on input or output, the
+    /// size stays unchanged.
     pub fn copy_window_size(&self, terminal: impl AsFd) {
         let _ = pty::copy_window_size(self.input, &terminal)
             .or_else(|_| pty::copy_window_size(self.output, &terminal));
     }
 
-    /// Opens those streams that are pipes to all users of a container, which gets them unchanged.
+    /// Gives all users of a container access to those streams that are pipes, which the command inherits.
     pub fn open_to_all(&self) {
         for fd in [self.input, self.output, self.error] {
             if is_pipe(fd) {
@@ -60,7 +62,7 @@ impl CallerStreams<'_> {
 /// Streams of a launch.
 #[derive(Debug)]
 pub struct LaunchStreams<'a> {
-    /// Streams of the command. `None`: it has a terminal, or inherits those of this process.
+    /// Streams of the command. `None`: the command has a terminal, or inherits the streams of this process.
     pub command: Option<CommandStreams>,
     /// Streams of the caller. `None`: no caller waits.
     pub caller: Option<CallerStreams<'a>>,
@@ -75,11 +77,11 @@ pub struct CommandStreams {
     pub output: OwnedFd,
     /// Standard error.
     pub error: OwnedFd,
-    /// Stream on which usnea's processes beside the command report.
+    /// Standard error of usnea's processes beside the command.
     pub reports: Reports,
 }
 
-/// Destination of the reports of usnea's processes beside the command.
+/// Standard error of usnea's processes beside the command, on which they report errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reports {
     /// The command's standard error.
@@ -88,7 +90,8 @@ pub enum Reports {
     ToOurs,
 }
 
-/// Returns streams for a command that uses the caller's, and the relay of the streams that stay on the caller's side.
+/// Returns the streams for a command that uses those of the caller, and the relay for the streams that the command does
+/// not inherit.
 pub fn of_caller(
     caller: CallerStreams<'_>,
     input: Stdin,
@@ -113,17 +116,17 @@ pub fn of_caller(
     Ok((streams, StreamRelay::new(flows)))
 }
 
-/// Makes a pipe whose far end is a container's. All users in the container may open that end by name, as `/dev/stdout`
-/// (images link their logs there). On the host a user needs access to the processes that hold the pipe (proc(5),
-/// `/proc/PID/fd`).
+/// Makes a pipe whose far end is for a container. All users in the container may open that end by name, as
+/// `/dev/stdout` (images link their logs there). On the host, opening it needs access to a process that has the pipe
+/// open (proc(5), `/proc/PID/fd`).
 pub fn pipe_for_container() -> io::Result<(OwnedFd, OwnedFd)> {
     let (far, near) = pipe_with(PipeFlags::CLOEXEC)?;
     open_to_all(far.as_fd());
     Ok((far, near))
 }
 
-/// Changes the mode, not the owner: other users of the pipe can still open it by name. Another user's pipe stays
-/// unchanged.
+/// Gives all users access to a pipe. Changes the mode, not the owner: other users of the pipe can still open it by
+/// name. A pipe of another user stays unchanged.
 fn open_to_all(pipe: BorrowedFd<'_>) {
     let _ = rustix::fs::fchmod(pipe, Mode::from_raw_mode(0o666));
 }
@@ -138,7 +141,7 @@ fn outgoing(fd: BorrowedFd<'_>, flows: &mut Vec<Flow>) -> io::Result<OwnedFd> {
     Ok(far)
 }
 
-/// True if the command gets this very descriptor. Opens a pipe to the container's users.
+/// True if the command inherits this descriptor. Gives all users of the container access to a pipe.
 fn is_handed_on(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let stat = fstat(fd)?;
     Ok(match FileType::from_raw_mode(stat.st_mode) {
@@ -152,7 +155,7 @@ fn is_handed_on(fd: BorrowedFd<'_>) -> io::Result<bool> {
     })
 }
 
-/// True for a pipe without a name.
+/// True for an anonymous pipe.
 fn is_pipe(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|stat| stat.f_type == PIPEFS_MAGIC)
 }
@@ -166,7 +169,7 @@ fn is_relayed_together(caller: CallerStreams<'_>) -> io::Result<bool> {
     if !same(&output, &error) || is_handed_on(caller.output)? {
         return Ok(false);
     }
-    // A file that was opened twice has two positions to write at.
+    // A file that was opened twice has two file offsets.
     let place = |fd| -> io::Result<_> {
         let appends = rustix::fs::fcntl_getfl(fd)?.contains(OFlags::APPEND);
         Ok((appends, rustix::fs::seek(fd, rustix::fs::SeekFrom::Current(0)).ok()))
@@ -175,9 +178,9 @@ fn is_relayed_together(caller: CallerStreams<'_>) -> io::Result<bool> {
     Ok(!is_file || place(caller.output)? == place(caller.error)?)
 }
 
-/// Returns usnea's side of a flow. Reopens a terminal: O_NONBLOCK belongs to the open file, and other holders of the
-/// terminal must not see it. Waiting for the terminal then keeps no signal from the command. Duplicates a terminal that
-/// this user may not open (su(1)).
+/// Returns usnea's end of a flow. Reopens a terminal with O_NONBLOCK, so that a slow terminal does not delay the
+/// forwarding of signals. That flag belongs to the open file description, which other processes share. Duplicates a
+/// terminal that this user may not open (su(1)).
 fn ours(fd: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnedFd> {
     if rustix::termios::isatty(fd) {
         use std::os::fd::AsRawFd;

@@ -6,7 +6,7 @@ use crate::engine::plan::process::{Groups, ProcessCredentials};
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::sys::process;
 
-/// State of the system call filter: one that is still to be installed without no_new_privs needs CAP_SYS_ADMIN.
+/// State of the system call filter. Installing a filter without no_new_privs needs CAP_SYS_ADMIN (seccomp(2)).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PendingFilter {
     /// A filter is still to be installed: CAP_SYS_ADMIN stays until then.
@@ -25,7 +25,7 @@ pub fn become_restricted(who: &ProcessCredentials, ahead: PendingFilter) -> Step
         if !who.bounding.contains(&capability) {
             match caps::drop(None, CapSet::Bounding, capability) {
                 Ok(()) => {}
-                Err(_) if !caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false) => {} // unknown here
+                Err(_) if !caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false) => {} // unknown to this kernel
                 Err(error) => return Err(failed(error)).on(|| format!("drop {capability}")),
             }
         }
@@ -57,7 +57,8 @@ pub fn become_restricted(who: &ProcessCredentials, ahead: PendingFilter) -> Step
     Err(io::Error::from_raw_os_error(libc::EPERM)).on(|| "the user did not change")
 }
 
-/// Reduces the effective and permitted sets to those of `who`, plus CAP_SYS_ADMIN while a filter is ahead.
+/// Reduces the effective and permitted sets to those of `who`, plus CAP_SYS_ADMIN while a filter is still to be
+/// installed.
 pub fn hold(who: &ProcessCredentials, ahead: PendingFilter) -> StepResult {
     use caps::{CapSet, Capability};
     let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);

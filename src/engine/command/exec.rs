@@ -1,4 +1,4 @@
-//! Last moments of usnea's process before exec: standard streams, filter and signals.
+//! Last steps of usnea's process before exec: standard streams, filter and signals.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,11 +19,11 @@ use crate::sys::{fd, process, pty};
 /// Effect on the command when the process that waits for the command dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParentsDeath {
-    /// The command is killed too.
+    /// The command is killed too (PR_SET_PDEATHSIG).
     IsOurs,
-    /// No effect: the command was left alone, or its terminal hangs up.
+    /// No signal: the command is detached, or its terminal sends the hangup.
     IsNothing,
-    /// No parent any more: that process has left the launch, and hears no message.
+    /// No parent any more: that process has ended its part of the launch, and receives no message.
     HasLeft,
 }
 
@@ -31,7 +31,7 @@ pub enum ParentsDeath {
 pub struct LastSteps<'a> {
     /// Steps of the whole plan.
     pub steps: &'a [Step],
-    /// Options that the runtime got beside the spec.
+    /// Options of the launch that config.json cannot express.
     pub options: &'a LaunchOptions,
     /// Channel to the process that waits for the command.
     pub channel: &'a ChildChannel,
@@ -46,7 +46,7 @@ pub struct LastSteps<'a> {
 impl LastSteps<'_> {
     /// Becomes the command. Keeps `step` at the step that a failure is reported with.
     pub fn exec(&self, exec: &ExecCommand, step: &mut usize) -> StepResult<Infallible> {
-        // After the change of credentials, at which the kernel forgets this signal (prctl(2), PR_SET_PDEATHSIG).
+        // After the change of credentials, which clears this signal (prctl(2), PR_SET_PDEATHSIG).
         process::set_parent_death_signal(match self.parents_death {
             ParentsDeath::IsOurs => libc::SIGKILL,
             ParentsDeath::IsNothing | ParentsDeath::HasLeft => 0,

@@ -1,5 +1,5 @@
-//! The command's filter of system calls: installed at the last moment before exec, and applied to few calls of usnea's
-//! own.
+//! The command's system call filter, installed as late as possible before exec, so that it covers few of usnea's own
+//! calls.
 //!
 //! Without `no_new_privs` installing takes CAP_SYS_ADMIN, which the command must not have. The capability survives the
 //! change of user and is dropped right after the filter is installed. (exec would drop it too: the bounding set lacks
@@ -19,7 +19,7 @@ use crate::engine::step_error::{OnObject, StepResult};
 use crate::security::seccomp::Filter;
 use crate::sys::{process, seccomp};
 
-/// Returns the capability need of the filter in `steps`, if it is not installed yet.
+/// Tells whether a filter in `steps` needs CAP_SYS_ADMIN until it is installed.
 pub fn pending_filter(steps: &[Step]) -> PendingFilter {
     let is_filter = |step: &Step| matches!(step, Step::Seccomp(..));
     let is_free = |step: &Step| matches!(step, Step::NoNewPrivileges);
@@ -29,8 +29,8 @@ pub fn pending_filter(steps: &[Step]) -> PendingFilter {
     }
 }
 
-/// Hands over the namespaces that a supervisor enters, while the host's /proc is visible. Later the supervisor could
-/// not open them: a process that changes its user, or hides itself, is closed to others (PR_SET_DUMPABLE).
+/// Sends the namespaces that a supervisor enters, while the host's /proc is visible. Later the supervisor could not
+/// open them: a process that has changed its user is hidden (PR_SET_DUMPABLE).
 pub fn send_namespaces(steps: &[Step], channel: &ChildChannel) -> StepResult {
     if !steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
         return Ok(());
@@ -65,8 +65,8 @@ pub fn install_filter(steps: &[Step], channel: &ChildChannel, step: &mut usize) 
     Ok(())
 }
 
-/// Installs the filter. A kernel before 5.19 cannot keep signals out of calls that are being answered: there the filter
-/// is installed without that flag.
+/// Installs the filter. A kernel before 5.19 cannot defer signals during a call that the supervisor answers: there the
+/// filter is installed without that flag.
 fn install(filter: &Filter) -> io::Result<Option<OwnedFd>> {
     const KEEPS_SIGNALS_OUT: u32 = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32;
     let with = |flags| seccomp::install(&filter.program, flags, filter.listening);

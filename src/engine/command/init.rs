@@ -1,7 +1,7 @@
-//! Process 1 of a container with `--init`: reaps orphans, forwards signals, and ends when the command ends.
+//! Process 1 of a container with `--init`: reaps orphans, forwards signals, and exits when the command exits.
 //!
-//! The process runs usnea's image without exec. It is hidden from the container (`/proc/1/exe` would be the user's
-//! usnea), and keeps no descriptor but /dev/null.
+//! The process runs usnea's own program, without an exec. It is hidden from the container (`/proc/1/exe` would be the
+//! user's usnea), and keeps no descriptor but /dev/null.
 
 use std::io;
 
@@ -9,10 +9,11 @@ use crate::engine::keeper::leave_standard_streams;
 use crate::sys::process::{self, Child, Ended, Forked};
 use crate::sys::{fd, signal, title};
 
-/// Forks: the caller goes on in the child, which becomes the command. This process calls `in_init`, stays as init, and
-/// never returns.
+/// Forks. Returns in the child, which becomes the command. The calling process runs `in_init`, stays as init, and never
+/// returns.
 pub fn fork_init(in_init: impl FnOnce()) -> io::Result<()> {
-    // Before the fork: the command must have no moment in which it could look. Its exec ends the hiding for itself.
+    // Before the fork: the command must find no moment in which it can inspect this process. Its own exec makes the
+    // command dumpable again.
     process::hide_from_others()?;
     process::adopt_orphans()?; // for an init that is not process 1 (--pid host)
     // Before the fork: a quick command's end sends a signal, which must be blocked until the wait begins.

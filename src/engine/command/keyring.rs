@@ -1,11 +1,11 @@
 //! New, empty session keyring of a command.
 //!
-//! Of all namespaces only the user namespace bounds keys. The session keyring of the user would come along into the
-//! container. A login may have put Kerberos tickets, CIFS and fscrypt keys there.
+//! Of all namespaces only the user namespace isolates keys. Without this step the container inherits the user's session
+//! keyring. A login may have put Kerberos tickets, CIFS and fscrypt keys there.
 //!
 //! The keyring has no name. A named keyring is looked up in the user namespace of the process that joins it. That
-//! namespace is new for each container: a name would save none of the user's quota. Besides, a process in the container
-//! could make a keyring of that name before a command of `exec` joins it.
+//! namespace is new for each container: no later container could share the keyring, and so save the user's quota.
+//! Besides, a process in the container could make a keyring of that name before a command of `exec` joins it.
 
 use std::io;
 
@@ -14,11 +14,11 @@ use crate::security::seccomp::{self, Action, Architecture, Policy, Rule};
 use crate::sys::keyring;
 use crate::sys::seccomp::Listening;
 
-/// System calls that reach keys.
+/// System calls for keys.
 const CALLS: [&str; 3] = ["add_key", "keyctl", "request_key"];
 
-/// Replaces the caller's session keyring by a new one. Joining fails where the user's quota of keys is spent, or a
-/// filter of an outer container refuses the call. Then denies the calls that reach keys, by a filter that needs
+/// Replaces the caller's session keyring by a new one. That fails where the user's quota of keys is used up, or a
+/// filter of an outer container refuses the call. Then denies the system calls for keys by a filter, which needs
 /// CAP_SYS_ADMIN.
 pub fn replace_session() -> StepResult {
     match keyring::join_new_session() {

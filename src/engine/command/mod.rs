@@ -1,4 +1,4 @@
-//! Last part of a launch: the process drops its powers and becomes the command.
+//! Last part of a launch: the process drops its privileges and becomes the command.
 
 pub mod credentials;
 pub mod exec;

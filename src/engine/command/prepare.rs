@@ -1,4 +1,4 @@
-//! Steps that concern the process alone: working folder, limits, credentials.
+//! Steps that change only the process itself: working folder, limits, credentials.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,8 +22,8 @@ pub fn enter_folder(path: &Path) -> StepResult {
     go_to_folder(path)
 }
 
-/// Enters the working folder. Errors: EXDEV when the folder is not below the root: its path would not begin with "/"
-/// (CVE-2024-21626).
+/// Enters the working folder, which must exist. Errors: EXDEV for a folder that is not below the root. The kernel shows
+/// such a folder by a path that does not begin with "/" (CVE-2024-21626).
 pub fn go_to_folder(path: &Path) -> StepResult {
     rustix::process::chdir(path)?;
     let here = rustix::process::getcwd(Vec::new())?;
@@ -33,7 +33,7 @@ pub fn go_to_folder(path: &Path) -> StepResult {
     Ok(())
 }
 
-/// Carries out a step that concerns the process alone; ignores all other steps.
+/// Carries out a step that changes only the process itself; ignores all other steps.
 pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
     match step {
         Step::Limit(limit) => {
@@ -63,7 +63,7 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
         }
         Step::Credentials(who) => {
             if who.keyring == SessionKeyring::New {
-                // Before the capabilities that this may need are dropped.
+                // First: it may need capabilities that the next step drops.
                 keyring::replace_session()?;
             }
             credentials::become_restricted(who, filter::pending_filter(steps))?;
@@ -74,8 +74,8 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
     Ok(())
 }
 
-/// Writes a label through procfs. The file must be the kernel's own: nothing that the container has mounted over /proc,
-/// or over a part of it, may take the label in (CVE-2019-16884).
+/// Writes a label through procfs. Checks that the file is in procfs itself. A mount of the container over /proc, or
+/// over a part of it, must not receive the label (CVE-2019-16884).
 fn set_label(label: &SecurityLabel) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
@@ -99,7 +99,7 @@ fn set_label(label: &SecurityLabel) -> io::Result<()> {
     Err(last)
 }
 
-/// Makes the command's user the owner of the terminal, which screen(1) and gpg(1) open by its name.
+/// Makes the command's user the owner of the terminal: screen(1) and gpg(1) open it by its name.
 pub fn give_terminal(terminal: &OwnedFd, steps: &[Step]) -> StepResult {
     let user = steps.iter().find_map(|step| match step {
         Step::Credentials(who) => Some(rustix::fs::Uid::from_raw(who.uid)),

@@ -9,8 +9,8 @@ use crate::engine::plan::process::ExecCommand;
 use crate::engine::step_error::StepResult;
 use crate::sys::process;
 
-/// Executes the command as execvpe(3) does, with the container's own PATH. Refuses usnea's own program: a link to
-/// /proc/self/exe would put the user's usnea within the container's reach (CVE-2019-5736).
+/// Executes the command as execvpe(3) does, with the container's own PATH. Refuses usnea's own program: by a link to
+/// /proc/self/exe the container could overwrite the user's usnea (CVE-2019-5736).
 pub fn run_program(command: &ExecCommand) -> StepResult<Infallible> {
     let arguments: Vec<_> = command.arguments.iter().map(|text| text.as_c_str()).collect();
     let environment: Vec<_> = command.environment.iter().map(|text| text.as_c_str()).collect();
@@ -20,7 +20,7 @@ pub fn run_program(command: &ExecCommand) -> StepResult<Infallible> {
     })
 }
 
-/// Finds the program that [`run_program`] would execute. Errors: there is none, or its file may not be executed.
+/// Checks that [`run_program`] would find a program. Errors: no such program, or its file may not be executed.
 pub fn find_program(command: &ExecCommand) -> StepResult {
     first_of(command, |candidate| {
         rustix::fs::access(candidate, Access::EXEC_OK)?;
@@ -32,7 +32,8 @@ pub fn find_program(command: &ExecCommand) -> StepResult {
     })
 }
 
-/// Calls `attempt` for each file that may be the program, until one succeeds. Errors: the last that matters.
+/// Calls `attempt` for each file that may be the program, until one succeeds. Errors: the one that execvp(3) would
+/// report.
 fn first_of<T>(command: &ExecCommand, attempt: impl Fn(&str) -> io::Result<T>) -> StepResult<T> {
     let name = command.arguments[0].to_string_lossy();
     let path = |folder: &str| format!("{folder}/{name}");

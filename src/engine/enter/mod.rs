@@ -1,4 +1,4 @@
-//! Command in a running container: an OCI process in, a process out.
+//! Runs another command in a running container: turns an OCI process (config.json, `process`) into a process.
 //!
 //! ```text
 //!   usnea exec                      first                          command
@@ -13,14 +13,14 @@
 //!      |<----- Running, end of file --------------------------------| exec
 //! ```
 //!
-//! Before exec the process is closed to the container: it cannot be traced, and its program and descriptors cannot be
-//! reached through /proc (CVE-2019-5736). Of the host's descriptors it holds only the streams and those to hand on
-//! (CVE-2024-21626).
+//! Until exec the process is hidden from the container: it cannot be traced, and its program and descriptors cannot be
+//! opened through /proc (CVE-2019-5736). Of the host's descriptors it holds only the standard streams and those that
+//! the command gets (CVE-2024-21626).
 //!
-//! **Lifetimes.** The container's end ends all commands in it, by its pid namespace; without one (`--pid host`) `first`
-//! stays and ends the command. The end of this process ends a command that has this process's streams, by a signal. A
-//! command with a terminal gets a hangup. A command that was left alone (`Finish::AtStart`) becomes a child of the
-//! container's process 1.
+//! **Lifetimes.** The end of the container's PID namespace kills all commands in it. Without one (`--pid host`) the
+//! process `first` stays as keeper and kills the command. When usnea is killed, so is a command that has usnea's
+//! streams (PR_SET_PDEATHSIG). A command with a terminal gets a hangup. A detached command (`Finish::AtStart`) becomes
+//! a child of the container's process 1.
 
 use std::convert::Infallible;
 use std::io;
@@ -54,24 +54,24 @@ use crate::sys::{fd, pty, title};
 /// Command to run in a running container.
 #[derive(Debug)]
 pub struct ExecPlan {
-    /// Steps to carry out, as [`crate::engine::plan_exec`] decided them.
+    /// Steps to carry out, as [`crate::engine::plan_exec`] returns them.
     pub steps: Vec<Step>,
-    /// Standard input, descriptors to hand on, and network.
+    /// Standard input, and descriptors that the command inherits.
     pub options: LaunchOptions,
-    /// Keys that leave the command's terminal.
+    /// Key sequence that detaches from the command's terminal.
     pub keys: DetachKeys,
     /// Moment at which [`exec`] returns.
     pub finish: Finish,
 }
 
-/// Moment at which the caller is done with a command.
+/// Moment at which [`exec`] or [`enter`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// At the command's end.
     AtEnd,
     /// At the command's start.
     AtStart,
-    /// At the command's start, with the command as a child of the caller ([`enter`]).
+    /// At the command's start: the command is a child of the caller ([`enter`]).
     WithChild,
 }
 
@@ -82,19 +82,19 @@ pub struct Entered {
     pub command: Child,
     /// Master of the command's terminal.
     pub terminal: Option<OwnedFd>,
-    /// Signals for the command that came before it ran.
+    /// Signals for the command that arrived before it ran.
     pub early_signals: Vec<i32>,
 }
 
-/// Runs a command ([`Finish::WithChild`]) with the streams of this process or a terminal of its own, and returns when the
-/// command runs. The caller has blocked `signals`. Errors: the command could not be run.
+/// Starts a command ([`Finish::WithChild`]) with the streams of this process or a terminal of its own, and returns when
+/// the command runs. The caller has blocked `signals`. Errors: the command could not be run.
 pub fn enter(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> Result<Entered> {
     let progress = begin(entry, streams, None, signals)?;
     let command = progress.process.ok_or_else(|| Error::not_running("the container has ended"))?;
     Ok(Entered { command, terminal: progress.terminal, early_signals: progress.signals })
 }
 
-/// Runs a command and returns its exit status; `None`: the command was left alone. `streams`: those of the caller. The
+/// Runs a command and returns its exit status; `None`: the command is detached. `streams`: those of the caller. The
 /// caller has blocked `signals`. Errors: the command could not be run.
 pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> Result<Option<u8>> {
     let (command, relay) = wired(entry, streams).context(|| "cannot wire the standard streams")?;
@@ -105,7 +105,7 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
             left.transpose().map(|_| None)
         }
         (None, _) => Err(Error::not_running("the container has ended")),
-        (Some(_), Finish::WithChild) => Err(Error::new("a command of `enter`")),
+        (Some(_), Finish::WithChild) => Err(Error::new("`exec` was called for a plan of `enter`")),
         (Some(process), Finish::AtEnd) => {
             let session = CommandSession {
                 process,
@@ -132,7 +132,7 @@ fn begin(
     signals: &Signals,
 ) -> Result<LaunchProgress> {
     let Some(Step::Join(running)) = entry.steps.first() else {
-        return Err(Error::new("an entry that enters nothing"));
+        return Err(Error::new("an exec plan that joins no container"));
     };
     let (channel, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
     let is_supervised = supervised(&entry.steps).is_some();
@@ -170,12 +170,12 @@ fn begin(
         return Err(error);
     }
     if running.owns_pid_namespace() || entry.finish == Finish::WithChild {
-        let _ = first.wait(); // ends once the command is made, or with the command as its keeper
+        let _ = first.wait(); // ends when the command exists; as its keeper, when the command ends
     }
     Ok(progress)
 }
 
-/// Stays until the command has ended, or was left.
+/// Waits until the command has ended or was detached.
 fn stay(session: CommandSession<'_>, signals: &Signals) -> Result<Option<u8>> {
     let command = session.process;
     match session.stay(signals)? {
@@ -184,8 +184,8 @@ fn stay(session: CommandSession<'_>, signals: &Signals) -> Result<Option<u8>> {
     }
 }
 
-/// Leaves a command its terminal. A forked process reads and discards the terminal's output until the command ends.
-/// Without a known command the process stays until no process has the terminal open.
+/// Detaches from a command that keeps its terminal. A forked process reads and discards the terminal's output until the
+/// command ends. If the command's process is unknown, it reads until no process has the terminal open.
 fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     let Forked::Child = process::fork().context(|| "cannot leave the command")? else {
         return Ok(());
@@ -219,8 +219,8 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Returns the command's streams, and the relay of the streams that stay on this side. A command with a terminal does
-/// not install them. The null device is the host's: the container's /dev/null may be any file.
+/// Returns the command's streams, and the relay that connects them to the caller's. A command with a terminal does not
+/// install them. The null device is the host's: the container's /dev/null may be any file.
 fn wired(entry: &ExecPlan, caller: CallerStreams<'_>) -> io::Result<(CommandStreams, StreamRelay)> {
     let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal(_)));
@@ -236,7 +236,7 @@ fn wired(entry: &ExecPlan, caller: CallerStreams<'_>) -> io::Result<(CommandStre
     Ok((streams, relay))
 }
 
-/// Process that enters the container, and then (it, or its child) is the command.
+/// Process that enters the container. It becomes the command, or its child does.
 struct EntryProcess<'a> {
     entry: &'a ExecPlan,
     running: &'a RunningContainer,
@@ -246,7 +246,7 @@ struct EntryProcess<'a> {
 }
 
 impl EntryProcess<'_> {
-    /// Carries out the steps. The process then is the command, or has ended.
+    /// Carries out the steps. The process has then become the command, or has exited.
     fn run(&self) -> ! {
         let mut step = 0;
         let Err(error) = self.become_command(&mut step);
@@ -302,8 +302,8 @@ impl EntryProcess<'_> {
         fd::close_all_but_from(3 + *preserve_fds as RawFd, &needed, preserve_fd);
     }
 
-    /// Enters the container, and goes on as a new process in it. The process that entered ends, or stays as the
-    /// command's keeper.
+    /// Enters the container, and returns in a new process in it. The calling process exits, or stays as the command's
+    /// keeper.
     fn enter(&self, running: &RunningContainer) -> StepResult {
         running.enter()?;
         let finish = self.entry.finish;
@@ -327,7 +327,7 @@ impl EntryProcess<'_> {
             }
             process::exit_now(0)
         }
-        // A command that is left alone becomes a child of the container's process 1, which reaps orphans.
+        // A detached command becomes a child of the container's process 1, which reaps orphans.
         if finish == Finish::AtStart
             && running.owns_pid_namespace()
             && let Forked::Parent(_) = process::fork()?

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::quote;
 use crate::engine::hooks::{HookPoint, Hooks};
 
-/// Returns the commands of a point's hooks.
+/// Returns the commands for the hooks of `point`.
 pub(super) fn commands(hooks: &Hooks, point: HookPoint) -> Vec<String> {
     let state = quote(&hooks.state(point));
     let mut lines = Vec::new();

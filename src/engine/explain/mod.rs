@@ -1,8 +1,8 @@
-//! Prints a plan as the commands that an administrator would type. Makes nothing.
+//! Prints a plan as commands of a shell (`--explain`). Changes nothing.
 //!
-//! The text is a script for a POSIX shell, with the same effect. Steps that the engine does by descriptor are typed by
-//! path, below `$root`; steps in processes of its own are typed with unshare(1) and nsenter(1). After pivot_root the
-//! host's programs are gone: umount and setpriv are the new root's own.
+//! The text is a script for a POSIX shell, with the same effect as the plan. Where the engine uses descriptors, the
+//! script uses paths below `$root`. Where the engine makes processes, it uses unshare(1) and nsenter(1). After
+//! pivot_root the host's programs are gone: umount and setpriv are those of the new root.
 
 mod credentials;
 mod hooks;
@@ -37,7 +37,7 @@ pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
     script.line("PATH=$PATH:/usr/sbin:/sbin");
     script.line(&format!("root={}", quote(&folder.join("merged").to_string_lossy())));
     if on_disk {
-        script.step("make the layers that are thrown away at the end");
+        script.step("make the disposable layers");
         script.folders(layers);
     } else if let Some(memory) = &plan.options.layers {
         script.line(&format!("mkdir -p {}", quote(&memory.on.to_string_lossy())));
@@ -273,7 +273,8 @@ impl ShellScript {
         }
     }
 
-    /// Enters the base of another container, and its namespaces: a process there stands for them until the end.
+    /// Enters the base of another container, and its namespaces. A sleeping process there keeps them open for the later
+    /// commands.
     fn join(&mut self, join: &NamespacesToJoin, plan: &Plan) {
         let user = join.namespaces.first().and_then(|joined| joined.path.parent());
         let user = user.unwrap_or(Path::new("/")).join("user");
@@ -506,7 +507,7 @@ fn propagation_word(propagation: Propagation, reach: MountReach) -> String {
     format!("{prefix}{name}")
 }
 
-/// Returns the new namespaces that usnea makes in base; for the commands it does not matter who makes them.
+/// Returns the new namespaces that the engine makes in base. The script makes them with the others.
 fn made_in_base(plan: &Plan) -> Namespaces {
     let mut made = plan.steps.iter().filter_map(|step| match step {
         Step::JoinNamespaces(join) => Some(join.made_in_base),

@@ -1,4 +1,4 @@
-//! Commands for the network of a container: comments of the script, since they are typed beside the container, in
+//! Commands for the network of a container. They are comments of the script: they must run outside the container, in
 //! another terminal. `$pid` is the process in the container's network namespace.
 
 use crate::net::{ExpectedEndpoint, Membership, Network};
@@ -18,7 +18,7 @@ pub(super) fn connect(network: &Network) -> Vec<String> {
     lines
 }
 
-/// Returns the commands that finish the network, when the helper is ready.
+/// Returns the commands that follow when the helper is ready.
 pub(super) fn finish(network: &Network) -> Vec<String> {
     let mut lines = Vec::new();
     if !network.helpers.is_empty() {

@@ -1,4 +1,5 @@
-//! Hooks of a config (OCI runtime spec, "POSIX-platform Hooks"): programs that run at six points of a container's life.
+//! Hooks of a config (OCI runtime spec, "POSIX-platform Hooks"): programs that run at six points of a container's
+//! lifecycle.
 //!
 //! ```text
 //! prestart, createRuntime   by the parent, in the runtime's namespaces; the container's exist, and its root is mounted
@@ -29,7 +30,7 @@ use crate::fail;
 const OUTPUT: &str = "run.oci.hooks.stdout";
 const ERROR: &str = "run.oci.hooks.stderr";
 
-/// Identity of a bundle's container, for its state.
+/// ID and bundle of a container, for the state that hooks get.
 #[derive(Clone, Debug, Default)]
 pub struct BundleIdentity {
     /// ID of the container.
@@ -38,7 +39,7 @@ pub struct BundleIdentity {
     pub bundle: PathBuf,
 }
 
-/// Point of a container's life at which hooks run.
+/// Point of a container's lifecycle at which hooks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookPoint {
     /// Namespaces exist (deprecated).
@@ -147,7 +148,7 @@ impl Hooks {
         self.programs.iter().filter(move |(one, _)| *one == point).map(|(_, program)| program)
     }
 
-    /// Returns the state, less the PID, that the hooks of a point get.
+    /// Returns the state that the hooks of a point get, without the PID.
     pub fn state(&self, point: HookPoint) -> String {
         self.state_of(point, None).unwrap_or_default()
     }
@@ -158,7 +159,8 @@ impl Hooks {
         serde_json::to_string(&state).map_err(Error::new)
     }
 
-    /// Opens the files for the output of hooks, while their paths lead to the host's files.
+    /// Opens the files for the output of hooks. Called before pivot_root(2), while their paths still lead to the host's
+    /// files.
     pub fn open_outputs(&self) -> Result<HookOutputs> {
         let open = |path: &Option<PathBuf>| -> Result<Option<OwnedFd>> {
             let Some(path) = path else { return Ok(None) };
@@ -186,7 +188,7 @@ impl Hooks {
         let opened =
             outputs.is_none().then(|| self.open_outputs()).transpose()?.unwrap_or_default();
         let state = self.state_of(point, pid)?;
-        // In the container the bundle's path leads nowhere.
+        // In the container the bundle's path does not exist.
         let is_outside = point != HookPoint::StartContainer && point != HookPoint::CreateContainer;
         let bundle = Some(self.state.bundle().as_path());
         let folder = bundle.filter(|path| is_outside && path.is_absolute());

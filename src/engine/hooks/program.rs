@@ -1,4 +1,4 @@
-//! Program of a hook: started with the state on its standard input, and bounded in time and in output.
+//! Program of a hook: gets the state on its standard input. Its run time and its quoted output are limited.
 
 use std::ffi::{CStr, CString};
 use std::io::{Seek, Write};
@@ -14,13 +14,13 @@ use crate::sys::fd;
 use crate::sys::process::{self, Child, Ended, Forked};
 use crate::sys::signal::{self, Signals};
 
-/// Most bytes of a hook's output that an error quotes; the rest is read and dropped.
+/// Largest number of bytes of a hook's output that an error quotes; the rest is read and discarded.
 const QUOTED: usize = 1000;
 
 /// Program to run.
 #[derive(Debug)]
 pub struct HookProgram {
-    /// Place in config.json, such as `hooks.prestart[0]`.
+    /// JSON path in config.json, such as `hooks.prestart[0]`.
     pub place: String,
     /// Absolute path.
     pub path: CString,
@@ -28,7 +28,7 @@ pub struct HookProgram {
     pub arguments: Vec<CString>,
     /// `KEY=value`
     pub environment: Vec<CString>,
-    /// Longest life; `None`: unbounded.
+    /// Time limit; `None`: no limit.
     pub timeout: Option<Duration>,
 }
 
@@ -41,17 +41,17 @@ pub struct HookOutputs {
     pub error: Option<OwnedFd>,
 }
 
-/// Signals during a hook that a waiting user may end.
+/// Signals that may interrupt a hook for which the user waits.
 pub struct HookInterrupt<'a> {
     /// Blocked signals.
     pub signals: &'a Signals,
     /// Signals that end the hook.
     pub ending: &'a [i32],
-    /// Signals that came.
+    /// Signals that arrived.
     pub heard: &'a mut Vec<i32>,
 }
 
-/// End of hooks that did not fail.
+/// Outcome of hooks that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HooksEnd {
     /// All have succeeded.
@@ -61,8 +61,8 @@ pub enum HooksEnd {
 }
 
 impl HookProgram {
-    /// Runs the program to its end with `state` on its standard input, in `folder`. A hook that takes too long is killed
-    /// with its process group. Errors: the reason, with the place in config.json.
+    /// Runs the program to its end with `state` on its standard input, in `folder`. A hook that exceeds its timeout is
+    /// killed with its process group. Errors: the reason, with the JSON path in config.json.
     pub fn run(
         &self,
         state: &[u8],
@@ -86,7 +86,7 @@ impl HookProgram {
         folder: Option<&Path>,
         outputs: &HookOutputs,
     ) -> std::io::Result<(Child, OwnedFd)> {
-        // A file, not a pipe: a hook that reads nothing blocks nobody.
+        // A file, not a pipe: a hook that does not read it must not block this process.
         let memory = rustix::fs::memfd_create("state", MemfdFlags::CLOEXEC)?;
         let mut input = std::fs::File::from(memory);
         input.write_all(state)?;
@@ -116,7 +116,7 @@ impl HookProgram {
             // A group of its own, which is killed as a whole.
             rustix::process::setsid()?;
             folder.map_or(Ok(()), rustix::process::chdir)?;
-            // Each standard stream may be closed: copies above 2 survive the installing of the others.
+            // Descriptors 0 to 2 may be closed here: copies above 2 are not overwritten when the streams are installed.
             let above = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3);
             let [input, output, error] = [
                 above(input)?,
@@ -126,7 +126,7 @@ impl HookProgram {
             fd::install(input.as_fd(), 0)?;
             fd::install(output.as_fd(), 1)?;
             fd::install(error.as_fd(), 2)?;
-            // Descriptors that the command keeps are not the hook's.
+            // The hook does not inherit descriptors that are meant for the command.
             fd::close_at_exec_from(3)?;
             signal::reset();
             Ok(())
@@ -229,7 +229,7 @@ impl HookWatch {
     /// Reads what the pipe holds; keeps its beginning.
     fn read_output(&mut self) {
         let mut room = [0; 16384];
-        // Bounded: a hook that writes for ever must not keep this process from its deadline.
+        // Bounded: a hook that writes without end must not keep this process from checking the deadline.
         for _ in 0..16 {
             let Some(output) = &self.output else { return };
             match rustix::io::read(output, &mut room) {
@@ -269,6 +269,6 @@ struct HookEvents {
     end: bool,
     /// The pipe of its output has bytes, or is closed.
     output: bool,
-    /// A signal came.
+    /// A signal arrived.
     signal: bool,
 }

@@ -1,4 +1,5 @@
-//! Parent's part of a launch's conversation: hears the messages, and starts what they ask for.
+//! Parent's side of a launch's conversation: receives the messages of the children, and starts the processes that they
+//! request.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,43 +18,43 @@ use crate::sys::namespace::Namespaces;
 use crate::sys::process::Child;
 use crate::sys::signal::Signals;
 
-/// Signals that end a launch whose command does not run yet.
+/// Signals that end a launch before its command runs.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// Results of a launch, as its messages reported them.
 #[derive(Debug, Default)]
 pub struct LaunchProgress {
-    /// The container's process; `None`: base's process.
+    /// The container's process; `None`: the base process is the container's.
     pub process: Option<Child>,
     /// Master of the command's terminal.
     pub terminal: Option<OwnedFd>,
     /// User and mount namespace of the container, for the supervisor to enter.
     pub namespaces: Vec<OwnedFd>,
-    /// Supervisor that answers the calls which the filter hands over.
+    /// Supervisor that answers the system calls of root emulation.
     pub supervisor: Option<Child>,
     /// Cgroup of the supervisor.
     pub supervisors: Option<SupervisorsCgroup>,
-    /// Number of the first process, which is in the base user namespace.
+    /// PID of the first process, which is in the base user namespace.
     pub base: Option<i32>,
-    /// Network helper that is getting ready. An error is reported when the container's process waits for the network: a
-    /// process that has died of its own failure waits for none, and its failure is the reason.
+    /// Network helper that is getting ready. An error is reported only when the container's process waits for the
+    /// network. If that process has failed itself, its own failure is the one to report.
     pub connecting: Option<Result<Starting>>,
     /// Netlink socket of the container's network namespace, for named networks.
     pub netlink: Option<NetlinkSocket>,
     /// Network helper that is ready.
     pub helper: Option<HelperWatch>,
-    /// Reason why no helper connects the default network.
+    /// Reason why no helper connects the default network: the container has only a loopback interface.
     pub offline: Option<Error>,
-    /// True if the next step is, or was, exec.
+    /// True if exec is the next step, or has happened.
     pub runs: bool,
-    /// Signals for the command that came during the launch.
+    /// Signals for the command that arrived during the launch.
     pub signals: Vec<i32>,
 }
 
-/// Point of a launch at which the parent stops listening.
+/// Point of a launch up to which the parent receives messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaunchPoint {
-    /// The container is set up, and waits.
+    /// The container is set up, and its command waits for the start.
     Created,
     /// The command runs: the channel was closed by exec.
     Exec,
@@ -77,12 +78,12 @@ pub struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Hears messages until the launch has come to `point`. Errors: a step failed; a signal ended the launch.
+    /// Receives messages until the launch has reached `point`. Errors: a step failed; a signal ended the launch.
     pub fn hear_until(&mut self, point: LaunchPoint, signals: &Signals) -> Result<()> {
         loop {
             self.wait_for_message(signals)?;
             let message = self.channel.receive();
-            match message.context(|| "cannot hear the container's process")? {
+            match message.context(|| "cannot receive from the container's process")? {
                 Some(ChildMessage::Created) if point == LaunchPoint::Created => return Ok(()),
                 Some(ChildMessage::Hooks(point)) => self.run_hooks(point, signals)?,
                 Some(message) => self.answer(message)?,
@@ -149,7 +150,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Runs the hooks of the runtime's namespaces. A signal that ends programs ends the hook, and then the launch.
+    /// Runs the hooks that belong in the runtime's namespaces. A signal that ends a launch ends the hook first.
     fn run_hooks(&mut self, point: HookPoint, signals: &Signals) -> Result<()> {
         let progress = &mut self.progress;
         let pid = progress.process.as_ref().map(|process| process.pid).or(progress.base);
@@ -163,8 +164,8 @@ impl Conversation<'_> {
         }
     }
 
-    /// Waits for the helper. A network that nobody asked for may fail: then the container has its loopback interface
-    /// alone until one of the helpers works. Errors: it failed, and the user asked for it.
+    /// Waits for the helper. A default network that the user did not request may fail: then the container has only its
+    /// loopback interface until one of the helpers works. Errors: the helper of a requested network failed.
     fn await_helper(&mut self, connecting: Result<Starting>) -> Result<Option<HelperWatch>> {
         let (error, retry) = match connecting.map(Starting::wait) {
             Ok(Ok(helper)) => return Ok(Some(helper)),
@@ -180,12 +181,12 @@ impl Conversation<'_> {
         Ok(retry)
     }
 
-    /// Sends a message. Errors: the other side is gone.
+    /// Sends a message. Errors: the container's process is gone.
     pub fn send(&self, message: &ParentMessage) -> Result<()> {
         self.channel.send(message).context(|| "the container's process is gone")
     }
 
-    /// Reports that the IDs are mapped. Errors: the other side is gone; returns its last failure, if any.
+    /// Reports that the IDs are mapped. Errors: the container's process is gone; its last failure, if it sent one.
     pub fn send_mapped(&self) -> Result<()> {
         self.channel
             .send(&ParentMessage::Mapped)
@@ -196,8 +197,8 @@ impl Conversation<'_> {
             .context(|| "the container's process is gone")
     }
 
-    /// Waits for a message. A signal that ends programs ends the launch, unless the command runs already; that is certain
-    /// only after all waiting messages. Keeps all other signals for the command.
+    /// Waits for a message. A signal of [`ENDING`] ends the launch, unless the command runs already: to know that,
+    /// waiting messages are handled first. Keeps all other signals for the command.
     fn wait_for_message(&mut self, signals: &Signals) -> Result<()> {
         loop {
             let ending =
@@ -226,7 +227,7 @@ impl Conversation<'_> {
     }
 }
 
-/// Returns the filter's part for a supervisor. `None`: the filter hands no calls over.
+/// Returns what a supervisor needs for the filter. `None`: the filter notifies no supervisor.
 pub fn supervised(steps: &[Step]) -> Option<&Supervised> {
     steps.iter().find_map(|step| match step {
         Step::Seccomp(_, supervised) => supervised.as_ref(),

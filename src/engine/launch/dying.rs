@@ -1,4 +1,4 @@
-//! Killed children whose end is not awaited: the kernel takes long to remove what they have open.
+//! Killed children that are reaped later: the kernel needs some time to release their open files and interfaces.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,14 +6,13 @@ use crate::sys::process::Child;
 
 static DYING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
-/// Leaves a killed child to the kernel. [`reap`] removes its entry in the process table; else the end of this process
-/// does.
+/// Adds a killed child. [`reap`] reaps it later; if this process exits before, init does.
 pub fn leave(child: Child) {
     let mut dying = DYING.lock().unwrap_or_else(PoisonError::into_inner);
     dying.push(child);
 }
 
-/// Reaps the children that have ended since.
+/// Reaps the children that have ended meanwhile.
 pub fn reap() {
     let mut dying = DYING.lock().unwrap_or_else(PoisonError::into_inner);
     dying.retain(|child| {

@@ -28,7 +28,7 @@ pub fn explain_failure(steps: &[Step], failure: StepFailure) -> Error {
         (Step::Exec(_), libc::ENOENT | libc::ENOTDIR) => error
             .of_kind(ErrorKind::Invalid)
             .exit_status(error::STATUS_NOT_FOUND)
-            .hint("it is looked up inside the container; a host: root has only the programs that were named"),
+            .hint("the program is looked up inside the container; a host: root has only the programs that were named"),
         (Step::Exec(_), libc::ENOEXEC) => error
             .of_kind(ErrorKind::Invalid)
             .exit_status(error::STATUS_CANNOT_INVOKE)
@@ -46,7 +46,7 @@ pub fn explain_failure(steps: &[Step], failure: StepFailure) -> Error {
         (Step::Mount(mount), libc::EPERM) if mount.is_new("proc") => error.hint(Hint::MaskedProc),
         // EBUSY: a process has a listener in one filter at most (seccomp(2)), and an outer container's filter has it.
         (Step::Seccomp(_, Some(_)), libc::EBUSY) => error.hint(hint::ONE_ROOT_EMULATION),
-        (Step::Join(_), libc::ESRCH | libc::ENOMEM) => error.hint("it has ended this moment"),
+        (Step::Join(_), libc::ESRCH | libc::ENOMEM) => error.hint("the container has just ended"),
         (Step::Maps(_), _) => match host::userns::forbidden_hint() {
             Some(hint) => error.hint(hint),
             None => error,

@@ -1,6 +1,6 @@
-//! Launch of a plan: the processes, from the first clone to the command.
+//! Launch of a plan: makes the processes, from the first clone(2) to the command's exec.
 //!
-//! Starts no thread. No process outlives an error: each is ended and reaped before the error is returned.
+//! Starts no thread. When a launch fails, all its processes are killed and reaped before the error is returned.
 
 pub mod child;
 pub mod conversation;
@@ -18,7 +18,7 @@ use crate::engine::streams::LaunchStreams;
 use crate::error::Result;
 use crate::sys::signal::Signals;
 
-/// Warning for a container with a process that the kernel killed for want of memory.
+/// Warning for a container in which the out-of-memory killer has killed a process.
 pub const KILLED_FOR_MEMORY: &str =
     "the kernel killed a process of the container for want of memory";
 /// Warning for a network helper that has died.

@@ -1,21 +1,21 @@
-//! End of the processes of a launch.
+//! Kills and reaps the processes of a launch.
 
 use crate::sys::process::{self, Child};
 
-/// Ends and reaps every child of this process, and each process that becomes one when its parent ends.
+/// Kills and reaps every child of this process, and each process that becomes one when its parent ends.
 pub fn end_children() {
     end_all(&[], &[]);
 }
 
-/// Ends and reaps all processes of a launch: first `known`, then the children of this process. Includes each process
-/// that becomes a child when its parent ends. Spares `preexisting_children`: those from before the launch.
+/// Kills and reaps all processes of a launch: first `known`, then the children of this process. Includes each process
+/// that becomes a child when its parent ends. Leaves out `preexisting_children`, which are older than the launch.
 pub fn end_all(known: &[Option<&Child>], preexisting_children: &[i32]) {
     for child in known.iter().flatten() {
         let _ = child.signal(libc::SIGKILL);
         let _ = child.wait();
     }
     loop {
-        // A kernel that does not list children (CONFIG_PROC_CHILDREN) leaves it at the known ones.
+        // A kernel without CONFIG_PROC_CHILDREN lists no children: there only the known processes are killed.
         let mut left = process::children().unwrap_or_default();
         left.retain(|child| !preexisting_children.contains(child));
         if left.is_empty() {

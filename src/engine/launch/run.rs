@@ -1,4 +1,4 @@
-//! Launch of a command, and the caller's life until the command has ended.
+//! Launch of a command, and the wait until the command has ended.
 
 use std::os::fd::OwnedFd;
 
@@ -19,10 +19,10 @@ use crate::readiness::Notifier;
 use crate::sys::process::Ended;
 use crate::sys::signal::Signals;
 
-/// Carries out a plan, and stays until the command has ended. `streams`: those of the caller, which the command gets,
-/// or which its terminal is relayed to. Calls `running` when the command has run for a while
-/// ([`CommandSession::settled`]); never for a command that ends before. The caller has blocked `signals` before it made
-/// anything that needs cleaning up.
+/// Carries out a plan, and waits until the command has ended. `streams`: those of the caller. The command inherits
+/// them, or its terminal is relayed to them. Calls `running` once the command has run for some time
+/// ([`CommandSession::settled`]); never for a command that ends earlier. The caller must block `signals` before it
+/// makes anything that needs cleaning up.
 pub fn run(
     plan: &Plan,
     streams: CallerStreams<'_>,
@@ -37,7 +37,7 @@ pub fn run(
     };
     let mut notifier = Notifier::of(plan.options.notify.as_ref())?;
     let launched = launch(plan, LaunchStreams { command, caller: Some(streams) }, signals);
-    // Failures of these hooks are warnings. A hang-up ends a run as ever: the next read of the signals sees it.
+    // Failures of these hooks are warnings. A hangup ends a run as usual: the next read of the signals sees it.
     let hooks = |point, pid| plan.hooks.run(point, pid, None, None);
     let mut launched = match launched {
         Ok(launched) => launched,
@@ -52,7 +52,7 @@ pub fn run(
     let early_signals = std::mem::take(&mut launched.early_signals);
     let membership = std::mem::take(&mut launched.membership);
     let mut network = RunningNetwork { membership, names: None, helper: launched.helper.take() };
-    // A running command is not ended for want of names.
+    // A running command must not end because its names cannot be served.
     network.serve_names().unwrap_or_else(|error| log::warn!("{error}"));
     network.helper.iter_mut().for_each(HelperWatch::begin);
     let session = CommandSession {
@@ -69,19 +69,19 @@ pub fn run(
     };
     let ended = match session.stay(signals) {
         Ok(SessionEnd::Ended(ended)) => Ok(ended),
-        Ok(SessionEnd::Left(_)) => Err(Error::new("no keys leave a run")),
+        Ok(SessionEnd::Left(_)) => Err(Error::new("a run without detach keys was detached")),
         Err(error) => Err(error),
     };
     launched.helper = network.helper.take();
-    // Left first: other containers no longer find the one that has ended.
+    // The networks are left first: other containers must no longer find the one that has ended.
     drop(network);
     end_rest(launched, ended.as_ref().ok());
     plan.hooks.run(HookPoint::Poststop, None, None, None)?;
     ended
 }
 
-/// Stays beside the command of a container with a life of its own until the command has ended. `terminal`: its master,
-/// which is relayed to the caller's streams. The caller has blocked `signals`: they are forwarded.
+/// Waits until the command of a container with a lifetime of its own has ended. `terminal`: the master of its terminal,
+/// which is relayed to the caller's streams. The caller has blocked `signals`, which are forwarded.
 pub fn attend(
     released: Released,
     terminal: Option<OwnedFd>,
@@ -102,11 +102,12 @@ pub fn attend(
     };
     match session.stay(signals)? {
         SessionEnd::Ended(ended) => Ok(ended),
-        SessionEnd::Left(_) => Err(Error::new("no keys leave this command")),
+        SessionEnd::Left(_) => Err(Error::new("a command without detach keys was detached")),
     }
 }
 
-/// Ends the processes beside a command, and those that the command left running. `ended`: the command's end, if known.
+/// Ends usnea's processes beside a command, and the processes that the command left running. `ended`: the command's
+/// end, if known.
 fn end_rest(launched: Launched, ended: Option<&Ended>) {
     if let Some(supervisor) = &launched.supervisor {
         let _ = supervisor.signal(libc::SIGKILL);
@@ -114,8 +115,8 @@ fn end_rest(launched: Launched, ended: Option<&Ended>) {
     if let Some(helper) = launched.helper.and_then(HelperWatch::into_child) {
         let has_died = helper.has_ended();
         let _ = helper.signal(libc::SIGKILL);
-        // Waited for where it has ports: a run that has ended leaves none in use. The kernel needs 20 ms and more for the
-        // interface of one that is killed.
+        // Waits for a helper with published ports: they must be free when the run has ended. Other helpers are reaped
+        // later, since the kernel needs 20 ms and more to remove the interface of a killed one.
         match launched.publishes {
             true => drop(helper.wait()),
             false => dying::leave(helper),
@@ -134,5 +135,5 @@ fn end_rest(launched: Launched, ended: Option<&Ended>) {
         }
         cgroup.remove();
     }
-    // A keeper has noticed the end too and ends by itself: waiting for the keeper would take longer than its end.
+    // The keeper has noticed the end too and exits by itself. Waiting for it would only take time.
 }

@@ -35,21 +35,22 @@ use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
 
-/// Running command, and all that must live as long as it does.
+/// Running command, and all resources that must exist as long as it runs.
 #[derive(Debug)]
 pub struct Launched {
     /// The container's first process.
     pub command: Child,
     /// Master of the command's terminal.
     pub terminal: Option<OwnedFd>,
-    /// Signals for the command that came during the launch.
+    /// Signals for the command that arrived during the launch.
     pub early_signals: Vec<i32>,
-    /// Socket that keeps the container alive while any process has it open: the keeper (see `child`) waits for its end.
-    /// The keeper sends a byte when a server of the container's files has died.
+    /// Socket that keeps the container alive while any process has it open: the keeper ends the container when it
+    /// closes. The keeper sends a byte when a server of the container's files has died.
     pub alive: OwnedFd,
-    /// True if the command's end ends the rest: by its own PID namespace, or in a joined one by the keeper.
+    /// True if all other processes of the container end with the command. In its own PID namespace the kernel kills
+    /// them, in a joined one the keeper does.
     pub owns_pid_namespace: bool,
-    /// Supervisor for root emulation. Ends by itself when the kernel reports that no caller is left.
+    /// Supervisor for root emulation. Exits by itself when no process with the filter is left.
     pub supervisor: Option<Child>,
     /// Helper that connects the container's network. Dies with this process, and must be ended with the container.
     pub helper: Option<HelperWatch>,
@@ -65,12 +66,12 @@ pub struct Launched {
     pub(super) preexisting_children: Vec<i32>,
 }
 
-/// Command of a container with a life of its own ([`Lifetime::Own`]).
+/// Command of a container with a lifetime of its own ([`Lifetime::Own`]).
 #[derive(Debug)]
 pub struct Released {
     /// The container's first process, a child of this process.
     pub command: Child,
-    /// Signals for the command that came during the launch.
+    /// Signals for the command that arrived during the launch.
     pub early_signals: Vec<i32>,
 }
 
@@ -80,8 +81,8 @@ impl Launched {
         self.base.as_ref().map_or(self.command.pid, |base| base.pid)
     }
 
-    /// Ends the process that has made the container, and leaves the container to itself. Errors: the container has
-    /// ended meanwhile, before its command was started.
+    /// Releases the base process, which exits, and lets the container run without it. Errors: the base process cannot
+    /// be waited for.
     pub fn release(self) -> Result<Released> {
         drop(self.alive);
         if let Some(base) = &self.base {
@@ -132,7 +133,7 @@ impl<'a> Prepared<'a> {
             None,
         )
         .context(|| "cannot make a socket pair")?;
-        let preexisting_children = process::children().unwrap_or_default(); // jobs of a shell that became usnea by exec
+        let preexisting_children = process::children().unwrap_or_default(); // jobs of a shell that ran 'exec usnea'
         let idmapped = Idmapped::make(plan).context(|| "cannot map the IDs of files")?;
         let membership = plan.options.network.join()?;
         let cgroup = plan.cgroup().map(ContainerCgroup::make).transpose()?.flatten();
@@ -151,13 +152,13 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    /// Clones the first process, which carries out the child's steps and never returns from here.
+    /// Clones the first process. That process carries out the child's steps, and never returns from this method.
     pub fn clone_first(self) -> Result<Cloned<'a>> {
         let Self { plan, streams, started, ours, theirs, watched, alive, idmapped, .. } = self;
         let (cgroup, preexisting_children) = (self.cgroup, self.preexisting_children);
         let membership = self.membership;
-        // The container's keeper must not be stopped or limited with the container: only a container without one is
-        // cloned here.
+        // The keeper must not be frozen or limited with the container. So the first process starts in the cgroup only
+        // if it does not become a keeper.
         let into = cgroup.as_ref().filter(|_| !plan.has_keeper()).map(AsFd::as_fd);
         let made = process::clone_into(into, plan.first_namespaces(), Parentage::Ours);
         let base = match made.map_err(userns::forbidden) {
@@ -193,7 +194,7 @@ impl<'a> Prepared<'a> {
             preexisting_children,
         };
         if !plan.owns_pid_namespace() && plan.options.lifetime == Lifetime::OfParent {
-            // Processes that the command leaves running become children of this process, and end with it.
+            // Processes that the command leaves running become children of this process, and are killed at its end.
             process::adopt_orphans().context(|| "cannot adopt orphans")?;
         }
         Ok(Cloned(launch))
@@ -231,7 +232,7 @@ impl<'a> Mapped<'a> {
 }
 
 impl Created<'_> {
-    /// Number of the container's process.
+    /// PID of the container's process.
     pub fn pid(&self) -> Option<i32> {
         let process = self.0.conversation.progress.process.as_ref().or(self.0.base.as_ref());
         process.map(|process| process.pid)
@@ -247,7 +248,7 @@ impl Created<'_> {
         self.0.cgroup.as_ref().map(ContainerCgroup::folder)
     }
 
-    /// Lets the command run, and waits until it does; or until it waits at its FIFO. Errors: a step failed.
+    /// Starts the command, and waits until it runs, or until it waits at its FIFO. Errors: a step failed.
     pub fn start(mut self, signals: &Signals) -> Result<Launched> {
         if self.0.plan.is_held() {
             self.0.conversation.send(&ParentMessage::Start)?;

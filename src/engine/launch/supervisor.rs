@@ -1,8 +1,8 @@
-//! Supervisor: a process beside the command that answers the calls which the command's filter hands over.
+//! Supervisor: a process beside the command that answers its system calls for root emulation (seccomp_unotify(2)).
 //!
-//! The supervisor runs usnea's image without exec. As a child of the parent, in the parent's PID namespace, it is
-//! invisible to the container. Before the command runs, it has entered the container's user and mount namespaces. The
-//! supervisor keeps no descriptor but the listener, /proc and those namespaces.
+//! The supervisor runs usnea's own program, without an exec. As a child of the parent, in the parent's PID namespace,
+//! it is invisible to the container. Before the command runs, it has entered the container's user and mount namespaces.
+//! The supervisor keeps no descriptor but the listener, /proc and those namespaces.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,8 +19,9 @@ use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::{fd, signal, title};
 
-/// Starts the supervisor, which answers calls when this returns. `namespaces`: the container's user and mount
-/// namespace. `cgroup`: the supervisor's, if limited. Errors: the supervisor could not enter the container.
+/// Starts the supervisor; it answers calls when this function returns. `namespaces`: the container's user and mount
+/// namespace. `cgroup`: that of the supervisor, if the container has limits. Errors: the supervisor could not enter the
+/// container.
 pub fn start(
     supervised: &Supervised,
     listener: OwnedFd,
@@ -52,7 +53,7 @@ pub fn start(
     }
 }
 
-/// Forks into `cgroup`, where the kernel allows it.
+/// Forks a process in `cgroup`, or in the caller's cgroup where the kernel refuses that.
 fn fork_into(cgroup: Option<&SupervisorsCgroup>) -> io::Result<Forked> {
     let cgroup = cgroup.map(AsFd::as_fd);
     match process::clone_into(cgroup, Namespaces::default(), Parentage::Ours) {
@@ -90,7 +91,7 @@ fn run_supervisor(
     fd::close_all_but(&kept);
     let ready = || {
         if supervised.until == SupervisorLifetime::ParentsDeath {
-            // After the change of user namespace, at which the kernel forgets this signal.
+            // After the change of user namespace, which clears this signal (prctl(2), PR_SET_PDEATHSIG).
             let _ = process::set_parent_death_signal(libc::SIGKILL);
         }
         if rustix::io::write(answer_far, &0i32.to_ne_bytes()).is_err() {

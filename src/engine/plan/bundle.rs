@@ -1,4 +1,4 @@
-//! User namespaces of a bundle's container, as the command line of OCI runtimes has them.
+//! User namespaces of a bundle's container, for the OCI runtime's command line.
 //!
 //! ```text
 //! config.json          root of our own user namespace       an ordinary user
@@ -7,8 +7,8 @@
 //! one with a path      that one                             that one
 //! ```
 //!
-//! The IDs on the outer side of a map are those that this process sees: the host's, or those of the user namespace in
-//! which podman, buildah or `unshare` started the runtime.
+//! The outer IDs of a map are those that this process sees. They are the host's, or those of the user namespace in
+//! which podman, buildah or unshare(1) started the runtime.
 
 use oci_spec::runtime::{Process, Spec};
 
@@ -22,7 +22,7 @@ use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::sys::namespace::Namespaces;
 use crate::userns::{self, Base, Levels, Setgroups};
 
-/// User namespaces of a container, and its other namespaces.
+/// Decisions on a container's namespaces: which are made, which are joined, and the ID maps.
 pub struct PlacedContainer {
     /// User namespaces.
     pub levels: Levels,
@@ -35,8 +35,8 @@ pub struct PlacedContainer {
 }
 
 impl PlacedContainer {
-    /// Places the container of a bundle; `maps`: those of its config. Errors: this process may not map these IDs, or has
-    /// no power over a namespace.
+    /// Decides on the namespaces of a bundle's container. `maps`: those of its config. Errors: this process may not map
+    /// these IDs, or may not enter a namespace.
     pub fn of_bundle(spec: &Spec, maps: &IdMaps<ContainerIds, HostIds>) -> Result<Self> {
         let namespaces = ContainerNamespaces::of_config(spec)?;
         let new = namespaces.new_ones();
@@ -93,7 +93,8 @@ fn check_maps(maps: &IdMaps<ContainerIds, HostIds>) -> Result<()> {
     Ok(())
 }
 
-/// Makes a plan that of a bundle: what the config does not ask for is as the caller has it.
+/// Adapts a plan to OCI runtimes: the command inherits resource limits that the config does not set, and the session
+/// keyring of the options.
 pub fn adjust(plan: &mut Plan, process: &Process) {
     keep_limits(process, &mut plan.steps);
     for step in &mut plan.steps {
@@ -103,7 +104,7 @@ pub fn adjust(plan: &mut Plan, process: &Process) {
     }
 }
 
-/// Keeps the caller's resource limits that the config does not set.
+/// Removes the steps for resource limits that the config does not set: the command inherits the caller's.
 pub fn keep_limits(process: &Process, steps: &mut Vec<Step>) {
     let asked = || process.rlimits().iter().flatten().map(|limit| limit.typ().to_string());
     steps.retain(|step| match step {

@@ -1,5 +1,5 @@
-//! Checks of config.json that need no process: contradictions, and what an ordinary user cannot have. Each error names
-//! the JSON path.
+//! Checks of config.json before any process is made: contradictions, and settings that need root. Each error names the
+//! JSON path.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::fail;
 use crate::ids::{Id, IdLevel, IdMaps};
 use crate::spec::Sysctl;
 
-/// Checks a config before its first step is planned.
+/// Checks a config. Errors: a contradiction, or a setting that this machine or an ordinary user cannot apply.
 pub fn check(spec: &Spec) -> Result<()> {
     if spec.annotations().iter().flatten().any(|(name, _)| name.is_empty()) {
         fail!(Invalid: "config.json: annotations: an empty name");
@@ -76,7 +76,7 @@ fn refuse_without_selinux(place: &str, label: &Option<String>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the kinds of the namespaces. Errors: a kind that comes twice; a relative path.
+/// Returns the kinds of the namespaces. Errors: two namespaces of one kind; a relative path.
 fn namespace_kinds(linux: &Linux) -> Result<HashSet<LinuxNamespaceType>> {
     let mut kinds = HashSet::new();
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
@@ -150,7 +150,7 @@ fn check_time(linux: &Linux, kinds: &HashSet<LinuxNamespaceType>) -> Result<()> 
     Ok(())
 }
 
-/// Refuses kernel parameters that are not those of a namespace of the container.
+/// Refuses kernel parameters that do not belong to a namespace of the container.
 fn check_sysctl(linux: &Linux, kinds: &HashSet<LinuxNamespaceType>) -> Result<()> {
     for (name, value) in linux.sysctl().iter().flatten() {
         let sysctl = match format!("{name}={value}").parse::<Sysctl>() {
@@ -168,7 +168,7 @@ fn check_sysctl(linux: &Linux, kinds: &HashSet<LinuxNamespaceType>) -> Result<()
         } else if begins(&["user."]) {
             LinuxNamespaceType::User
         } else {
-            fail!(Refused: "config.json: linux.sysctl.{name}: of no namespace, it would be set for the whole machine");
+            fail!(Refused: "config.json: linux.sysctl.{name}: not namespaced, it would be set for the whole machine");
         };
         if !kinds.contains(&kind) {
             let kind = kind.to_string();
@@ -178,7 +178,7 @@ fn check_sysctl(linux: &Linux, kinds: &HashSet<LinuxNamespaceType>) -> Result<()
     Ok(())
 }
 
-/// Checks that the container has the IDs of its process. `maps`: those of the container's user namespace.
+/// Checks that the IDs of the process are mapped. `maps`: those of the container's user namespace.
 pub fn check_ids<Inner: IdLevel, Outer: IdLevel>(
     process: &Process,
     maps: &IdMaps<Inner, Outer>,

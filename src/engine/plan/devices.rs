@@ -1,4 +1,5 @@
-//! Devices of config.json. A user namespace cannot make device nodes, so the host's node is bound; a FIFO is made.
+//! Devices of config.json. A process in a user namespace cannot make device nodes (user_namespaces(7)): the host's node
+//! is bind-mounted. A FIFO is made.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -11,11 +12,12 @@ use crate::engine::plan::step::Step;
 use crate::error::Result;
 use crate::fail;
 
-/// Owner of a host's file as the container sees it; `None`: an ID that the container lacks.
+/// Function that maps user and group ID of a host file to those that the container sees; `None`: the container lacks
+/// that ID.
 pub type InnerOwner<'a> = &'a dyn Fn(u32, u32) -> (Option<u32>, Option<u32>);
 
-/// Adds the steps of the devices. `given`: paths that the container has anyway. Errors: a node that this machine lacks;
-/// an owner or a mode other than the node's.
+/// Adds the steps of the devices. `given`: paths of devices that every container has. Errors: a node that this machine
+/// lacks; an owner or a mode other than the node's.
 pub fn device_steps(
     spec: &Spec,
     given: &[&str],
@@ -34,7 +36,7 @@ pub fn device_steps(
             continue;
         }
         if device.typ() == LinuxDeviceType::A {
-            fail!(Invalid: "{place}.type: 'a' is no type of a node");
+            fail!(Invalid: "{place}.type: 'a' is not a type of device nodes");
         }
         let is_given = given.iter().any(|given| Path::new(given) == path);
         let node = match (is_given, is_same(path, device)) {
@@ -75,7 +77,7 @@ fn kind(device: &LinuxDevice) -> &'static str {
     }
 }
 
-/// True if the host's file at this path is the device.
+/// True if the host has this device at this path.
 fn is_same(path: &Path, device: &LinuxDevice) -> bool {
     let Ok(metadata) = fs::metadata(path) else { return false };
     let is_kind = match device.typ() {
@@ -87,7 +89,7 @@ fn is_same(path: &Path, device: &LinuxDevice) -> bool {
     is_kind && (i64::from(major), i64::from(minor)) == (device.major(), device.minor())
 }
 
-/// Returns the node that the kernel names for the device's number.
+/// Returns the host's node for the device's number, by its name in sysfs.
 fn host_node(device: &LinuxDevice) -> Option<PathBuf> {
     let (kind, major, minor) = (kind(device), device.major(), device.minor());
     let event = fs::read_to_string(format!("/sys/dev/{kind}/{major}:{minor}/uevent")).ok()?;
@@ -96,7 +98,7 @@ fn host_node(device: &LinuxDevice) -> Option<PathBuf> {
     is_same(&node, device).then_some(node)
 }
 
-/// Refuses a mode or an owner that the node does not have: both are the host's.
+/// Refuses a mode or an owner other than the node's: a bind mount shows those of the host.
 fn check_attributes(
     device: &LinuxDevice,
     node: &Path,

@@ -1,5 +1,5 @@
-//! Turns config.json into steps. Refuses here, before the first process is made, whatever can be refused. A setting
-//! that the engine does not support is an error, never ignored (CVE-2025-65105).
+//! Turns config.json into steps. Refuses invalid settings here where possible, before the first process is made. A
+//! setting that the engine does not support is an error, never ignored (CVE-2025-65105).
 
 use std::path::Path;
 
@@ -49,8 +49,8 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
     plan_placed(spec, process, (placed, maps), options)
 }
 
-/// Plans the launch of a bundle's `spec`, as the command line of OCI runtimes does: its user namespace may be that of
-/// this process, or one with a path.
+/// Plans the launch of a bundle's `spec` for the OCI runtime's command line. Its user namespace may be that of this
+/// process, or one with a path.
 pub fn plan_bundle(spec: &Spec, options: LaunchOptions) -> Result<Plan> {
     config_checks::check(spec)?;
     let process = spec.process().as_ref();
@@ -78,7 +78,7 @@ fn plan_placed(
     let is_hidden = joined.contains(Namespaces::PID);
     let mut oom_score = process.oom_score_adj().map(Step::OomScore);
     let (mut steps, mut root) = (Vec::new(), Vec::new());
-    // A process that is hidden cannot write to its own files in /proc.
+    // A hidden process cannot write to its own files in /proc.
     steps.extend(oom_score.take_if(|_| is_hidden));
     namespace_steps(spec, &levels, &options, new, join, &mut steps)?;
     let (uid, gid) = match &levels.container {
@@ -134,8 +134,8 @@ fn namespace_steps(
         new = new.without(later);
         steps.push(Step::Cgroup(wanted, later));
     }
-    // newuidmap takes longer than making namespaces. Where another process writes the maps, the user namespace alone
-    // comes first, and the rest is made meanwhile.
+    // newuidmap takes longer than making namespaces. Where another process writes the maps, only the user namespace is
+    // made first. The other namespaces are made while the maps are written.
     let offsets = time_offsets(spec);
     let exists = levels.base.writer == Writer::Nobody;
     let writes_itself = exists || levels.base.writer == Writer::Itself;
@@ -156,7 +156,8 @@ fn namespace_steps(
                 None if waits => Namespaces::USER,
                 None => new.with(Namespaces::USER),
             }));
-            // Before any process is in that namespace, which the next one that is made enters.
+            // Offsets must be written before a process is in the time namespace; the next child will be
+            // (time_namespaces(7)).
             steps.extend(offsets.map(Step::TimeOffsets));
             steps.push(Step::Maps(levels.base.maps.clone()));
         }
@@ -170,8 +171,8 @@ fn namespace_steps(
             if waits {
                 steps.push(Step::Container(new.without(Namespaces::USER), None));
             }
-            // A helper gets ready while the layers are made. It looks into the process, which a change of IDs would hide:
-            // here Step::BecomeRoot changes none.
+            // The helper gets ready while the layers are made. It reads /proc of the process, which a change of IDs
+            // would hide. Here Step::BecomeRoot changes no IDs.
             steps.extend(helper(&options.network, all)?);
             steps.extend(options.layers.clone().map(Step::Layers));
         }
@@ -179,7 +180,7 @@ fn namespace_steps(
     Ok(())
 }
 
-/// Errors: offsets of clocks that cannot be written there.
+/// Refuses clock offsets that cannot be written for the container.
 fn check_room_for_clocks(join: Option<&NamespacesToJoin>, writer: &Writer) -> Result<()> {
     if join.is_some() {
         fail!(Refused: "config.json: linux.timeOffsets: not beside a namespace of another container");
@@ -202,8 +203,8 @@ fn helper(network: &Network, new: Namespaces) -> Result<Option<Step>> {
     Ok(Some(Step::Network))
 }
 
-/// Adapts mounts to the `joined` namespaces: the shared memory of the joined IPC namespace, and new file systems that show
-/// namespaces of `shown`, which are made in base: the kernel mounts these only for the owner of what they show.
+/// Adapts mounts to the `joined` namespaces. /dev/shm becomes that of the joined IPC namespace. New file systems that
+/// show a namespace of `shown` are made in base: the kernel mounts them only for the owner of that namespace.
 fn adapt_mounts(joined: Namespaces, shown: Namespaces, steps: &mut [Step]) {
     const SHOW: [(&str, Namespaces); 4] = [
         ("sysfs", Namespaces::NET),
@@ -222,7 +223,7 @@ fn adapt_mounts(joined: Namespaces, shown: Namespaces, steps: &mut [Step]) {
     }
 }
 
-/// Adds the steps that set the container up, until nothing but the command is missing.
+/// Adds the steps that set up the container, up to those of the command's process.
 fn container_steps(
     spec: &Spec,
     process: &Process,
@@ -268,13 +269,13 @@ fn leave_default_network(join: &NamespacesToJoin, options: &mut LaunchOptions) {
     }
 }
 
-/// Refuses namespaces that a container can enter, but not use as its config says.
+/// Refuses joined namespaces that contradict other settings of the config.
 fn check_joined(spec: &Spec, join: &NamespacesToJoin, levels: &Levels) -> Result<()> {
     if join.contains(Namespaces::UTS) && (spec.hostname().is_some() || spec.domainname().is_some())
     {
         fail!("config.json: in a joined UTS namespace the host name is the other container's");
     }
-    // The container's process is hidden in the other PID namespace, so that its maps cannot be written.
+    // The container's process is hidden in a joined PID namespace, so its maps cannot be written.
     if levels.container.is_some() && join.contains(Namespaces::PID) {
         fail!(
             "config.json: a container with a user namespace of its own cannot join a PID namespace"
@@ -292,8 +293,8 @@ fn accounts(spec: &Spec) -> Option<Step> {
     (!entries.is_empty()).then_some(Step::Accounts(entries))
 }
 
-/// Returns the step for `files`, without files that the user's mounts replace. A merely customary file is left out of a
-/// mounted folder too: its mount point would have to be made there.
+/// Returns the step for `files`, without files that the user's mounts replace. A file that is not required is left out
+/// of a mounted folder too: its mount point would have to be made there.
 fn files(files: &[GeneratedFile], steps: &[Step]) -> Option<Step> {
     let is_mounted = |file: &&GeneratedFile| {
         let path = Path::new(file.path);
@@ -371,8 +372,8 @@ fn maps(spec: &Spec) -> IdMaps<ContainerIds, HostIds> {
     }
 }
 
-/// Returns the ID that sets the container up: root if mapped (files made on the way are root's), else the user's ID
-/// inside. `ours`: this process's ID on the outer side of the map.
+/// Returns the ID in the container of the process that sets it up. That is root if mapped, so that new files belong to
+/// root, else the user's own ID. `ours`: outer ID of this process.
 fn setup_id<Inner: IdLevel, Outer: IdLevel>(map: &Map<Inner, Outer>, ours: Id<Outer>) -> u32 {
     let first = || map.first().map(|line| line.inside);
     let user = || map.inside_of(ours).map(Id::number).or_else(first).unwrap_or(0);
@@ -386,7 +387,7 @@ fn setup_ids<Inner: IdLevel>(maps: &IdMaps<Inner, HostIds>) -> (u32, u32) {
     (setup_id(&maps.uids, uid), setup_id(&maps.gids, gid))
 }
 
-/// Adds kernel parameters, then masks: /proc/sys is read-only afterwards.
+/// Adds the steps for kernel parameters, then those for masks, after which /proc/sys is read-only.
 fn kernel_parameters(spec: &Spec, steps: &mut Vec<Step>) {
     let Some(linux) = spec.linux() else { return };
     let mut parameters: Vec<_> = linux.sysctl().iter().flatten().collect();

@@ -1,4 +1,4 @@
-//! Plan of a launch: the steps and what they need, as data. Makes nothing.
+//! Plan of a launch: the steps and their inputs, as data. Planning changes nothing on the system.
 
 pub mod bundle;
 pub mod config_checks;
@@ -31,11 +31,11 @@ use step::{MemoryLayers, Step};
 /// Launch of a container: all decisions made before the first process.
 #[derive(Debug)]
 pub struct Plan {
-    /// User namespaces: base's, and the container's own, if any.
+    /// User namespaces: base, and the container's own, if any.
     pub levels: Levels,
     /// Steps, in the order in which they are carried out.
     pub steps: Vec<Step>,
-    /// Options that the runtime got beside the spec.
+    /// Options that config.json cannot express.
     pub options: LaunchOptions,
     /// Hooks of the config.
     pub hooks: Hooks,
@@ -48,9 +48,9 @@ pub struct LaunchOptions {
     pub layers: Option<MemoryLayers>,
     /// Source of the command's standard input.
     pub stdin: Stdin,
-    /// Number of descriptors after 2 that the command keeps (`--preserve-fds`).
+    /// Number of descriptors from 3 on that the command inherits (`--preserve-fds`).
     pub preserve_fds: u32,
-    /// Numbers of further descriptors that it keeps.
+    /// Numbers of further descriptors that the command inherits (`--preserve-fd`).
     pub preserve_fd: Vec<u32>,
     /// Network helpers, and files such as `/etc/resolv.conf`.
     pub network: Network,
@@ -58,7 +58,7 @@ pub struct LaunchOptions {
     pub begin: Begin,
     /// Identity for the state that hooks get.
     pub container: BundleIdentity,
-    /// Notification of the service manager; `None`: nobody waits for it.
+    /// Readiness notification to the service manager; `None`: no service manager waits.
     pub notify: Option<NotifyRequest>,
     /// FIFO at which the command waits ([`Begin::AtFifo`]), open for reading and writing.
     pub fifo: Option<Arc<OwnedFd>>,
@@ -66,17 +66,17 @@ pub struct LaunchOptions {
     pub lifetime: Lifetime,
     /// Session keyring of the command.
     pub keyring: SessionKeyring,
-    /// Way into the container's root.
+    /// System call that changes the root to the container's.
     pub root_change: RootChange,
 }
 
-/// Lifetime of a container in relation to the process that launches it.
+/// Lifetime of a container, relative to the process that launches it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifetime {
     /// Ends with that process.
     #[default]
     OfParent,
-    /// Goes on without that process, and without a process of usnea beside it.
+    /// Outlives that process, without any process of usnea beside the container.
     Own,
 }
 
@@ -90,7 +90,7 @@ pub enum SessionKeyring {
     Callers,
 }
 
-/// Way into the container's root.
+/// System call that changes the root to the container's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RootChange {
     /// pivot_root(2), which detaches the old root.
@@ -108,7 +108,7 @@ pub enum Begin {
     AtOnce,
     /// When the caller starts the created container.
     AtStart,
-    /// At a byte in the FIFO of the options; the launch is over before.
+    /// When a byte arrives in the FIFO of the options. The launch returns earlier, while the command waits.
     AtFifo,
 }
 
@@ -130,7 +130,8 @@ impl Plan {
         namespaces.unwrap_or_default()
     }
 
-    /// True if the command's end ends the rest: by its own PID namespace, or in a joined one by the keeper.
+    /// True if all other processes of the container end with the command. In its own PID namespace the kernel kills
+    /// them, in a joined one the keeper does.
     pub(super) fn owns_pid_namespace(&self) -> bool {
         self.steps.iter().any(|step| match step {
             Step::Namespaces(namespaces) | Step::Container(namespaces, _) => {
@@ -141,7 +142,7 @@ impl Plan {
         })
     }
 
-    /// True if base is another container's, which has its maps.
+    /// True if base is that of another container, whose maps are written already.
     pub(super) fn joins_base(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::JoinNamespaces(_)))
     }
@@ -166,7 +167,7 @@ impl Plan {
         self.in_base(IdPair::new(0, 0))
     }
 
-    /// Returns the first IDs of the container's map, as base has them: they can make files in a root whose layers are
+    /// Returns the IDs in base of the container's first user and group: they can make files in a root whose layers are
     /// ID-mapped (`idmapped`). `None`: base's root can.
     pub(super) fn owner_of_layers(&self, stacking: Stacking) -> Option<IdPair<BaseIds>> {
         let first = |map: &Map<ContainerIds, BaseIds>| map.first().map(|line| line.outside);

@@ -1,6 +1,7 @@
 //! Mounts of a plan: entries of config.json, as data for the child and for `--explain`.
 //!
-//! A mount is made detached, where the powers for it are (`Mount::is_made_in_base`), and attached in the container.
+//! A mount is made detached, in the user namespace that has the privileges for it (`is_made_in_base`), and attached in
+//! the container.
 
 use std::path::{Path, PathBuf};
 
@@ -31,9 +32,9 @@ pub enum MountSource {
         /// Options of the file system.
         options: Vec<(String, Option<String>)>,
     },
-    /// Layers, stacked in base: their files may have IDs that the container lacks.
+    /// Stacked layers, mounted in base: their files may have IDs that the container lacks.
     Overlay {
-        /// Driver that stacks the layers, and the meaning of their owners and whiteouts.
+        /// Driver that stacks the layers, and the format of their owners and whiteouts.
         stacking: Stacking,
         /// Read-only layers, the topmost first.
         lowers: Vec<PathBuf>,
@@ -42,13 +43,13 @@ pub enum MountSource {
         /// Options without a value.
         flags: Vec<String>,
     },
-    /// File or folder of the host, opened in base: the user may go where the container's root may not.
+    /// File or folder of the host, opened in base: the user may have permissions that the container's root lacks.
     Bind(PathBuf, MountReach),
     /// `/dev/shm` of the container of this process, whose IPC namespace is joined.
     SharedMemory(i32),
 }
 
-/// Folder of POSIX shared memory, which goes with the IPC namespace.
+/// Folder of POSIX shared memory, which belongs to the IPC namespace.
 pub const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Mount of a plan.
@@ -64,11 +65,11 @@ pub struct PlannedMount {
     pub symlinks: Symlinks,
     /// Attributes of the mount.
     pub attributes: Attributes,
-    /// Attributes to clear on the mount and all below (`rrw` and its kind).
+    /// Attributes to clear on the mount and all mounts below it (`rrw` and similar options).
     pub cleared: Attributes,
     /// Propagation; `None`: unchanged.
     pub propagation: Option<(Propagation, MountReach)>,
-    /// Copies the root's files at the target into a new volume (`copyup`) or a new tmpfs (`tmpcopyup`).
+    /// True if the root's files at the target are copied into a new volume (`copyup`) or a new tmpfs (`tmpcopyup`).
     pub copy_up: bool,
     /// Owners of the mount's files.
     pub owners: MountOwners,
@@ -91,7 +92,7 @@ pub enum Maker {
     /// The container's own.
     #[default]
     Container,
-    /// Base: the file system shows a joined namespace, over which the container has no powers.
+    /// Base: the file system shows a joined namespace, over which the container has no capabilities.
     Base,
 }
 
@@ -129,9 +130,10 @@ pub enum MountOwners {
     /// Owners stay as on disk.
     #[default]
     AsTheyAre,
-    /// Files are given to the user of the command (podman's `U`).
+    /// All files are changed to belong to the user of the command (podman's option `U`).
     TheUsers,
-    /// Files are shown under other IDs (`idmap`): by these maps to the host's IDs; `None`: by the container's maps.
+    /// Files are shown with other owners, by an ID-mapped mount (`idmap`). Maps to the host's IDs; `None`: the
+    /// container's maps.
     Mapped(Option<IdMaps<FileIds, HostIds>>),
 }
 
@@ -163,7 +165,7 @@ impl PlannedMount {
                 }
                 MountSource::Bind(source_text.to_owned(), words.bind.unwrap_or(MountReach::Alone))
             }
-            // config.json's name for "whatever the host's cgroups are": usnea uses version 2 alone.
+            // In config.json this type stands for either version of cgroups: usnea supports only version 2.
             ("cgroup", _) => MountSource::New {
                 fs: "cgroup2".into(),
                 source: "cgroup2".into(),
@@ -180,13 +182,13 @@ impl PlannedMount {
             MountSource::Bind(path, _) if !copy_up && !path.is_dir() => MountPointKind::File,
             _ => MountPointKind::Directory,
         };
-        // A user's mount may go through the image's links. The container's own /proc, /dev, /sys must be what their
-        // names say (CVE-2025-52881 and its like).
+        // A mount of the user may follow symbolic links of the image. The container's own /proc, /dev and /sys must be
+        // mounted exactly at those paths (CVE-2025-52881 and similar ones).
         let ours = matches!(&source, MountSource::New { fs, .. } if fs != "tmpfs")
             || mount.destination() == Path::new("/dev");
         Ok(Self {
             source,
-            // A relative one is meant from the root (OCI runtime spec, "Mounts").
+            // A relative path is relative to "/" (OCI runtime spec, "Mounts").
             target: Path::new("/").join(mount.destination()),
             kind,
             symlinks: if ours { Symlinks::Refuse } else { Symlinks::Follow },
@@ -199,7 +201,7 @@ impl PlannedMount {
         })
     }
 
-    /// Binds a device node or another single file of the host at its own path.
+    /// Returns a bind mount of a device node, or of another single file of the host, at its own path.
     pub fn bind_file(path: &str) -> Self {
         Self {
             source: MountSource::Bind(path.into(), MountReach::Alone),
@@ -215,7 +217,7 @@ impl PlannedMount {
         }
     }
 
-    /// Takes a relative source of a bind mount from the folder of the bundle, and shows the host's cgroups to a container
+    /// Resolves a relative source of a bind mount in the folder of the bundle. Binds the host's cgroups for a container
     /// that shares the host's cgroup namespace: only the owner of that namespace may mount them anew.
     pub fn in_bundle(mut self, bundle: &Path, cgroups: CgroupView) -> Self {
         match &mut self.source {
@@ -233,7 +235,7 @@ impl PlannedMount {
         self
     }
 
-    /// Adds the label of SELinux that the files of a new file system get.
+    /// Adds the SELinux label for the files of a new file system.
     pub fn labelled(mut self, label: &str) -> Self {
         if let MountSource::New { fs, options, .. } = &mut self.source
             && !["proc", "sysfs", "cgroup2", "mqueue"].contains(&fs.as_str())
@@ -269,10 +271,10 @@ pub fn map_of<Inner: IdLevel>(lines: &[runtime::LinuxIdMapping]) -> Map<Inner, H
     Map::new(lines.iter().map(line).collect())
 }
 
-/// Overlay flag: the upper layer is disposable.
+/// Overlay option for a disposable upper layer.
 pub const VOLATILE: &str = "volatile";
 
-/// Option of a tmpfs that begins with the root's files at its place (runc, podman).
+/// Option of a tmpfs that starts with a copy of the root's files at the target (runc, podman).
 const TMPFS_COPY_UP: &str = "tmpcopyup";
 
 /// Removes an option; true if it was present.
@@ -282,8 +284,8 @@ fn takes(options: &mut Vec<(String, Option<String>)>, name: &str, value: Option<
     options.len() < before
 }
 
-/// Parses an overlay's options. Beside the layers these are fuse-overlayfs' `xattr_permissions` and the OCI's `idmap`,
-/// a mount with the container's map. usnea's own overlay takes no flag but `volatile`.
+/// Parses the options of an overlay: the layers, `xattr_permissions` of fuse-overlayfs, and `idmap` of the OCI runtime
+/// spec, a mount with the container's map. usnea's own overlay accepts no flag but `volatile`.
 fn overlay(
     driver: StorageDriver,
     mut options: Vec<(String, Option<String>)>,
@@ -316,13 +318,13 @@ fn overlay(
         fail!("an overlay without lowerdir");
     }
     if is_ours && flags.iter().any(|flag| flag != VOLATILE) {
-        fail!("usnea's overlay knows no flag but {VOLATILE}: {}", flags.join(","));
+        fail!("usnea's overlay has no flag but {VOLATILE}: {}", flags.join(","));
     }
     let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
     Ok(MountSource::Overlay { stacking, lowers, upper: upper.zip(work), flags })
 }
 
-/// Change of an attribute by an option.
+/// Effect of an option on a mount attribute.
 #[derive(Clone, Copy)]
 enum AttributeSetting {
     Set,
@@ -351,7 +353,7 @@ const ATTRIBUTES: [(&str, Attributes, AttributeSetting); 18] = [
     ("symfollow", Attributes::NO_SYMLINKS, AttributeSetting::Clear),
 ];
 
-/// Options of mount(8) that name a default, or that have no effect on a mount made anew.
+/// Options of mount(8) that name a default, or that have no effect on a new mount.
 const WITHOUT_EFFECT: [&str; 11] = [
     "defaults",
     "async",
@@ -366,7 +368,7 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "notmpcopyup",
 ];
 
-/// Options of one mount, sorted by the setting they concern.
+/// Options of one mount, sorted by the setting that they change.
 #[derive(Default)]
 struct MountWords {
     attributes: Attributes,
@@ -386,8 +388,9 @@ impl MountWords {
         words
     }
 
-    /// Reads an option that concerns an attribute, alone or (`rro`) of all mounts below; false: another option. A bind
-    /// mount's attributes are set below too, as docker does.
+    /// Reads an option for an attribute: of this mount (`ro`), or of all mounts below it too (`rro`). Returns false for
+    /// any other option. On a recursive bind mount, attributes are set on all mounts below in both cases, as docker
+    /// does.
     fn read_attribute(&mut self, option: &str) -> bool {
         let find = |name: &str| ATTRIBUTES.iter().find(|(known, ..)| *known == name);
         let (found, reach) = match (find(option), option.strip_prefix('r').and_then(find)) {

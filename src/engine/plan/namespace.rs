@@ -1,9 +1,9 @@
 //! Namespaces of a container: new ones, those of another container, and the host's.
 //!
-//! Entering a namespace takes all powers over the user namespace that owns it. A user has them over another container
-//! from that container's base. So the launch enters that base in place of a new one, then the namespaces, and makes the
-//! container there. Both containers then have one base, which must have all IDs of the new one. Where the new one maps
-//! them otherwise, it gets a user namespace of its own below.
+//! Entering a namespace needs CAP_SYS_ADMIN in the user namespace that owns it (setns(2)). A user gets that capability
+//! for another container by entering that container's base. So the launch enters that base instead of making one, then
+//! the namespaces, and makes the container there. Both containers then share one base, which must have all IDs of the
+//! new container. If the new container maps them differently, it gets a user namespace of its own below.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::userns::{self, Levels};
 pub enum Namespace {
     /// Made for the container.
     New,
-    /// Another one, which the launch enters.
+    /// Existing namespace, which the launch enters.
     Join(JoinedNamespace),
     /// The host's.
     Host,
@@ -44,7 +44,7 @@ pub struct JoinedNamespace {
 pub enum JoinOrder {
     /// Base first: the other namespaces belong to it.
     BaseFirst,
-    /// Before base those that this process may enter.
+    /// First the namespaces that this process may enter, then base, then the rest.
     AsAllowed,
 }
 
@@ -52,7 +52,7 @@ pub enum JoinOrder {
 #[derive(Debug)]
 pub struct ContainerNamespaces(Vec<(Namespaces, Namespace)>);
 
-/// Namespaces to enter, and the base user namespace from which that is possible.
+/// Namespaces to enter, and the user namespace (base) from which that is possible.
 #[derive(Debug)]
 pub struct NamespacesToJoin {
     /// User namespace to enter; `None`: this process's own.
@@ -63,8 +63,9 @@ pub struct NamespacesToJoin {
     pub order: JoinOrder,
     /// Namespaces to enter.
     pub namespaces: Vec<JoinedNamespace>,
-    /// New namespaces that base's own process makes. A network helper enters a network namespace through a process that
-    /// it may look into, and in another container's PID namespace the container's process is hidden.
+    /// New namespaces that the base process makes, instead of the container's process. A network helper enters a
+    /// network namespace through /proc of a process in it. In a joined PID namespace the container's process is hidden,
+    /// and cannot serve for that.
     pub made_in_base: Namespaces,
 }
 
@@ -96,8 +97,8 @@ impl ContainerNamespaces {
         new.fold(Namespaces::default(), |all, (kind, _)| all.with(*kind))
     }
 
-    /// Returns the namespaces to enter; `None`: there are none. `new`: the new ones beside them. Errors: one that this user
-    /// cannot enter.
+    /// Returns the namespaces to enter; `None`: none. `new`: the namespaces that are made. Errors: a namespace that
+    /// this user cannot enter.
     pub fn into_joined(self, new: Namespaces) -> Result<Option<NamespacesToJoin>> {
         let joined = self.0.into_iter().filter_map(|(_, namespace)| match namespace {
             Namespace::Join(joined) => Some(joined),
@@ -113,7 +114,9 @@ impl ContainerNamespaces {
         for other in &joined[1..] {
             if !is_same(&base_of(other)?, &found)? {
                 let (one, other) = (first.path.display(), other.path.display());
-                fail!("config.json: the namespaces {one} and {other} have no common base");
+                fail!(
+                    "config.json: the namespaces {one} and {other} belong to different user namespaces"
+                );
             }
         }
         let maps = userns::maps_in(found.as_fd())?;
@@ -132,8 +135,8 @@ impl ContainerNamespaces {
         user.map_or(&Namespace::Host, |(_, namespace)| namespace)
     }
 
-    /// Returns the namespaces to enter for a process with power over them, or over the user namespace that it enters;
-    /// `None`: there are none. `maps`: those of that user namespace.
+    /// Returns the namespaces to enter for a process that may enter them directly, or after it has entered the user
+    /// namespace of the config. `None`: none. `maps`: those of that user namespace.
     pub fn into_joined_from_here(
         self,
         maps: &IdMaps<BaseIds, HostIds>,
@@ -165,7 +168,7 @@ impl NamespacesToJoin {
         kinds.fold(Namespaces::default(), Namespaces::with)
     }
 
-    /// Returns the levels of a container in this base. Errors: base has not all IDs of the container.
+    /// Returns the levels of a container in this base. Errors: base lacks IDs of the container.
     pub fn levels(&self, levels: Levels) -> Result<Levels> {
         levels.within(&self.maps).ok_or_else(|| {
             let path = self.namespaces.first().map(|first| first.path.display().to_string());
@@ -215,11 +218,13 @@ fn open(path: &Path, kind: Namespaces) -> Result<Namespace> {
     Ok(Namespace::Join(JoinedNamespace { path: path.to_owned(), kind, namespace }))
 }
 
-/// Returns the outermost user namespace below ours that owns the namespace, or an ancestor of its owner.
+/// Returns the child of this process's user namespace that owns the namespace, directly or through descendants.
 fn base_of(joined: &JoinedNamespace) -> Result<OwnedFd> {
     let path = joined.path.display();
     let foreign = |_| {
-        Error::new(format!("config.json: the namespace {path} belongs to no container of yours"))
+        Error::new(format!(
+            "config.json: the namespace {path} does not belong to a container of yours"
+        ))
     };
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let ours = rustix::fs::open("/proc/self/ns/user", flags, Mode::empty());
@@ -239,7 +244,7 @@ fn base_of(joined: &JoinedNamespace) -> Result<OwnedFd> {
 
 fn is_same(one: &OwnedFd, other: &OwnedFd) -> Result<bool> {
     let place = |fd: &OwnedFd| {
-        let stat = rustix::fs::fstat(fd).context(|| "cannot look at a namespace")?;
+        let stat = rustix::fs::fstat(fd).context(|| "cannot stat a namespace")?;
         Ok::<_, Error>((stat.st_dev, stat.st_ino))
     };
     Ok(place(one)? == place(other)?)

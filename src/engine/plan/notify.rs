@@ -1,4 +1,5 @@
-//! Socket for messages to the service manager: a mount and a variable that config.json need not have.
+//! Socket for readiness messages to the service manager (sd_notify(3)): adds its mount and its variable to the plan, if
+//! config.json has none.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::readiness::{NOTIFY_SOCKET, NotifyRequest, PROXY_FOLDER, PROXY_SOCKET};
 use crate::sys::inroot::MountPointKind;
 
-/// Adds the variable of `request` to a config that has none of its own.
+/// Adds NOTIFY_SOCKET of `request` to a config that does not set it.
 pub fn with_variable<'a>(spec: &'a Spec, request: Option<&NotifyRequest>) -> Cow<'a, Spec> {
     let variables = spec.process().as_ref().and_then(|process| process.env().as_ref());
     let is_set = variables.into_iter().flatten().any(|one| value(one).is_some());
@@ -27,7 +28,7 @@ pub fn with_variable<'a>(spec: &'a Spec, request: Option<&NotifyRequest>) -> Cow
     Cow::Owned(spec)
 }
 
-/// Mounts the folder with the socket of `request`, if the process of `spec` has this socket.
+/// Returns the mount of the folder with the socket of `request`, if the process of `spec` has the variable for it.
 pub fn mount(spec: &Spec, request: Option<&NotifyRequest>) -> Result<Option<Step>> {
     let Some(folder) = request.and_then(NotifyRequest::mounted) else { return Ok(None) };
     let variables = spec.process().as_ref().and_then(|process| process.env().as_ref());
@@ -42,7 +43,7 @@ fn value(variable: &str) -> Option<&str> {
     variable.strip_prefix(NOTIFY_SOCKET)?.strip_prefix('=')
 }
 
-/// Read-only: a socket on a read-only mount can be written to. The folder is made after the planning.
+/// Plans a read-only bind mount: a process can send to a socket on a read-only mount. The folder does not exist yet.
 fn planned(folder: &Path) -> Result<PlannedMount> {
     let options = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"];
     let mount = MountBuilder::default()

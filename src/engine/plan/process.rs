@@ -29,14 +29,14 @@ pub struct TerminalSize {
     pub columns: u16,
 }
 
-/// Label for the next exec of the process.
+/// Label of a security module for the next exec of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityLabel {
-    /// Files below `/proc/thread-self/attr`, of which the first that exists takes the value.
+    /// Files below `/proc/PID/attr`: the value is written to the first that exists.
     pub files: &'static [&'static str],
     /// Value to write.
     pub value: String,
-    /// Place in config.json.
+    /// JSON path in config.json.
     pub place: &'static str,
 }
 
@@ -52,9 +52,9 @@ pub enum Groups {
 /// User, groups and capabilities of the command.
 #[derive(Debug)]
 pub struct ProcessCredentials {
-    /// User ID inside.
+    /// User ID in the container.
     pub uid: u32,
-    /// Group ID inside.
+    /// Group ID in the container.
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Groups,
@@ -79,11 +79,11 @@ pub struct ExecCommand {
     pub arguments: Vec<CString>,
     /// `KEY=value`
     pub environment: Vec<CString>,
-    /// Process 1.
+    /// Process 1 of the container.
     pub reaper: Reaper,
     /// True if the command has a terminal of its own.
     pub terminal: bool,
-    /// Device and inode of usnea's own program, which the command must not be (CVE-2019-5736).
+    /// Device and inode of usnea's own program, which is refused as the command (CVE-2019-5736).
     pub ourselves: (u64, u64),
 }
 

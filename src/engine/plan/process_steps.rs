@@ -23,7 +23,7 @@ use crate::sys::process::Personality;
 use crate::sys::seccomp::Listening;
 use crate::userns::Setgroups;
 
-/// Adds the steps that concern the process alone, whatever container it is in.
+/// Adds the steps that change only the process itself. `until`: lifetime of a supervisor.
 pub fn last_steps(
     spec: &Spec,
     process: &Process,
@@ -62,7 +62,7 @@ pub fn console_size(process: &Process) -> Option<TerminalSize> {
 fn labels(process: &Process) -> impl Iterator<Item = SecurityLabel> {
     let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let apparmor = text(process.apparmor_profile()).map(|profile| SecurityLabel {
-        // The second one is that of kernels before 5.8, and of whichever module is the first.
+        // The second file is that of kernels before 5.8, where it belongs to the first security module.
         files: &["apparmor/exec", "exec"],
         value: format!("exec {profile}"),
         place: "process.apparmorProfile",
@@ -106,8 +106,8 @@ fn limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the default limit of open files: usnea's own hard limit. A shell may have a lower soft limit (mostly 1024).
-/// At most docker's limit: some programs check each possible descriptor.
+/// Returns the default limit of open files: the caller's hard limit, since the soft limit of a shell is often 1024. It
+/// is at most docker's limit: some programs loop over all possible descriptors.
 fn open_files(process: &Process) -> Option<Limit> {
     use nix::sys::resource::{Resource, getrlimit};
     const MOST: u64 = 1 << 20;
@@ -190,8 +190,8 @@ fn capability(capability: &oci_spec::runtime::Capability) -> Result<caps::Capabi
         .map_err(|_| Error::new(format!("config.json: no capability is called {name}")))
 }
 
-/// Returns the filter of the config as a step. Errors: the filter hands calls over without a supervisor, or cannot be
-/// applied.
+/// Returns the filter of the config as a step. Errors: the filter notifies a supervisor and root emulation is off, or
+/// cannot be applied.
 fn filter(spec: &Spec, process: &Process, until: SupervisorLifetime) -> Result<Option<Step>> {
     let emulation = emulation::asked(spec)?;
     let linux = spec.linux().as_ref();

@@ -27,11 +27,11 @@ const LINKS: [(&str, &str); 6] = [
     ("/proc/kcore", "core"),
 ];
 
-/// Option of crun: a source that is a symbolic link is made again in the container.
+/// Mount option of crun: a source that is a symbolic link is made again in the container, instead of a mount.
 const COPY_SYMLINK: &str = "copy-symlink";
 
-/// Adds the steps of the root and all that is mounted or made in it. `owner`: the owner of a host's file, as the
-/// container sees it.
+/// Adds the steps of the root, and of all mounts and files in it. `owner`: maps owners of host files to the container's
+/// IDs.
 pub fn root_steps(
     spec: &Spec,
     options: &LaunchOptions,
@@ -60,7 +60,7 @@ pub fn root_steps(
         },
     }));
     let propagation = propagation(spec)?;
-    // pivot_root(2) takes no shared mount: that one comes after it.
+    // pivot_root(2) refuses a shared mount: that propagation is set afterwards.
     steps.extend(propagation.filter(|step| !is_shared(step)));
     let mut given: Vec<&str> = Vec::new();
     for (index, mount) in mounts {
@@ -115,7 +115,7 @@ fn root_folder(path: &Path, bundle: &Path) -> Result<PathBuf> {
     if path.as_os_str().is_empty() {
         fail!(Invalid: "config.json: root.path: missing");
     }
-    // Absolute, or no bundle is known: unchanged.
+    // An absolute path, or a path without a bundle, stays unchanged.
     let path = bundle.join(path);
     if !bundle.as_os_str().is_empty() && !path.is_dir() {
         fail!(Invalid: "config.json: root.path: {} is no folder", path.display());
@@ -131,7 +131,7 @@ fn copied_link(mount: &Mount, bundle: &Path) -> Option<Step> {
     Some(Step::SymbolicLink { path: Path::new("/").join(mount.destination()), target })
 }
 
-/// Properties of a config that decide about each of its mounts.
+/// Settings of a config that affect all of its mounts.
 struct MountPlace<'a> {
     bundle: &'a Path,
     cgroups: CgroupView,

@@ -1,4 +1,4 @@
-//! Running container, seen from outside: a descriptor of a process in it, and its namespaces that differ from usnea's.
+//! Running container that commands enter: a process in it, and those of its namespaces that differ from usnea's.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,7 +15,7 @@ use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 use crate::userns::Setgroups;
 
-/// Process of a running container, whose namespaces are the container's.
+/// Process of a running container, through which its namespaces are entered.
 #[derive(Debug)]
 pub struct RunningContainer {
     pid: i32,
@@ -26,11 +26,11 @@ pub struct RunningContainer {
 }
 
 impl RunningContainer {
-    /// Returns the container that was launched from `spec`, and whose first process is `process`, with the number
-    /// `pid`. Errors: the container has ended; its namespaces cannot be read.
+    /// Returns the container that was launched from `spec`. `process` and `pid`: pidfd and PID of its first process.
+    /// Errors: the container has ended; its namespaces cannot be read.
     pub fn of(process: OwnedFd, pid: i32, spec: &Spec, cgroup: Option<PathBuf>) -> Result<Self> {
         let (pid, process) = match Reaper::of_config(spec) {
-            // usnea's reaper is closed to processes without power over the host; its first child is the command.
+            // usnea's init is hidden, so its namespaces cannot be opened; its first child is the command.
             Reaper::Usnea => first_child(pid, process.as_fd())?,
             Reaper::None => (pid, process),
         };
@@ -48,7 +48,7 @@ impl RunningContainer {
         Ok(Self { pid, process, namespaces, cgroup })
     }
 
-    /// Forks; the new process is in the container's cgroup. Errors: no process can be made in that cgroup from here.
+    /// Forks a process in the container's cgroup. Errors: the kernel refuses that cgroup to this process.
     pub fn fork_beside(&self) -> Result<Forked> {
         let Some(folder) = &self.cgroup else {
             return process::fork().context(|| "cannot fork");
@@ -59,7 +59,7 @@ impl RunningContainer {
         let fork =
             || process::clone_into(Some(cgroup.as_fd()), Namespaces::default(), Parentage::Ours);
         match fork() {
-            // A process in a session scope has no right over the cgroup above both.
+            // A process in a session scope may lack permission for the common ancestor of both cgroups (cgroups(7)).
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 cgroup::join_sibling_group(folder)?;
                 fork()
@@ -74,7 +74,7 @@ impl RunningContainer {
         self.cgroup.as_deref().and_then(SupervisorsCgroup::of)
     }
 
-    /// Returns the number of the container's process.
+    /// Returns the PID of the container's process.
     pub fn pid(&self) -> i32 {
         self.pid
     }
@@ -84,7 +84,7 @@ impl RunningContainer {
         &self.process
     }
 
-    /// True if the container has its own PID namespace: its end kills all processes in it.
+    /// True if the container has its own PID namespace: the end of its process 1 kills all processes in it.
     pub fn owns_pid_namespace(&self) -> bool {
         self.namespaces.contains(Namespaces::PID)
     }
@@ -97,13 +97,13 @@ impl RunningContainer {
         }
     }
 
-    /// Enters all namespaces but the mount namespace: /proc stays the host's. A PID and a time namespace take effect in
-    /// children.
+    /// Enters all namespaces but the mount namespace, so that /proc stays the host's. PID and time namespace take
+    /// effect in children.
     pub fn enter(&self) -> io::Result<()> {
         self.join(self.namespaces.without(Namespaces::MOUNT))
     }
 
-    /// Enters the mount namespace too: "/" is the container's from here on.
+    /// Enters the mount namespace: from here on "/" is the container's.
     pub fn enter_files(&self) -> io::Result<()> {
         self.join(Namespaces::MOUNT)
     }
@@ -131,7 +131,7 @@ impl RunningContainer {
         Ok(namespaces)
     }
 
-    /// Runs `work` in a forked process that sees the container's files as the container's root does.
+    /// Runs `work` in a forked process in the user and mount namespace of the container, and returns its result.
     pub fn inside<T: Serialize + DeserializeOwned>(
         &self,
         work: impl FnOnce() -> Result<T>,
@@ -152,7 +152,7 @@ impl RunningContainer {
                 let mut answer = String::new();
                 let read = std::fs::File::from(near).read_to_string(&mut answer);
                 child.wait().context(|| "cannot wait for the process in the container")?;
-                read.context(|| "cannot hear the process in the container")?;
+                read.context(|| "cannot receive from the process in the container")?;
                 serde_json::from_str::<Result<T>>(&answer)
                     .unwrap_or_else(|_| Err(Error::new("the process in the container was killed")))
             }
@@ -175,7 +175,7 @@ fn first_child(pid: i32, process: BorrowedFd<'_>) -> Result<(i32, OwnedFd)> {
     let child = children.split_ascii_whitespace().next().and_then(|number| number.parse().ok());
     let child: i32 = child.ok_or_else(ended)?;
     let pidfd = process::open_pidfd(child).context(|| "the container has ended")?;
-    // The process ends when its first child does. A live process means that the number named that child when it was
+    // usnea's init exits when its first child does. If it still runs, the PID belonged to that child when its pidfd was
     // opened.
     process::pidfd_signal(process, 0).context(|| "the container has ended")?;
     Ok((child, pidfd))

@@ -1,4 +1,4 @@
-//! Scheduling of the command in config.json, as numbers for the kernel.
+//! Scheduling settings of config.json, as numbers for the kernel.
 
 use oci_spec::runtime::{
     IOPriorityClass, LinuxMemoryPolicy, LinuxSchedulerFlag, LinuxSchedulerPolicy,
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::fail;
 use crate::sys::schedule::{MOST_NODES, MOST_PROCESSORS, SchedulerAttributes};
 
-/// Priority for input and output.
+/// I/O priority (ioprio_set(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoPriority {
     /// Class of ionice(1): 1 real time, 2 best effort, 3 idle.
@@ -30,7 +30,7 @@ pub struct NumberRanges {
 /// Policy of set_mempolicy(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryPolicy {
-    /// Word of numactl(8).
+    /// Option of numactl(8) for the policy, without hyphens.
     pub word: &'static str,
     /// Mode with its flags.
     pub mode: u32,
@@ -38,7 +38,7 @@ pub struct MemoryPolicy {
     pub nodes: NumberRanges,
 }
 
-/// Reads the scheduler of a process. Errors: a field that the policy does not have.
+/// Reads the scheduler of a process. Errors: a field that does not apply to the policy.
 pub fn scheduler(process: &Process) -> Result<Option<SchedulerAttributes>> {
     let Some(scheduler) = process.scheduler() else { return Ok(None) };
     let policy = policy_number(scheduler)?;
@@ -110,7 +110,7 @@ fn flags(scheduler: &Scheduler) -> Result<u64> {
     Ok(flags)
 }
 
-/// Reads the priority for input and output. Errors: a level outside of 0 to 7.
+/// Reads the I/O priority. Errors: a level outside of 0 to 7.
 pub fn io_priority(process: &Process) -> Result<Option<IoPriority>> {
     let Some(asked) = process.io_priority() else { return Ok(None) };
     let class = match asked.class() {
@@ -126,8 +126,8 @@ pub fn io_priority(process: &Process) -> Result<Option<IoPriority>> {
     }
 }
 
-/// Returns the processors of a process that enters a container: at first, and then. Without the second list the
-/// container's own processors are used.
+/// Returns the processors of an exec process before and after it enters the container (`initial`, `final`). With
+/// `initial` alone, the second list has all processors.
 pub fn exec_affinity(process: &Process) -> Result<[Option<NumberRanges>; 2]> {
     let Some(affinity) = process.exec_cpu_affinity() else { return Ok([None, None]) };
     let list = |name: &str, text: &Option<String>| {
@@ -142,7 +142,7 @@ pub fn exec_affinity(process: &Process) -> Result<[Option<NumberRanges>; 2]> {
     Ok([initial, last])
 }
 
-/// Reads the memory policy. Errors: nodes that the policy does not have, or lacks.
+/// Reads the memory policy. Errors: nodes for a mode without nodes, or no nodes for a mode that needs them.
 pub fn memory_policy(spec: &Spec) -> Result<Option<MemoryPolicy>> {
     let policy = spec.linux().as_ref().and_then(|linux| linux.memory_policy().as_ref());
     let Some(policy) = policy else { return Ok(None) };

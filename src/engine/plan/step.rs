@@ -1,4 +1,4 @@
-//! Steps of a launch, in the words of the log, of `--explain` and of error messages.
+//! Steps of a launch, and their descriptions for the log, `--explain` and error messages.
 
 use std::path::PathBuf;
 
@@ -24,12 +24,12 @@ use crate::sys::schedule::SchedulerAttributes;
 /// Step of a launch. The parent does `Cgroup`, `Namespaces` and `Maps`; the child does the other steps.
 #[derive(Debug)]
 pub enum Step {
-    /// Enter the namespaces of a container that runs, in a new process.
+    /// Enter the namespaces of a running container, in a new process.
     Join(RunningContainer),
-    /// Make the container's cgroup. The container's process starts in that cgroup, and then makes these namespaces: the
-    /// root that a cgroup namespace shows is the cgroup of its maker.
+    /// Make the container's cgroup. The container's process starts in that cgroup, and only then makes these
+    /// namespaces. The root of a new cgroup namespace is the cgroup of the process that makes it.
     Cgroup(cgroup::CgroupRequest, Namespaces),
-    /// Make the base user namespace, and the other namespaces with it when one level serves for both.
+    /// Make the base user namespace, and the other namespaces too if base is also the container's user namespace.
     Namespaces(Namespaces),
     /// Enter the base of another container, and namespaces of that container.
     JoinNamespaces(NamespacesToJoin),
@@ -40,14 +40,14 @@ pub enum Step {
     Container(Namespaces, Option<IdMaps<ContainerIds, BaseIds>>),
     /// Become root of the namespace (or the ID that the user has in it), and lead a new session.
     BecomeRoot {
-        /// User ID inside.
+        /// User ID in the namespace.
         uid: u32,
-        /// Group ID inside.
+        /// Group ID in the namespace.
         gid: u32,
     },
     /// Set the priority for the out-of-memory killer (proc_pid_oom_score_adj(5)).
     OomScore(i32),
-    /// Make the writable layers, in memory.
+    /// Make the writable layers in a tmpfs.
     Layers(MemoryLayers),
     /// Mount the root file system.
     Root(PlannedMount),
@@ -78,7 +78,7 @@ pub enum Step {
         /// Name of the link in /dev.
         name: &'static str,
     },
-    /// Hand the network namespace to the parent, which starts a helper for it.
+    /// Announce the network namespace to the parent, which starts a helper for it.
     Network,
     /// Wait until the helper is ready.
     Connect,
@@ -97,11 +97,11 @@ pub enum Step {
         /// Value to write.
         value: String,
     },
-    /// Hide a path: mount /dev/null over a file, an empty folder over a folder.
+    /// Mask a path: mount /dev/null over a file, an empty folder over a folder.
     Mask(PathBuf),
     /// Make a path read-only.
     ReadOnly(PathBuf),
-    /// Open a terminal in the container's own devpts and hand its master to the parent.
+    /// Open a pseudo-terminal in the container's own devpts, and send its master to the parent.
     Terminal(Option<TerminalSize>),
     /// pivot_root(2): enter the container's root, and detach the old one.
     PivotRoot,
@@ -127,11 +127,11 @@ pub enum Step {
     SecurityLabel(SecurityLabel),
     /// Enter the working folder, and make it where it is missing.
     WorkingFolder(PathBuf),
-    /// Run the hooks of a point: the parent those of the runtime, the child those of the container.
+    /// Run the hooks of a point: the parent runs those of the runtime, the child those of the container.
     Hooks(HookPoint),
     /// Wait until the caller starts the command of the created container.
     Hold,
-    /// Leave the caller, and wait for a byte in the FIFO.
+    /// Let the launch return, and wait for a byte in the FIFO.
     HoldAtFifo,
     /// Set the mask of the modes of new files; without this step the mask is 022.
     Umask(u32),
@@ -139,9 +139,10 @@ pub enum Step {
     Landlock(LandlockDomain),
     /// Reduce the capabilities and become the user of the command.
     Credentials(ProcessCredentials),
-    /// Set no_new_privs: exec gives no new powers.
+    /// Set no_new_privs: exec gives no new privileges.
     NoNewPrivileges,
-    /// Filter system calls. Done at the last moment before exec, to keep the filter away from usnea's own calls.
+    /// Install the system call filter. Done as late as possible before exec, since the filter applies to usnea's own
+    /// calls too.
     Seccomp(Box<Filter>, Option<Supervised>),
     /// Become the command.
     Exec(ExecCommand),
@@ -156,16 +157,17 @@ pub struct AccountEntry {
     pub line: String,
 }
 
-/// Writable layers in memory: a tmpfs that goes with the container's mount namespace, in whatever order processes die.
+/// Writable layers in a tmpfs. The kernel removes it with the container's mount namespace, in whatever order processes
+/// die.
 #[derive(Clone, Debug)]
 pub struct MemoryLayers {
-    /// Folder that the tmpfs covers, for the container's processes alone.
+    /// Folder on which the tmpfs is mounted, in the container's mount namespace alone.
     pub on: PathBuf,
     /// Upper and work folders below `on`.
     pub folders: Vec<PathBuf>,
 }
 
-/// Answers to the calls that a filter hands over.
+/// Root emulation: the system calls that the filter passes to the supervisor, and the answers.
 #[derive(Debug)]
 pub struct Supervised {
     /// Kind of emulation.
@@ -176,10 +178,10 @@ pub struct Supervised {
     pub until: SupervisorLifetime,
 }
 
-/// Lifetime of the supervisor that answers calls.
+/// Lifetime of the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupervisorLifetime {
-    /// Until the process that launched the container dies: the container dies with it.
+    /// Until the process that launched the container dies; the container dies with that process.
     ParentsDeath,
     /// Until no process with the filter is left.
     LastCaller,
@@ -206,7 +208,7 @@ impl Step {
             }
             Self::Container(_, None) => "make the other namespaces".into(),
             Self::BecomeRoot { .. } => "become root inside".into(),
-            Self::Layers(_) => "make the layers that are thrown away, in memory".into(),
+            Self::Layers(_) => "make the disposable layers, in memory".into(),
             Self::Root(_) => "mount the root filesystem".into(),
             Self::Mount(mount) => format!("mount {}", mount.target.display()),
             Self::TimeOffsets(_) => "make the time namespace with its offsets".into(),
@@ -214,19 +216,19 @@ impl Step {
             Self::Fifo { path, .. } => format!("make the FIFO {}", path.display()),
             Self::SymbolicLink { path, .. } => format!("make the link {}", path.display()),
             Self::Link { name, .. } => format!("make the link /dev/{name}"),
-            Self::Network => "start the network's helper".into(),
+            Self::Network => "start the network helper".into(),
             Self::Connect => "connect the network".into(),
             Self::Files(files) => {
                 let paths: Vec<_> = files.iter().map(|file| file.path).collect();
                 format!("mount {}", paths.join(" and "))
             }
-            Self::Accounts(_) => "name the user in the container's accounts".into(),
+            Self::Accounts(_) => "add the user to the container's accounts".into(),
             Self::Loopback => "set the loopback interface up".into(),
             Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),
             Self::Mask(path) => format!("mask {}", path.display()),
             Self::ReadOnly(path) => format!("make {} read-only", path.display()),
             Self::Terminal(_) => "open a terminal".into(),
-            Self::PivotRoot => "pivot_root: enter the root, let go of the old one".into(),
+            Self::PivotRoot => "pivot_root: enter the new root, detach the old one".into(),
             Self::ReadOnlyRoot => "make the root filesystem read-only".into(),
             Self::Hostname(name) => format!("set the hostname {name}"),
             Self::Domainname(name) => format!("set the domain name {name}"),
@@ -234,7 +236,7 @@ impl Step {
             Self::Scheduler(_) => "set the scheduler".into(),
             Self::IoPriority(_) => "set the priority for input and output".into(),
             Self::CpuAffinity(list) if list.text.is_empty() => "use all processors".into(),
-            Self::CpuAffinity(list) => format!("keep to the processors {}", list.text),
+            Self::CpuAffinity(list) => format!("use only the processors {}", list.text),
             Self::MemoryPolicy(_) => "set the memory policy".into(),
             Self::SecurityLabel(label) => format!("set the label {}", label.value),
             Self::Limit(limit) => format!("set the limit {}", limit.name),
@@ -246,7 +248,7 @@ impl Step {
             Self::Credentials(who) => {
                 format!("become user {}:{} with reduced capabilities", who.uid, who.gid)
             }
-            Self::Landlock(_) => "close other files by landlock".into(),
+            Self::Landlock(_) => "restrict file access by landlock".into(),
             Self::NoNewPrivileges => "forbid new privileges".into(),
             Self::Seccomp(_, None) => "filter system calls".into(),
             Self::Seccomp(_, Some(_)) => "filter system calls, and emulate root".into(),

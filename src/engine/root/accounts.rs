@@ -1,4 +1,4 @@
-//! Lines of /etc/passwd and /etc/group that the image lacks for the user who runs the container.
+//! Adds the user who runs the container to /etc/passwd and /etc/group, if the image lacks an entry.
 
 use std::fs::File as Disk;
 use std::io::Write;
@@ -12,11 +12,11 @@ use crate::engine::step_error::{OnObject, StepResult};
 use crate::net::{GeneratedFile, Need};
 use crate::sys::inroot::{self, Symlinks};
 
-/// Largest size of an account file, in bytes: passwd(5) and group(5) stay far below.
+/// Size limit of an account file, in bytes: passwd(5) and group(5) stay far below.
 const LARGEST: u64 = 1 << 20;
 
-/// Appends each entry to its file in `root`, unless that file already has an entry with the same ID. Returns copies to
-/// mount, with the entry, for files that cannot be written to.
+/// Appends each entry to its file in `root`, unless that file already has an entry with the same ID. For files that
+/// cannot be written, returns copies with the entry, to be mounted over them.
 pub fn add(entries: &[AccountEntry], root: &OwnedFd) -> StepResult<Vec<GeneratedFile>> {
     let mut copies = Vec::new();
     for entry in entries {

@@ -1,7 +1,7 @@
-//! Copies the root's files at a mount point into a new volume, once. Runs in base.
+//! Copy-up: copies the root's files at a mount point into a new volume, once. Runs in base.
 //!
-//! The folder `new` beside the volume's data marks a volume that is still empty. A copy in progress renames the mark to
-//! `filling` and holds its lock: others wait, and finish a copy whose process was killed.
+//! The folder `new` beside the volume's data marks a volume that is still empty. A copy renames that marker to
+//! `filling` and holds its lock. Other processes wait for the lock, and complete a copy whose process was killed.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,9 +20,9 @@ use crate::sys::{inroot, process};
 
 const FILLING: &str = "filling";
 
-/// Fills the volume that `mount` binds, if the mount copies up and the volume is new. Writes through `tree` where the
-/// mount is made already. A place missing from the root leaves the volume new. The volume then goes to `owner`, the
-/// container's root, who could not write to a volume of base's.
+/// Fills the volume that `mount` binds, if the mount copies up and the volume is new. Writes through `tree` if the
+/// mount is made already. If the root lacks the mount point, the volume stays new and is changed to belong to `owner`.
+/// That is the container's root, who could not write to a volume of base's root.
 pub fn fill(
     root: &OwnedFd,
     mount: &PlannedMount,
@@ -66,7 +66,7 @@ pub fn fill(
     files::remove_held(&filling, lock).on(shown(&filling))
 }
 
-/// Copies the root's folder `place` into the new file system `tree`.
+/// Copies the root's folder `place` into the new tmpfs `tree`.
 pub fn fill_new(place: &OwnedFd, tree: &OwnedFd) -> StepResult {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = |folder: &OwnedFd| rustix::fs::openat(folder, ".", flags, Mode::empty());
@@ -75,15 +75,15 @@ pub fn fill_new(place: &OwnedFd, tree: &OwnedFd) -> StepResult {
     copied.map_err(|error| StepError { what: error.to_string(), errno: 0 })
 }
 
-/// True if no root and no container put files into the volume yet. A start whose root lacks the place leaves the volume
-/// new; the container fills it itself.
+/// True if the volume has no files yet, from a copy-up or from a container. It can be marked as new and have files: a
+/// container wrote them after a start whose root lacked the mount point.
 pub fn is_empty(data: &Path) -> bool {
     let has_files = || fs::read_dir(data).is_ok_and(|mut files| files.next().is_some());
     data.with_file_name(NEW).exists() && !has_files()
 }
 
-/// Returns the locked mark of a new volume, and true if a copy has begun. Looks for `new` before `filling`: a copy
-/// renames the first to the second.
+/// Returns the locked marker of a new volume, and true if a copy has begun. Looks for `new` before `filling`, since a
+/// copy renames the first to the second.
 fn marked(data: &Path) -> io::Result<Option<(File, bool)>> {
     let hold = |name| files::hold(&data.with_file_name(name), Lock::Exclusive);
     if let Some(lock) = hold(NEW)? {

@@ -1,5 +1,5 @@
-//! Files of a container that are made in memory and mounted, such as `/etc/hosts`. These files are in no layer, are
-//! writable, and vanish with the container.
+//! Files of a container that are generated in a tmpfs and mounted, such as `/etc/hosts`. They are in no layer, are
+//! writable, and are removed with the container.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,9 +14,9 @@ use crate::net::{GeneratedFile, Need};
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 use crate::sys::mount::{self, Attributes, MountReach};
 
-/// Mounts `files` in `root`, before the host's root is detached. A kernel before 6.15 copies no detached mount
-/// (open_tree(2)). The tmpfs with the files therefore lies over the host's `/dev` meanwhile, in this mount namespace
-/// alone, and goes with the host's root. (A umount2(2) of its own would wait for RCU.)
+/// Mounts `files` in `root`, before the host's root is detached. A kernel before 6.15 cannot copy a detached mount
+/// (open_tree(2)). Therefore the tmpfs with the files is mounted on the host's `/dev`, visible in this mount namespace
+/// alone, and is detached with the host's root. (A separate umount2(2) would wait for RCU.)
 pub fn mount(files: &[GeneratedFile], root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResult {
     let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV).with(Attributes::NO_EXEC);
     let options = [("mode".into(), Some("755".into())), ("size".into(), Some("1m".into()))];
@@ -28,7 +28,7 @@ pub fn mount(files: &[GeneratedFile], root: &OwnedFd, dev: Option<&OwnedFd>) -> 
         let copy = in_memory(file, &memory, number).on(|| file.path)?;
         match place(file, root, dev, &mut folder) {
             Err(error) if file.need != Need::Required => {
-                log::debug!("{} is the root's own: {}", file.path, Error::from(error));
+                log::debug!("{} of the root stays: {}", file.path, Error::from(error));
             }
             target => mount::attach(&copy, target?).on(|| file.path)?,
         }
@@ -72,7 +72,7 @@ fn place<'a>(
             folder.changed = true;
             Ok(inroot::make_file(&folder.fd, name).on(|| file.path)?)
         }
-        // A link may lead to any place in the root.
+        // A symbolic link may lead anywhere in the root.
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
             let place = match file.need {
                 Need::Replacement => inroot::open(root, path, OFlags::PATH, Symlinks::Follow),
@@ -88,8 +88,8 @@ fn place<'a>(
     }
 }
 
-/// Folder of the root in which mount points are made. Its times are restored on drop: a container that changed nothing
-/// shows no changes.
+/// Folder of the root in which mount points are made. Its timestamps are restored on drop, so that `diff` shows no
+/// change of it.
 struct MountFolder<'a> {
     path: &'a Path,
     fd: OwnedFd,
@@ -127,7 +127,7 @@ impl<'a> MountFolder<'a> {
 impl Drop for MountFolder<'_> {
     fn drop(&mut self) {
         if self.changed {
-            // A folder of another owner keeps the new time.
+            // Fails for a folder of another owner, which keeps the new timestamps.
             let _ = rustix::fs::futimens(&self.fd, &self.before);
         }
     }

@@ -1,9 +1,10 @@
 //! ID-mapped mounts (MOUNT_ATTR_IDMAP, mount_setattr(2)): of layers under the kernel's overlay, and of volumes with
 //! `idmap`.
 //!
-//! The kernel allows an ID map only to the owner of the file system. Therefore the host's root makes these mounts
-//! detached, before the first fork; the child inherits their descriptors. Base attaches each layer's mount over the
-//! layer, visible in base's mount namespace alone: code that stacks layers by path needs no special case.
+//! The kernel requires CAP_SYS_ADMIN in the user namespace of the file system. Therefore usnea makes these mounts as
+//! root of the host, detached, before the first fork; the child inherits their descriptors. The base process attaches
+//! each layer's mount over the layer, visible in its mount namespace alone. Therefore code that stacks layers by path
+//! needs no special case.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -38,11 +39,11 @@ struct IdmappedLayer {
     whose: LayerOwner,
 }
 
-/// User who may replace a layer's folder by another file.
+/// Owner of the store in which a layer lies, who may replace the layer's folder by another file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LayerOwner {
     Ours,
-    /// Owner of another store: the path is opened without trust in its links.
+    /// Another user: no symbolic link below the store is followed.
     AnothersStore,
 }
 
@@ -97,8 +98,8 @@ impl Idmapped {
     }
 }
 
-/// Folders of an overlay that each need a mount: the lower layers, and the parent of upper layer and work folder, if on
-/// disk. In memory the upper layer is base's, and is never read later.
+/// Returns the folders of an overlay that each need a mount: the lower layers, and the common parent of upper layer and
+/// work folder on disk. An upper layer in memory has the IDs of base, since nothing reads it later.
 fn layers(mount: &PlannedMount, memory: Option<&MemoryLayers>) -> Vec<PathBuf> {
     let MountSource::Overlay { lowers, upper, .. } = &mount.source else { return Vec::new() };
     let upper = upper.as_ref().filter(|_| memory.is_none()).and_then(|(upper, _)| upper.parent());
@@ -130,9 +131,10 @@ fn mapped(
     Ok(tree)
 }
 
-/// Maps that show files under the container's IDs: files of root belong to the container's root.
+/// Returns the maps by which the container's root owns files of root on disk, and so on for the other IDs.
 fn to_host(levels: &Levels) -> Result<IdMaps<FileIds, HostIds>> {
     let maps = levels.to_host();
-    let maps = maps.ok_or_else(|| Error::new("the container's map has IDs that are not ours"))?;
+    let maps =
+        maps.ok_or_else(|| Error::new("the container's map has IDs that are not mapped in base"))?;
     Ok(maps.as_files())
 }

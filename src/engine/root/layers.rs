@@ -1,4 +1,4 @@
-//! Merges layers into one tree: by the kernel's overlay, by usnea's own, or by copying. Runs in base.
+//! Merges layers into one tree: by the kernel's overlayfs, by usnea's FUSE overlay, or by copying. Runs in base.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,14 +28,15 @@ pub struct LayerStack<'a> {
     pub upper: Option<&'a (PathBuf, PathBuf)>,
 }
 
-/// Flag of layers mounted for reading only: the topmost was written by a container, and its owners are real.
+/// Flag of a read-only stack whose topmost layer was written by a container: that layer has real owners, not recorded
+/// ones.
 pub const WRITTEN_FIRST: &str = "written_first";
 
 /// Marker file in the work folder of a root that is a copy: the next start uses the copy again.
 const COPIED: &str = "copied";
 
-/// Makes a root, detached. Copies the layers where the kernel's overlay fails (too deep a stack, a layer on a file
-/// system that it does not take).
+/// Makes a root, detached. Copies the layers where the kernel's overlayfs fails: too many layers, or a layer on an
+/// unsupported file system.
 pub fn make_root(
     mount: &PlannedMount,
     make: impl FnOnce(&PlannedMount) -> StepResult<OwnedFd>,
@@ -61,13 +62,13 @@ pub fn make_root(
         return Err(error);
     }
     log::info!(
-        "no kernel overlay here ({}): copying the root instead",
+        "the kernel's overlay cannot be used here ({}): copying the root instead",
         Error::from(io::Error::from_raw_os_error(error.errno))
     );
     copied()
 }
 
-/// Stacks layers with the driver that `mount` names. Adds a server of usnea's to `servers`.
+/// Stacks layers with the driver that `mount` names. Adds the server of a FUSE overlay to `servers`.
 pub fn stacked(
     plan: &Plan,
     mount: &PlannedMount,
@@ -112,7 +113,7 @@ pub fn is_copied(work: &Path) -> bool {
     work.join(COPIED).exists()
 }
 
-/// Copies all layers into the writable one. `meaning`: how owners and whiteouts on disk are read.
+/// Copies all layers into the writable one. `meaning`: format of owners and whiteouts on disk.
 fn copied(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
         return Err(step_error(Error::new(
@@ -130,7 +131,7 @@ fn copied(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult<OwnedFd> 
     mount::copy(rustix::fs::CWD, upper, MountReach::Alone).on(|| upper.to_string_lossy())
 }
 
-/// Stacks layers by the kernel's overlay. `owner`: IDs that can make files in the layers, if this process cannot.
+/// Stacks layers by the kernel's overlayfs. `owner`: IDs that can make files in the layers, if this process cannot.
 fn overlaid(
     stack: LayerStack<'_>,
     owner: Option<IdPair<BaseIds>>,
@@ -152,7 +153,7 @@ fn overlaid(
         .on(|| "overlay")
 }
 
-/// Stacks layers by a server of usnea's, which ends when the last user of the mount has gone. `shown`: map of IDs on
+/// Stacks layers by a FUSE server of usnea, which exits when no process uses the mount any more. `shown`: map of IDs on
 /// disk to the shown ones.
 fn served(
     stack: LayerStack<'_>,
@@ -193,27 +194,27 @@ fn step_error(error: Error) -> StepError {
     StepError { what: error.to_string(), errno: 0 }
 }
 
-/// True if the folder belongs to a user who has no ID in this namespace.
+/// True if the owner of the folder has no ID in this user namespace.
 fn belongs_to_stranger(folder: &Path) -> bool {
-    const OVERFLOW: u32 = 65534; // the ID that stands for a user without one (user_namespaces(7))
+    const OVERFLOW: u32 = 65534; // overflow ID, shown for unmapped IDs (user_namespaces(7))
     rustix::fs::stat(folder).is_ok_and(|stat| stat.st_uid == OVERFLOW)
 }
 
-/// Gives the upper folder the mode and owner of the topmost lower one: the merged root shows the upper folder's.
+/// Copies mode and owner of the topmost lower folder to the upper one: the merged root shows those of the upper folder.
 fn copy_root_attributes(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult {
     let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
         return Ok(());
     };
     let stat = meaning.of(lower).context(|| lower.display().to_string()).map_err(step_error)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    // chown fails for an owner without an ID here: the folder stays its maker's.
+    // chown(2) fails for an owner without an ID here: the folder then keeps its owner.
     let _ = rustix::fs::chown(upper, Some(uid), Some(gid));
     rustix::fs::chmod(upper, Mode::from_raw_mode(stat.st_mode & 0o7777))
         .on(|| upper.to_string_lossy())
 }
 
-/// Makes writable layers in memory. The tmpfs hides the folders on disk from this mount namespace alone. pivot_root
-/// leaves the tmpfs behind, and the overlays keep their own hold of the layers.
+/// Makes writable layers in a tmpfs, which covers the folders on disk in this mount namespace alone. pivot_root(2)
+/// detaches the tmpfs with the old root; the overlays keep their own references to the layers.
 pub fn in_memory(layers: &MemoryLayers) -> StepResult {
     let on = rustix::fs::open(&layers.on, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .on(|| layers.on.to_string_lossy())?;

@@ -1,5 +1,5 @@
-//! Layers in another user's store (`USNEA_IMAGE_STORES`, usnea.toml), opened at the moment they are mounted. A name
-//! that was checked before may be a link to a folder of the caller's by now.
+//! Layers in another user's store (`USNEA_IMAGE_STORES`, usnea.toml), opened when they are mounted. That user may have
+//! replaced a checked folder by a symbolic link to a folder of the caller.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,10 +13,10 @@ use crate::sys::inroot::{self, Symlinks};
 
 /// Name of the folder of layers in a store.
 const LAYERS: &str = "layers";
-/// Largest number of parts of a layer's path below its store: `layers/NAME/fs`.
+/// Number of components of a layer's path below its store: `layers/NAME/fs`.
 const DEPTH: usize = 3;
 
-/// Lower layers; the paths lead to the same folders until dropped.
+/// Lower layers, whose paths lead to the same folders until this value is dropped.
 pub struct Lowers<'a> {
     paths: LowerPaths<'a>,
     _open: Vec<OwnedFd>,
@@ -28,7 +28,7 @@ enum LowerPaths<'a> {
 }
 
 impl<'a> Lowers<'a> {
-    /// Opens the layers of another user's store. Layers of the caller's own store are taken by name: no other user can
+    /// Opens the layers of another user's store. Layers of the caller's own store are used by path: no other user can
     /// change them.
     pub fn hold(lowers: &'a [PathBuf], stacking: Stacking) -> StepResult<Self> {
         if !stacking.is_foreign {
@@ -36,7 +36,7 @@ impl<'a> Lowers<'a> {
         }
         let open = |path: &PathBuf| open(path).on(|| path.to_string_lossy());
         let open = lowers.iter().map(open).collect::<StepResult<Vec<_>>>()?;
-        // The dot makes the path end in no link: code that refuses a link as the last part of a path accepts this one.
+        // The dot after the magic link is needed for code that refuses a symbolic link as last component of a path.
         let path = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}/.", fd.as_raw_fd()));
         Ok(Self { paths: LowerPaths::Open(open.iter().map(path).collect()), _open: open })
     }
@@ -58,7 +58,7 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
             let store = rustix::fs::open(store, flags | OFlags::CLOEXEC, Mode::empty())?;
             inroot::open(store, below, flags, Symlinks::Refuse)
         }
-        // A layer that a container has written lies in the caller's own store.
+        // A path outside of `layers`: the layer of a container, which is in the caller's own store.
         None => Ok(rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())?),
     }
 }

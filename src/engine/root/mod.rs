@@ -1,4 +1,4 @@
-//! Root of a container: its layers, volumes, mount points and files made in memory.
+//! Root of a container: its layers, volumes, mount points and generated files.
 
 pub mod accounts;
 pub mod copyup;

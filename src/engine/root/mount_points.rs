@@ -1,6 +1,7 @@
-//! Mount points in a root that belongs to another user. The process that sets the container up may make nothing in such
-//! a root. The root's folders show an owner without an ID here, over whom no process has powers. In the writable layer
-//! those folders are usnea's. Missing mount points are therefore made there, before the layers are stacked.
+//! Mount points in a root that belongs to another user. The process that sets up the container cannot make files in
+//! such a root. The owner of its folders has no ID in the user namespace, so no capability applies to them. In the
+//! writable layer those folders belong to the user. Missing mount points are therefore made there, before the layers
+//! are stacked.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,8 +15,8 @@ use crate::engine::plan::Plan;
 use crate::engine::plan::step::Step;
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 
-/// Makes in the writable layer `upper` those mount points of the plan that the root in the folder `lower` lacks. Leaves
-/// failures to the mount's own step, which reports them.
+/// Makes in the writable layer `upper` those mount points of the plan that the root in the folder `lower` lacks.
+/// Ignores failures: the mount's own step reports them.
 pub fn make(plan: &Plan, lower: &Path, upper: &Path) {
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -24,7 +25,10 @@ pub fn make(plan: &Plan, lower: &Path, upper: &Path) {
     let (Ok(lower), Ok(upper)) = (open(lower), open(upper)) else { return };
     for (path, kind, symlinks) in wanted(plan) {
         if let Err(error) = make_one(&lower, &upper, path, kind, symlinks) {
-            log::debug!("no place for {} in the writable layer: {error}", path.display());
+            log::debug!(
+                "cannot make the mount point {} in the writable layer: {error}",
+                path.display()
+            );
         }
     }
 }
@@ -61,7 +65,7 @@ fn make_one(
         Err(error) if is_missing(&error) => {}
         answer => return answer.map(drop),
     }
-    // The nearest existing folder above, wherever links on the way lead.
+    // The nearest existing ancestor, after symbolic links are resolved.
     for above in path.ancestors().skip(1) {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let folder = match inroot::open(lower, above, flags, symlinks) {
@@ -102,8 +106,8 @@ fn step_into(folder: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
 }
 
-/// Opens a folder of the writable layer, and makes it where it is missing. Errors: ENOTDIR for an entry of another
-/// kind, such as a whiteout: the container made it.
+/// Opens a folder of the writable layer, and makes it where it is missing. Errors: ENOTDIR for another file that the
+/// container made there, such as a whiteout.
 fn folder_in(folder: &OwnedFd, name: &Path, mode: Mode) -> io::Result<OwnedFd> {
     match rustix::fs::mkdirat(folder, name.as_os_str().as_bytes(), mode) {
         Ok(()) | Err(Errno::EXIST) => step_into(folder, name),

@@ -1,7 +1,6 @@
-//! Checks the place where a user's mount goes. A mount's path may go through symbolic links of the image, which may
-//! lead onto the kernel's own files. A mount over procfs or `/dev` would hide the masks, and could mislead a process
-//! that writes to the kernel (CVE-2019-16884, CVE-2025-52881). Therefore the place itself is checked, by its
-//! descriptor.
+//! Checks the mount point of a user's mount. Its path may follow symbolic links of the image, which may lead to a file
+//! system of the kernel. A mount over procfs or `/dev` would cover the masks, and could redirect writes that are meant
+//! for the kernel (CVE-2019-16884, CVE-2025-52881). Therefore the opened mount point is checked, by its descriptor.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -11,7 +10,7 @@ use rustix::fs::{FsWord, Stat};
 use crate::engine::step_error::{StepError, StepResult};
 use crate::sys::inode::PROC_SUPER_MAGIC;
 
-/// File systems of the kernel, by `f_type` of statfs(2), and the path where each belongs.
+/// File systems of the kernel: `f_type` of statfs(2), name, and the path at or below which a user may mount on them.
 const KERNELS: [(FsWord, &str, &str); 4] = [
     (PROC_SUPER_MAGIC, "procfs", "/proc"),
     (0x6265_6572, "sysfs", "/sys"),
@@ -19,8 +18,8 @@ const KERNELS: [(FsWord, &str, &str); 4] = [
     (0x1cd1, "the terminals", "/dev"),
 ];
 
-/// Refuses `place`, where `path` has led, if it is the root itself. Refuses a place on a file system of the kernel or
-/// in `/dev` too, unless `path` names that file system.
+/// Refuses the mount point `place`, to which `path` was resolved, if it is the root itself. Refuses it also on a file
+/// system of the kernel or in `/dev`, unless `path` is at or below that file system's own path.
 pub fn check(place: &OwnedFd, path: &Path, root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResult {
     let stat = check_file_system(place, path, dev)?;
     if is_same(&stat, &rustix::fs::fstat(root)?) {
@@ -29,8 +28,8 @@ pub fn check(place: &OwnedFd, path: &Path, root: &OwnedFd, dev: Option<&OwnedFd>
     Ok(())
 }
 
-/// Refuses `place`, where `path` has led, on a file system of the kernel or in `/dev`, unless `path` names that file
-/// system. Returns the attributes of `place`.
+/// Refuses the mount point `place`, to which `path` was resolved, on a file system of the kernel or in `/dev`. Allows
+/// it if `path` is at or below that file system's own path. Returns the attributes of `place`.
 pub fn check_file_system(place: &OwnedFd, path: &Path, dev: Option<&OwnedFd>) -> StepResult<Stat> {
     let f_type = rustix::fs::fstatfs(place)?.f_type;
     let kernels = KERNELS.iter().find(|(magic, _, own)| *magic == f_type && !path.starts_with(own));
@@ -52,6 +51,7 @@ fn is_same(one: &Stat, other: &Stat) -> bool {
 }
 
 fn led_to(place: &str) -> StepError {
-    let what = format!("a symbolic link of the image leads to {place}, which nothing may cover");
+    let what =
+        format!("a symbolic link of the image leads to {place}, over which nothing may be mounted");
     StepError { what, errno: 0 }
 }

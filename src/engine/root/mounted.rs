@@ -1,7 +1,7 @@
-//! Mounts a stopped container's files: its root, and the host's files and volumes, as a start would mount them. Used to
-//! read or change these files without a process in the container.
+//! Mounts the root, volumes and bind mounts of a stopped container, as a start would. Used to read or change its files
+//! without running a process in it.
 //!
-//! Runs in a short-lived process of base, whose mount namespace holds all the mounts.
+//! Runs in a short-lived process in base, which has a mount namespace for these mounts.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -21,16 +21,16 @@ use crate::spec::StorageDriver;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{inroot, namespace, process};
 
-/// Mount point of the root, seen by this process alone: no other code uses the path. Not "/": a process below a mount
-/// on its root counts as one in a chroot, and may make no user namespace (user_namespaces(7)).
+/// Mount point of the root, in this process's mount namespace. No other code in this process uses the path. Not "/":
+/// the process would then count as one in a chroot, which may not make user namespaces (user_namespaces(7)).
 const PLACE: &str = "/sys";
 
 /// Access to the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilesAccess {
-    /// Reading: makes and changes no files, and does not disturb another reader.
+    /// Reading: makes and changes no files; other processes may read at the same time.
     Reading,
-    /// Writing: no other process may use the container's layers meanwhile.
+    /// Writing: no other process may use the container's layers at the same time.
     Writing,
 }
 
@@ -38,13 +38,13 @@ pub enum FilesAccess {
 pub struct MountedRoot {
     /// The container's root.
     pub root: OwnedFd,
-    /// The container's map to base: a process with these IDs sees the files as the container does. `None`: base's map.
+    /// The container's maps to base, for a process that sees the files with the container's IDs. `None`: those of base.
     pub ids: Option<IdMaps<ContainerIds, BaseIds>>,
     servers: Vec<process::Child>,
 }
 
 impl MountedRoot {
-    /// Unmounts the files, and waits until all writes are in the layers.
+    /// Unmounts the files, and waits until all writes have reached the layers.
     pub fn end(self) -> Result<()> {
         let place = format!("/proc/self/fd/{}", self.root.as_raw_fd());
         rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH)
@@ -57,7 +57,7 @@ impl MountedRoot {
     }
 }
 
-/// True if the layers can be read without a change to any: false where the driver would copy them.
+/// True if the layers can be read without changes on disk; false where the driver would copy them.
 pub fn can_be_read_alone(plan: &Plan) -> bool {
     let root = plan.steps.iter().find_map(|step| match step {
         Step::Root(mount) => Some(mount),
@@ -92,7 +92,7 @@ pub fn mount_files(plan: &Plan, how: FilesAccess, mut idmapped: Idmapped) -> Res
     Ok(MountedRoot { root, ids: plan.levels.container.clone(), servers })
 }
 
-/// True if the mount binds files of the user: the host's /sys, /dev and so on are not the container's.
+/// True for a bind mount of files, but not for mounts at or below /proc, /sys and /dev.
 fn is_of_user(mount: &PlannedMount) -> bool {
     let is_systems = ["/proc", "/sys", "/dev"].iter().any(|path| mount.target.starts_with(path));
     matches!(mount.source, MountSource::Bind(..)) && !is_systems
@@ -153,7 +153,7 @@ fn below(
     let MountSource::Bind(path, reach) = &mount.source else { return Ok(()) };
     match how {
         FilesAccess::Writing => copyup::fill(root, mount, tree.as_ref(), plan.root_in_base())?,
-        // A copy-up would bring only files that the root shows at that place already.
+        // A copy-up would only copy files that the root shows at that path already.
         FilesAccess::Reading if mount.copy_up && copyup::is_empty(path) => return Ok(()),
         FilesAccess::Reading => {}
     }
@@ -164,9 +164,9 @@ fn below(
         FilesAccess::Reading => inroot::open(root, &mount.target, OFlags::PATH, mount.symlinks),
     };
     let target = match target {
-        // No mount was ever made there: the container was not started yet.
+        // The mount point does not exist yet: the container was never started.
         Err(error) if how == FilesAccess::Reading && error.raw_os_error() == Some(libc::ENOENT) => {
-            log::debug!("{} is not there yet", mount.target.display());
+            log::debug!("{} does not exist yet", mount.target.display());
             return Ok(());
         }
         answer => answer?,

@@ -1,5 +1,5 @@
-//! `/dev/shm` of a container whose IPC namespace is joined. A mount of another mount namespace can be copied in that
-//! namespace alone, so a forked process enters it and sends the copy back.
+//! `/dev/shm` of a container whose IPC namespace is joined. A mount can be copied only by a process in its mount
+//! namespace, so a forked process enters that namespace and sends the copy back.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,8 +13,8 @@ use crate::sys::mount::{self, MountReach};
 use crate::sys::process::{self, Forked};
 use crate::sys::{fd, namespace};
 
-/// Copies the mount from the container of process `pid`, detached. Errors: that process is not in the IPC namespace that
-/// this one has entered, so the number now belongs to another container; no such mount.
+/// Copies the mount from the container of process `pid`, detached. Errors: no such mount; the process is not in the IPC
+/// namespace that this one has joined, since its PID was reused.
 pub fn copy(pid: i32) -> StepResult<OwnedFd> {
     let said = || format!("{SHARED_MEMORY} of process {pid}");
     let ipc = |who: &str| rustix::fs::stat(format!("/proc/{who}/ns/ipc"));
@@ -32,7 +32,7 @@ pub fn copy(pid: i32) -> StepResult<OwnedFd> {
         Forked::Child => {
             let copied = namespace::enter(mounts.as_fd())
                 .and_then(|()| mount::copy(CWD, SHARED_MEMORY.as_ref(), MountReach::Alone));
-            // The receiver may be dead: this process ends all the same.
+            // The receiver may be dead: this process exits in any case.
             let _ = match &copied {
                 Ok(tree) => fd::send(&far, &0i32.to_ne_bytes(), Some(tree.as_fd())),
                 Err(error) => {

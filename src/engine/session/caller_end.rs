@@ -1,5 +1,5 @@
-//! Caller's end of a session: typed input, detach keys, raw mode, window size. At the other end is the master of the
-//! command's terminal ([`super::terminal_relay`]), or the monitor of a container (an attached client).
+//! Caller's end of a session: typed input, detach keys, raw mode, window size. The other end is the master of the
+//! command's terminal ([`super::terminal_relay`]), or, for an attached client, the monitor of a container.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,9 +15,9 @@ use crate::sys::pty::Raw;
 /// Mode of the caller's terminal in a session that reads from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputMode {
-    /// Raw: the command has a terminal of its own, which echoes and edits. Detach keys are watched for.
+    /// Raw mode, for a command with a terminal of its own, which echoes and edits. Detach keys are recognized.
     Raw,
-    /// As it is: the command has none.
+    /// Mode unchanged, for a command without a terminal.
     Unchanged,
 }
 
@@ -32,7 +32,7 @@ pub struct TypedInput {
 /// State of the caller's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputOutcome {
-    /// More may follow.
+    /// More input may follow.
     Open,
     /// The input has ended.
     Ended,
@@ -45,7 +45,7 @@ pub struct CallerEnd<'a> {
     streams: CallerStreams<'a>,
     /// Raw mode of the caller's terminal, until dropped.
     raw: Option<Raw>,
-    /// Source of the command's input; [`Stdin::Null`] after the end of the caller's.
+    /// Source of the command's input; [`Stdin::Null`] after the end of the caller's input.
     input: Stdin,
     watch: DetachWatch,
 }
@@ -95,20 +95,20 @@ impl<'a> CallerEnd<'a> {
         }
     }
 
-    /// Sets raw mode again, after usnea was stopped.
+    /// Sets raw mode again, after SIGCONT.
     pub fn resume(&self) {
         if let Some(raw) = &self.raw {
             raw.renew();
         }
     }
 
-    /// Window size of the caller's terminal; `None` without one on either stream.
+    /// Returns the window size of the caller's terminal; `None`: neither input nor output is a terminal.
     pub fn window_size(&self) -> Option<Winsize> {
         tcgetwinsize(self.streams.input).or_else(|_| tcgetwinsize(self.streams.output)).ok()
     }
 }
 
-/// Writes all bytes to a stream of the caller. Waits where the stream has no room.
+/// Writes all bytes to a stream of the caller. Waits while the stream is full.
 pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(to, bytes) {

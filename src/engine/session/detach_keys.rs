@@ -1,8 +1,8 @@
-//! `--detach-keys`: keys that leave a terminal while its container goes on.
+//! `--detach-keys`: key sequence that detaches from a container, which keeps running.
 
 use std::str::FromStr;
 
-/// Sequence of keys, as the bytes that a terminal sends for them. Empty: no keys leave.
+/// Key sequence, as the bytes that a terminal sends for it. Empty: detaching is off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetachKeys(Vec<u8>);
 
@@ -14,7 +14,7 @@ impl Default for DetachKeys {
 }
 
 impl DetachKeys {
-    /// Returns an empty sequence: no keys leave.
+    /// Returns the empty sequence: detaching is off.
     pub const fn none() -> Self {
         Self(Vec::new())
     }
@@ -23,7 +23,7 @@ impl DetachKeys {
 impl FromStr for DetachKeys {
     type Err = String;
 
-    /// Parses keys with commas between: a character, or `ctrl-` and a letter or one of `@ [ \ ] ^ _`.
+    /// Parses keys that are separated by commas: a character, or `ctrl-` and a letter or one of `@ [ \ ] ^ _`.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Ok(Self(Vec::new()));
@@ -42,7 +42,7 @@ impl FromStr for DetachKeys {
     }
 }
 
-/// Watcher of typed bytes, which finds the detach keys.
+/// Scanner that finds the detach keys in typed bytes.
 #[derive(Debug, Default)]
 pub struct DetachWatch {
     keys: DetachKeys,
@@ -51,7 +51,7 @@ pub struct DetachWatch {
 }
 
 impl DetachWatch {
-    /// Makes a watcher for `keys`.
+    /// Makes a scanner for `keys`.
     pub fn new(keys: DetachKeys) -> Self {
         Self { keys, matched: 0 }
     }

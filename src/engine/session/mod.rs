@@ -1,4 +1,4 @@
-//! Parent's life while the command runs: signals, the terminal, the standard streams.
+//! Work of the parent while the command runs: signals, the terminal, the standard streams.
 
 pub mod caller_end;
 pub mod detach_keys;

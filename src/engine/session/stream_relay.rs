@@ -1,9 +1,9 @@
-//! Carries bytes between usnea's standard streams and the pipes that a command has in their place (see
+//! Copies bytes between usnea's standard streams and the pipes that a command has instead of them (see
 //! [`crate::engine::streams`]).
 //!
-//! Each flow holds at most one buffer, and reads again only after that buffer is written. A command that writes faster
-//! than its reader reads therefore waits, as it would at the reader's own pipe. A flow ends by closing both its ends:
-//! the reader of a pipe sees the end, the writer SIGPIPE or EPIPE.
+//! Each flow has one buffer, and reads again only after that buffer is written. Therefore a command waits that writes
+//! faster than its reader reads, as it would at a pipe of the reader. A flow ends by closing both its descriptors: the
+//! reader of a pipe gets end of file, the writer SIGPIPE or EPIPE.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,7 +27,7 @@ pub enum Direction {
     Out,
 }
 
-/// Outcome of a flow's turn.
+/// Outcome of one call of [`Flow::turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FlowTurn {
     GoesOn,
@@ -35,13 +35,13 @@ enum FlowTurn {
     Ends,
 }
 
-/// Bytes on their way from one descriptor to another.
+/// Copy of bytes from one descriptor to another, through a buffer.
 #[derive(Debug)]
 pub struct Flow {
     from: OwnedFd,
     to: OwnedFd,
     direction: Direction,
-    /// True if writing never waits: the flow writes without polling first.
+    /// True if writing never blocks: the flow writes without polling first.
     writes_at_once: bool,
     buffer: Vec<u8>,
     /// Range of `buffer` that was read and not yet written.
@@ -49,7 +49,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Makes a flow from `from` to `to`. Sets usnea's pipe end to non-blocking.
+    /// Makes a flow from `from` to `to`. Sets usnea's end of the pipe to non-blocking.
     pub fn new(from: OwnedFd, to: OwnedFd, direction: Direction) -> io::Result<Self> {
         let ours = if direction == Direction::In { &to } else { &from };
         rustix::io::ioctl_fionbio(ours, true)?;
@@ -59,8 +59,8 @@ impl Flow {
         Ok(Self { from, to, direction, writes_at_once, buffer, pending: 0..0 })
     }
 
-    /// Returns the events that the flow waits for. The pipe to the command is polled all the time: its reader may close
-    /// it.
+    /// Returns the descriptors and events to poll for. The pipe to the command is always polled, since its reader may
+    /// close it.
     fn wishes(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let reads = self.pending.is_empty().then_some((self.from.as_fd(), PollFlags::IN));
         let writes = match self.pending.is_empty() {
@@ -79,7 +79,7 @@ impl Flow {
                 Ok(0) => return Ok(FlowTurn::Ends),
                 Ok(length) => self.pending = 0..length,
                 Err(Errno::AGAIN) => return Ok(FlowTurn::Waits),
-                // A terminal that has hung up, or that may not be read (a job in the background).
+                // EIO: a terminal after a hangup, or one that this background process may not read.
                 Err(Errno::IO) => return Ok(FlowTurn::Ends),
                 Err(error) => {
                     log::warn!("cannot read standard input: {}", Error::from(error));
@@ -93,7 +93,7 @@ impl Flow {
         match rustix::io::write(&self.to, &self.buffer[self.pending.clone()]) {
             Ok(written) => self.pending.start += written,
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // The reader has gone: no error of usnea's to report.
+            // The reader has closed its end: not an error of usnea.
             Err(Errno::PIPE | Errno::IO) => return Ok(FlowTurn::Ends),
             Err(error) => return Err(error.into()),
         }
@@ -105,7 +105,7 @@ impl Flow {
 #[derive(Debug, Default)]
 pub struct StreamRelay {
     flows: Vec<Flow>,
-    /// First error that lost some of the output.
+    /// First write error: some of the output is lost.
     lost: Option<io::Error>,
 }
 
@@ -121,7 +121,7 @@ impl StreamRelay {
         all.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
     }
 
-    /// Carries bytes without waiting, at most one buffer per flow. `came`: results of polling [`StreamRelay::wishes`].
+    /// Copies bytes without blocking, at most one buffer per flow. `came`: results of polling [`StreamRelay::wishes`].
     pub fn turn(&mut self, mut came: impl Iterator<Item = PollFlags>) {
         let lost = &mut self.lost;
         self.flows.retain_mut(|flow| {
@@ -137,7 +137,7 @@ impl StreamRelay {
         });
     }
 
-    /// Carries the last output of a command that has ended, as long as it takes, or until a signal ends usnea. Does not
+    /// Copies the rest of the output of a command that has ended, until all is written or a signal ends usnea. Does not
     /// wait for output that other processes may still write. Errors: some of the output could not be written.
     pub fn finish(mut self, signals: &Signals) -> Result<()> {
         self.flows.retain(|flow| flow.direction == Direction::Out);
@@ -157,7 +157,7 @@ impl StreamRelay {
         }
     }
 
-    /// Waits until one of the flows that wait for room has it. True if a signal asked usnea to end.
+    /// Waits until one of the full destinations can be written. True if a signal asked usnea to end.
     fn waits_for_room(&self, signals: &Signals) -> Result<bool> {
         const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
         if self.flows.iter().any(|flow| flow.pending.is_empty()) {

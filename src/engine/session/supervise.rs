@@ -1,5 +1,5 @@
-//! Parent's life while the command runs: forwards signals, relays the terminal and reports the end. One thread, one
-//! loop.
+//! Work of the parent while the command runs: forwards signals, relays the streams and reports the exit status. One
+//! thread, one poll loop.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use crate::sys::process::{self, Child, Ended};
 use crate::sys::signal::{self, Signals};
 
 /// Returns the signals that are forwarded to the command. Leaves out signals that cannot be caught, that report a fault
-/// of usnea's own, or that concern usnea and its terminal. docker leaves out the same; 32 and 33 are libc's own.
+/// of usnea itself, or that are meant for usnea and its terminal. docker leaves out the same; 32 and 33 are internal to
+/// libc.
 pub fn forwarded() -> Vec<i32> {
     const OURS: [i32; 16] = [
         libc::SIGKILL,
@@ -41,42 +42,42 @@ pub fn forwarded() -> Vec<i32> {
     (1..=64).filter(|signal| !OURS.contains(signal) && *signal != 33).collect()
 }
 
-/// Number of requests to end in a row after which the command is killed: a command that is process 1 ignores signals
-/// without a handler.
+/// Number of consecutive SIGINT or SIGTERM after which the command is killed: a command that is process 1 ignores
+/// signals without a handler.
 const REQUESTS_TO_END: u32 = 3;
-/// Longest time between two requests in a row.
+/// Longest time between two consecutive requests.
 const IN_A_ROW: Duration = Duration::from_secs(1);
 /// Interval for polling a terminal that no process inside has open: a process may open it again.
 const WHILE_DESERTED: Duration = Duration::from_millis(100);
-/// Time that a command may go on when the user's terminal is gone (docker's stop time-out).
+/// Time until a command is killed whose user's terminal is gone (docker's stop timeout).
 const AFTER_HANGUP: Duration = Duration::from_secs(10);
 
-/// Command, and the state of usnea beside it.
+/// Running command, and the resources of usnea for it.
 pub struct CommandSession<'a> {
     /// The command's process, a child of this process.
     pub process: &'a Child,
     /// Master of the command's terminal.
     pub terminal: Option<OwnedFd>,
-    /// Standard streams that stay on usnea's side, of a command without a terminal.
+    /// Relay of the standard streams of a command without a terminal.
     pub relay: StreamRelay,
-    /// Streams of the caller: the terminal is relayed to them.
+    /// Streams of the caller, to which the terminal is relayed.
     pub caller: CallerStreams<'a>,
     /// Source of the command's standard input.
     pub stdin: Stdin,
-    /// Keys that leave the terminal.
+    /// Key sequence that detaches.
     pub keys: DetachKeys,
-    /// Signals that came before the session.
+    /// Signals that arrived before the session.
     pub early_signals: Vec<i32>,
-    /// Networks of the container. `None`: another process serves them.
+    /// Networks of the container, which this process serves. `None`: another process does.
     pub network: Option<&'a mut RunningNetwork>,
     /// Connection to the service manager.
     pub notifier: Option<Notifier>,
-    /// Callback for work that a command of a few milliseconds need not wait for: called once, [`SETTLED`] after the
-    /// session's start.
+    /// Callback, called once, [`SETTLED`] after the session's start. It does work that would delay a command that runs
+    /// only a few milliseconds.
     pub settled: Option<Settled<'a>>,
 }
 
-/// Work for a command that has run for a while. Returns the source of requests about its networks, if there is one.
+/// Callback for a command that has run for some time. Returns the source of requests about its networks, if any.
 pub type Settled<'a> = Box<dyn FnOnce() -> Option<Box<dyn NetworkRequests>> + 'a>;
 
 /// Requests of other processes to change the networks of the command.
@@ -84,23 +85,23 @@ pub trait NetworkRequests {
     /// Descriptors to poll for input.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// Handles input: each change that was asked for is carried out by `apply`.
+    /// Handles input, and calls `apply` for each requested change.
     fn turn(&mut self, apply: &mut dyn FnMut(NetworkChange) -> Result<()>);
 }
 
-/// Age of a command at which [`CommandSession::settled`] is called.
+/// Time after the session's start at which [`CommandSession::settled`] is called.
 const SETTLED: Duration = Duration::from_millis(50);
 
 /// End of a session.
 pub enum SessionEnd {
     /// The command has ended.
     Ended(Ended),
-    /// The user typed the detach keys: the command goes on, with this terminal.
+    /// The user typed the detach keys: the command runs on, with this terminal.
     Left(OwnedFd),
 }
 
 impl CommandSession<'_> {
-    /// Stays until the command has ended or was left.
+    /// Waits until the command has ended or was detached.
     pub fn stay(self, signals: &Signals) -> Result<SessionEnd> {
         let Self { process, terminal, relay, caller, stdin, keys, early_signals, .. } = self;
         let (network, notifier, settled) = (self.network, self.notifier, self.settled);
@@ -144,7 +145,7 @@ impl CommandSession<'_> {
     }
 }
 
-/// Session that goes on.
+/// State of a session's poll loop.
 struct Supervision<'a> {
     process: &'a Child,
     caller: CallerStreams<'a>,
@@ -154,18 +155,18 @@ struct Supervision<'a> {
     streams: StreamRelay,
     network: Option<&'a mut RunningNetwork>,
     requests: Requests,
-    /// Moment at which the command is killed: the user's terminal is gone.
+    /// Time at which the command is killed, because the user's terminal is gone.
     deadline: Option<Instant>,
     notifier: Option<Notifier>,
     network_requests: Option<Box<dyn NetworkRequests>>,
     settled: Option<(Instant, Settled<'a>)>,
-    /// SIGTSTP and SIGCHLD, of a command whose network is served here.
+    /// SIGTSTP and SIGCHLD, while this process serves the command's network.
     own_signals: Option<Signals>,
 }
 
 impl Supervision<'_> {
     fn forward(&mut self, signal: i32) {
-        // ESRCH: the process has just ended, which the next round notices.
+        // ESRCH: the process has just ended, which the next iteration notices.
         let _ = self.process.signal(self.requests.heard(signal));
     }
 
@@ -176,7 +177,7 @@ impl Supervision<'_> {
                     relay.follow_window_size();
                     continue;
                 }
-                // usnea was stopped, and a shell has changed the terminal's settings.
+                // usnea was stopped, and the shell has changed the terminal's settings.
                 (libc::SIGCONT, Some(relay)) => relay.resume(),
                 (libc::SIGHUP, _)
                     if self.had_terminal && !rustix::termios::isatty(self.caller.input) =>
@@ -201,7 +202,7 @@ impl Supervision<'_> {
         }
     }
 
-    /// Blocks the signals that concern the network, once it is served here.
+    /// Blocks the signals that concern the network, once this process serves it.
     fn block_own_signals(&mut self) -> Result<()> {
         let is_served = self.network.as_ref().is_some_and(|network| network.is_served());
         if is_served && self.own_signals.is_none() {
@@ -211,8 +212,8 @@ impl Supervision<'_> {
         Ok(())
     }
 
-    /// Handles signals that concern the network. A helper that was stopped is continued. Before this process stops, its
-    /// sockets for names are closed.
+    /// Handles signals that concern the network. Continues a helper that was stopped. Before this process stops itself,
+    /// closes its DNS sockets.
     fn hear_own_signals(&mut self) -> Result<()> {
         let (Some(signals), Some(network)) = (&self.own_signals, &mut self.network) else {
             return Ok(());
@@ -289,7 +290,7 @@ impl Supervision<'_> {
             answer => answer.context(|| "cannot wait for the container")?,
         };
         let revents: Vec<_> = fds.iter().map(PollFd::revents).collect();
-        // Own signals are read in each turn.
+        // Own signals are read in each iteration, whatever their poll result.
         let (rest, requests) = revents[..end_of_requests].split_at(end_of_helper);
         let (rest, helper) = rest.split_at(end_of_notifier);
         let (rest, _) = rest.split_at(end_of_names);
@@ -309,7 +310,7 @@ impl Supervision<'_> {
         })
     }
 
-    /// Carries the last output of a command that has ended, and returns its end.
+    /// Copies the rest of the output of a command that has ended, and returns how it ended.
     fn finish(self, signals: &Signals) -> Result<Ended> {
         if let Some(mut relay) = self.terminal {
             relay.finish();
@@ -329,7 +330,7 @@ impl Supervision<'_> {
     }
 }
 
-/// Counter of requests to end that came in a row.
+/// Counter of consecutive SIGINT and SIGTERM signals.
 #[derive(Debug, Default)]
 pub struct Requests {
     count: u32,
@@ -350,16 +351,16 @@ impl Requests {
     }
 }
 
-/// Events that can be handled without waiting.
+/// Events that can be handled without blocking.
 #[derive(Default)]
 struct Ready {
     ended: bool,
     terminal: TerminalReady,
-    /// True if questions about names have arrived.
+    /// True if DNS queries have arrived.
     names: bool,
-    /// Poll results for the wishes of the streams, in their order.
+    /// Poll results of the streams, in the order of [`StreamRelay::wishes`].
     streams: Vec<PollFlags>,
-    /// True if the network helper has to be looked after.
+    /// True if the network helper has events.
     helper: bool,
     /// True if requests about the networks have arrived.
     requests: bool,

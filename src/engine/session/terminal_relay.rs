@@ -1,4 +1,4 @@
-//! Carries bytes between the caller's terminal and the master of the command's.
+//! Copies bytes between the caller's terminal and the master of the command's terminal.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use super::caller_end::{CallerEnd, InputMode, InputOutcome, write_all};
 use super::detach_keys::DetachKeys;
 use crate::engine::streams::{CallerStreams, Stdin};
 
-/// Events of a terminal that can be handled without waiting.
+/// Events of a terminal that can be handled without blocking.
 #[derive(Default)]
 pub struct TerminalReady {
     output: bool,
@@ -22,10 +22,10 @@ pub struct TerminalReady {
 pub struct TerminalRelay<'a> {
     master: OwnedFd,
     caller: CallerEnd<'a>,
-    /// True if no process inside has the terminal open, which poll(2) would report for ever.
+    /// True if no process has the terminal open. poll(2) would report that without end.
     deserted: bool,
-    /// Bytes from usnea's input that the terminal has not taken yet. The terminal's buffer is small: waiting for room
-    /// while the command waits for usnea to read would never end.
+    /// Bytes from usnea's input that the terminal has not accepted yet. The terminal's buffer is small: blocking on it
+    /// while the command blocks on its output would be a deadlock.
     pending: Vec<u8>,
 }
 
@@ -49,23 +49,23 @@ impl<'a> TerminalRelay<'a> {
         self.caller.streams().copy_window_size(&self.master);
     }
 
-    /// Sets raw mode and window size again, after usnea was stopped.
+    /// Sets raw mode and window size again, after SIGCONT.
     pub fn resume(&self) {
         self.caller.resume();
         self.follow_window_size();
     }
 
-    /// Master of the terminal, which the session leaves.
+    /// Returns the master of the terminal, at the end of the session.
     pub fn into_master(self) -> OwnedFd {
         self.master
     }
 
-    /// True if no process inside has the terminal open: it is polled at an interval.
+    /// True if no process has the terminal open. It is then read at an interval instead of polled.
     pub fn is_deserted(&self) -> bool {
         self.deserted
     }
 
-    /// Events to poll for: of the master, then of the caller's input.
+    /// Returns the descriptors and events to poll for: the master, then the caller's input.
     pub fn wishes(&self) -> impl Iterator<Item = PollFd<'_>> {
         let writes = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         let master = PollFd::new(&self.master, PollFlags::IN | writes);
@@ -74,7 +74,8 @@ impl<'a> TerminalRelay<'a> {
         wishes.into_iter().flatten().filter(|_| !self.deserted)
     }
 
-    /// Reads the poll results of [`TerminalRelay::wishes`]. A deserted terminal has none, and is read at an interval.
+    /// Interprets the poll results of [`TerminalRelay::wishes`]. A deserted terminal has no results, and counts as
+    /// readable.
     pub fn ready(&self, results: &[PollFlags]) -> TerminalReady {
         let came = |index: usize, flags: PollFlags| {
             results.get(index).is_some_and(|result| result.intersects(flags))
@@ -91,7 +92,7 @@ impl<'a> TerminalRelay<'a> {
         self.caller.reads_input() && self.pending.is_empty()
     }
 
-    /// Carries bytes without waiting. True if the detach keys were typed.
+    /// Copies bytes without blocking. True if the detach keys were typed.
     pub fn turn(&mut self, ready: &TerminalReady) -> bool {
         if ready.output {
             self.carry_output();
@@ -103,7 +104,7 @@ impl<'a> TerminalRelay<'a> {
         leaves
     }
 
-    /// Copies at most one buffer of output a turn, to handle signals soon. True if more output may follow.
+    /// Copies at most one buffer of output, so that signals are handled soon. True if more output may follow.
     fn carry_output(&mut self) -> bool {
         let mut room = [0; 16384];
         match rustix::io::read(&self.master, &mut room) {
@@ -141,7 +142,7 @@ impl<'a> TerminalRelay<'a> {
         }
     }
 
-    /// Writes the command's last output.
+    /// Copies the rest of the command's output.
     pub fn finish(&mut self) {
         while self.carry_output() {}
     }

@@ -1,7 +1,7 @@
-//! Child side of the fork: runs first as base, then as the container, and last as the command.
+//! Child side of the fork: the process is first the base process, then the container's process, and last the command.
 //!
-//! One process does all of it, unless the container has its own user namespace: then a child of base goes on from
-//! `Step::Container`. The process is in new namespaces, with all powers over them and none over the host. The host's
+//! One process does all of it, unless the plan has `Step::Container`: then a child of the base process continues from
+//! that step. The process is in new namespaces, with all capabilities over them and none over the host. The host's
 //! files stay visible until `Step::PivotRoot`. `trees` makes the mounts detached; `root` attaches them.
 
 mod root;
@@ -60,7 +60,7 @@ pub struct ChildInput<'a> {
 }
 
 impl ChildInput<'_> {
-    /// Carries out the child's steps. The process then is the command, or has ended.
+    /// Carries out the child's steps. The process has then become the command, or has exited.
     pub fn run(self) -> ! {
         let mut child = SetupProcess {
             trees: self.plan.steps.iter().map(|_| None).collect(),
@@ -74,7 +74,7 @@ impl ChildInput<'_> {
         let Err(error) = child.become_command();
         let failure = StepFailure { step: child.step, what: error.what, errno: error.errno };
         let plan = child.input.plan;
-        // The parent may be dead: the process ends all the same.
+        // The parent may be dead: the process exits in any case.
         let sent = child.input.channel.send(&ChildMessage::Failed(failure.clone()));
         if sent.is_err() && plan.options.begin == Begin::AtFifo {
             log::error!("{}", explain_failure(&plan.steps, failure));
@@ -91,7 +91,7 @@ struct SetupProcess<'a> {
     /// Detached mounts made early, by index of their step.
     trees: Vec<Option<OwnedFd>>,
     fds: OpenFds,
-    /// Servers of file systems, children of this process: base waits for them.
+    /// Servers of file systems, children of this process: the keeper waits for them.
     servers: Vec<process::Child>,
     /// Read end of a pipe whose write end closes when the keeper has announced this process to the parent.
     announced: Option<OwnedFd>,
@@ -149,7 +149,7 @@ impl SetupProcess<'_> {
                     // in base.
                     userns::become_root(&plan.levels.base).on(|| "become root of base")?;
                 }
-                Step::Container(_, None) => {} // made before the maps were awaited
+                Step::Container(_, None) => {} // made before the wait for the maps
                 Step::Container(namespaces, Some(maps)) => {
                     self.mount_in_base()?;
                     self.step = index;
@@ -184,8 +184,8 @@ impl SetupProcess<'_> {
         }
     }
 
-    /// Keeps the mounts of a new mount namespace out of the old one. The kernel does so itself where the new one has
-    /// another user namespace (mount_namespaces(7)).
+    /// Stops mounts from propagating from a new mount namespace to the old one. The kernel does so itself where the new
+    /// one has another user namespace (mount_namespaces(7)).
     fn keep_mounts_here(&self) -> StepResult {
         if self.input.plan.levels.base.writer != Writer::Nobody {
             return Ok(());
@@ -203,7 +203,8 @@ impl SetupProcess<'_> {
         );
     }
 
-    /// Waits for newuidmap, which takes longer than most mounts: mounts that need no mapped ID are made meanwhile.
+    /// Maps the IDs, or waits for newuidmap. That takes longer than most mounts: mounts that need no mapped ID are made
+    /// meanwhile.
     fn get_mapped(&mut self, maps: &IdMaps<BaseIds, HostIds>) -> StepResult {
         if self.input.plan.levels.base.writer == Writer::Itself {
             userns::write_own_maps(maps)?;
@@ -214,7 +215,7 @@ impl SetupProcess<'_> {
         self.wait_until_mapped()
     }
 
-    /// Enters the base of another container, and then its namespaces, over which base has all powers.
+    /// Enters the base of another container, and then the namespaces that base owns.
     fn join_namespaces(&self, join: &NamespacesToJoin) -> StepResult {
         let Some(base) = &join.base else { return self.join_from_here(join) };
         // Namespaces owned by this process's user namespace must be entered before base, all others after it.
@@ -226,12 +227,13 @@ impl SetupProcess<'_> {
         }
         namespace::enter(base.as_fd()).on(|| "its user namespace")?;
         userns::become_root(&self.input.plan.levels.base).on(|| "become root of base")?;
-        // The new powers have hidden this process, and its children's maps are written through /proc. In the PID
-        // namespace of another container it stays hidden: the processes there could look into it (CVE-2016-9962).
+        // Entering the user namespace has hidden this process. It must be dumpable, because its children's maps are
+        // written through /proc. In the PID namespace of another container it stays hidden: the processes there could
+        // inspect it (CVE-2016-9962).
         if !join.contains(Namespaces::PID) {
             process::show_to_others()?;
         }
-        // The same calls have ended the wish to die with the parent (prctl(2), PR_SET_PDEATHSIG).
+        // The same calls have cleared the parent-death signal (prctl(2), PR_SET_PDEATHSIG).
         process::set_parent_death_signal(libc::SIGKILL)?;
         if self.input.channel.is_deserted() {
             process::exit_now(125);
@@ -246,7 +248,7 @@ impl SetupProcess<'_> {
         Ok(())
     }
 
-    /// Enters namespaces over which this process has power, in its own user namespace.
+    /// Enters namespaces that this process may enter from its own user namespace.
     fn join_from_here(&self, join: &NamespacesToJoin) -> StepResult {
         for JoinedNamespace { path, namespace, .. } in &join.namespaces {
             namespace::enter(namespace.as_fd()).on(|| path.to_string_lossy())?;
@@ -265,11 +267,11 @@ impl SetupProcess<'_> {
         }
     }
 
-    /// Makes `/proc/PID/ns` readable for the network's helper, which enters through it. The change of user had closed
-    /// that path. No other process that could look is in the container yet.
+    /// Makes this process dumpable again, so that the network helper can open `/proc/PID/ns`: the change of user had
+    /// hidden it. No process that could inspect it is in the container yet.
     fn announce_network(&mut self) -> StepResult {
-        // The parent starts the helper at the announced process: before the announcement the parent would take the
-        // keeper for it.
+        // The parent starts the helper for the announced process. Before the announcement it would use the keeper
+        // instead.
         if let Some(announced) = self.announced.take() {
             rustix::io::retry_on_intr(|| rustix::io::read(&announced, &mut [0]))?;
         }
@@ -291,9 +293,9 @@ impl SetupProcess<'_> {
         }
     }
 
-    /// Makes the container's process; the caller is that process afterwards. Base stays behind as its keeper. The
-    /// parent's death no longer kills a command that changes its user (gosu, su; prctl(2), PR_SET_PDEATHSIG), and base
-    /// has the power to kill it.
+    /// Makes the container's process, and returns in that process. The base process stays as its keeper: the
+    /// parent-death signal of the command is lost when the command changes its user (gosu, su; prctl(2),
+    /// PR_SET_PDEATHSIG). The base process may kill it in any case.
     fn go_on_in_container(
         &mut self,
         namespaces: Namespaces,
@@ -316,14 +318,14 @@ impl SetupProcess<'_> {
                 });
                 let rest = rest.transpose()?;
                 if rest.is_some() {
-                    // Base's process, unlike the container's, cannot be seen in the other PID namespace.
+                    // The base process, unlike the container's, is not visible in the other PID namespace.
                     process::show_to_others()?;
                 }
                 let message = ChildMessage::Container { pid, pidfd };
                 self.input.channel.send(&message)?;
                 drop(announcing);
                 if !is_kept {
-                    // Until the parent needs this process no more: its maps are being written.
+                    // The parent still needs this process while it writes its maps.
                     keeper::stay_until_released(&self.input.watched)
                 }
                 self.wire_keeper()?;
@@ -346,7 +348,7 @@ impl SetupProcess<'_> {
         }
     }
 
-    /// True if this process is hidden for the whole launch: it joins another PID namespace.
+    /// True if the container's process stays hidden during the whole launch, because it joins another PID namespace.
     fn is_hidden(&self) -> bool {
         self.input.plan.steps.iter().any(|step| match step {
             Step::JoinNamespaces(join) => join.contains(Namespaces::PID),
@@ -372,7 +374,7 @@ impl SetupProcess<'_> {
                     self.step = step;
                 }
                 process::become_user(*uid, *gid)?;
-                // A session of its own: the container cannot type into the user's terminal (TIOCSTI).
+                // A new session: the container cannot insert input into the user's terminal (TIOCSTI).
                 rustix::process::setsid()?;
             }
             Step::OomScore(score) => {
@@ -415,7 +417,7 @@ impl SetupProcess<'_> {
         Ok(())
     }
 
-    /// Carries out a step that few configs have, or that concerns the process alone.
+    /// Carries out a step that few configs have, or that changes only the process itself.
     fn carry_out_rarer(&mut self, step: &Step) -> StepResult {
         match step {
             Step::ReadOnlyRoot => {
@@ -453,11 +455,11 @@ impl SetupProcess<'_> {
         self.input.channel.send(&ChildMessage::Created)?;
         match self.input.channel.receive()? {
             Some(ParentMessage::Start) => Ok(()),
-            _ => process::exit_now(125), // the parent has given the container up, or is gone
+            _ => process::exit_now(125), // the parent has given up the container, or is gone
         }
     }
 
-    /// Runs hooks: those of the runtime by the parent, those of the container here.
+    /// Runs the hooks of a point: the runtime's in the parent, the container's in this process.
     fn run_hooks(&self, point: HookPoint) -> StepResult {
         if matches!(point, HookPoint::Prestart | HookPoint::CreateRuntime) {
             self.input.channel.send(&ChildMessage::Hooks(point))?;
@@ -466,7 +468,7 @@ impl SetupProcess<'_> {
                 _ => process::exit_now(125), // a hook failed, and the parent reports why
             };
         }
-        // The change of credentials has ended the wish to die with the parent, by which the hook dies too.
+        // The change of credentials has cleared the parent-death signal. The hook dies with this process.
         process::set_parent_death_signal(libc::SIGKILL)?;
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let ended = self.input.plan.hooks.run(point, Some(pid), self.hook_outputs.as_ref(), None);
@@ -476,8 +478,9 @@ impl SetupProcess<'_> {
         }
     }
 
-    /// Leaves the parent once it has noted this process, and waits for a byte in the FIFO. The process holds both ends:
-    /// only a byte wakes it. Looks for the program before, while the parent still reports errors.
+    /// Closes the channel once the parent has recorded this process, and waits for a byte in the FIFO. The process
+    /// holds both ends of the FIFO: only a byte wakes it. Checks the program first, while the parent still reports
+    /// errors.
     fn wait_at_fifo(&mut self) -> StepResult {
         let plan = self.input.plan;
         if let Some(Step::Exec(command)) = plan.steps.last() {
@@ -493,9 +496,9 @@ impl SetupProcess<'_> {
         Ok(())
     }
 
-    /// Installs the standard error on which the keeper reports that a file server has died: the command's. Uses
-    /// /dev/null for a container with its own terminal whose caller's stderr is no terminal: a reader may wait for its
-    /// end, which the command does not hold open (`usnea run -dt ... 2>&1 | cat`).
+    /// Installs the command's standard error for the keeper, which reports there that a file server has died. Uses
+    /// /dev/null for a container with its own terminal if the caller's stderr is not a terminal. Otherwise the keeper
+    /// would hold a pipe open whose reader waits for its end (`usnea run -dt IMAGE 2>&1 | cat`).
     fn wire_keeper(&self) -> StepResult {
         let LaunchStreams { command, caller } = &self.input.streams;
         let is_terminal = || caller.is_some_and(|caller| rustix::termios::isatty(caller.error));
@@ -515,12 +518,12 @@ impl SetupProcess<'_> {
     }
 }
 
-/// Turns an error into the failure of a step.
+/// Converts an error to the error of a step.
 fn as_failure(error: Error) -> StepError {
     StepError { what: error.to_string(), errno: 0 }
 }
 
-/// Adds `lines` to the file of hosts, if it is one of `files`.
+/// Appends `lines` to /etc/hosts, if that is one of `files`.
 fn with_hosts<'a>(files: &'a [GeneratedFile], lines: &str) -> Cow<'a, [GeneratedFile]> {
     let mut files = Cow::Borrowed(files);
     if !lines.is_empty() {
@@ -530,7 +533,8 @@ fn with_hosts<'a>(files: &'a [GeneratedFile], lines: &str) -> Cow<'a, [Generated
     files
 }
 
-/// Writes maps from base, for a namespace below it. Base has all powers over it, so setgroups(2) stays allowed there.
+/// Writes the maps of a user namespace below base. The base process has all capabilities over it, so setgroups(2) stays
+/// allowed there.
 fn write_maps(pid: i32, maps: &IdMaps<ContainerIds, BaseIds>) -> StepResult {
     for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
         let path = format!("/proc/{pid}/{name}");

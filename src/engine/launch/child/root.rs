@@ -1,5 +1,5 @@
-//! Steps in the container's root, one method each: attach mounts, hide paths, open the terminal. The root belongs to
-//! the container: every path is opened inside that root (`inroot`).
+//! Steps in the container's root, one method each: attach mounts, mask paths, open the terminal. The content of the
+//! root is not trusted: every path is resolved inside that root (`inroot`).
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -82,8 +82,8 @@ impl SetupProcess<'_> {
         Ok(())
     }
 
-    /// Opens the mount point of a mount. Most are new names directly in the container's own /dev: those need no walk
-    /// from the root.
+    /// Opens the mount point of a mount, and makes it where it is missing. Most are new names directly in the
+    /// container's own /dev: those need no path resolution from the root.
     fn target_of(&self, mount: &PlannedMount) -> StepResult<OwnedFd> {
         if let (Some(dev), Some(parent), Some(name)) =
             (&self.fds.dev, mount.target.parent(), mount.target.file_name())
@@ -106,8 +106,8 @@ impl SetupProcess<'_> {
         Ok(place)
     }
 
-    /// Opens a path that will be hidden or made read-only (O_PATH). Paths below /proc and /sys are opened in the mounts
-    /// that this process made, whatever lies over them. `None`: the path does not exist.
+    /// Opens a path that will be masked or made read-only (O_PATH). Paths below /proc and /sys are opened in the mounts
+    /// that this process made, even where another mount covers them. `None`: the path does not exist.
     fn kernels_file(&self, path: &Path) -> StepResult<Option<OwnedFd>> {
         let below =
             |mount: &str| path.strip_prefix(mount).ok().filter(|rest| *rest != Path::new(""));
@@ -180,7 +180,7 @@ impl SetupProcess<'_> {
         Ok(())
     }
 
-    /// Returns the container's /dev/null after a check of its device number: no other file may hide a path
+    /// Returns the container's /dev/null after a check of its device number: no other file may be mounted as a mask
     /// (CVE-2025-31133).
     fn null_device(&mut self) -> StepResult<&OwnedFd> {
         let null = match self.fds.null.take() {
@@ -207,7 +207,7 @@ impl SetupProcess<'_> {
         Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, MountReach::Recursive)?)
     }
 
-    /// Makes a FIFO; one that is there already will do.
+    /// Makes a FIFO, or accepts an existing one.
     pub(super) fn make_fifo(&self, path: &Path, mode: u32) -> StepResult {
         let (folder, name) = self.folder_of(path)?;
         let kind = FileType::Fifo;
@@ -224,7 +224,7 @@ impl SetupProcess<'_> {
         }
     }
 
-    /// Makes a symbolic link; the same one may be there already.
+    /// Makes a symbolic link, or accepts an existing one with the same target.
     pub(super) fn make_link(&self, path: &Path, target: &Path) -> StepResult {
         let (folder, name) = self.folder_of(path)?;
         match rustix::fs::symlinkat(target, &folder, &name) {

@@ -1,4 +1,4 @@
-//! Detached mounts: each is made as early as possible, while its source is reachable.
+//! Detached mounts: each is made as early as possible, while its source can still be opened.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,8 +12,8 @@ use crate::sys::inroot;
 use crate::sys::mount;
 
 impl SetupProcess<'_> {
-    /// Makes mounts that do not need base's mapped IDs, before the layers are mounted where a volume could show them.
-    /// Ignores failures: each mount's own step tries again.
+    /// Makes mounts that do not need base's mapped IDs, before the layers are mounted: a later bind mount could show
+    /// the layers. Ignores failures: each mount's own step tries again.
     pub(super) fn mount_early(&mut self) {
         for (index, step) in self.input.plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
@@ -26,7 +26,7 @@ impl SetupProcess<'_> {
         }
     }
 
-    /// Makes the mounts that need base's IDs, or the user's own rights to the host's files.
+    /// Makes the mounts that need base's IDs, or the user's own permissions on the host's files.
     pub(super) fn mount_in_base(&mut self) -> StepResult {
         let plan = self.input.plan;
         let mut root = None;
@@ -85,8 +85,8 @@ impl SetupProcess<'_> {
         }
     }
 
-    /// Makes mount points directly in the root, as base's root: the container's root may have no right to its folders.
-    /// Leaves failures to the mount's own step, which reports them.
+    /// Makes mount points in the root as root of base: the container's root may lack permission for its folders.
+    /// Ignores failures: the mount's own step reports them.
     fn make_mount_points(&self, root: &OwnedFd) {
         let mounts =
             || {
