@@ -1,4 +1,4 @@
-//! Attached client: its standard streams are the command's, until the command ends, or until the detach keys are typed.
+//! Attached client: connects its standard streams to the command, until the command ends or the detach keys are typed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -26,11 +26,11 @@ pub struct Attachment<'a> {
     pub socket: OwnedFd,
     /// Streams of the client.
     pub streams: CallerStreams<'a>,
-    /// True if the client's input is the command's.
+    /// True if the command reads the client's input.
     pub reads_input: bool,
     /// Detach keys: they end the session and leave the container running.
     pub keys: super::DetachKeys,
-    /// Receiver of our signals.
+    /// Receiver of signals that reach the client.
     pub proxy: SignalProxy,
 }
 
@@ -70,7 +70,10 @@ pub(super) fn connect(container: &Container, state: &State) -> Result<OwnedFd> {
         return Err(Error::not_running("the container has ended"));
     }
     // The runtime folder was removed, such as at a logout: the monitor makes another socket.
-    let monitor = state.monitor.open().ok_or_else(|| Error::not_running("its monitor is gone"))?;
+    let monitor = state
+        .monitor
+        .open()
+        .ok_or_else(|| Error::not_running("the container's monitor is gone"))?;
     process::pidfd_signal(monitor.as_fd(), libc::SIGUSR1).context(|| "cannot ask the monitor")?;
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
@@ -80,24 +83,24 @@ pub(super) fn connect(container: &Container, state: &State) -> Result<OwnedFd> {
             Some(Ok(socket)) => return Ok(socket),
             _ if Instant::now() < deadline => {}
             Some(Err(error)) => return Err(error).context(|| "cannot reach the monitor"),
-            None => return Err(Error::new("its monitor does not listen")),
+            None => return Err(Error::new("the container's monitor does not listen")),
         }
     }
 }
 
-/// Time that a client without a reader of its output waits for the end of its container: `run IMAGE true | head` must
-/// return the status of the command.
+/// Time that a client waits for the end of its container when the reader of its output is gone. It lets `run IMAGE true
+/// | head` return the status of the command.
 const AFTER_READER: Duration = Duration::from_secs(1);
 
 fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() }
 }
 
-/// Time that a monitor may take to copy output to the log: its container may be ending.
+/// Time limit for a monitor to copy output to the log. Its container may be ending.
 const CATCHING_UP: Duration = Duration::from_secs(2);
 
-/// Makes the monitor of a running container copy the command's output so far to the log. Without an answer, the log
-/// stays as it is.
+/// Asks the monitor of a running container to copy the command's output so far to the log. Without an answer, reads of
+/// the log may miss the last output.
 pub(super) fn catch_up(container: &Container) {
     let Ok(Status::Running(state)) = container.status() else { return };
     let Ok(socket) = connect(container, &state) else { return };
@@ -114,11 +117,12 @@ pub(super) fn catch_up(container: &Container) {
             _ => return,
         }
     }
-    // The end of a conversation counts as an answer too: an older monitor, or one that ends.
+    // A closed connection counts as an answer too: of an older monitor, or one that exits.
     let _ = rustix::net::recv(&socket, &mut answer[..], RecvFlags::DONTWAIT);
 }
 
-/// Stays attached. Returns the exit status of the command; `None`: the detach keys were typed. `signals` are blocked.
+/// Copies the streams until the end of the session. Returns the exit status of the command; `None`: the detach keys
+/// were typed. The caller has blocked `signals`.
 pub fn attach(
     container: &Container,
     attachment: Attachment<'_>,
@@ -153,13 +157,13 @@ struct AttachedSession<'a> {
     proxy: SignalProxy,
     requests: Requests,
     had_terminal: bool,
-    /// Message that the monitor has no room for yet: the command does not read.
+    /// Message for which the monitor's socket has no room: the command does not read its input.
     pending: Vec<u8>,
     /// True if output could not be written, and a warning was logged.
     has_lost: bool,
     /// True if output was written to standard output.
     has_shown: bool,
-    /// Time when the reader of standard output was first seen to be closed.
+    /// Time at which standard output was found to have no reader.
     unread_since: Option<Instant>,
 }
 
@@ -220,7 +224,7 @@ impl AttachedSession<'_> {
         let length = match rustix::net::recv(&self.socket, &mut *room, flags) {
             Ok((length, _)) if length > 0 => length,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
-            // The monitor is dead without a message: the record has the status.
+            // The monitor died without a message: the record has the exit status.
             _ => return self.recorded().map(Some),
         };
         match MonitorMessage::parse(&room[..length]) {
@@ -236,8 +240,8 @@ impl AttachedSession<'_> {
         Ok(None)
     }
 
-    /// Shows output. Returns the exit status if the reader is closed: that of a client killed by SIGPIPE. The container
-    /// runs on. Warns once of other write errors, and stays: the command's exit status is still to come.
+    /// Writes output to a stream. Without a reader, returns the exit status of a client killed by SIGPIPE; the
+    /// container runs on. Warns once of other write errors and continues: the command's exit status is still to come.
     fn show(&mut self, to: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<u8>> {
         match write_all(to, bytes) {
             Err(Errno::PIPE) => return Ok(Some(STATUS_UNREAD)),
@@ -265,7 +269,7 @@ impl AttachedSession<'_> {
         )))
     }
 
-    /// Sends typed input on. Returns true if the detach keys were typed.
+    /// Forwards typed input. Returns true if the detach keys were typed.
     fn read(&mut self, room: &mut [u8]) -> bool {
         let typed = self.caller.read(&mut room[..protocol::ROOM - 1]);
         if !typed.bytes.is_empty() {

@@ -1,4 +1,5 @@
-//! `usnea check` of containers, whose records must be readable, and of networks. A power cut may have left records empty.
+//! `usnea check` of containers, networks and pods: their records must be readable. A power cut may have left records
+//! empty.
 
 use std::path::Path;
 
@@ -19,9 +20,9 @@ use crate::monitor::record::{
 };
 use crate::object_id::short;
 
-/// Checks the records of all containers, and the definitions of networks. Repair writes a lost end of a container again, as far as known. It leaves a
-/// container with an unreadable record: the user may want its files before removal. Leftovers of killed commands are
-/// removed too.
+/// Checks the records of all containers and pods, and the definitions of networks. Repair rewrites the damaged exit
+/// record of a container, as far as its end is known. It keeps a container with an unreadable record: the user may want
+/// its files before removal. Leftovers of killed commands are removed too.
 pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<StoreFault>> {
     let store = usnea.store()?;
     let mut faults = networks::check(store, repair)?;
@@ -89,10 +90,10 @@ fn needed<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<O
     })
 }
 
-/// Repairs the records: writes the container's end, as far as known.
+/// Repairs the records of a container: rewrites its exit record, as far as its end is known.
 fn mend(folder: &Path) -> Result<FaultOutcome> {
     let Hold::Ours(_lock) = try_lock(folder)? else {
-        return Ok(FaultOutcome::Left("it is in use: stop it, then repair".to_owned()));
+        return Ok(FaultOutcome::Left("the container is in use: stop it, then repair".to_owned()));
     };
     let status = Status::of(folder)?;
     if damage::<HealthReport>(folder, HEALTH)?.is_some() {

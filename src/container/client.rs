@@ -1,4 +1,4 @@
-//! Client of a container: the streams and signals of whoever runs, attaches or executes a command.
+//! Client of a container: the streams and signals of a command of usnea that runs, attaches or executes.
 
 use crate::engine::CallerStreams;
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ pub struct Client<'a> {
     pub proxy: SignalProxy,
 }
 
-/// Refuses an interactive terminal for a client whose input is none.
+/// Refuses an interactive terminal if the client's input is not a terminal.
 pub(super) fn check_terminal(options: &ContainerOptions, streams: CallerStreams<'_>) -> Result<()> {
     if options.tty && options.interactive && !rustix::termios::isatty(streams.input) {
         return Err(Error::invalid("-it: standard input is not a terminal")

@@ -1,4 +1,4 @@
-//! `usnea container clone`: another container with the original's configuration, and a writable layer of its own.
+//! `usnea container clone`: a new container with the configuration of another one, and an empty writable layer.
 
 use std::path::Path;
 
@@ -47,7 +47,8 @@ pub fn clone(usnea: &Usnea, container: &Container, cloning: &Cloning) -> Result<
     let id = random_id()?;
     let place = container.store.join("containers").join(&id);
     let mut spec = config(container, &id, &place, cloning)?;
-    // The claim is held until the clone is in its place.
+    // The claim on the ID range is held until the clone is in its place: from then on the clone's existence keeps the
+    // range.
     let claimed = ranges::claimed_for_clone(usnea, &container.record.id, &id)?;
     if let Some((maps, _claim)) = &claimed {
         spec::set_maps(&mut spec, maps)?;
@@ -119,7 +120,7 @@ fn fill(container: &Container, spec: &Spec, born: &Path) -> Result<()> {
     match std::fs::read_link(container.folder.join(crate::image::store::USED)) {
         Ok(image) => std::os::unix::fs::symlink(image, born.join(crate::image::store::USED))
             .map_err(|error| crate::files::cannot_write(error, born)),
-        // The original is made from a root directory.
+        // The original was made from a root directory.
         Err(_) => Ok(()),
     }
 }

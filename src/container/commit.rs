@@ -1,7 +1,7 @@
-//! `usnea commit`: a container becomes an image: its image's layers, and its own changes as one more.
+//! `usnea commit`: makes an image from a container: the layers of its image, and one layer with its own changes.
 //!
-//! A container that is made from no image of the store becomes an image of one layer. The config is the image's, with
-//! the container's own settings, as in docker.
+//! A container that was not made from an image of the store becomes an image of one layer. The config is that of the
+//! container's image, with the container's own settings, as in docker.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ use crate::userns::{self};
 /// Number of layers of the new image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Squash {
-    /// Layers of the old image, and one more.
+    /// Layers of the container's image, and one more.
     No,
     /// A single layer (`--squash`).
     Yes,
@@ -55,9 +55,9 @@ pub struct Commit {
     pub name: Option<Reference>,
     /// Author of the new image.
     pub author: Option<String>,
-    /// Remark in the image's history.
+    /// Comment in the image's history.
     pub message: Option<String>,
-    /// Changes of the image's config, beside the container's settings.
+    /// Further changes of the image's config (`--change`).
     pub changes: Vec<ConfigChange>,
     /// Number of layers.
     pub squash: Squash,
@@ -65,9 +65,9 @@ pub struct Commit {
     pub during: DuringCommit,
 }
 
-/// Image that a container is made from.
+/// Image that a container was made from.
 struct OriginImage {
-    /// Store that has the image's layers: our own, or a store that is only read.
+    /// Store that has the image's layers: the user's own, or a read-only one.
     store: Store,
     manifest: Manifest,
     config: Vec<u8>,
@@ -86,7 +86,7 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
     let stores = usnea.images()?;
     let store = stores.own();
     let owners = stores::owners(base, store);
-    // The whole root is the layer, where the container has no layers of its own.
+    // A container without a writable layer (`--rw-root`) becomes a single layer with its whole root.
     let origin = origin(container, commit.squash)?.filter(|_| layers.upper.is_some());
     let (parent, platform) = parent(origin, container, &spec)?;
     let details = ImageDetails {
@@ -147,16 +147,17 @@ fn layer(
     writer.finish().map(Some)
 }
 
-/// Returns the container's image. `None`: the container is made from none. Layers of another store are copied to ours
-/// with the new image: no image here may need that store later.
+/// Returns the container's image. `None`: the container was not made from an image. Layers of another store are copied
+/// to the user's own with the new image: no image may depend on another store.
 fn origin(container: &Container, squash: Squash) -> Result<Option<OriginImage>> {
     let Some(manifest) =
         Store::open_read_only(&container.store).used_manifest(&container.folder)?
     else {
         return Ok(None);
     };
-    let (from, digest) = place(&manifest)
-        .ok_or_else(|| Error::new(format!("{} is no image's", manifest.display())))?;
+    let (from, digest) = place(&manifest).ok_or_else(|| {
+        Error::new(format!("{} is not the manifest of an image", manifest.display()))
+    })?;
     let ManifestDocument::Manifest(mut manifest) =
         ManifestDocument::parse(&from.read_blob(&digest)?, None)?
     else {
@@ -187,7 +188,7 @@ fn without_layers(config: &[u8]) -> Result<Vec<u8>> {
     Ok(config.to_string().into_bytes())
 }
 
-/// Returns the base of the new image: `origin`, or an empty image, with the container's settings.
+/// Returns the parent of the new image, with the container's settings: `origin`, or an empty image.
 fn parent(
     origin: Option<OriginImage>,
     container: &Container,
@@ -243,7 +244,7 @@ fn empty_manifest() -> Result<Manifest> {
     }
 }
 
-/// Variables that every container has, whatever its settings.
+/// Environment variables that usnea sets in every container.
 const OWN: [&str; 4] = ["HOSTNAME", "TERM", "HOME", "container"];
 
 /// Writes the container's settings into an image's config.
@@ -255,7 +256,7 @@ fn tell(config: &mut Map<String, Value>, container: &Container, spec: &Spec) {
     };
     let of_image = strings(config.get("Entrypoint"));
     let (entrypoint, command) = match record.entrypoint_and_cmd() {
-        // Records from before the entry point was recorded: the image's, if the command begins with it.
+        // Records of older versions lack the entrypoint: it is the image's, if the command begins with that.
         ([], words) => match words.strip_prefix(of_image.as_slice()) {
             Some(rest) => (of_image.as_slice(), rest),
             None => (&[][..], words),

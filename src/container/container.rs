@@ -1,15 +1,15 @@
-//! Stored containers: each is a folder `containers/ID` of the store, from `create` to `rm`.
+//! Stored containers: each has a folder `containers/ID` in the store, from `create` to `rm`.
 //!
 //! ```text
-//! container.json config.json    the settings, and the spec made of them (OCI runtime spec)
+//! container.json config.json    the record, and the spec that was made from it
 //! state.json exit.json stopped  see `monitor::record`
 //! log log.1 ...                 see `monitor::log`
-//! image                         a link to the manifest of its image: that is in use (see `image::store`)
-//! upper/ work/                  the container's own files
+//! image                         symbolic link to the manifest of its image, which is thereby in use (`image::store`)
+//! upper/ work/                  the writable layer, and the work folder of overlayfs
 //! ```
 //!
 //! A command that starts or removes a container has the exclusive lock on its folder; its monitor holds the lock while
-//! the container runs. Reading needs no lock. Names are links (`names`).
+//! the container runs. Reading needs no lock. Names are symbolic links (`names`).
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -30,11 +30,11 @@ use crate::spec;
 /// Container of a store.
 #[derive(Clone, Debug)]
 pub struct Container {
-    /// Path of the store.
+    /// Path of the store that has the container.
     pub store: PathBuf,
     /// Folder of the container.
     pub folder: PathBuf,
-    /// Record of the container's settings.
+    /// Settings of the container.
     pub record: Record,
 }
 
@@ -45,8 +45,8 @@ impl Container {
         self.spec_if_any()?.ok_or_else(absent)
     }
 
-    /// Returns the container's spec; `None`: a missing spec. Moves its paths to where the store is now: a home may have
-    /// another path on another machine.
+    /// Returns the container's spec; `None`: a missing spec. Replaces the store's path in it by the current one: a home
+    /// directory may have another path on another machine.
     pub fn spec_if_any(&self) -> Result<Option<Spec>> {
         let spec = record::read::<Spec>(&self.folder, CONFIG)?;
         Ok(spec.map(|mut spec| {
@@ -57,7 +57,7 @@ impl Container {
         }))
     }
 
-    /// Returns the store's path at the time of writing the spec, known from the writable layer.
+    /// Returns the path that the store had when the spec was written, derived from the path of the writable layer.
     fn store_of(&self, spec: &Spec) -> Option<PathBuf> {
         let inside = Path::new("containers").join(&self.record.id).join("upper");
         let upper =
@@ -85,13 +85,13 @@ pub(super) fn elsewhere(name: &str, host: &str) -> Error {
     Error::conflict(format!("container {name} runs on {host}")).hint(hint::OTHER_HOST)
 }
 
-/// Lock on a container's folder.
+/// Outcome of locking a container's folder.
 pub(super) enum Hold {
-    /// Our lock; or a file system without locks, where no other process has it.
+    /// The lock; on a file system without locks, a container that does not run.
     Ours(File),
-    /// A lock of others: the container runs, or another command starts or removes it.
+    /// Another process has the lock: the container runs, or another command starts or removes it.
     Others,
-    /// No folder: the container is removed.
+    /// No folder: the container was removed.
     Gone,
 }
 
@@ -115,8 +115,8 @@ impl Container {
         Status::of(&self.folder)
     }
 
-    /// Returns the current status, for work that only the container's own machine can do. Errors: the container runs on
-    /// another machine.
+    /// Returns the current status, for operations that are only possible on the machine on which the container runs.
+    /// Errors: the container runs on another machine.
     pub fn status_here(&self) -> Result<Status> {
         let status = self.status()?;
         match status.elsewhere() {
@@ -130,7 +130,7 @@ impl Container {
         try_lock(&self.folder)
     }
 
-    /// Returns the first digits of the container's ID.
+    /// Returns the short ID: the first 12 digits.
     pub fn short_id(&self) -> &str {
         short(&self.record.id)
     }
@@ -141,7 +141,7 @@ pub(super) fn try_lock(folder: &Path) -> Result<Hold> {
         Ok(LockAttempt::Ours(lock)) => Ok(Hold::Ours(lock)),
         Ok(LockAttempt::Held) => Ok(Hold::Others),
         Ok(LockAttempt::Gone) => Ok(Hold::Gone),
-        // A file system without locks: the record says whether the container runs.
+        // A file system without locks: the state file tells whether the container runs.
         Err(error) => {
             log::debug!("{}: {error}", folder.display());
             if Status::of(folder)?.state().is_some() {
@@ -197,7 +197,7 @@ pub fn damaged(store: &Path) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-/// Returns the ID of the container that `text` means: by its whole ID, its name, or the beginning of its ID. Errors: no
+/// Returns the ID of the container that `text` names: its full ID, its name, or a prefix of its ID. Errors: no
 /// container, or several.
 pub fn find_id(store: &Path, text: &str) -> Result<String> {
     let there = |id: &str| {
@@ -229,7 +229,7 @@ pub fn find_id(store: &Path, text: &str) -> Result<String> {
     }
 }
 
-/// Returns the container that `text` means, as [`find_id`].
+/// Returns the container that `text` names, as [`find_id`].
 pub fn find(store: &Path, text: &str) -> Result<Container> {
     let id = find_id(store, text)?;
     let gone = || Error::not_found(format!("container {} is gone, or was never whole", short(&id)));
@@ -258,9 +258,9 @@ pub(super) fn folder_size(folder: &Path) -> u64 {
     entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
 }
 
-/// Returns the process IDs of a running container, as this process sees them: the members of its PID namespace. In the
-/// host's PID namespace, the descendants of its first process. Where containers share a PID namespace, each has the
-/// processes of its own mount namespace.
+/// Returns the process IDs of a running container, as this process sees them. These are the members of its PID
+/// namespace; with `--pid host`, the descendants of its first process. Of a shared PID namespace, the processes with
+/// the container's own mount namespace.
 pub(super) fn processes(state: &record::State) -> Vec<i32> {
     let first = state.process.pid;
     let own = namespace(std::process::id() as i32, "pid");
@@ -270,7 +270,7 @@ pub(super) fn processes(state: &record::State) -> Vec<i32> {
     }
     let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    // Namespaces of other users' processes cannot be read, but their parents can.
+    // Links to namespaces of other users' processes cannot be read; those processes are found as descendants.
     let mut within: Vec<i32> = numbers.filter(|pid| namespace(*pid, "pid") == of_it).collect();
     retain_own(first, &mut within);
     within.extend(descendants(first));
@@ -279,9 +279,9 @@ pub(super) fn processes(state: &record::State) -> Vec<i32> {
     within
 }
 
-/// Leaves out members of a PID namespace that belong to other containers. A process whose parent is outside was put there
-/// by usnea: if its mount namespace is another one, so is its container, and that of all processes there. A container
-/// that has joined the PID namespace has only its own mount namespace: its other descendants cannot be told apart.
+/// Leaves out members of a PID namespace that belong to other containers. usnea has started each process whose parent
+/// is outside. If such a process has another mount namespace, all processes there belong to another container. A
+/// container that has joined the PID namespace is identified by its mount namespace alone.
 fn retain_own(first: i32, within: &mut Vec<i32>) {
     let mounts = namespace(first, "mnt");
     if inner_pid(first) != Some(1) {
@@ -298,7 +298,7 @@ fn namespace(pid: i32, kind: &str) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
 }
 
-/// Returns a process's number in its own PID namespace (proc_pid_status(5), NSpid).
+/// Returns a process's PID in its own PID namespace (proc_pid_status(5), NSpid).
 fn inner_pid(pid: i32) -> Option<i32> {
     status_line(pid, "NSpid:")?.split_whitespace().last()?.parse().ok()
 }

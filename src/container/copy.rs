@@ -5,9 +5,9 @@
 //!  container -> host    a process in the container packs --pipe--> this process unpacks
 //! ```
 //!
-//! The pipe carries a tar; for `-`, one end of the pipe is the caller's own stream. Each side sees only its own files,
-//! and follows its own links (CVE-2018-15664, CVE-2019-14271). The destination is docker's rule, applied by the side
-//! that has it.
+//! The pipe carries a tar archive; for `-`, this process copies the archive from or to the caller's stream. Each side
+//! sees only its own files, and resolves its own symbolic links (CVE-2018-15664, CVE-2019-14271). The side with the
+//! destination applies docker's rule for its name.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -31,13 +31,13 @@ use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, Other
 use crate::image::owners::Owners;
 use crate::sys::inroot::{self, Symlinks};
 
-/// New owner of the files in the container.
+/// Owner of the copied files in the container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Owned {
     /// Root.
     #[default]
     ByRoot,
-    /// Owner with the same ID as on the other side (`--archive`).
+    /// Same IDs as at the source (`--archive`).
     Alike,
 }
 
@@ -46,16 +46,16 @@ pub enum Owned {
 pub struct Copying {
     /// New owner of the files.
     pub owned: Owned,
-    /// Treatment of a source that is a symbolic link.
+    /// Rule for a source that is a symbolic link.
     pub last: LastLink,
-    /// Treatment of a folder and a file with the same name.
+    /// Rule for a folder and a file with the same name.
     pub other_kind: OtherKind,
 }
 
-/// End of a copy.
+/// Source or destination of a copy.
 #[derive(Debug)]
 pub enum CopyEnd {
-    /// Archive that is read from, or written to, this stream.
+    /// Stream that a tar archive is read from or written to.
     Stream(File),
     /// Path on the host.
     Host(PathBuf),
@@ -63,7 +63,7 @@ pub enum CopyEnd {
     Container(Box<Container>, PathBuf),
 }
 
-/// End of a copy outside of containers.
+/// Source or destination outside of containers.
 #[derive(Clone, Copy)]
 enum HostEnd<'a> {
     Stream(&'a File),
@@ -81,7 +81,7 @@ impl<'a> HostEnd<'a> {
     }
 }
 
-/// Copies from `from` to `to`; either end is in a container.
+/// Copies from `from` to `to`, exactly one of which is in a container.
 pub fn copy(usnea: &Usnea, from: &CopyEnd, to: &CopyEnd, how: Copying) -> Result<()> {
     let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .context(|| "cannot make a pipe")?;
@@ -151,7 +151,7 @@ fn root_cause(ends: PipeEnds, from: &Path, to: Option<&Path>) -> Result<()> {
     }
 }
 
-/// True if the path can only mean a folder, and means its content (`/.`).
+/// True if the path means the content of a folder, as with `/.` at its end.
 fn says_content(path: &Path) -> bool {
     let text = path.as_os_str().as_bytes();
     matches!(text, b"." | b"..") || text.ends_with(b"/.") || text.ends_with(b"/..") || text == b"/"
@@ -168,7 +168,7 @@ fn pack(
     owners: &Owners,
     to: impl Write,
 ) -> Result<()> {
-    // A link with a slash behind it means the folder that the link leads to.
+    // A symbolic link with a trailing slash means its target folder.
     let last = if says_folder(path) { LastLink::Followed } else { last };
     if says_folder(path) {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
@@ -206,7 +206,7 @@ fn send(to: OwnedFd, from: HostEnd<'_>, last: LastLink) -> Result<()> {
     let mut to = File::from(to);
     match from {
         HostEnd::Path(path) => {
-            // Owners are sent as numbers: with -a the numbers count.
+            // Owners are sent as numbers, which are used with -a.
             pack(&host_root()?, &absolute(path)?, last, &Owners::Recorded, to)
         }
         HostEnd::Stream(archive) => {
@@ -234,7 +234,7 @@ fn receive(from: OwnedFd, path: &Path, to: HostEnd<'_>, how: Copying) -> Result<
     }
 }
 
-/// Unpacks an archive below `root`. `source`: the path of the source; `None`: an archive of the caller's.
+/// Unpacks an archive below `root`. `source`: the path of the source; `None`: an archive from the caller's stream.
 fn put(
     from: impl Read,
     root: &OwnedFd,
@@ -278,7 +278,7 @@ fn choose(
             }
         }
         (PathTarget::Nothing(folder), _) => match name {
-            // Members of the archive have no first name: they are the content of a folder.
+            // The members are the content of a folder: the destination replaces no component of their paths.
             Some(name) if says_content(source) => Ok(MemberPlace::Under(folder, name)),
             Some(name) => Ok(MemberPlace::As(folder, name)),
             None => Err(Error::not_found("no such folder")),

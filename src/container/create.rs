@@ -1,5 +1,5 @@
-//! `usnea create`, and the beginning of `usnea run`: decides everything and fills the folder in `tmp/`. A rename puts
-//! the container in its place under its name: it exists as a whole or not at all.
+//! `usnea create`, and the first part of `usnea run`: makes all decisions and fills a folder in `tmp/`. A rename moves
+//! that folder to its place: a container exists completely or not at all.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -40,14 +40,14 @@ use crate::readiness::{self, NotifyMode, NotifyRequest};
 use crate::spec::TopLayer;
 use crate::sys::signal;
 
-/// Lifecycle settings: restart policy, health check, log, labels.
+/// Settings of a container that are not in its spec: restart policy, health check, log, labels.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     /// Image, as typed.
     pub image: String,
     /// Restart policy: `--restart`.
     pub restart: RestartPolicy,
-    /// True if no policy was asked for: a pod may have one.
+    /// True if no policy was requested: then the pod's policy applies.
     pub has_default_restart: bool,
     /// ID of the container's pod: `--pod`.
     pub pod: Option<String>,
@@ -71,7 +71,7 @@ pub struct Lifecycle {
     pub timeout: u64,
     /// Containers to start before this container, by name or ID: `--requires`.
     pub requires: Vec<String>,
-    /// Streams of `create` that a later attached start shows: `--attach`.
+    /// Streams that a later `start --attach` shows: `--attach`.
     pub attach: Vec<Stream>,
     /// True if the image is removed at the container's end: `--rmi`.
     pub remove_image: bool,
@@ -85,11 +85,11 @@ pub struct Lifecycle {
     pub replace: bool,
     /// Standard input of the container.
     pub input: Input,
-    /// Command line of `create` or `run`, for the document.
+    /// Command line of `create` or `run`, for the inspect document.
     pub create_command: Vec<String>,
 }
 
-/// Seconds that a command has to end (docker's).
+/// Default time in seconds until a stopping container is killed (docker's).
 const STOP_TIMEOUT: u64 = 10;
 
 /// New container.
@@ -98,9 +98,9 @@ pub struct CreatedContainer {
     pub container: Container,
     /// Lock on the container's folder.
     pub(super) lock: File,
-    /// Plan of its launch.
+    /// Plan of the first launch.
     pub(super) plan: Plan,
-    /// Descriptor that holds its image.
+    /// Descriptor with a lock that protects the image against removal.
     pub(super) image: Option<OwnedFd>,
 }
 
@@ -113,7 +113,7 @@ pub enum AfterCreate {
     Leave,
 }
 
-/// Makes the container.
+/// Creates the container.
 pub fn create(
     usnea: &Usnea,
     request: &ContainerRequest,
@@ -131,7 +131,8 @@ pub fn create(
     let root = request.source.root(usnea, pull)?;
     let id = random_id()?;
     let place = store.join("containers").join(&id);
-    // The claim is held until the container is in its place: from then on the container's existence keeps the range.
+    // The claim on the ID range is held until the container is in its place: from then on the container's existence
+    // keeps the range.
     let (maps, _range) = ranges::claimed(usnea, request, &root, &id)?;
     let identity =
         Identity { id: &id, folder: place.clone(), top_layer: TopLayer::Persistent, maps };
@@ -157,7 +158,7 @@ pub fn create(
     }
 
     let record = Record { requires, ..record(request, lifecycle, &workspace)? };
-    // The volumes are held until the container can be found: from then on the container uses them.
+    // The volumes are locked until the container can be found: from then on its record protects them.
     let held = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
     let container = Container { store: store.to_owned(), folder: place, record };
     let put = put(usnea, container, &workspace, request);
@@ -175,7 +176,7 @@ fn refuse_used_cidfile(lifecycle: &Lifecycle) -> Result<()> {
     let used = lifecycle.cidfile.as_ref().filter(|path| path.exists());
     let Some(path) = used else { return Ok(()) };
     Err(Error::conflict(format!("{} is there already", path.display()))
-        .hint("is that container in use? else remove the file"))
+        .hint("remove the file if that container is no longer in use"))
     .context(|| Setting::Cidfile)
 }
 
@@ -201,7 +202,7 @@ pub(super) fn notify_request(
     NotifyRequest::of(mode, folder)
 }
 
-/// Fills the container's folder, and moves it to its place.
+/// Makes and fills the container's folder, and moves it to its place.
 fn put(
     usnea: &Usnea,
     mut container: Container,
@@ -268,7 +269,7 @@ fn discard(usnea: &Usnea, container: &Container) {
     }
 }
 
-/// Removes the container that has the name: with `--replace`, or a leftover of `--rm`.
+/// Removes an existing container with the requested name: with `--replace`, or a leftover of `--rm`.
 fn replaced(usnea: &Usnea, request: &ContainerRequest, lifecycle: &Lifecycle) -> Result<()> {
     let store = usnea.store()?;
     let Some(name) = request.options.name.as_ref() else { return Ok(()) };
@@ -283,8 +284,8 @@ fn replaced(usnea: &Usnea, request: &ContainerRequest, lifecycle: &Lifecycle) ->
     Ok(())
 }
 
-/// Builds the record of a container that is being made. Errors: a health check without a command; paths without a
-/// working directory.
+/// Builds the record of a new container. Errors: health options without a command; a relative path that cannot be made
+/// absolute.
 pub(super) fn record(
     request: &ContainerRequest,
     lifecycle: &Lifecycle,
@@ -300,7 +301,7 @@ pub(super) fn record(
     let of_image = spec.annotations().as_ref().and_then(|all| all.get(crate::spec::STOP_SIGNAL));
     let stop_signal = match (lifecycle.stop_signal, of_image) {
         (Some(signal), _) => signal,
-        // An unknown signal in the image is no reason not to run it.
+        // An image with an unknown stop signal can still be run.
         (None, Some(text)) => signal::number(text).unwrap_or(libc::SIGTERM),
         (None, None) => libc::SIGTERM,
     };
@@ -346,7 +347,8 @@ fn absolute(path: Option<&Path>) -> std::io::Result<Option<PathBuf>> {
     path.map(std::path::absolute).transpose()
 }
 
-/// Merges the health check of the flags over the image's. Errors: health flags without a command to run.
+/// Merges the health check of the flags with that of the image; flags take precedence. Errors: health flags without a
+/// command to run.
 fn health(lifecycle: &Lifecycle, image: Option<&StoredImage>) -> Result<Option<Healthcheck>> {
     let of_image = image.and_then(|image| image.health.clone());
     let check = match (lifecycle.health.clone(), of_image) {

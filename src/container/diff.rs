@@ -15,7 +15,8 @@ use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::diff::{self, Change, ChangeKind, merged_tar};
 use crate::userns::{self, Base};
 
-/// Returns the container's changes of its image: folders before their content, each sorted. Leaves out mount points.
+/// Returns the container's changes relative to its image: folders before their content, each sorted. Leaves out added
+/// mount points.
 pub fn diff(usnea: &Usnea, container: &Container) -> Result<Vec<Change>> {
     let (spec, _image) = config(container)?;
     let layers = ContainerLayers::of(usnea, container, &spec)?;
@@ -31,10 +32,10 @@ pub fn diff(usnea: &Usnea, container: &Container) -> Result<Vec<Change>> {
     Ok(changes.into_iter().filter(|change| !is_place(change)).collect())
 }
 
-/// Finds changes in the base namespace.
+/// Runs `find` in the base user namespace.
 pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Result<Vec<Change>> {
     let changes = userns::in_base(base, || {
-        // As bytes: not every path is text.
+        // As bytes: a path need not be UTF-8.
         let plain =
             |change: Change| (change.kind.to_string(), change.path.into_os_string().into_vec());
         Ok(find()?.into_iter().map(plain).collect::<Vec<_>>())
@@ -50,7 +51,7 @@ pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Resul
     Ok(changes.into_iter().map(change).collect())
 }
 
-/// Writes the tar of a container's root, without its mounts, to `output`.
+/// Writes a container's root, without its mounts, to `output` as a tar archive.
 pub fn export(usnea: &Usnea, container: &Container, output: &ArchiveSink) -> Result<()> {
     let (spec, _image) = config(container)?;
     let stack = ContainerLayers::of(usnea, container, &spec)?.stack();

@@ -1,4 +1,5 @@
-//! Storage driver that stacks the layers of a root: the kernel's overlay where it serves, else our own, else copying.
+//! Choice of the storage driver that stacks the layers of a root: the kernel's overlayfs if usable, else usnea's FUSE
+//! overlay, else copying.
 
 use std::path::Path;
 
@@ -14,13 +15,14 @@ use crate::userns::{Base, Writer};
 /// Chosen storage driver.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choice {
-    /// Stacking of layers, as the spec needs it.
+    /// Driver, and its settings for the spec.
     pub stacking: Stacking,
-    /// True if the kernel's overlay was just tried, and served: worth a note in the store.
+    /// True if a mount of the kernel's overlayfs was just tried and succeeded: the store does not record that yet.
     was_tried: bool,
 }
 
-/// Chooses the driver of `--storage-driver`, else the first that serves. `maps`: the container's.
+/// Returns the driver of `--storage-driver`, else the first usable one. `maps`: those of the container. Errors: the
+/// requested driver is not usable.
 pub fn choose(
     options: &ContainerOptions,
     base: &Base,
@@ -51,7 +53,7 @@ pub fn choose(
             }
             let known =
                 overlay::serves(store).context(|| Setting::StorageDriver.with("overlay")).map_err(
-                    |error| error.hint("leave the flag out: fuse or copy serve where it does not"),
+                    |error| error.hint("leave the flag out: fuse or copy can be used instead"),
                 )?;
             if is_shared {
                 log::warn!(
@@ -70,7 +72,8 @@ pub fn choose(
 }
 
 impl Choice {
-    /// Notes in the store that the kernel's overlay serves, if that is news: the overlay is tried once a boot.
+    /// Records in the store that the kernel's overlayfs is usable, if a trial has just shown that. It is tried once per
+    /// boot.
     pub fn remember(self, store: &Path) {
         if self.was_tried {
             overlay::note(store);
@@ -78,12 +81,13 @@ impl Choice {
     }
 }
 
-/// True if the container's IDs are not those of base. With a single ID, every file belongs to that ID.
+/// True if the container maps IDs differently from base. With a single ID all files belong to that ID, so the
+/// difference does not matter.
 fn has_own_ids(base: &Base, maps: &IdMaps<ContainerIds, HostIds>) -> bool {
     base.writer != Writer::Itself && maps != &base.maps.clone().as_containers()
 }
 
-/// Returns the first driver that serves, and whether the kernel's overlay was tried for it.
+/// Returns the first usable driver, and true if the kernel's overlayfs was tried.
 fn first_that_serves(
     base: &Base,
     maps: &IdMaps<ContainerIds, HostIds>,
@@ -97,7 +101,7 @@ fn first_that_serves(
         _ if root.is_shared => {
             Err(Error::new("owners of a shared store's files are in records alone"))
         }
-        // Idmapped layers show files as the container's own IDs only to the root of the host.
+        // Showing files with the container's own IDs needs ID-mapped mounts, and those need root of the host.
         true => idmap::serves(store),
         false => Ok(()),
     };
@@ -106,7 +110,9 @@ fn first_that_serves(
         return Ok(match fuse::usable() {
             Ok(()) => (StorageDriver::Fuse, false),
             Err(error) => {
-                log::warn!("the image is copied, for want of usnea's own overlay: {error}");
+                log::warn!(
+                    "the image is copied, since usnea's own overlay cannot be used: {error}"
+                );
                 (StorageDriver::Copy, false)
             }
         });
@@ -118,7 +124,7 @@ fn first_that_serves(
     Ok((driver, found.was_tried))
 }
 
-/// Returns the default driver of this machine, and the reason for it.
+/// Returns the default driver of this machine, and the reason for that choice.
 pub fn first(store: &Path) -> (StorageDriver, String) {
     let (driver, found) = of_this_machine(store);
     let is_idmapped = driver == StorageDriver::Overlay && idmap::serves(store).is_ok();
@@ -126,10 +132,10 @@ pub fn first(store: &Path) -> (StorageDriver, String) {
     (driver, found.text + own)
 }
 
-/// Reason why a driver is the first that serves.
+/// Reason for the choice of a driver.
 struct DriverSearch {
     text: String,
-    /// True if the kernel's overlay was tried just now, and served.
+    /// True if a mount of the kernel's overlayfs was just tried and succeeded.
     was_tried: bool,
 }
 

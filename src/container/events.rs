@@ -14,17 +14,17 @@ use crate::monitor::log::{LogChanges, Reader};
 /// Selection of events.
 #[derive(Clone, Debug, Default)]
 pub struct EventQuery {
-    /// Time of the oldest event. `None`: the first record; now, where future events are wanted.
+    /// Time of the oldest event. `None`: the first recorded event, or now if new events are requested.
     pub since: Option<Timestamp>,
-    /// Time of the last event; a time in the future is waited for.
+    /// Time of the last event. If it is in the future, new events are awaited until then.
     pub until: Option<Timestamp>,
-    /// Filters that each event must pass.
+    /// Filters. Each event must match them.
     pub filters: Vec<EventFilter>,
     /// True if new events are shown as they happen.
     pub follow: bool,
 }
 
-/// `--filter` of events, docker's: values of one key are alternatives, different keys are conditions.
+/// Filter of `--filter`, as docker's: several values of one key are alternatives; each key must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFilter {
     key: EventKey,
@@ -42,7 +42,7 @@ enum EventKey {
     Network,
     Pod,
     Scope,
-    /// Key of nodes, plugins and daemons, which do not exist here: never matches.
+    /// Key for nodes, plugins or daemons, which usnea does not have: never matches.
     Never,
 }
 
@@ -79,17 +79,17 @@ impl EventFilter {
         let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
         let value = self.value.as_str();
         let is_of = |kind: &str| event.kind == kind;
-        // The beginning of an ID will do.
+        // A prefix of an ID matches too.
         let is_called = || event.actor.id.starts_with(value) || attribute("name") == Some(value);
         match self.key {
             EventKey::Container => is_of("container") && !value.is_empty() && is_called(),
             EventKey::Event => {
-                // "health_status: healthy" is found by its first word, too.
+                // "health_status: healthy" also matches by its first word.
                 let word = event.action.split(':').next().unwrap_or_default();
                 event.action == value || word == value || word_of_podman(value, &event.kind) == word
             }
             EventKey::Image if is_of("image") => !value.is_empty() && is_called(),
-            // docker's rule: the name alone stands for each of its tags.
+            // docker's rule: a name without a tag matches each of its tags.
             EventKey::Image => attribute("image").is_some_and(|image| {
                 let tag = image.strip_prefix(value).filter(|_| !value.is_empty());
                 tag.is_some_and(|tag| {
@@ -118,7 +118,7 @@ impl EventFilter {
     }
 }
 
-/// Returns docker's word for podman's `word`; returns any other word unchanged.
+/// Translates podman's name of an action to docker's; returns any other name unchanged.
 fn word_of_podman<'a>(word: &'a str, kind: &str) -> &'a str {
     match (word, kind) {
         ("died", _) => "die",
@@ -131,8 +131,8 @@ fn word_of_podman<'a>(word: &'a str, kind: &str) -> &'a str {
     }
 }
 
-/// Passes the events to `each`, in their order, until `until`, or for ever. Errors: the events cannot be read; `each`
-/// fails.
+/// Passes the events to `each`, in their order, up to the time `until`, or without end. Errors: the events cannot be
+/// read; `each` fails.
 pub fn events(
     usnea: &Usnea,
     wanted: &EventQuery,
@@ -158,7 +158,7 @@ pub fn events(
     loop {
         let more = reader.read(|line| match serde_json::from_slice::<Event>(line) {
             Ok(event) if shows(&event) => each(&event),
-            // A line that a full disk has cut is no reason to stop.
+            // A line may be incomplete because the disk was full: it is skipped.
             _ => Ok(()),
         });
         if more.context(phrase)? {

@@ -1,5 +1,5 @@
-//! `usnea exec`: another command in a running container. `usnea events` shows its start and its end, but no end for a
-//! detached command: no process waits for it.
+//! `usnea exec`: runs another command in a running container. `usnea events` shows its start and its end, except the
+//! end of a detached command: no process waits for that.
 
 use std::time::Duration;
 
@@ -29,33 +29,33 @@ pub struct ExecRequest {
     pub options: EntryOptions,
     /// Privileges of the command.
     pub privileges: Privileges,
-    /// True if the command has a terminal.
+    /// True if the command gets a terminal of its own.
     pub terminal: bool,
     /// Standard input of the command.
     pub stdin: Stdin,
-    /// Number of descriptors after 2 that the command keeps.
+    /// Number of descriptors from 3 on that the command inherits.
     pub preserve_fds: u32,
-    /// Numbers of further descriptors that the command keeps.
+    /// Numbers of further descriptors that the command inherits.
     pub preserve_fd: Vec<u32>,
-    /// Keys that detach from its terminal; `None`: the container's own.
+    /// Key sequence that detaches from its terminal; `None`: that of the container.
     pub keys: Option<DetachKeys>,
-    /// End of our stay: at the command's end, or at once.
+    /// Moment at which this call returns: at the command's end, or at its start.
     pub finish: Finish,
-    /// Audience of its events.
+    /// Readers of the command's events.
     pub audience: Audience,
 }
 
-/// Audience of a command's events.
+/// Readers of a command's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// All readers of the events.
     All,
-    /// No reader: health checks, which would fill the record of events.
+    /// No events are recorded: health checks would fill the events file.
     Nobody,
 }
 
-/// Runs the command; returns its exit status, or 0 when detached. Errors: the container does not run; a refusal of
-/// `run`.
+/// Runs the command; returns its exit status, or 0 when detached. Errors: the container does not run; the command
+/// cannot be run.
 pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<'_>) -> Result<u8> {
     keep_descriptors(request.preserve_fds, &request.preserve_fd)?;
     title::name_container(&container.record.name);
@@ -66,7 +66,7 @@ pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<
     let mut options = request.options;
     options.user = options.user.or_else(|| recorded_user(container));
     let who = match who(&running, &spec, &options) {
-        // The accounts no longer have the container's own user: the user stays as at the start.
+        // /etc/passwd no longer has the container's own user: the IDs of the container's start are used.
         Err(error) if !asked => {
             log::debug!("{error}");
             options.user = None;
@@ -131,14 +131,14 @@ fn running(container: &Container, spec: &Spec) -> Result<RunningContainer> {
     })
 }
 
-/// Returns the user of the container's `--user`, if a name: the command gets the groups of the accounts as they are
-/// now.
+/// Returns the user of the container's `--user`, if it is a name: the command gets the groups that the container's
+/// account files have now.
 fn recorded_user(container: &Container) -> Option<UserFlag> {
     let flag: UserFlag = container.record.user.as_ref()?.parse().ok()?;
     flag.has_names().then_some(flag)
 }
 
-/// Looks up the user of `-u` in the container's accounts as they are now.
+/// Looks up the user of `-u` in the current account files of the container.
 fn who(
     running: &RunningContainer,
     spec: &Spec,

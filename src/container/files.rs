@@ -1,5 +1,5 @@
-//! Files of a container, seen by a process of ours with the container's own IDs. The files of a running container are
-//! seen in its namespaces. Those of a stopped container are mounted for that process alone.
+//! Access to the files of a container, in a process of usnea with the container's own IDs. For a running container,
+//! that process enters its namespaces. The files of a stopped container are mounted in that process alone.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -17,8 +17,8 @@ use crate::monitor::status::Status;
 use crate::sys::{inroot, namespace, process};
 use crate::userns::{self};
 
-/// Runs `work` in a process that has the container's root open, and `here` in this one meanwhile. Each process drops
-/// the values that the other's closure owns. Returns both answers.
+/// Runs `work` in a process that has the container's root open, and `here` in this process at the same time. Each
+/// process drops the values that the other's closure owns. Returns both results.
 pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     usnea: &Usnea,
     container: &Container,
@@ -32,17 +32,21 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     let base = usnea.base()?;
     let (spec, _image) = config(container)?;
     let plan = engine::plan(&spec, base.clone(), Default::default())?;
-    // A container that never ran has no mount points for its volumes yet: made here as a start makes them.
+    // A container that never ran has no mount points for its volumes yet: writing access makes them, as a start does.
     let is_ready = container.status_here()? != Status::Created;
     let how = if is_ready && engine::can_be_read_alone(&plan) { how } else { FilesAccess::Writing };
     let lock = match how {
         FilesAccess::Reading => None,
         FilesAccess::Writing => match locked(container)? {
             Some(lock) => Some(lock),
-            // Another command has started the container.
+            // Another command has started the container meanwhile.
             None => match running(container)? {
                 Some(state) => return in_running(&state, work, here),
-                None => return Err(Error::conflict("another command starts it").hint("try again")),
+                None => {
+                    return Err(
+                        Error::conflict("another command starts the container").hint("try again")
+                    );
+                }
             },
         },
     };
@@ -75,11 +79,11 @@ fn in_running<T: Serialize + DeserializeOwned, R>(
 ) -> Result<(Result<T>, R)> {
     let (user, mounts) = namespaces(state).context(|| "cannot enter the container")?;
     let enter = || {
-        // No process of the container may inspect ours.
+        // No process of the container may inspect this one.
         process::hide_from_others()?;
         namespace::enter(user.as_fd())?;
         namespace::enter(mounts.as_fd())?;
-        // The user of our process in a container without a root.
+        // Fails in a container without a root user: this process then keeps its user.
         let _ = process::become_user(0, 0);
         process::hide_from_others()?;
         rustix::process::umask(Mode::empty());
@@ -96,8 +100,8 @@ fn in_running<T: Serialize + DeserializeOwned, R>(
     userns::in_process_and_here(enter, work, here)
 }
 
-/// Returns the user and mount namespace of a container. Process 1 with `--init` is our own, which cannot be inspected:
-/// then another process's.
+/// Returns the user and mount namespace of a container. With `--init`, process 1 is usnea's, which is hidden: then
+/// opens those of another process.
 pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
     let gone = || Error::not_running("it has just ended");
     let first = state.process.open().ok_or_else(gone)?;
@@ -112,7 +116,7 @@ pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
         };
         match (open("user"), open("mnt")) {
             (Ok((user, _)), Ok((mounts, false))) => {
-                // The process IDs were the container's as long as its first process lived.
+                // While its first process lives, the PIDs belong to the container's processes.
                 process::pidfd_signal(first.as_fd(), 0).map_err(|_| gone())?;
                 return Ok((user, mounts));
             }
@@ -123,17 +127,17 @@ pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
     Err(failure)
 }
 
-/// Target of a path in a container.
+/// File to which a path in a container leads.
 pub(super) enum PathTarget {
-    /// Folder, open.
+    /// Folder, opened.
     Folder(OwnedFd),
     /// File of another kind.
     Other,
-    /// Missing file, with the folder above, open.
+    /// Missing file, with its parent folder, opened.
     Nothing(OwnedFd),
 }
 
-/// Opens `path` below `root`, and follows all links in the root. Errors: the folder above is missing too.
+/// Opens `path` below `root`; resolves symbolic links inside the root. Errors: the parent folder is missing too.
 pub(super) fn look(root: &OwnedFd, path: &Path) -> Result<PathTarget> {
     let folder = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;

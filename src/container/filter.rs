@@ -1,5 +1,5 @@
-//! `--filter` of containers: docker's and podman's keys. Values of one key are alternatives, different keys are
-//! conditions (each `label` and `label!` is a condition).
+//! `--filter` of containers: docker's and podman's keys. Several values of one key are alternatives, and each key must
+//! match. Each `label` and `label!` must match by itself.
 
 mod ancestor;
 mod port;
@@ -20,16 +20,16 @@ use crate::net::Mode;
 use ancestor::Ancestor;
 use port::Ports;
 
-/// All keys, for hints.
+/// List of all keys, for hints.
 const KEYS: &str = "id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, health, volume, \
                     network, publish, expose, command, pod, is-task";
 
 /// Filter of containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerFilter {
-    /// Beginning of an ID, or an expression in it.
+    /// Prefix of an ID, or a regular expression.
     Id(Expression),
-    /// Expression in a name; docker has a slash before the name.
+    /// Regular expression that matches a name; docker's names have a slash in front.
     Name(Expression),
     /// Label of the container: KEY, or KEY=VALUE.
     Label(String),
@@ -39,17 +39,17 @@ pub enum ContainerFilter {
     Status(String),
     /// Exit status of an ended container.
     Exited(u8),
-    /// Image of the container, or an image below it.
+    /// Image that the container was made from, or that its image was built on.
     Ancestor(Ancestor),
-    /// Container before which this container was made.
+    /// Container (name or ID) that is newer than this container.
     Before(String),
-    /// Container after which this container was made.
+    /// Container (name or ID) that is older than this container.
     Since(String),
     /// Time before which the container was made.
     Until(Timestamp),
     /// Name of the restart policy.
     RestartPolicy(String),
-    /// Volume that the container mounts: its name, or its mount point.
+    /// Volume that the container mounts: its name, or its mount point in the container.
     Volume(String),
     /// docker's word for the health.
     Health(String),
@@ -57,15 +57,15 @@ pub enum ContainerFilter {
     Network(String),
     /// Name of the pod, or beginning of its ID.
     Pod(String),
-    /// Port of the host that leads into the container.
+    /// Port of the host that is published for the container.
     Publish(Ports),
-    /// Port of the container.
+    /// Published or exposed port of the container.
     Expose(Ports),
     /// First word of the command.
     Command(String),
-    /// Condition that no container here meets.
+    /// Filter that matches no container.
     Never,
-    /// Condition that each container here meets.
+    /// Filter that matches every container.
     Always,
 }
 
@@ -77,7 +77,7 @@ impl FromStr for ContainerFilter {
         let Some((key, value)) = text.split_once('=') else {
             return Err(Error::invalid("it is KEY=VALUE").hint(KEYS)).context(said);
         };
-        // docker's rule: spaces and the case of the key do not matter.
+        // docker's rule: spaces and the case of the key are ignored.
         let key = key.trim().to_ascii_lowercase();
         let is_inverted = key.ends_with('!');
         let key = key.trim_end_matches('!');
@@ -144,11 +144,11 @@ impl ContainerFilter {
             Self::Volume(_) => 6,
             Self::Health(_) => 7,
             Self::Network(_) => 8,
-            // docker's rule: either port will do.
+            // docker's rule: `publish` and `expose` are alternatives.
             Self::Publish(_) | Self::Expose(_) => 9,
             Self::Command(_) => 10,
             Self::Pod(_) => 11,
-            // Each of these is a condition of its own.
+            // Each of these must match by itself.
             Self::Label(_)
             | Self::NoLabel(_)
             | Self::Before(_)
@@ -159,7 +159,7 @@ impl ContainerFilter {
         }
     }
 
-    /// True if the filter may match containers that do not run.
+    /// True for a filter that is about ended containers, so that `ps` lists containers in any state.
     pub fn is_about_ended(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Exited(_))
     }
@@ -202,7 +202,7 @@ impl ContainerFilter {
         })
     }
 
-    /// True if a container fits all `filters`. Errors: a filter names an unknown container.
+    /// True if a container matches all `filters`. Errors: a filter names an unknown container.
     pub fn fit(filters: &[Self], container: &Container, status: &Status) -> Result<bool> {
         for filter in filters {
             let same = |other: &&Self| other.key() == filter.key() && other.key() != 255;
@@ -225,7 +225,7 @@ fn has_label(container: &Container, label: &str) -> bool {
     }
 }
 
-/// True if the container is in the network `text`: a name or ID of one, or docker's or podman's name for a mode.
+/// True if the container is in the network `text`: its name or ID, or docker's or podman's name for a network mode.
 fn is_in_network(container: &Container, text: &str) -> Result<bool> {
     let network = &container.record.network;
     if network.word() == text

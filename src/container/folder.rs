@@ -1,7 +1,8 @@
-//! Folder of a disposable container: `tmp/run-ID` in the store, locked as long as its container's parent lives. The
-//! next command that finds the lock free removes the folder of a killed container.
+//! Locked folders `tmp/run-ID` of the store: of a disposable container, of a container that is being created, and of
+//! one that is being removed. The lock ends with its process. The next command removes the unlocked folders of killed
+//! commands.
 //!
-//! Files in the folder may belong to subordinate IDs: those are removed in the base user namespace.
+//! Files in such a folder may belong to subordinate IDs: those are removed in the base user namespace.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -16,12 +17,12 @@ use crate::userns::{self, Base};
 /// Prefix of the folders in `tmp` that [`sweep`] removes.
 pub const PREFIX: &str = "run-";
 
-/// Path of the folder of container `id`.
+/// Returns the path of the folder of container `id`.
 pub fn path(store: &Path, id: &str) -> PathBuf {
     store.join("tmp").join(format!("{PREFIX}{id}"))
 }
 
-/// Locked folder.
+/// Locked folder, new or about to be removed.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -46,7 +47,7 @@ impl Folder {
         &self.path
     }
 
-    /// Renames the folder to `place`, where it stays.
+    /// Moves the folder to its final path `place`.
     pub fn keep(&self, place: &Path) -> Result<()> {
         std::fs::rename(&self.path, place).context(|| format!("cannot make {}", place.display()))
     }
@@ -56,7 +57,7 @@ impl Folder {
         self.lock
     }
 
-    /// Moves `place`, locked already, to `tmp` for its removal.
+    /// Moves the folder `place`, whose lock is `lock`, to `tmp` for its removal.
     pub fn bury(store: &Path, place: &Path, lock: File) -> Result<Self> {
         let path = path(store, &files::random_name(""));
         std::fs::rename(place, &path).context(|| format!("cannot remove {}", place.display()))?;
@@ -70,8 +71,7 @@ impl Folder {
     }
 }
 
-/// Makes the folder and locks it. Tries again where another command's [`sweep`] takes the unlocked folder for a
-/// leftover.
+/// Makes the folder and locks it. Tries again if [`sweep`] of another command removes the folder before it is locked.
 fn locked(path: &Path) -> Result<File> {
     let said = || format!("cannot make {}", path.display());
     loop {
@@ -100,10 +100,10 @@ fn full(error: io::Error) -> Error {
     error
 }
 
-/// Removes a folder, also with files of subordinate IDs.
+/// Removes a folder, including files of subordinate IDs.
 pub fn remove(path: &Path, base: &Base) -> Result<()> {
     match files::remove_tree(path) {
-        // Folders of subordinate IDs: only those IDs may empty them.
+        // A folder of a subordinate ID: only that ID may empty it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             userns::in_base(base, || Ok(files::remove_tree(path)?))
         }

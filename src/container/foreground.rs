@@ -1,10 +1,10 @@
 //! Disposable containers in the foreground (`usnea run --rm`): without a monitor and without a folder in the store,
-//! since both would make the start slower. While such a container runs, it has a record in the folder for sockets,
-//! below `$XDG_RUNTIME_DIR`. `ps`, `exec`, `stop` and others find it by that record.
+//! since both would make the start slower. While such a container runs, it has a record in the folder of the monitors'
+//! sockets, below `$XDG_RUNTIME_DIR`. Commands such as `ps`, `exec` and `stop` find it by that record.
 //!
-//! The record is removed at the command's end. The next command that lists containers removes the record of a killed
-//! usnea; the container itself has died with it. On a network file system no record is made: writing it could take
-//! longer than the command.
+//! The record is removed when the command ends. When usnea is killed, the container dies too, and the next command that
+//! lists containers removes the record. On a network file system no record is made: writing it could take longer than
+//! the command.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
@@ -43,7 +43,7 @@ pub fn run_disposable(
 ) -> Result<u8> {
     let mut record_file = None;
     run::run(usnea, request, wanted, lifecycle.notify, streams, |workspace, launched| {
-        // Without a record, other commands cannot find the container; that is no reason not to run it.
+        // Without a record, other commands cannot find the container, but it can run.
         match ForegroundRecord::new(usnea, request, lifecycle, workspace, launched) {
             Ok(Some((record, requests))) => {
                 record_file = Some(record);
@@ -58,11 +58,11 @@ pub fn run_disposable(
     })
 }
 
-/// Record of a running container. Removed with this value.
+/// Record of a running container, which is removed on drop.
 struct ForegroundRecord(PathBuf);
 
 impl ForegroundRecord {
-    /// Writes the record. `None`: no place for it.
+    /// Writes the record. `None`: the folder for it is on a network file system.
     fn new(
         usnea: &Usnea,
         request: &ContainerRequest,
@@ -78,7 +78,7 @@ impl ForegroundRecord {
         record.name = random_name::name(0)?;
         record.log.driver = LogDriver::None;
         let born = Self(place.join(hidden(&record.id)));
-        // The record's folder is made together with the folder above, which another container's end removes when empty.
+        // Makes the folder of all records too: the end of another container removes it when empty.
         DirBuilder::new().recursive(true).mode(0o700).create(&born.0).context(|| "its folder")?;
         born.write(CONTAINER, &record)?;
         born.write(CONFIG, &workspace.spec)?;
@@ -90,7 +90,7 @@ impl ForegroundRecord {
         std::fs::rename(&born.0, &folder).context(|| "its folder")?;
         std::mem::forget(born);
         let named = Self(folder);
-        // The networks know a container by its name, which this one has from now on.
+        // Sets the container's name in the live files of its networks.
         if let Some(container) = Container::open(store, &record.id)? {
             rename_member(&container, &record);
         }
@@ -123,7 +123,7 @@ impl NetworkRequests for ForegroundRequests {
     fn turn(&mut self, apply: &mut dyn FnMut(NetworkChange) -> Result<()>) {
         self.clients.accept(&self.listener);
         let mut room = vec![0; protocol::ROOM];
-        // From the last one on: a client that has disconnected is removed.
+        // In reverse order, since a client that has disconnected is removed from the list.
         for index in (0..self.clients.count()).rev() {
             let Some(Wish::Networks(json)) = self.clients.hear(index, &mut room) else { continue };
             let change = serde_json::from_slice::<NetworkChange>(&json).map_err(Error::new);
@@ -139,7 +139,7 @@ impl Drop for ForegroundRecord {
     }
 }
 
-/// Removes a record: first hides it from commands that list, then removes its files.
+/// Removes a record: renames it so that no command lists it, then removes its files.
 fn remove(folder: &Path) {
     let name = folder.file_name().unwrap_or_default();
     let hidden = folder.with_file_name(hidden(&name.to_string_lossy()));
@@ -147,16 +147,16 @@ fn remove(folder: &Path) {
     if let Err(error) = tree::remove_at(&hidden) {
         log::debug!("{}: {error}", hidden.display());
     }
-    // The last record takes the folder of all records with it; else that folder stays (ENOTEMPTY).
+    // Removes the folder of all records after the last one; before that it fails with ENOTEMPTY.
     let _ = folder.parent().map(std::fs::remove_dir);
 }
 
-/// Returns the name of a record that is being made or removed.
+/// Returns the folder name of a record that is being made or removed.
 fn hidden(id: &str) -> OsString {
     format!(".{}", id.trim_start_matches('.')).into()
 }
 
-/// Returns the folder for records of a store. `None`: the folder would be on a network file system.
+/// Returns the folder for the records of a store. `None`: it would be on a network file system.
 fn place(store: &Path) -> Result<Option<PathBuf>> {
     let folder = protocol::folder(store)?;
     if filesystem::kind(&folder).network {
@@ -174,7 +174,7 @@ fn name_of(store: &Path) -> io::Result<String> {
 /// Returns [`place`], where it exists.
 fn existing_place(store: &Path) -> Option<PathBuf> {
     let name = name_of(store).ok()?;
-    // Usually no such folder exists: then the owner of the folders above need not be looked up.
+    // Usually no such folder exists: this check saves the lookup of the owners of its parent folders.
     let of_session = config::runtime_path().map(|folder| protocol::in_session(&folder).join(name));
     let mut places = of_session.into_iter().chain([store.join("run")]);
     if !places.any(|place| place.exists()) {
@@ -200,7 +200,7 @@ pub(super) fn ids(store: &Path) -> Vec<String> {
         let lives = state.is_some_and(|state| state.process.lives() || state.monitor.lives());
         match entry.file_name().into_string() {
             Ok(id) if lives && super::is_id(&id) => ids.push(id),
-            // A living process makes or removes this record.
+            // A running process is making or removing this record.
             Ok(id) if id.starts_with('.') && !is_old(&folder) => {}
             _ if !lives => remove(&folder),
             _ => {}
@@ -209,7 +209,7 @@ pub(super) fn ids(store: &Path) -> Vec<String> {
     ids
 }
 
-/// True if a record without a state is older than a minute.
+/// True if a record folder was changed more than a minute ago.
 fn is_old(folder: &Path) -> bool {
     let modified = folder.metadata().and_then(|metadata| metadata.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 60))
@@ -229,8 +229,8 @@ impl Container {
         self.folder.starts_with(self.store.join("containers"))
     }
 
-    /// Refuses a disposable container in the foreground, for which `work` (`other command sees its layers`) is
-    /// impossible.
+    /// Refuses a disposable container in the foreground, for which `work` is impossible. `work` completes the phrase
+    /// "no ...", such as `other command sees its layers`.
     pub fn refuse_foreground(&self, work: &str) -> Result<()> {
         if self.is_in_store() {
             return Ok(());

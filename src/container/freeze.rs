@@ -1,8 +1,9 @@
-//! Freeze of a container for a moment: by its cgroup, or without one process by process; then the container runs on.
+//! Short freeze of a container, such as during a commit: by its cgroup, or without one process by process (SIGSTOP).
 //!
 //! ```text
-//!  we --fork--> a process in the container's user namespace: stops all, reports, waits for the end of a pipe, thaws
-//!               all. The pipe ends with us too, whatever ends us, and no signal of a terminal reaches that process.
+//!  caller --fork--> process in the container's user namespace: freezes all, reports, waits for the end of a pipe,
+//!                   thaws all. The pipe ends when the caller is killed too, and the process ignores the signals of a
+//!                   terminal.
 //! ```
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,14 +19,14 @@ use crate::sys::{namespace, signal};
 
 /// Keeps a container frozen; thaws it on drop.
 pub(super) struct Frozen {
-    // Its end is the signal to thaw.
+    // Write end of a pipe. Closing it is the signal to thaw.
     alive: Option<OwnedFd>,
     helper: Child,
 }
 
 impl Frozen {
-    /// Freezes the container. `None`: the container does not run. Errors: a process could not be stopped; the others
-    /// run on.
+    /// Freezes the container. `None`: the container does not run. Errors: a process could not be frozen; all others are
+    /// thawed.
     pub(super) fn new(container: &Container) -> Result<Option<Self>> {
         let Some(state) = running(container)? else { return Ok(None) };
         let said = || format!("cannot stop the processes of {}", container.record.name);
@@ -49,14 +50,14 @@ impl Frozen {
                 let heard = rustix::io::retry_on_intr(|| rustix::io::read(&stopped, &mut word[..]));
                 match (heard, word) {
                     (Ok(1), [b'y']) => Ok(Some(still)),
-                    _ => Err(Error::refused("some of them are not ours to stop")).context(said),
+                    _ => Err(Error::refused("this user may not signal some of them")).context(said),
                 }
             }
         }
     }
 }
 
-/// Number of processes that are frozen.
+/// Extent of a freeze.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Frozenness {
     /// All processes of the container.
@@ -72,10 +73,10 @@ impl Drop for Frozen {
     }
 }
 
-/// Reports whether all are frozen, and waits until the caller needs the freeze no more.
+/// Reports whether all processes are frozen, and waits until the caller ends the freeze.
 fn say_and_wait(frozen: Frozenness, say: &OwnedFd, watched: &OwnedFd) {
     let _ = rustix::io::write(say, if frozen == Frozenness::Whole { b"y" } else { b"n" });
-    // Reads no bytes, ever: the read ends at the end of the pipe.
+    // No bytes are ever written: the read returns when the write end is closed.
     let _ = rustix::io::retry_on_intr(|| rustix::io::read(watched, &mut [0; 1]));
 }
 
@@ -98,8 +99,8 @@ fn stop_each(state: &State, user: &OwnedFd, say: &OwnedFd, watched: &OwnedFd) {
     }
 }
 
-/// Stops all processes; returns those it stopped, and whether all are. A running process may fork until it is stopped:
-/// repeats until no new process appears.
+/// Stops all processes. Returns those that it stopped, and whether all are stopped. A process may fork until it is
+/// stopped: repeats until no new process appears.
 fn stop_all(state: &State) -> (Vec<OwnedFd>, Frozenness) {
     const ROUNDS: usize = 100;
     let (mut held, mut frozen) = (Vec::new(), Frozenness::Whole);
@@ -111,7 +112,7 @@ fn stop_all(state: &State) -> (Vec<OwnedFd>, Frozenness) {
         }
         for pid in new {
             let Ok(pidfd) = process::open_pidfd(pid) else { continue };
-            // A process that is stopped already stays so: its stopper continues it.
+            // A process that is stopped already is left out: it must stay stopped afterwards.
             if is_stopped(pid) {
                 continue;
             }

@@ -17,10 +17,10 @@ use crate::monitor::record::{self, Healthcheck};
 use crate::monitor::{Status, events, record::State};
 use crate::sys::fd;
 
-/// Number of bytes of a check's output that are recorded (docker's).
+/// Number of bytes of a check's output that are recorded (docker's limit).
 const OUTPUT: usize = 4096;
 
-/// Returns the health of a running container with checks. `None`: no checks, or not running.
+/// Returns the health of a running container. `None`: no health check, or not running.
 pub fn health(container: &Container, status: &Status) -> Option<HealthReport> {
     let state = status.state().filter(|_| status.is_running())?;
     container.record.health.as_ref().filter(|check| check.is_on())?;
@@ -30,14 +30,14 @@ pub fn health(container: &Container, status: &Status) -> Option<HealthReport> {
 /// Result of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckOutcome {
-    /// Its command exited with 0.
+    /// The command exited with 0.
     Passed,
     /// The command exited with another status, or timed out.
     Failed,
 }
 
-/// Runs the check now; returns its own result, whatever the results before. Errors: the container has no check, or does
-/// not run.
+/// Runs the check now; returns the result of this check alone. Errors: the container has no health check, or does not
+/// run.
 pub fn check_health(container: &Container) -> Result<CheckOutcome> {
     let name = &container.record.name;
     let Some(settings) = container.record.health.as_ref().filter(|check| check.is_on()) else {
@@ -54,7 +54,7 @@ pub fn check_health(container: &Container) -> Result<CheckOutcome> {
     Ok(passed)
 }
 
-/// Runs the check of the container in this folder, as a child of its monitor.
+/// Runs the health check of the container in this folder. Called in a child of its monitor.
 pub fn check_of_monitor(folder: &str) -> Result<()> {
     let folder = Path::new(folder);
     let gone = || Error::not_found("the container is gone");
@@ -68,7 +68,7 @@ pub fn check_of_monitor(folder: &str) -> Result<()> {
     check_health(&container).map(|_| ())
 }
 
-/// Run of a container, and the time since its start.
+/// State of a running container, and the time since its start.
 struct RunAge<'a> {
     state: &'a State,
     age: Duration,
@@ -91,8 +91,8 @@ fn note(
     Ok(())
 }
 
-/// Runs the check, as `usnea exec` does. Runs our own program again: entering the container changes a process, and the
-/// caller must stay unchanged.
+/// Runs the check, as `usnea exec` does. Executes this program again in a child: entering the container's namespaces
+/// changes a process for good, and the caller must stay as it is.
 fn check(container: &Container, settings: &Healthcheck) -> Result<Check> {
     let start = Timestamp::now();
     let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
@@ -126,7 +126,7 @@ fn check(container: &Container, settings: &Healthcheck) -> Result<Check> {
     Ok(Check { start, end: Timestamp::now(), exit_code, output })
 }
 
-/// Reads the output until the command has ended; `None`: the command timed out, and was killed.
+/// Collects the output until the command has ended; `None`: the command timed out and was killed.
 fn wait_with_output(
     child: &mut Child,
     mut output: std::fs::File,
@@ -161,7 +161,7 @@ fn wait_with_output(
             return child.wait().map(Some).context(|| "cannot wait for the check");
         }
         if Instant::now() >= deadline {
-            // The command in the container dies with it.
+            // The command in the container dies with that child.
             let _ = child.kill();
             child.wait().context(|| "cannot wait for the check")?;
             return Ok(None);

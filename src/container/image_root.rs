@@ -1,4 +1,4 @@
-//! Root of a container: the folders of an image's layers, a directory, or the programs of the host.
+//! Root of a container before its own layer: the folders of an image's layers, a directory, or programs of the host.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -9,23 +9,23 @@ use crate::layer::whiteout::Whiteouts;
 use crate::rootfs::host::HostRoot;
 use crate::spec::ImageDefaults;
 
-/// Root directories that exist as long as this value lives.
+/// Folders of a root, which are protected against removal as long as this value lives.
 #[derive(Debug)]
 pub struct ImageRoot {
     /// Folders of the layers, the topmost first: at least one.
     pub folders: Vec<PathBuf>,
-    /// True if the folders belong to a store that serves several users: their owners are in records alone
+    /// True if the folders belong to a store that several users share: owners of files are only recorded, not real
     /// ([`Owners::Shared`]).
     ///
     /// [`Owners::Shared`]: crate::image::owners::Owners::Shared
     pub is_shared: bool,
     /// True if the folders are in a store of another user.
     pub is_foreign: bool,
-    /// Meaning of names that begin with `.wh.` in the folders.
+    /// Form of the whiteouts in the folders.
     pub whiteouts: Whiteouts,
     /// Defaults of the image's config: command, environment, user and the like.
     pub defaults: ImageDefaults,
-    /// Image of a store that the folders belong to; `None`: a directory, or programs of the host.
+    /// Image of the store with these layers; `None`: a directory, or programs of the host.
     pub stored: Option<StoredImage>,
     pub(super) held: ImageLock,
 }
@@ -43,7 +43,7 @@ pub struct StoredImage {
     pub health: Option<crate::monitor::record::Healthcheck>,
 }
 
-/// Lock that keeps a root from being removed.
+/// Lock that protects a root against removal.
 #[derive(Debug)]
 pub(super) enum ImageLock {
     Nothing,
@@ -52,7 +52,7 @@ pub(super) enum ImageLock {
 }
 
 impl ImageRoot {
-    /// Returns the root of one folder, without an image.
+    /// Returns a root of a single folder, without an image.
     pub(super) fn of(folder: PathBuf, held: ImageLock) -> Self {
         let (folders, defaults) = (vec![folder], ImageDefaults::default());
         Self {
@@ -66,7 +66,7 @@ impl ImageRoot {
         }
     }
 
-    /// Returns the descriptor that holds the root, for a process that outlives this value.
+    /// Returns a copy of the lock, for a process that outlives this value.
     pub fn hold(&self) -> Result<Option<OwnedFd>> {
         let file = match &self.held {
             ImageLock::Nothing => return Ok(None),

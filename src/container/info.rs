@@ -133,7 +133,7 @@ fn security() -> SecurityInfo {
     }
 }
 
-/// Returns the folder where monitors of containers listen, whether or not it exists.
+/// Returns the folder for the sockets of monitors, whether or not it exists.
 fn run_root(place: &Path) -> PathBuf {
     let runtime = config::runtime_folder();
     runtime.map_or_else(|| place.join("run").join(boot_id()), |(folder, _)| folder.join("usnea"))

@@ -1,4 +1,4 @@
-//! Layers of a stored container, as folders: its own changes over its image.
+//! Layers of a stored container, as folders: its writable layer, and those of its image.
 
 use std::path::Path;
 
@@ -19,13 +19,13 @@ use crate::phrase;
 use crate::spec::{Stacking, StorageDriver};
 use crate::sys::inroot::{self, Symlinks};
 
-/// Paths in the root of files that are mounted without being in the config (`net::GeneratedFile`).
+/// Mount points in the root for files that are not mounts of the config (`net::GeneratedFile`).
 const PLACES: &[&str] = &["etc/hosts", "etc/hostname", "etc/resolv.conf"];
 
 /// Folders of the layers.
 #[derive(Clone, Debug)]
 pub(super) struct ContainerLayers {
-    /// Writable layer of the container, and its form. `None`: the container writes to the image's folder itself
+    /// Writable layer of the container, and its form. `None`: the container writes to its root directory itself
     /// (`--rw-root`).
     pub(super) upper: Option<(LayerSource, UpperForm)>,
     /// Layers of the container's image, the topmost first.
@@ -44,7 +44,7 @@ impl ContainerLayers {
         };
         match PlannedMount::from_oci(root)?.source {
             MountSource::Overlay { stacking, lowers, upper: Some((path, work)), .. } => {
-                // A container that was never started has copied nothing yet.
+                // With the copy driver, the layers are copied at the first start.
                 let is_whole = engine::is_copied(&work);
                 let form = if is_whole { UpperForm::Whole } else { UpperForm::Changes };
                 log::debug!("{form:?} in {}", path.display());
@@ -82,11 +82,8 @@ impl ContainerLayers {
     /// Returns the writable layer. Errors: no such layer, because of `--rw-root`.
     pub(super) fn written(&self) -> Result<&(LayerSource, UpperForm)> {
         self.upper.as_ref().ok_or_else(|| {
-            Error::conflict(phrase!(
-                "it has no layer of its own: it was made with ",
-                Setting::RwRoot
-            ))
-            .hint("what it wrote is in the folder that it was made from")
+            Error::conflict(phrase!("it has no writable layer: it was made with ", Setting::RwRoot))
+                .hint("its files are in the folder that it was made from")
         })
     }
 
@@ -102,7 +99,7 @@ impl ContainerLayers {
     }
 }
 
-/// Returns the IDs that the image's owners have in a copy of the image.
+/// Returns the map from owners in the image to owners in the container's copy of it.
 fn ids_in_copy(
     usnea: &Usnea,
     spec: &Spec,
@@ -112,7 +109,8 @@ fn ids_in_copy(
     Ok(stacking.idmapped.then(|| plan.levels.shown()).flatten())
 }
 
-/// Flushes cached writes: until then they are in the kernel alone, not in the layers of the file system's server.
+/// Flushes cached writes of a running container: until then they may be in the kernel's cache of a FUSE file system,
+/// not in the layers.
 fn flush(usnea: &Usnea, container: &Container) -> Result<()> {
     if running(container)?.is_none() {
         return Ok(());
@@ -124,7 +122,7 @@ fn flush(usnea: &Usnea, container: &Container) -> Result<()> {
     };
     match with_root(usnea, container, FilesAccess::Reading, flush, || ())? {
         (Err(error), ()) if running(container)?.is_some() => Err(error),
-        // The container has just ended, and all is written.
+        // The container has just ended: unmounting has written everything.
         _ => Ok(()),
     }
 }

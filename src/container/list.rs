@@ -1,4 +1,4 @@
-//! `usnea ps`: the containers that fit, and their rows.
+//! `usnea ps`: lists containers, and makes their rows.
 
 use std::path::Path;
 
@@ -26,11 +26,11 @@ const MOUNT: usize = 15;
 /// Selection, order and content of a list of containers.
 #[derive(Clone, Debug, Default)]
 pub struct ListContainers {
-    /// Filters that each container must pass.
+    /// Filters. Each container must match them.
     pub filters: Vec<ContainerFilter>,
     /// States of the containers.
     pub states: ListedStates,
-    /// Number of containers that were created last, whatever their states; `None`: no limit.
+    /// Number of the last created containers to list, in any state; `None`: no limit.
     pub last: Option<usize>,
     /// Order of the list.
     pub order: ContainerOrder,
@@ -45,7 +45,7 @@ pub struct ListContainers {
 /// States of listed containers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListedStates {
-    /// Containers that run, or are paused or restarting; all where a filter is about ended ones.
+    /// Containers that run, or are paused or restarting. Includes ended ones if a filter is about those.
     #[default]
     Active,
     /// Containers in any state.
@@ -70,7 +70,7 @@ pub enum ContainerOrder {
     Name,
     /// The smallest first.
     Size,
-    /// By docker's word for the state.
+    /// By state, in docker's words.
     Status,
 }
 
@@ -141,7 +141,7 @@ fn listed(
     Ok(listed)
 }
 
-/// Returns all containers that fit, in any state, the newest first.
+/// Returns all containers that match the filters, in any state, the newest first.
 pub fn fitting(store: &Path, filters: &[ContainerFilter]) -> Result<Vec<Container>> {
     let mut fitting = Vec::new();
     for container in all(store)? {
@@ -270,7 +270,7 @@ fn exposed_ports(container: &Container) -> String {
 }
 
 fn command(words: &[String], truncation: Truncation) -> String {
-    // Quoted as in docker: a command cannot steer the terminal, whatever the template.
+    // Quoted as in docker: a command cannot send escape sequences to the terminal.
     let quoted = |c: char| match c {
         '"' | '\\' => format!("\\{c}"),
         c if c.is_control() => c.escape_debug().to_string(),
@@ -280,7 +280,7 @@ fn command(words: &[String], truncation: Truncation) -> String {
     format!("\"{}\"", words.chars().map(quoted).collect::<String>())
 }
 
-/// Returns docker's words for a status.
+/// Returns the status as docker's text, such as `Up 5 minutes (healthy)`.
 fn status_text(container: &Container, status: &Status, now: Timestamp) -> String {
     match status {
         Status::Created => "Created".into(),

@@ -1,6 +1,6 @@
-//! `usnea login` and `usnea logout`: stores credentials that the registry accepts, and forgets stored ones.
+//! `usnea login` and `usnea logout`: stores credentials that the registry accepts, and removes stored ones.
 //!
-//! This very process asks the registry, and has threads from then on. It makes no container.
+//! The request to the registry starts threads in this process, which makes no container.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -31,7 +31,7 @@ impl Default for Account {
 impl FromStr for Account {
     type Err = Error;
 
-    /// Accepts an address too, of which the host alone counts, as in docker.
+    /// Accepts a URL too, of which only the host is used, as in docker.
     fn from_str(text: &str) -> Result<Self> {
         let address = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let (host, path) = match (address, text.split_once('/')) {
@@ -61,7 +61,7 @@ impl std::fmt::Display for Account {
     }
 }
 
-/// Typed name and password.
+/// User name and password, as typed.
 pub struct Typing {
     /// User name.
     pub username: String,
@@ -85,21 +85,21 @@ impl Typing {
     }
 }
 
-/// Source of name and password.
+/// Source of user name and password.
 pub enum Means<'a> {
-    /// Name and password, known already.
+    /// User name and password from the command line.
     Given(Typing),
-    /// Prompt for name and password; gets the proposed name.
+    /// Prompt for user name and password.
     Asking {
-        /// Asks the user.
+        /// Asks the user; the argument is the default for the user name.
         ask: &'a mut dyn FnMut(Option<&str>) -> Result<Typing>,
-        /// True if a stored login will do, as long as the registry still accepts it.
+        /// True if a stored login is used that the registry still accepts.
         or_kept: bool,
     },
 }
 
-/// Logs in: stores name and password if the registry accepts them, and returns where. Errors: the registry rejects them
-/// or cannot be reached, and nothing is stored; or they cannot be stored.
+/// Logs in: stores user name and password if the registry accepts them. Returns the place of the stored login. Errors:
+/// the registry rejects them or cannot be reached; they cannot be stored.
 pub fn login(
     account: &Account,
     asked: &RegistryOptions,
@@ -113,7 +113,7 @@ pub fn login(
             let kept = logins.find_stored(&account.host, &account.path)?;
             let refused = |found: &FoundCredentials| {
                 check(&registries, account, asked, &found.credentials)
-                    .inspect_err(|error| log::info!("what {} keeps: {error}", found.store))
+                    .inspect_err(|error| log::info!("login stored in {}: {error}", found.store))
                     .is_err()
             };
             match kept {
@@ -150,17 +150,17 @@ fn check(
         .context(|| format!("cannot log in to {account}"))
 }
 
-/// Returns the name of the stored login. Errors: not logged in.
+/// Returns the user name of the stored login. Errors: not logged in.
 pub fn username(account: &Account, authfile: Option<&Path>) -> Result<String> {
     let kept = Registries::load()?.logins(authfile).find_stored(&account.host, &account.path)?;
     match kept {
-        // docker's word for a login without a name.
+        // docker's text for a login with a token, without a user name.
         Some(found) => Ok(found.username.unwrap_or_else(|| "<token>".to_owned())),
         None => Err(not_logged_in(account)),
     }
 }
 
-/// Forgets a login. Errors: no such login; or it cannot be forgotten.
+/// Removes a stored login. Errors: no such login; it cannot be removed.
 pub fn logout(account: &Account, authfile: Option<&Path>) -> Result<()> {
     let logins = Registries::load()?.logins(authfile);
     if logins.erase(&account.host, &account.path)? {
@@ -184,7 +184,7 @@ fn not_logged_in(account: &Account) -> Error {
     Error::not_found(format!("not logged in to {account}"))
 }
 
-/// Forgets all stored logins of `authfile`, else of our own file. Errors: a login cannot be forgotten.
+/// Removes all stored logins from `authfile`, else from the default auth file. Errors: a login cannot be removed.
 pub fn logout_everywhere(authfile: Option<&Path>) -> Result<()> {
     Registries::load()?.logins(authfile).erase_all()
 }

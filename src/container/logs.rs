@@ -14,12 +14,12 @@ use crate::fail;
 use crate::monitor::log::{FILE, LogChanges, LogLine, Position, Reader, Source};
 use crate::monitor::record::LogDriver;
 
-/// Selection and form of a log's lines.
+/// Selection and format of a log's lines.
 #[derive(Clone, Debug, Default)]
 pub struct LogRequest {
     /// True if new lines are shown too, until the container ends.
     pub follow: bool,
-    /// Number of last lines to show.
+    /// Number of lines at the end of the log to show; `None`: all.
     pub tail: Option<usize>,
     /// Time of the oldest line.
     pub since: Option<Timestamp>,
@@ -33,7 +33,7 @@ pub struct LogRequest {
     pub suffix: &'static str,
 }
 
-/// Writes the log to `output` and `error`. Errors: the container's log is not in a file; `output` cannot be written.
+/// Writes the log to `output` and `error`. Errors: the log driver writes no file; `output` cannot be written.
 pub fn logs(
     container: &Container,
     request: &LogRequest,
@@ -80,17 +80,17 @@ pub fn logs(
     Ok(())
 }
 
-/// Beginnings of the last lines; a line in several parts counts once.
+/// Positions of the last lines. A line that is stored in several parts counts once.
 struct Tail {
     starts: VecDeque<Start>,
     most: usize,
     is_mid_line: [bool; 2],
 }
 
-/// Place where a line begins.
+/// Position at which a line begins.
 struct Start {
     position: Position,
-    /// Streams whose previous line continues after this place.
+    /// True for each stream whose previous line continues after this position.
     is_mid_line: [bool; 2],
 }
 
@@ -158,7 +158,7 @@ impl<'a> Printer<'a> {
         Self { request, streams, is_mid_line: [false; 2], skips: [false; 2], last: 0 }
     }
 
-    /// Prints all lines so far, up to the last byte: a reader may wait for it.
+    /// Prints all lines so far and flushes: a reader may wait for an incomplete line.
     fn print_all(&mut self, reader: &mut Reader) -> io::Result<()> {
         while reader.read(|line| self.print(line))? {
             reader.close_read();
@@ -200,11 +200,11 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// Watch that wakes when a log grows, and knows when it is complete.
+/// Watch that reports when a log grows, and when it is complete.
 struct Watch<'a> {
     container: &'a Container,
     changes: LogChanges,
-    /// Monitor that writes the log: looked up once, not at each line.
+    /// pidfd of the monitor that writes the log, looked up once.
     monitor: Option<OwnedFd>,
 }
 
@@ -219,7 +219,7 @@ impl<'a> Watch<'a> {
         let monitor = match self.monitor.take() {
             Some(monitor) => monitor,
             None => {
-                // The state is read before the search for new lines: else the last line could be missed.
+                // The state is read before new lines are: otherwise the last line could be missed.
                 let status = self.container.status();
                 let state = status.as_ref().ok().and_then(|status| status.state());
                 let Some(monitor) = state.and_then(|state| state.monitor.open()) else {
@@ -228,7 +228,7 @@ impl<'a> Watch<'a> {
                 monitor
             }
         };
-        // The monitor lives until all is written; it stays for the next start, too.
+        // The monitor runs until all output is written, also over restarts of the container.
         self.changes.wait(Some(monitor.as_fd()), None).context(phrase)?;
         self.monitor = (!ended_within(&monitor, Some(Duration::ZERO))?).then_some(monitor);
         Ok(true)

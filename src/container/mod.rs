@@ -1,4 +1,4 @@
-//! Verbs: composes images, root filesystems, specs and the engine into a user's commands.
+//! Verbs of usnea, a function each: combine images, root filesystems, specs and the engine.
 
 mod attach;
 mod check;

@@ -1,4 +1,4 @@
-//! Names of containers: a lock holds the name of a container for as long as its parent lives.
+//! Names of disposable containers: a locked file reserves a name as long as the container's parent lives.
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result, Setting};
 
-/// Name that is ours while this value lives.
+/// Name that is reserved until this value is dropped.
 #[derive(Debug)]
 pub struct Held {
     path: PathBuf,
     _lock: File,
 }
 
-/// Takes `name`, a valid container name and so a valid file name. Errors: another container has this name.
+/// Reserves `name`. A valid container name is a valid file name. Errors: another container has this name.
 pub fn take(store: &Path, name: &str) -> Result<Held> {
     let folder = crate::config::open_private(&store.join("names"))?;
     let path = folder.join(name);
@@ -29,7 +29,7 @@ pub fn take(store: &Path, name: &str) -> Result<Held> {
         if file.try_lock().is_err() {
             return Err(Error::conflict("another container has this name")).context(said);
         }
-        // The last holder may have removed the file between our open and our lock.
+        // The last holder may have removed the file between the open and the lock: then tries again.
         let open = file.metadata().context(said)?.ino();
         if path.metadata().is_ok_and(|now| now.ino() == open) {
             return Ok(Held { path, _lock: file });

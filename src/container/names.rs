@@ -1,6 +1,6 @@
-//! Names of stored containers and pods: `names/NAME` is a link to the folder. A command that makes or removes a link
-//! holds `names.lock`; a link to a missing folder is a leftover of a kill. The name of a disposable container (`usnea
-//! run --rm`) is a file with a lock on it.
+//! Names of stored containers and pods: `names/NAME` is a symbolic link to the folder. A command that makes or removes
+//! a link holds `names.lock`. A link to a missing folder is a leftover of a killed command. The name of a disposable
+//! container is a locked file instead (`disposable_name`).
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub struct Names {
     _lock: File,
 }
 
-/// Kind of an object with a name: one name is of one object.
+/// Kind of a named object. Containers and pods share one set of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedKind {
     /// Container.
@@ -27,7 +27,7 @@ pub enum NamedKind {
 }
 
 impl NamedKind {
-    /// Folder of such objects, from the folder of names.
+    /// Returns the folder of such objects, relative to `names`.
     fn folder(self) -> &'static Path {
         Path::new(match self {
             Self::Container => "../containers",
@@ -37,7 +37,7 @@ impl NamedKind {
 }
 
 impl Names {
-    /// Takes the lock, waiting. Holders need it for no longer than a few renames.
+    /// Waits for the lock. Holders keep it only for a few renames.
     pub fn lock(store: &Path) -> Result<Self> {
         let folder = config::open_private(&store.join("names"))?;
         let lock = files::lock_file(&store.join("names.lock"), Lock::Exclusive)?;
@@ -59,7 +59,7 @@ impl Names {
         }
         let _ = std::fs::remove_file(&link);
         std::os::unix::fs::symlink(kind.folder().join(id), &link)
-            .context(|| format!("cannot give the name {name}"))
+            .context(|| format!("cannot assign the name {name}"))
     }
 
     /// Assigns a free random name to container `id`.
@@ -86,7 +86,7 @@ impl Names {
         }
     }
 
-    /// Returns the holder of the name: the kind and the short ID of an existing object.
+    /// Returns the current holder of the name, for messages: kind and short ID of an existing object.
     pub fn holder(&self, name: &str) -> Option<String> {
         let link = self.folder.join(name);
         match target(&self.folder, name) {

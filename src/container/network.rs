@@ -1,4 +1,4 @@
-//! Network of a container: from the flags to the settings in its record, and to the actions of a launch.
+//! Network of a container: turns the flags into the settings of its record, and those into the actions of a launch.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,7 @@ use crate::net::{
 use crate::network_attachment::NetworkAttachment;
 use crate::spec::{self, ContainerOptions, HelperFlag, ImageDefaults};
 
-/// Sets the network of options that name none: the one of the settings. Errors: unreadable settings.
+/// Sets the default network of the settings, for options without one. Errors: unreadable settings.
 pub fn set_default(options: &mut ContainerOptions, usnea: &Usnea) -> Result<()> {
     if !options.network.is_empty() {
         return Ok(());
@@ -38,8 +38,8 @@ pub fn set_default(options: &mut ContainerOptions, usnea: &Usnea) -> Result<()> 
     Ok(())
 }
 
-/// Returns the network of the flags, with free ports of the host where none are named. Errors: published ports without
-/// a network; no free port.
+/// Returns the network request of the flags; chooses free host ports where the flags name none. Errors: published ports
+/// without a network; no free port.
 pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<NetworkRequest> {
     let network = options.network();
     options.joined_network().map_err(Error::invalid).context(|| Setting::Network)?;
@@ -99,7 +99,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
     })
 }
 
-/// Returns the owner of a joined network, as on the command line. `None`: no network is joined.
+/// Returns the target of a joined network, as on the command line. `None`: no network is joined.
 fn joined_owner(options: &ContainerOptions) -> Option<String> {
     match options.network() {
         spec::NetworkMode::Joined(target) => Some(target.to_string()),
@@ -107,7 +107,7 @@ fn joined_owner(options: &ContainerOptions) -> Option<String> {
     }
 }
 
-/// Networks of a container, which cannot be removed as long as this value lives.
+/// Networks of a container, which are protected against removal as long as this value lives.
 #[derive(Debug, Default)]
 pub struct HeldNetworks {
     /// Definitions, in the order of the container's interfaces.
@@ -116,8 +116,9 @@ pub struct HeldNetworks {
     locks: Vec<File>,
 }
 
-/// Finds the networks that a request names, holds them, and replaces what the user typed by their names. Ports without an
-/// address get the one that a network binds ports to. Errors: no such network; a network named twice; published ports without a way out.
+/// Finds and locks the networks of a request, and replaces what the user typed by their names. Ports without an address
+/// get the default address of a network (docker's `host_binding_ipv4`). Errors: no such network; a network named twice;
+/// published ports on internal networks only.
 pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldNetworks> {
     let mut held = HeldNetworks::default();
     let mut names: Vec<String> = Vec::new();
@@ -152,7 +153,7 @@ pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldN
     Ok(held)
 }
 
-/// Checks that each asked name of an interface is of one network alone, and not `helper`, the helper's interface.
+/// Checks that the requested interface names are unique, and differ from `helper`, the interface of the network helper.
 fn check_interfaces(attachments: &[NetworkAttachment], helper: Option<&str>) -> Result<()> {
     let mut taken: Vec<&str> = helper.into_iter().collect();
     for attachment in attachments {
@@ -170,7 +171,7 @@ fn check_interfaces(attachments: &[NetworkAttachment], helper: Option<&str>) -> 
     Ok(())
 }
 
-/// Returns the folder with the live files of a store's networks.
+/// Returns the folder with the live files of a store's networks: their current members and addresses.
 pub fn live_folder(store: &Path) -> Result<PathBuf> {
     let metadata = store.metadata().context(|| store.display().to_string())?;
     let name = format!("networks-{:x}-{:x}", metadata.dev(), metadata.ino());
@@ -183,8 +184,7 @@ pub fn definitions(store: &Path, wanted: &NetworkRequest) -> Result<Vec<NetworkD
     all.collect::<Result<_>>().context(|| Setting::Network)
 }
 
-/// Returns the network actions for a launch of `spec` as the container `id` with the name `name`. Errors: no helper;
-/// invalid options.
+/// Returns the network actions for a launch of `spec` as `container`. Errors: no helper; invalid options.
 pub fn connected(
     wanted: &NetworkRequest,
     definitions: Vec<NetworkDefinition>,
@@ -205,7 +205,7 @@ pub fn connected(
     let live = if definitions.is_empty() { PathBuf::new() } else { live_folder(store)? };
     // A choice between helpers depends on the version of pasta.
     let chooses = matches!(wanted.mode, Mode::Helper | Mode::Named) && wanted.program.is_none();
-    // An explanation of a launch comes here too: no folder is made.
+    // `--explain` calls this function too: no folder may be made.
     let runtime = chooses.then(config::runtime_folder).flatten();
     let folder = runtime.map(|(path, _)| protocol::in_session(&path));
     let note = folder.filter(|folder| folder.is_dir()).map(|folder| folder.join("pasta-version"));
@@ -221,7 +221,7 @@ pub fn connected(
     })
 }
 
-/// Returns the identity of a container on its networks. `name` is `None` for a disposable one without a name.
+/// Returns the identity of a container on its networks. `name`: `None` for a disposable container without a name.
 pub(super) fn identity(id: &str, name: Option<&str>, spec: &Spec) -> MemberIdentity {
     let hostname = spec.hostname().clone().unwrap_or_else(process_id::host_name);
     let full_name = match spec.domainname() {
@@ -248,7 +248,7 @@ pub struct ContainerIdentity<'a> {
 /// Name of the file in the runtime folder that holds the boot ID and the cause of the last warning.
 const WARNED: &str = "no-network-helper";
 
-/// Warns, once a boot, that containers have no way out. Two commands at once may both warn.
+/// Warns, once per boot, that containers have no external connectivity. Two concurrent commands may both warn.
 pub fn warn_if_offline(network: &Network, store: &Path) {
     let Some(error) = &network.offline else { return };
     let place = protocol::folder(store).map(|folder| folder.join(WARNED)).ok();

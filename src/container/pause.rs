@@ -1,4 +1,4 @@
-//! `usnea pause` and `unpause`: freezes all processes of a container at once, by its cgroup.
+//! `usnea pause` and `unpause`: freezes and thaws all processes of a container, by its cgroup.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! Ports of the host that lead into a container: their choice, the check that they are free, and the ports at which a
-//! running container's helper listens.
+//! Published ports of the host: chooses them, checks that they are free, and finds those at which the helper of a
+//! running container listens.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -17,8 +17,8 @@ use crate::net::{NetworkRequest, host_ports};
 use crate::phrase;
 use crate::spec::{ContainerOptions, ExposedPorts, ImageDefaults, PublishedPorts};
 
-/// Checks that the ports are free, just before a launch. Errors: a port that is taken, with the container of this store
-/// that has it.
+/// Checks that the ports are free, just before a launch. Errors: a port in use; names the container of this store that
+/// has it.
 pub fn look_at_ports(store: &Path, wanted: &NetworkRequest) -> Result<()> {
     let taken = |forward: &Forward| Some((*forward, host_ports::bind(forward).err()?));
     match wanted.forwards.iter().find_map(taken) {
@@ -27,7 +27,7 @@ pub fn look_at_ports(store: &Path, wanted: &NetworkRequest) -> Result<()> {
     }
 }
 
-/// Returns `error`, or one that names the running container with the port.
+/// Adds to `error` the name of the running container that has the port, if any.
 fn with_owner(store: &Path, forward: &Forward, error: Error) -> Error {
     if error.errno() != Some(libc::EADDRINUSE) {
         return error;
@@ -44,7 +44,7 @@ fn with_owner(store: &Path, forward: &Forward, error: Error) -> Error {
         .hint(hint::OTHER_PORT)
 }
 
-/// Returns the ports that the container claims to listen at: those of the image, and of `--expose`.
+/// Returns the exposed ports: those of the image, and of `--expose`.
 pub(super) fn exposed(options: &ContainerOptions, image: &ImageDefaults) -> Vec<ExposedPorts> {
     let of_image = image.exposed_ports.iter().filter_map(|text| match text.parse() {
         Ok(exposed) => Some(exposed),
@@ -62,13 +62,14 @@ pub(super) fn ends(exposed: &ExposedPorts) -> impl Iterator<Item = (u16, Protoco
     exposed.ports.clone().map(move |port| (port, protocol))
 }
 
-/// Chooses the ports of the host for `--publish` and `--publish-all`. Errors: a port that is taken, or published twice.
+/// Chooses the ports of the host for `--publish` and `--publish-all`. Errors: a port that is in use, or published
+/// twice.
 pub(super) fn forwards(
     options: &ContainerOptions,
     exposed: &[ExposedPorts],
 ) -> Result<Vec<Forward>> {
     let mut chosen = Chosen::default();
-    // Named ports first, so that the kernel picks no free port that is named.
+    // Explicit host ports first, so that the kernel does not choose one of them for the others.
     let (said, free): (Vec<_>, Vec<_>) =
         options.published().partition(|publish| publish.host_ports.is_some());
     for publish in said.into_iter().chain(free) {
@@ -88,14 +89,14 @@ pub(super) fn forwards(
     Ok(chosen.forwards)
 }
 
-/// Attempts to find one number that is free at all addresses.
+/// Number of attempts to find a port that is free at all addresses.
 const ATTEMPTS: usize = 64;
 
 /// Chosen ports, none of them twice.
 #[derive(Default)]
 struct Chosen {
     forwards: Vec<Forward>,
-    /// Positions in `forwards` by number: a container may publish thousands.
+    /// Indexes in `forwards` by port, for a fast search: a container may publish thousands of ports.
     by_number: HashMap<(Protocol, u16), Vec<usize>>,
 }
 
@@ -120,18 +121,18 @@ impl Chosen {
         }
     }
 
-    /// Adds a free port of the host, picked by the kernel.
+    /// Adds a free port of the host, chosen by the kernel.
     fn at_any(&mut self, port: u16, protocol: Protocol, host: Option<IpAddr>) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let mut forward = Forward { protocol, port, host, host_port: 0 };
             let first = Forward { host: Some(forward.address()), ..forward };
             let sockets = host_ports::bind(&first)?;
             let address = sockets.first().map(rustix::net::getsockname).transpose();
-            let address = address.context(|| "cannot see a port")?;
+            let address = address.context(|| "cannot read the port of a socket")?;
             let address = address.and_then(|address| SocketAddr::try_from(address).ok());
             forward.host_port = address.map_or(0, |address| address.port());
             drop(sockets);
-            // At the addresses of the other family the port may be taken.
+            // The port may be in use at addresses of the other family.
             if !self.has(&forward) && host_ports::bind(&forward).is_ok() {
                 return self.add(forward);
             }
@@ -155,13 +156,13 @@ impl Chosen {
     }
 }
 
-/// Ports of the host's IPv6 at which programs of this user listen, read where they matter, once.
+/// Ports at which programs of this user listen at any IPv6 address of the host. Read once, when first needed.
 #[derive(Debug, Default)]
 pub struct Ipv6Listeners(OnceCell<BTreeSet<(Protocol, u16)>>);
 
 impl Ipv6Listeners {
-    /// Returns the published ports as docker lists them. A port without an address is there for IPv4, and once more for
-    /// IPv6 while the helper of the container listens there too.
+    /// Returns the published ports as docker lists them. A port without an address is listed for IPv4. It is listed for
+    /// IPv6 too while the container's helper listens there.
     pub fn shown(&self, network: &NetworkRequest, status: &Status) -> Vec<Forward> {
         let is_here = status.is_running() && status.elsewhere().is_none();
         let mut shown = Vec::with_capacity(network.forwards.len());
@@ -184,15 +185,15 @@ pub fn published_ports(container: &Container) -> Result<Vec<Forward>> {
     Ok(Ipv6Listeners::default().shown(&container.record.network, &container.status()?))
 }
 
-/// Returns the helper of a running container: a child of the monitor. `None`: there is none, or it is on another
-/// machine.
+/// Returns the kind of a running container's network helper, which is a child of the monitor. `None`: no helper, or the
+/// container runs on another machine.
 pub(super) fn helper(status: &Status) -> Option<NetworkHelper> {
     let state = status.state().filter(|_| status.is_running() && status.elsewhere().is_none())?;
     let monitor = state.monitor.pid;
     let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children"));
     let of_child = |pid: &str| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        // pasta is a link to passt, and replaces itself by a variant for the processor, such as passt.avx2.
+        // pasta is a link to passt, which may execute a variant for the processor, such as passt.avx2.
         match name.starts_with("passt") {
             true => Some(NetworkHelper::Pasta),
             false => NetworkHelper::ALL.into_iter().find(|helper| name.starts_with(helper.name())),

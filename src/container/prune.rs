@@ -1,4 +1,4 @@
-//! `usnea container prune` and `usnea system prune`: removes what is not used.
+//! `usnea container prune` and `usnea system prune`: removes unused objects.
 
 use super::images;
 use super::list::fitting;
@@ -13,7 +13,7 @@ use crate::monitor::Status;
 use crate::network_name::NetworkName;
 use crate::spec::VolumeName;
 
-/// Removes the containers that do not run and fit the filters. Returns their IDs.
+/// Removes the containers that do not run and match the filters. Returns their IDs.
 pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Pruned<String>> {
     let mut pruned = Pruned::default();
     for container in fitting(usnea.store()?, filters)? {
@@ -31,7 +31,7 @@ pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Pruned<String
                 pruned.removed.push(container.record.id);
                 pruned.bytes += bytes;
             }
-            // Another command has started the container this moment.
+            // Another command has just started the container: not a failure.
             Err(error) if error.kind() == ErrorKind::Conflict => log::debug!("{error}"),
             Err(error) => pruned.failures.push(error),
         }
@@ -54,7 +54,7 @@ pub struct SystemPrune {
     pub anonymous_volumes: bool,
 }
 
-/// Results of a prune of all kinds of data: a failure in one kind does not hide what was removed of another.
+/// Results of a system prune, by kind of object: a failure in one kind does not hide the results of the others.
 #[derive(Debug)]
 pub struct PrunedSystem {
     /// IDs of the removed pods.
@@ -69,12 +69,12 @@ pub struct PrunedSystem {
     pub images: Result<Pruned<ImageRemoval>>,
 }
 
-/// Removes unused data. Containers first: their removal frees their images, networks and volumes.
+/// Removes unused data. Starts with pods and containers: their removal frees images, networks and volumes.
 pub fn prune_system(usnea: &Usnea, request: &SystemPrune) -> Result<PrunedSystem> {
     let _stores = usnea.images()?;
     let pods = match request.containers.is_empty() {
         true => pods::prune(usnea, &[]),
-        // Filters of containers are not those of pods.
+        // Pods cannot be filtered by filters of containers: with such filters they stay.
         false => Ok(Pruned::default()),
     };
     let containers = prune(usnea, &request.containers)?;

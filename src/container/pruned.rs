@@ -1,15 +1,15 @@
-//! Result of a prune, the same for all kinds of objects.
+//! Result type of all prune verbs.
 
 use crate::error::Error;
 
-/// Result of a prune, which goes on to its end when a removal fails.
+/// Result of a prune. A prune continues when a removal fails.
 #[derive(Debug)]
 pub struct Pruned<T> {
     /// Removed objects.
     pub removed: Vec<T>,
     /// Freed disk space, in bytes.
     pub bytes: u64,
-    /// Failures; an object that a command has begun to use meanwhile is none.
+    /// Failed removals, without objects that another command has begun to use meanwhile.
     pub failures: Vec<Error>,
 }
 

@@ -1,4 +1,4 @@
-//! Random names for containers without one: a lichen and its nature.
+//! Random names for containers and pods without one: an adjective and a genus of lichens.
 
 use crate::error::Result;
 use crate::object_id::random_id;
@@ -136,7 +136,7 @@ const LICHENS: [&str; 64] = [
     "xanthoria",
 ];
 
-/// Returns a random name. From the third attempt on with a number: most names are taken then.
+/// Returns a random name. From the third attempt on, it ends in a number, since most names are probably in use.
 pub fn name(attempt: u32) -> Result<String> {
     let digits = random_id()?;
     let number = |at: usize| usize::from_str_radix(&digits[at..at + 4], 16).unwrap_or_default();

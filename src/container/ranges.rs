@@ -1,6 +1,6 @@
-//! ID ranges of containers (`--userns auto`): a file `ranges/ID` in the store, with the container's maps to the host.
-//! The file counts as long as the container exists. For a container without a folder (or without one yet), the lock on
-//! the file counts: our last process that runs the container releases it.
+//! ID ranges of containers with `--userns auto`: a file `ranges/ID` in the store has the container's maps to the host.
+//! The claim is valid as long as the container's folder exists. For a container without a folder, or without one yet,
+//! it is valid while the file is locked. The processes of usnea that run the container hold that lock.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -21,13 +21,13 @@ use crate::userns::{Base, Room};
 
 const FOLDER: &str = "ranges";
 
-/// Range that is ours while this value lives, and as long as a container of that ID exists.
+/// Claim on an ID range, valid until dropped, and as long as a container with that ID exists.
 #[derive(Debug)]
 pub struct Claim {
     _lock: File,
 }
 
-/// Returns the maps of a container, and the claim on its range where the container has its own.
+/// Returns the maps of a container, and the claim on its ID range, if it has one of its own.
 pub fn claimed(
     usnea: &Usnea,
     request: &ContainerRequest,
@@ -39,16 +39,16 @@ pub fn claimed(
         return Ok((maps(request, base, root, store)?, None));
     }
     let folder = config::open_private(&store.join(FOLDER))?;
-    // Two containers that begin at once: the second sees the range of the first.
+    // Of two containers that are created at the same time, the second must see the range of the first.
     let _turn = files::lock_file(&store.join("ranges.lock"), Lock::Exclusive)?;
     sweep(store, &folder);
     let maps = maps(request, base, root, store)?;
-    let claim = write(&folder.join(id), &maps).context(|| "cannot note the range of IDs")?;
+    let claim = write(&folder.join(id), &maps).context(|| "cannot record the range of IDs")?;
     Ok((maps, Some(claim)))
 }
 
-/// Claims a range for the clone `id` of the container `original`, as large as that one's own. `None`: the original has the IDs of the
-/// other containers.
+/// Claims a range for the clone `id` of the container `original`, of the same size. `None`: the original has no range
+/// of its own.
 pub fn claimed_for_clone(
     usnea: &Usnea,
     original: &str,
@@ -71,19 +71,19 @@ pub fn claimed_for_clone(
     };
     let room = || Ok(Room { others: others(store), needs: 0 });
     let maps = base.container_maps(&UsernsMode::Auto(wanted), &[], &[], room)?;
-    let claim = write(&folder.join(id), &maps).context(|| "cannot note the range of IDs")?;
+    let claim = write(&folder.join(id), &maps).context(|| "cannot record the range of IDs")?;
     Ok(Some((maps, claim)))
 }
 
-/// Returns the lines for the user's own ID: no range has it unless it was asked for.
+/// Returns the requested map lines for the user's own ID. Without such a request, no range contains it.
 fn users_own(map: &Map<ContainerIds, HostIds>, base: &Map<BaseIds, HostIds>) -> Vec<AskedMap> {
     let user = base.outside_of(Id::ROOT).and_then(|user| map.inside_of(user));
     let line = |inside: Id<ContainerIds>| IdMap::new(inside.number(), 0, 1);
     user.map(|inside| AskedMap { line: line(inside), outside: Outside::Base }).into_iter().collect()
 }
 
-/// Returns the mode of a container whose image says USER, where the user has a single ID and the command line says
-/// nothing. That single ID is then the image's user instead of root, and owns all files. `None`: the flags decide.
+/// Returns the user namespace mode for an image with USER, if the calling user has a single ID and no flag sets a mode.
+/// That ID is then the image's user instead of root, and owns all files. `None`: the flags decide.
 pub fn of_image_user(
     request: &ContainerRequest,
     base: &Base,
@@ -103,7 +103,7 @@ pub fn of_image_user(
     Some(UsernsMode::KeepId { uid: Some(uid), gid: Some(gid), size: None })
 }
 
-/// Returns the maps that a container has or would have; claims nothing.
+/// Returns the maps that the container gets; claims no range.
 pub fn maps(
     request: &ContainerRequest,
     base: &Base,
@@ -122,7 +122,7 @@ pub fn maps(
 
 fn write(path: &Path, maps: &IdMaps<ContainerIds, HostIds>) -> Result<Claim> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    // A file system without locks: the next claim removes the file, unless a container of that ID exists.
+    // On a file system without locks the next claim removes the file, unless a container with that ID exists.
     if let Err(error) = file.lock() {
         log::debug!("{}: {error}", path.display());
     }
@@ -130,7 +130,7 @@ fn write(path: &Path, maps: &IdMaps<ContainerIds, HostIds>) -> Result<Claim> {
     Ok(Claim { _lock: file })
 }
 
-/// Returns the maps of the living claims. A file that cannot be read counts as empty.
+/// Returns the maps of all valid claims. An unreadable file is ignored, with a warning.
 fn others(store: &Path) -> Vec<IdMaps<ContainerIds, HostIds>> {
     let read = |path: PathBuf| match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
@@ -146,7 +146,7 @@ fn others(store: &Path) -> Vec<IdMaps<ContainerIds, HostIds>> {
     entries(&folder).filter(|path| is_alive(store, path)).filter_map(read).collect()
 }
 
-/// Removes the files of dead claims.
+/// Removes the files of invalid claims.
 fn sweep(store: &Path, folder: &Path) {
     for path in entries(folder).filter(|path| !is_alive(store, path)) {
         let _ = std::fs::remove_file(path);

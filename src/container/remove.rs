@@ -1,4 +1,4 @@
-//! `usnea rm`: removes all of a container, whatever state a kill has left it in.
+//! `usnea rm`: removes a container completely, even one that a killed command has left half removed.
 
 use std::fs::File;
 use std::path::Path;
@@ -20,32 +20,32 @@ use crate::sys::process;
 pub struct Removal {
     /// True if a running container is killed.
     pub force: bool,
-    /// Seconds that a running container has to end before the kill; `None`: 0.
+    /// Seconds until a running container is killed; `None`: 0.
     pub time: Option<i64>,
-    /// True if its anonymous volumes are removed too.
+    /// True if the container's anonymous volumes are removed too.
     pub volumes: bool,
-    /// True if a container of another machine is removed too: that machine no longer exists.
+    /// True if a container that runs on another machine is removed too, because that machine no longer exists.
     pub other_host: bool,
 }
 
-/// Returns the volumes that the container mounts: candidates for removal with it.
+/// Returns the volumes that the container mounts; the anonymous ones may be removed with it.
 pub(super) fn own_volumes(container: &Container) -> Vec<VolumeName> {
-    // A damaged config.json is no reason not to remove the container.
+    // A container with a damaged config.json can be removed too.
     let used = volumes::used_by(container).unwrap_or_default();
     used.into_iter().map(|used| used.name).collect()
 }
 
-/// Time that holders of the lock may take to release it.
+/// Time limit for other processes to release the lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks a running container that is to be killed to end, so that several end at the same time.
+/// Sends the stop signal to a container that is to be removed by force. Several containers then end at the same time.
 pub fn begin_removal(
     usnea: &Usnea,
     id: &str,
     how: Removal,
 ) -> Result<Option<(Container, Stopping)>> {
     let store = usnea.store()?;
-    // A damaged record is no reason not to remove the container.
+    // A container with a damaged record can be removed too.
     let container = Container::open(store, id).unwrap_or_default().filter(|_| how.force);
     let Some(container) = container else { return Ok(None) };
     if how.other_host && container.status()?.elsewhere().is_some() {
@@ -59,7 +59,7 @@ pub fn begin_removal(
 pub fn remove(usnea: &Usnea, id: &str, how: Removal) -> Result<()> {
     let store = usnea.store()?;
     let folder = store.join("containers").join(id);
-    // A damaged record is no reason not to remove the container.
+    // A container with a damaged record can be removed too.
     let container = Container::open(store, id).unwrap_or_default();
     if let Some(container) = container.as_ref().filter(|container| !container.is_in_store()) {
         return end_foreground(container, how);
@@ -82,18 +82,18 @@ pub fn remove(usnea: &Usnea, id: &str, how: Removal) -> Result<()> {
     Ok(())
 }
 
-/// True if a container with `--rm` has ended, but its monitor was killed before the removal.
+/// True if a container with `--rm` has ended, but its monitor was killed before it removed the container.
 pub(super) fn is_left_over(container: &Container) -> bool {
     container.record.auto_remove && matches!(container.status(), Ok(Status::Exited(_)))
 }
 
-/// Removes containers with `--rm` that were killed together with their monitor: no other process would. Ignores
-/// failures: the next command tries again.
+/// Removes containers with `--rm` whose monitor was killed too, since no other process does. Ignores failures: the next
+/// command tries again.
 pub(super) fn sweep(usnea: &Usnea) {
     let Ok(store) = usnea.store() else { return };
     for id in super::ids(store).unwrap_or_default() {
         let folder = store.join("containers").join(&id);
-        // A container that has ended in good order, or never ran, is skipped unopened: there may be many.
+        // Skips a container with an exit record, or one that never ran, without opening it: there may be many.
         if folder.join(EXIT).exists() || !folder.join(STATE).exists() {
             continue;
         }
@@ -109,7 +109,7 @@ pub(super) fn sweep(usnea: &Usnea) {
     }
 }
 
-/// Returns the lock on the container's folder, once the container does not run. `None`: another command has removed the
+/// Stops the container if necessary, and returns the lock on its folder. `None`: another command has removed the
 /// container.
 fn free(folder: &Path, container: Option<&Container>, how: Removal) -> Result<Option<File>> {
     let deadline = Instant::now() + PATIENCE;
@@ -155,7 +155,7 @@ fn free(folder: &Path, container: Option<&Container>, how: Removal) -> Result<Op
     }
 }
 
-/// Ends a disposable container; its command in the foreground removes it.
+/// Stops a disposable container; its command in the foreground removes it.
 fn end_foreground(container: &Container, how: Removal) -> Result<()> {
     let status = container.status()?;
     if status.state().is_some() && !how.force {
@@ -166,7 +166,7 @@ fn end_foreground(container: &Container, how: Removal) -> Result<()> {
     stop(container, Some(how.time.unwrap_or(0))).map(drop)
 }
 
-/// Kills the monitor as the last resort; the container dies with it.
+/// Kills the monitor as the last resort; the container dies with the monitor.
 fn end_all(folder: &Path) -> Result<()> {
     let Some(state) = record::read_if_whole::<State>(folder, STATE)? else {
         return Err(Error::conflict("another command makes or removes it").hint("try again"));

@@ -1,4 +1,4 @@
-//! `usnea rename`: a change of the record. The lock on the names serializes two renames.
+//! `usnea rename`: changes the record. The lock on the names serializes concurrent renames.
 
 use super::{Container, Names, network};
 use crate::error::{Error, Result};
@@ -23,8 +23,8 @@ pub fn rename(container: &Container, name: &ContainerName) -> Result<()> {
     Ok(())
 }
 
-/// Renames the container on the named networks of which it is a member. A failure leaves the old name there until the
-/// next start, with a warning.
+/// Renames the container on its named networks. If that fails, warns: the old name stays valid there until the next
+/// start.
 pub(super) fn rename_member(container: &Container, record: &Record) {
     for attachment in &record.network.attachments {
         let rename = || -> Result<()> {

@@ -6,7 +6,7 @@ use crate::hint;
 use crate::spec::ContainerOptions;
 use crate::sys::fd;
 
-/// Container to make: its root, its command and the settings of its spec.
+/// Container to create: its root, its command and the settings of its spec.
 #[derive(Debug)]
 pub struct ContainerRequest {
     /// Source of the root: IMAGE.
@@ -17,7 +17,7 @@ pub struct ContainerRequest {
     pub options: ContainerOptions,
 }
 
-/// Marks all descriptors but 0 to 2 and the preserved ones close-on-exec: `count` from 3 on, and those of `preserved`.
+/// Marks descriptors close-on-exec, except 0 to 2 and the preserved ones: `count` from 3 on, and those of `preserved`.
 /// Errors: a preserved descriptor is not open.
 pub(super) fn keep_descriptors(count: u32, preserved: &[u32]) -> Result<()> {
     fd::keep_only(count, preserved).map_err(|(number, error)| {

@@ -1,5 +1,5 @@
-//! `usnea system reset`: removes all containers, then the contents of the store. Leaves files of others: a wrong
-//! `--root` must not cost anybody their files.
+//! `usnea system reset`: removes all containers, then the contents of the store. Keeps files that are not usnea's, in
+//! case `--root` names a wrong folder.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,8 @@ use crate::error::{Context, Error, Result};
 use crate::files::{self, LockAttempt};
 use crate::hint;
 
-/// Our files and folders in a store. Locks and images.json last: an interrupted reset can be run again.
+/// Files and folders of usnea in a store. Locks and images.json are the last, so that an interrupted reset can be
+/// repeated.
 const OURS: [&str; 23] = [
     "containers",
     "pods",
@@ -40,7 +41,7 @@ const OURS: [&str; 23] = [
 /// Folders whose entries are locked while in use.
 const HELD: [&str; 6] = ["blobs/sha256", "layers", "tmp", "ranges", "names", "networks"];
 
-/// Removes the store, running containers too. Returns the files that are not ours, which stay.
+/// Removes the store, including running containers. Returns the files that are not usnea's, which stay.
 pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
     let store = usnea.store()?;
     if !store.exists() {
@@ -84,7 +85,7 @@ fn ours(store: &Path) -> Vec<PathBuf> {
 fn held(store: &Path) -> Option<PathBuf> {
     let entries = HELD.iter().filter_map(|name| std::fs::read_dir(store.join(name)).ok()).flatten();
     let is_held = |path: &PathBuf| {
-        // A link of a name leads to a container, which is removed already.
+        // The symbolic link of a name leads to a container, which is removed already.
         let metadata = path.symlink_metadata();
         metadata.is_ok_and(|metadata| !metadata.is_symlink())
             && matches!(files::grip(path), Ok(LockAttempt::Held))

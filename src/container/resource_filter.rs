@@ -1,4 +1,4 @@
-//! Part of `--filter` that networks and volumes have in common.
+//! Filter keys of `--filter` that networks and volumes have in common.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,33 +12,33 @@ use crate::expression::Expression;
 /// Filter of networks or volumes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceFilter {
-    /// Expression in a name.
+    /// Regular expression that matches a name.
     Name(Expression),
     /// docker's name of the driver.
     Driver(String),
     /// Label: KEY, or KEY=VALUE.
     Label(String),
-    /// Label that must be missing.
+    /// Label that the resource must not have.
     NoLabel(String),
     /// Scope, which is always `local`.
     Scope(String),
-    /// True: no container uses it; false: the others.
+    /// True: resources that no container uses; false: the others.
     Dangling(bool),
-    /// Time before which it was made.
+    /// Time before which the resource was made.
     Until(Timestamp),
 }
 
-/// Network or volume, as filters see it.
+/// Properties of a network or volume that filters compare.
 pub trait FilteredResource {
-    /// Name.
+    /// Name of the resource.
     fn name(&self) -> &str;
     /// docker's name of the driver.
     fn driver(&self) -> &str;
-    /// Labels; `None`: a resource that has none.
+    /// Labels; `None`: a resource that cannot have labels.
     fn labels(&self) -> Option<&BTreeMap<String, String>>;
-    /// Time when it was made.
+    /// Time when the resource was made.
     fn created(&self) -> Timestamp;
-    /// True if no container uses it. Errors: the containers cannot be listed.
+    /// True if no container uses the resource. Errors: the containers cannot be listed.
     fn is_dangling(&self, store: &Path) -> Result<bool>;
 }
 
@@ -63,17 +63,17 @@ impl<'a> FilterText<'a> {
         }
     }
 
-    /// Makes the error for a value.
+    /// Returns the error for an invalid filter.
     pub fn invalid(&self, why: &str) -> Error {
         Error::invalid(why).within(Setting::Filter.with(self.text.escape_debug()))
     }
 
-    /// Parses a value of an expression. Errors: it is none.
+    /// Parses the value as a regular expression. Errors: an invalid expression.
     pub fn expression(&self) -> Result<Expression> {
         self.value.parse().context(|| Setting::Filter.with(self.text.escape_debug()))
     }
 
-    /// Parses a value of true or false, or 1 or 0. Errors: another value.
+    /// Parses the value as a boolean: true or false, 1 or 0. Errors: another value.
     pub fn switch(&self) -> Result<bool> {
         match self.value.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(true),
@@ -82,8 +82,8 @@ impl<'a> FilterText<'a> {
         }
     }
 
-    /// Parses a filter of all kinds of resources. Errors: a malformed value; a key that is not among `keys`, or not a
-    /// common one.
+    /// Parses a filter that networks and volumes have in common. Errors: a malformed value; an unknown key, with `keys`
+    /// as the hint.
     pub fn common(&self, keys: &'static str) -> Result<ResourceFilter> {
         let value = || self.value.to_owned();
         Ok(match self.key.as_str() {
@@ -102,12 +102,12 @@ impl<'a> FilterText<'a> {
 }
 
 impl ResourceFilter {
-    /// True for the filters that prune takes.
+    /// True for filters that prune accepts too.
     pub fn is_for_prune(&self) -> bool {
         matches!(self, Self::Label(_) | Self::NoLabel(_) | Self::Until(_))
     }
 
-    /// True if `resource` fits. Errors: the containers cannot be listed.
+    /// True if `resource` matches. Errors: the containers cannot be listed.
     pub fn fits(&self, resource: &impl FilteredResource, store: &Path) -> Result<bool> {
         let has = |label: &str| {
             resource.labels().is_some_and(|labels| match label.split_once('=') {

@@ -1,4 +1,5 @@
-//! Roles of processes that execute this program anew: a monitor, and the commands that it runs beside watching.
+//! Internal roles of this program: the monitor of a container, and the processes that a monitor starts. They execute
+//! this program again, with the role as first argument.
 
 use std::process::ExitCode;
 
@@ -7,9 +8,9 @@ use super::start::{relaunch, remove_ended};
 use crate::error::STATUS_OURS;
 use crate::monitor;
 
-/// Runs the role that the arguments name, if any, to its end. The main function of each program that starts containers
-/// calls it before all other work: a monitor executes the same program (`/proc/self/exe`), and each page touched before
-/// stays in memory for as long as the container runs.
+/// Runs the role that the arguments name, if any, to its end. A program that starts containers must call this function
+/// first in `main`: a monitor executes the same program (`/proc/self/exe`). Each page touched before stays in memory as
+/// long as the container runs.
 pub fn run_if_any() -> Option<ExitCode> {
     let mut words = std::env::args_os().skip(1);
     let (role, number) = (words.next()?, words.next()?);

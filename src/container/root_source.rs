@@ -1,4 +1,4 @@
-//! IMAGE of a container, and the root that it becomes.
+//! Argument IMAGE of a container, and the root that is made from it.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,7 +16,7 @@ pub enum RootSource {
     Host(Vec<String>),
     /// `dir:PATH`, or a path that begins with `/` or `./`: a root directory.
     Directory(PathBuf),
-    /// Anything else: the name or ID of an image, or a place to pull one from.
+    /// Anything else: the name or ID of an image, or a transport and path to load one from.
     Image(String),
 }
 
@@ -42,7 +42,7 @@ impl FromStr for RootSource {
 }
 
 impl RootSource {
-    /// Returns the root, made or pulled if need be.
+    /// Returns the root; makes or pulls it if necessary.
     pub fn root(&self, usnea: &Usnea, pull: &PullSettings<'_>) -> Result<ImageRoot> {
         match self {
             Self::Host(programs) => {
@@ -54,7 +54,7 @@ impl RootSource {
         }
     }
 
-    /// Returns the root that exists or would be made; makes nothing. Errors: an image that is not in a store.
+    /// Returns the root that exists or would be made, without making it. Errors: an image that is not in a store.
     pub fn would_be_root(&self, usnea: &Usnea) -> Result<ImageRoot> {
         match self {
             Self::Host(programs) => Ok(ImageRoot::of(
@@ -73,7 +73,8 @@ fn directory(path: &Path) -> Result<PathBuf> {
     if !absolute.is_dir() {
         return Err(std::io::Error::from_raw_os_error(libc::ENOTDIR)).context(said);
     }
-    // The mount and the lookup of users need x on the directory: checked here, before the overlay's bare EACCES.
+    // The mount and the lookup of users need permissions on the directory. Checked here, since the overlay would only
+    // return EACCES.
     rustix::fs::access(&absolute, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK)
         .context(said)?;
     Ok(absolute)

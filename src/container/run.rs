@@ -1,4 +1,4 @@
-//! `usnea run`, in the foreground: assembles a workspace, makes its folder, launches, waits, cleans up.
+//! `usnea run` in the foreground: assembles a workspace, makes its folder, launches, waits, cleans up.
 
 use std::path::Path;
 
@@ -23,8 +23,8 @@ use crate::readiness::NotifyMode;
 use crate::spec::{ContainerName, TopLayer};
 use crate::sys::{signal::Signals, title};
 
-/// Runs the command; returns its exit status. `running` is called once when the command has run for 50 ms, and returns
-/// the source of requests about the command's networks.
+/// Runs the command; returns its exit status. Calls `running` once, when the command has run for 50 ms; it returns the
+/// source of requests about the command's networks.
 pub(super) fn run(
     usnea: &Usnea,
     request: &ContainerRequest,
@@ -39,7 +39,8 @@ pub(super) fn run(
     let base = usnea.base()?;
     let block = || Signals::block(&engine::forwarded()).context(|| "cannot block signals");
     let (root, signals) = match request.source {
-        // Ctrl-C ends a pull at once: the next command continues with the layers that are here.
+        // Signals are blocked after a pull, so that Ctrl-C ends it at once. The next pull continues with the layers
+        // that are complete.
         RootSource::Image(_) => (request.source.root(usnea, pull)?, block()?),
         _ => {
             let signals = block()?;
@@ -49,7 +50,7 @@ pub(super) fn run(
     let id = random_id()?;
     let name = request.options.name.as_ref();
     title::name_container(name.map_or_else(|| short(&id), |name| name.as_str()));
-    // The range is ours until the end, and is released when this process ends.
+    // The ID range is claimed until this process ends.
     let (maps, _range) = ranges::claimed(usnea, request, &root, &id)?;
     let scratch = scratch::folder(store)?;
     scratch.as_deref().map_or(Ok(()), scratch::make)?;
@@ -77,7 +78,7 @@ pub(super) fn run(
     Ok(status)
 }
 
-/// Describes the steps of [`run`] as an administrator would type them. Makes nothing.
+/// Returns the steps of [`run`] as commands of a shell. Changes nothing.
 pub fn explain(usnea: &Usnea, request: &ContainerRequest) -> Result<String> {
     keep_descriptors(request.options.preserve_fds, &request.options.preserve_fd)?;
     let workspace = would_be(usnea, request)?;
@@ -85,12 +86,12 @@ pub fn explain(usnea: &Usnea, request: &ContainerRequest) -> Result<String> {
     Ok(engine::explain(&plan, &workspace.folder, &workspace.layers))
 }
 
-/// Returns the config.json that [`run`] would run. Makes nothing.
+/// Returns the config.json that [`run`] would run. Changes nothing.
 pub fn spec(usnea: &Usnea, request: &ContainerRequest) -> Result<Spec> {
     would_be(usnea, request).map(|workspace| workspace.spec)
 }
 
-/// Assembles the workspace that [`run`] would assemble. Makes nothing.
+/// Assembles the workspace that [`run`] would assemble. Changes nothing.
 fn would_be(usnea: &Usnea, request: &ContainerRequest) -> Result<Workspace> {
     let store = usnea.store()?;
     let root: ImageRoot = request.source.would_be_root(usnea)?;
@@ -110,8 +111,8 @@ fn plan(
     store: &Path,
     notify: NotifyMode,
 ) -> Result<Plan> {
-    // A disposable layer is not worth a disk: in memory, even a kill leaves nothing behind. A home on NFS, which cannot
-    // be an upper layer, does not matter then.
+    // A disposable layer is kept in memory: then even a kill leaves no files behind. It also serves a home directory on
+    // NFS, which cannot hold an upper layer.
     let in_memory = !workspace.layers.is_empty()
         && workspace.folder.starts_with(store)
         && filesystem::memory_keeps_attributes();

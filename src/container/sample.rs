@@ -1,5 +1,5 @@
-//! Sample of the resources that a container uses. Source: the kernel's facts about its processes (proc(5)), and about its
-//! cgroup where it has one; none is required.
+//! Sample of the resources that a container uses. The figures are those of proc(5) for its processes, and those of its
+//! cgroup, if it has one.
 
 use std::fs::read_to_string;
 use std::path::Path;
@@ -8,18 +8,18 @@ use std::time::Instant;
 use crate::cgroup;
 use crate::monitor::record::State;
 
-/// Resources that the processes of a container have used, and use.
+/// Resource usage of the processes of a container, at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// Time of the sample.
     pub taken: Instant,
-    /// Processor time of all living processes, and of their ended children that were waited for, in seconds.
+    /// Processor time in seconds of all running processes, and of their children that have ended and were waited for.
     pub cpu: f64,
-    /// Memory in bytes: pages that several processes share count once (PSS), where the kernel reports it.
+    /// Memory in bytes. Pages that several processes share count once (PSS), if the kernel reports that.
     pub memory: u64,
-    /// Bytes received and sent by all but the loopback device. `None`: the network is the host's.
+    /// Bytes received and sent by all interfaces but loopback. `None`: the container has the host's network.
     pub network: Option<(u64, u64)>,
-    /// Bytes read from and written to disks by living processes.
+    /// Bytes read from and written to disks.
     pub blocks: (u64, u64),
     /// Number of threads.
     pub tasks: u64,
@@ -55,8 +55,8 @@ impl Sample {
         sample
     }
 
-    /// Replaces sums of processes by the cgroup's counters, which also count ended processes, and the kernel's own
-    /// memory for them.
+    /// Replaces the sums over processes by the counters of the cgroup. Those include processes that have ended, and
+    /// kernel memory.
     fn correct(&mut self, folder: &Path) {
         if let Some(microseconds) = cgroup::count(folder, "cpu.stat", "usage_usec") {
             self.cpu = microseconds as f64 / 1e6;
@@ -77,10 +77,10 @@ impl Sample {
         }
     }
 
-    /// Returns the share of a processor since `before`, in percent: 200 means two processors.
+    /// Returns the processor usage since `before`, in percent: 200 means two processors.
     pub fn cpu_percent(&self, before: &Self) -> f64 {
         let time = self.taken.duration_since(before.taken).as_secs_f64();
-        // The time of a process that ends without a wait disappears from the sum.
+        // The time of a process disappears from the sum if it ends and is not waited for.
         if time > 0.0 { (self.cpu - before.cpu).max(0.0) / time * 100.0 } else { 0.0 }
     }
 }

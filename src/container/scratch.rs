@@ -1,6 +1,6 @@
-//! Scratch folder for the layers of disposable containers, instead of memory and the store: `usnea-UID` in the folder
-//! that `USNEA_SCRATCH` names. Without that variable, in `TMPDIR`, where the store is on a network file system and
-//! memory cannot hold layers.
+//! Scratch folder for the layers of disposable containers, used instead of memory and the store: `usnea-UID` in the
+//! folder of `USNEA_SCRATCH`. Without that variable it is in `TMPDIR`, but only if the store is on a network file
+//! system and a tmpfs cannot hold layers.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,11 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::host::filesystem;
 
-/// Variable that names a folder of a local disk.
+/// Environment variable that names a folder on a local disk.
 pub const VARIABLE: &str = "USNEA_SCRATCH";
 
-/// Returns the scratch folder, whose `tmp` replaces the store's. `None`: no such folder. Errors: a path that is not
-/// absolute.
+/// Returns the scratch folder, whose `tmp` is used instead of the store's. `None`: none is used. Errors: a path that is
+/// not absolute.
 pub fn folder(store: &Path) -> Result<Option<PathBuf>> {
     let of = |variable| std::env::var_os(variable).filter(|path| !path.is_empty());
     let needs_disk = || filesystem::kind(store).network && !filesystem::memory_keeps_attributes();
@@ -41,7 +41,7 @@ fn chosen(
     Ok(folder.map(|folder| folder.join(format!("usnea-{uid}"))))
 }
 
-/// Makes the scratch folder. Errors: the folder is another user's, or another user's link.
+/// Makes the scratch folder. Errors: the folder belongs to another user, or is a symbolic link of another user.
 pub fn make(folder: &Path) -> Result<()> {
     config::open_private(folder)?;
     config::open_private(&folder.join("tmp"))?;

@@ -1,25 +1,25 @@
 //! Namespaces of other containers: `--network`, `--pid`, `--ipc`, `--uts` and `--cgroupns` with `container:NAME`.
 //!
 //! ```text
-//! settle    at the creation: the name becomes the container's ID; config.json has `container:ID` for the path
-//! plan      at each start: the ID becomes a path below /proc of that container's process, which must run
+//! settle    at creation: replaces the container's name by its ID; the path in config.json is `container:ID`
+//! plan      at each start: replaces the ID by a path below /proc of that container's process, which must run
 //! ```
 //!
-//! A namespace that the other container shares with the host is the host's for the new container too.
+//! If the other container shares a namespace with the host, so does the new container.
 //!
 //! **Network.** The host name is that of the other container at the creation. `/etc/hosts` and `/etc/resolv.conf` are
 //! copies of that container's files, made at each start; docker shares the files themselves. The network helper belongs
-//! to the container that made the network: when that container ends, the others keep the namespace and its loopback
-//! interface, without a way out, until they are started again. They cannot take it over as the members of a pod do: its
-//! ports and addresses are those of that container, which gets them again at its next start.
+//! to the container that made the network namespace. When that container ends, the others keep the namespace without
+//! external connectivity, until they are started again. They cannot take over the helper as members of a pod do. Ports
+//! and addresses belong to the other container, which gets them again at its next start.
 //!
-//! **PID namespace.** The end of its process 1 ends all its processes, so also those of the containers that joined it.
-//! The end of a container that joined it ends that container's processes alone (see `engine::keeper`).
+//! **PID namespace.** The end of its process 1 kills all its processes, including those of containers that have joined
+//! it. The end of a container that has joined it kills only that container's processes (see `engine::keeper`).
 //!
 //! A container can be removed while others have joined its namespaces, as with docker: their next start fails.
 //!
-//! **Pods.** In config.json of a member, `pod:ID` stands for the path. `pods::plan` replaces it at each start by another
-//! member, or by new namespaces.
+//! **Pods.** In the config.json of a member, the path is `pod:ID`. At each start `pods::plan` replaces it by the
+//! namespaces of another member, or by new ones.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ use crate::spec::{self, ContainerOptions, IpcMode, JoinTarget, NamespaceSharing,
 use crate::sys::inroot;
 use crate::userns::Base;
 
-/// Limit of a copied file in bytes.
+/// Size limit of a copied file, in bytes.
 const LIMIT: u64 = 1 << 20;
 /// Folder of POSIX shared memory, which belongs to the IPC namespace.
 const SHARED_MEMORY: &str = "/dev/shm";
@@ -52,17 +52,18 @@ const KINDS: [(LinuxNamespaceType, &str, &str); 5] = [
     (LinuxNamespaceType::Cgroup, "cgroup namespace", "cgroup"),
 ];
 
-/// Need for the running containers whose namespaces are joined.
+/// Requirement for the containers whose namespaces are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OtherContainers {
     /// All must run.
     MustRun,
-    /// The plan is only checked: new namespaces stand for those of a container that does not run.
+    /// The plan is only checked: new namespaces replace those of a container that does not run.
     MayRun,
 }
 
-/// Replaces names of containers by IDs, and namespaces that such a container shares with the host by the host's. Errors:
-/// an unknown container; options that are settings of the other container.
+/// Resolves the options for joined namespaces: replaces names of containers by IDs, and namespaces that such a
+/// container shares with the host by the host's. Errors: an unknown container; options that only the other container
+/// can have.
 pub(super) fn settle(store: &Path, options: &mut ContainerOptions) -> Result<()> {
     spec::refuse_joined(options)?;
     let own_name = options.name.clone();
@@ -112,11 +113,11 @@ pub(super) fn settle(store: &Path, options: &mut ContainerOptions) -> Result<()>
     Ok(())
 }
 
-/// Returns the host name that a container with these settled options gets from another container. `None`: it gets none.
+/// Returns the host name that a container with these options gets from another container. `None`: it has its own.
 pub(super) fn joined_hostname(store: &Path, options: &ContainerOptions) -> Result<Option<String>> {
     let of = |target: &JoinTarget| match target {
         JoinTarget::Container(id) => hostname(store, &find(store, id)?.spec()?).map(Some),
-        // Members that share the network alone have host names of their own.
+        // Members with a UTS namespace of their own have host names of their own.
         JoinTarget::Pod(id) if options.uts != NamespaceSharing::Private => {
             Ok(pod::open(store, id)?.map(|pod| pod.hostname))
         }
@@ -154,7 +155,7 @@ pub(super) fn joined(spec: &Spec, kind: LinuxNamespaceType) -> Option<JoinTarget
     namespace.path().as_deref().map(JoinTarget::of_path)
 }
 
-/// True if the path leads to the namespace that usnea itself is in.
+/// True if the path leads to the namespace of this process.
 fn is_hosts(path: &Path, kind: LinuxNamespaceType) -> bool {
     let Some((.., file)) = KINDS.iter().find(|(one, ..)| *one == kind) else { return false };
     let identity = |path: &Path| {
@@ -178,8 +179,8 @@ fn has_shared_memory(spec: &Spec) -> bool {
     spec.mounts().iter().flatten().any(is_shared_memory)
 }
 
-/// Plans the launch of `spec` with the namespaces that other containers have now. Errors: such a container does not run;
-/// a spec that cannot be launched.
+/// Plans the launch of `spec` with the current namespaces of other containers. Errors: such a container does not run; a
+/// spec that cannot be launched.
 pub(super) fn plan(
     store: &Path,
     spec: &Spec,
@@ -188,7 +189,7 @@ pub(super) fn plan(
     others: OtherContainers,
 ) -> Result<Plan> {
     let mut spec = spec.clone();
-    // Only a launch that is checked comes here with a pod in its spec.
+    // A spec still has a pod here only if the launch is merely checked or explained.
     pods::stopped(store, &mut spec)?;
     let asked = KINDS.iter().filter_map(|(kind, ..)| joined(&spec, *kind));
     if !asked.into_iter().any(|target| matches!(target, JoinTarget::Container(_))) {
@@ -224,14 +225,14 @@ pub(super) fn plan(
         }
     }
     let plan = engine::plan(&spec, base, options)?;
-    // The plan has opened the namespaces: they are those of a container whose process still lives.
+    // The plan has opened the namespaces. If the process still lives, they are those of its container.
     match found.iter().find(|target| !target.process.lives()) {
         Some(target) => fail!(Conflict: "container {} has just ended", target.name),
         None => Ok(plan),
     }
 }
 
-/// Sets the path of a namespace; `None`: a new namespace, and shared memory of its own.
+/// Sets the path of a namespace; `None`: a new namespace. A new IPC namespace loses the other container's /dev/shm.
 fn set_path(spec: &mut Spec, kind: LinuxNamespaceType, path: Option<PathBuf>) {
     if kind == LinuxNamespaceType::Ipc && path.is_none() {
         let mut mounts = spec.mounts().clone().unwrap_or_default();
@@ -251,7 +252,7 @@ fn change_path(spec: &mut Spec, kind: LinuxNamespaceType, path: Option<PathBuf>)
     spec.set_linux(Some(linux));
 }
 
-/// Replaces the pod `id` in a spec by the target at the path; `None`: by new namespaces.
+/// Replaces `pod:ID` in a spec by `path`; `None`: by new namespaces.
 pub(super) fn replace_pod(spec: &mut Spec, id: &str, path: Option<&Path>) {
     let pod = JoinTarget::Pod(id.to_owned());
     for (kind, ..) in KINDS {
@@ -276,7 +277,7 @@ pub(super) fn replace_pod(spec: &mut Spec, id: &str, path: Option<&Path>) {
     spec.set_mounts(Some(mounts));
 }
 
-/// Adds shared memory of this many bytes, unless an option mounts something else there.
+/// Adds a /dev/shm of `bytes`, unless an option mounts something else there.
 pub(super) fn make_shared_memory(spec: &mut Spec, bytes: Option<u64>) -> Result<()> {
     if has_shared_memory(spec) {
         return Ok(());
@@ -289,7 +290,7 @@ pub(super) fn make_shared_memory(spec: &mut Spec, bytes: Option<u64>) -> Result<
     Ok(())
 }
 
-/// Sets the source of the other container's shared memory, unless an option mounts something else there.
+/// Sets the source of the mount for the other container's /dev/shm, unless an option mounts something else there.
 fn set_shared_memory(spec: &mut Spec, source: &str) {
     let mut mounts = spec.mounts().clone().unwrap_or_default();
     for mount in mounts.iter_mut().filter(|mount| is_shared_memory(mount)) {
@@ -307,12 +308,13 @@ struct RunningTarget {
     name: String,
     /// First process of the container.
     process: ProcessId,
-    /// Process whose namespaces can be opened: with `--init`, not the first one.
+    /// Process whose namespaces can be opened: with `--init`, not the first process.
     running: RunningContainer,
 }
 
 impl RunningTarget {
-    /// Finds the container. `kind` is what is to be joined. Errors: the container is removed, or does not run here.
+    /// Finds the container. `kind`: namespace to join, for messages. Errors: the container was removed, or does not run
+    /// on this machine.
     fn find(store: &Path, id: &str, kind: &str) -> Result<Self> {
         let container = Container::open(store, id)?.ok_or_else(|| {
             Error::not_found(format!("cannot join {kind}: container {} is gone", short(id)))
@@ -335,7 +337,7 @@ impl RunningTarget {
         Ok(Self { id: id.to_owned(), name, process, running })
     }
 
-    /// Replaces the content of the generated name files by that of the container's own ones.
+    /// Replaces the content of the generated files, such as /etc/hosts, by that of the container's own files.
     fn copy_files(&self, files: &mut [GeneratedFile]) {
         let paths: Vec<_> = files.iter().map(|file| file.path).collect();
         let read = || {
@@ -347,7 +349,7 @@ impl RunningTarget {
             };
             Ok(paths.iter().map(text).collect::<Vec<_>>())
         };
-        // From inside: a root that FUSE serves is closed to processes outside the container.
+        // In the container's namespaces: other processes may not access a root that a FUSE server provides.
         match self.running.inside(read) {
             Ok(texts) => {
                 for (file, text) in files.iter_mut().zip(texts) {

@@ -1,5 +1,5 @@
-//! `usnea start`: makes the container's monitor, which launches it. Also the commands that a monitor runs beside
-//! watching: start its container again, or remove it.
+//! `usnea start`: starts the container's monitor, which launches the container. Also the processes that a monitor
+//! starts later: to start its container again, or to remove it.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -42,8 +42,8 @@ use crate::spec;
 use crate::sys::signal::Signals;
 use crate::userns::Base;
 
-/// Starts a container. `client` is attached by this socket from the beginning, and has blocked these signals, which the
-/// container has not. Returns false, and does nothing, if the container runs already.
+/// Starts a container. `client`: socket of a client that is attached from the beginning, and the signals that it has
+/// blocked, which the container must not have blocked. Returns false, and does nothing, if the container runs already.
 pub fn start(
     usnea: &Usnea,
     container: &Container,
@@ -63,8 +63,8 @@ pub fn start(
     launch(usnea, container, job, client).map(|()| true)
 }
 
-/// Starts the containers that a new container requires, then returns the new one. Removes a disposable one after an
-/// error.
+/// Starts the containers that a new container requires, then returns the new container. If that fails, removes a new
+/// container with `--rm`.
 fn after_required(usnea: &Usnea, created: CreatedContainer) -> Result<CreatedContainer> {
     let Err(error) = start_required(usnea, &created.container) else { return Ok(created) };
     let CreatedContainer { container, lock, .. } = created;
@@ -73,7 +73,7 @@ fn after_required(usnea: &Usnea, created: CreatedContainer) -> Result<CreatedCon
     Err(error)
 }
 
-/// Starts a container that has just been made.
+/// Starts a container that has just been created.
 fn start_created(
     usnea: &Usnea,
     created: CreatedContainer,
@@ -83,7 +83,7 @@ fn start_created(
     let record = &container.record;
     let job = match record.requires.is_empty() && record.pod.is_none() {
         true => Ok(job_of(&container, lock.into(), plan, image)),
-        // The containers that were started since may be those whose namespaces are joined.
+        // Planned again: the containers that were started meanwhile may be those whose namespaces are joined.
         false => job(usnea, &container, lock.into()),
     };
     let started = job.and_then(|job| launch(usnea, &container, job, client));
@@ -96,7 +96,7 @@ fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
     for id in &container.record.requires {
         let said = || Setting::Requires.with(short(id));
         let required = Container::open(&container.store, id)?;
-        let required = required.ok_or_else(|| Error::not_found("that container is gone"));
+        let required = required.ok_or_else(|| Error::not_found("that container was removed"));
         required.and_then(|required| start(usnea, &required, None)).context(said)?;
     }
     Ok(())
@@ -119,7 +119,7 @@ fn launch(
     }
 }
 
-/// Waits for the end of a container that is being stopped, and starts it again; starts a container that does not run.
+/// Waits for the end of a container that is being stopped, if any, and starts the container.
 pub fn restart(usnea: &Usnea, container: &Container, stopping: Option<Stopping>) -> Result<()> {
     if let Some(stopping) = stopping {
         stopping.finish(container)?;
@@ -129,7 +129,7 @@ pub fn restart(usnea: &Usnea, container: &Container, stopping: Option<Stopping>)
     Ok(())
 }
 
-/// Makes a container and leaves it running; returns its ID.
+/// Creates a container and starts it in the background; returns its ID.
 pub fn run_detached(
     usnea: &Usnea,
     request: &ContainerRequest,
@@ -145,7 +145,7 @@ pub fn run_detached(
     Ok(container.record.id)
 }
 
-/// Makes a container and attaches to it; returns its exit status, or 0 when the detach keys were typed.
+/// Creates a container, starts it and attaches to it. Returns its exit status, or 0 if the detach keys were typed.
 pub fn run_attached(
     usnea: &Usnea,
     request: &ContainerRequest,
@@ -173,7 +173,7 @@ pub fn run_attached(
         log::warn!("{}", engine::KILLED_FOR_MEMORY);
     }
     sweep(usnea);
-    // With `--rm`, the container must be removed before this command ends: the next command may want its name.
+    // With `--rm`, waits until the monitor has removed the container: the next command may reuse its name.
     if let (Some(_), true, Some(state)) = (status, container.record.auto_remove, monitor)
         && let Some(monitor) = state.monitor.open()
     {
@@ -182,7 +182,7 @@ pub fn run_attached(
     Ok(status.unwrap_or(0))
 }
 
-/// True if the kernel killed a process of the ended container for want of memory, by its record.
+/// True if the exit record tells that the out-of-memory killer has killed a process of the container.
 fn lacked_memory(folder: &File) -> bool {
     use rustix::fs::{Mode, OFlags, openat};
     let open = openat(folder, EXIT, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -190,10 +190,10 @@ fn lacked_memory(folder: &File) -> bool {
     exit.is_some_and(|exit| exit.oom)
 }
 
-/// Warns where a detached container will be killed, such as at a logout.
+/// Warns if a detached container will be killed, such as at a logout.
 fn warn_of_end(container: &Container) {
     let Container { store, record, .. } = container;
-    // With a notifier the monitor is the service's main process, and the service ends with it.
+    // With a readiness notification the monitor is the main process of a service, which is meant to end with it.
     if notify_request(store, &record.id, record.notify).is_ok_and(|request| request.is_some()) {
         return;
     }
@@ -226,7 +226,7 @@ fn discard_ended(usnea: &Usnea, container: &Container) {
     }
 }
 
-/// Returns the lock on a container that does not run. `None`: the container runs.
+/// Returns the lock on the folder of a container that does not run. `None`: the container runs.
 pub(super) fn locked(container: &Container) -> Result<Option<File>> {
     // A monitor that has recorded the end holds the lock for a moment longer.
     for _ in 0..2000 {
@@ -240,7 +240,7 @@ pub(super) fn locked(container: &Container) -> Result<Option<File>> {
     fail!(Conflict: "container {} is being started or removed by another command", container.short_id())
 }
 
-/// Records a failed start. docker's rule: such a container has ended, with the status of that failure.
+/// Records a failed start. docker's rule: the container then counts as exited, with the status of that failure.
 fn never_ran(container: &Container, error: &Error) {
     let run = |name| {
         record::read::<State>(&container.folder, name).ok().flatten().map_or(0, |state| state.run)
@@ -259,7 +259,7 @@ fn never_ran(container: &Container, error: &Error) {
     let _ = record::write_exit(&container.folder, &exit);
 }
 
-/// Returns the container's spec, and the descriptor that holds its image.
+/// Returns the container's spec, and the lock that protects its image against removal.
 pub(super) fn config(container: &Container) -> Result<(Spec, Option<OwnedFd>)> {
     let mut spec = container.spec()?;
     let held = hold_image(container, &mut spec)?;
@@ -305,13 +305,13 @@ fn job_of(container: &Container, lock: OwnedFd, plan: Plan, image: Option<OwnedF
     }
 }
 
-/// Holds the container's image against removal while the container runs.
+/// Returns a lock that protects the container's image against removal.
 fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>> {
     match container.record.image.parse::<RootSource>()? {
         RootSource::Directory(_) => Ok(None),
         RootSource::Host(programs) => {
             let root = host::assemble(&container.store, &programs)?;
-            // The host's programs may have changed since: then they have in the container too.
+            // Assembles the root again: the host's programs may have changed since the last start.
             spec::set_lower(spec, &root.path)?;
             Ok(Some(root.lock().try_clone().context(|| "cannot hold the image")?.into()))
         }
@@ -327,7 +327,7 @@ fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>>
     }
 }
 
-/// Empties the folders of layers that do not outlive a run; makes missing ones.
+/// Empties the layer folders that are new in each run (all but `upper` and `work`), and makes missing ones.
 pub(super) fn renew_layers(container: &Container, base: &Base, spec: &Spec) -> Result<()> {
     let layers = spec::layer_folders(spec);
     for layer in &layers {
@@ -339,7 +339,8 @@ pub(super) fn renew_layers(container: &Container, base: &Base, spec: &Spec) -> R
     folder::fill(&layers)
 }
 
-/// Starts the container of a monitor again (the handover comes from the same process). Only an error returns.
+/// Starts the container of a monitor again, in the same process: the monitor has executed this program. Returns only on
+/// an error.
 pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     let handover = Handover::receive(number)?;
     let usnea = Usnea::new(Some(handover.store.clone()));
@@ -368,7 +369,7 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     Err(error)
 }
 
-/// Removes the ended container of a monitor. Returns the exit status of its command.
+/// Removes the container of a monitor after its end. Returns the exit status of its command.
 pub fn remove_ended(number: &str) -> Result<u8> {
     let handover = Handover::receive(number)?;
     let usnea = Usnea::new(Some(handover.store.clone()));
@@ -386,7 +387,7 @@ pub fn remove_ended(number: &str) -> Result<u8> {
     Ok(handover.status)
 }
 
-/// Removes the container's image, unless another container uses it, or it is in a store of others.
+/// Removes the container's image, unless another container uses it, or it is in a read-only store.
 fn remove_image(usnea: &Usnea, container: &Container) {
     let names = [container.record.image.clone()];
     let mut told = |answer: std::result::Result<&ImageRemoval, &Error>| {

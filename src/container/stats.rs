@@ -1,4 +1,4 @@
-//! `usnea stats`: the resources that containers use, once or again and again.
+//! `usnea stats`: resource usage of containers, once or repeatedly.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -13,10 +13,10 @@ use crate::documents::usage::StatsRow;
 use crate::error::{Error, Result};
 use crate::fail;
 
-/// Time between the two samples of a single output: a share of time needs time.
+/// Time between the two samples for a single output: processor usage is computed from two samples.
 const GLANCE: Duration = Duration::from_millis(500);
 
-/// Selection of containers, which is made anew for each sample.
+/// Selection of containers, which is evaluated again for each sample.
 #[derive(Clone, Debug)]
 pub enum StatsScope {
     /// All running containers.
@@ -25,34 +25,34 @@ pub enum StatsScope {
     All,
     /// Container that was created last.
     Latest,
-    /// Containers of these names or IDs, which must be running at the beginning.
+    /// Containers with these names or IDs, which must be running at the beginning.
     Named(Vec<String>),
 }
 
-/// Containers, and times of their samples.
+/// Containers to sample, and the interval.
 #[derive(Clone, Debug)]
 pub struct StatsRequest {
-    /// Containers.
+    /// Selection of containers.
     pub scope: StatsScope,
     /// Time between samples; `None`: a single output.
     pub interval: Option<Duration>,
 }
 
-/// Resources that a container uses.
+/// Resource usage of a container.
 #[derive(Clone, Debug)]
 pub struct ContainerStats {
     /// Container itself.
     pub container: Container,
-    /// Last sample; `None`: the container does not run here.
+    /// Last sample; `None`: the container does not run on this machine.
     pub sample: Option<Sample>,
-    /// Share of a processor since the previous sample, in percent.
+    /// Processor usage since the previous sample, in percent; `None`: no previous sample.
     pub cpu_percent: Option<f64>,
 }
 
 type Samples = HashMap<String, Sample>;
 
-/// Passes the resources of the containers to `each`, until it breaks, or once without an interval. Errors: a named
-/// container does not exist, or does not run at the beginning.
+/// Passes the resource usage of the containers to `each`, until that returns `Break`, or once without an interval.
+/// Errors: a named container does not exist, or does not run at the beginning.
 pub fn stats(
     usnea: &Usnea,
     request: &StatsRequest,
@@ -89,7 +89,7 @@ fn refuse_stopped(store: &Path, scope: &StatsScope) -> Result<()> {
     Ok(())
 }
 
-/// Returns the selected containers. A container that is removed meanwhile is an error only if it was named.
+/// Returns the selected containers. Errors: a named container does not exist.
 fn selected(store: &Path, scope: &StatsScope) -> Result<Vec<Container>> {
     let mut containers = match scope {
         StatsScope::Named(names) => return named(store, names),
@@ -105,7 +105,7 @@ fn selected(store: &Path, scope: &StatsScope) -> Result<Vec<Container>> {
     Ok(containers)
 }
 
-/// Returns the containers of these names. Errors: the last of the missing ones; the others are logged.
+/// Returns the containers with these names. Errors: missing containers; all errors but the last are logged.
 fn named(store: &Path, names: &[String]) -> Result<Vec<Container>> {
     let (mut ids, mut missing) = (Vec::new(), None::<Error>);
     for name in names {

@@ -1,4 +1,4 @@
-//! `usnea stop` and `kill`: signals to the container's first process, by a descriptor that cannot mean another.
+//! `usnea stop` and `usnea kill`: send signals to the container's first process, by a pidfd, since a PID may be reused.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::monitor::record::{self, EXIT, Exit, STOPPED, State};
 use crate::monitor::{Status, events};
 use crate::sys::process;
 
-/// Time that a monitor may take for its work after the container's end.
+/// Time limit for the monitor's work after the container's end.
 const SETTLING: Duration = Duration::from_secs(10);
 
-/// Container that got its stop signal, with the time of its kill.
+/// Container that has received its stop signal, and the time at which it is killed.
 #[derive(Debug)]
 pub struct Stopping {
     state: State,
@@ -25,8 +25,8 @@ pub struct Stopping {
     deadline: Option<Instant>,
 }
 
-/// Asks the container to end, and kills it after `time` (seconds; negative: never). Returns false if the container did
-/// not run.
+/// Sends the stop signal, and kills the container after `time` (seconds; negative: never; `None`: the container's own
+/// timeout). Returns false if the container did not run.
 pub fn stop(container: &Container, time: Option<i64>) -> Result<bool> {
     match Stopping::begin(container, None, time)? {
         Some(stopping) => stopping.finish(container).map(|()| true),
@@ -35,9 +35,9 @@ pub fn stop(container: &Container, time: Option<i64>) -> Result<bool> {
 }
 
 impl Stopping {
-    /// Asks the container to end by `signal` (`None`: the container's stop signal), within `time` (seconds; negative:
-    /// any; `None`: the container's own time). `None`: the container does not run. Several containers get
-    /// their signals before the first wait, so that their times pass together.
+    /// Sends `signal` (`None`: the container's stop signal). The container has `time` to end (seconds; negative: no
+    /// limit; `None`: its own timeout). Returns `None` if the container does not run. A caller signals several
+    /// containers before it waits for the first, so that their timeouts run at the same time.
     pub fn begin(
         container: &Container,
         signal: Option<i32>,
@@ -64,7 +64,7 @@ impl Stopping {
         Ok(Some(Self { state: state.clone(), process, deadline }))
     }
 
-    /// Waits for the end, and kills the container at its deadline.
+    /// Waits for the end of the container, and kills it at its deadline.
     pub fn finish(self, container: &Container) -> Result<()> {
         let Some(process) = &self.process else { return Ok(()) };
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -99,7 +99,7 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
         ))
     };
     let Some(state) = status.state() else { return Err(not_running()) };
-    // docker's rule: a container that the user kills is not restarted.
+    // docker's rule: the restart policy does not apply to a container that the user kills.
     if [libc::SIGKILL, container.record.stop_signal].contains(&signal) {
         want_end(container)?;
     }
@@ -113,10 +113,10 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
     Ok(())
 }
 
-/// Records that the container shall not be restarted: its monitor reads that.
+/// Records that the container must not be restarted, for its monitor.
 fn want_end(container: &Container) -> Result<()> {
     let path = container.folder.join(STOPPED);
-    // A full disk is no reason not to stop: the policy may restart the container then.
+    // With a full disk the container is stopped anyway; its policy may restart it then.
     if let Err(error) = std::fs::write(&path, "") {
         log::warn!("{}", crate::files::cannot_write(error, &path));
     }
@@ -131,7 +131,7 @@ pub(super) fn end_monitor(state: &State) {
     }
 }
 
-/// Waits after the container's end until the monitor has recorded it, which takes a moment.
+/// Waits until the monitor has recorded the container's end.
 fn wait_for_record(container: &Container, state: &State) {
     let deadline = Instant::now() + SETTLING;
     let is_written = || match record::read::<Exit>(&container.folder, EXIT) {
@@ -143,7 +143,7 @@ fn wait_for_record(container: &Container, state: &State) {
     }
 }
 
-/// True if the process ends within `limit`; without a limit, waits for its end.
+/// Waits for the end of a process. Returns false if it still runs after `limit`; `None`: no limit.
 pub(super) fn ended_within(process: &OwnedFd, limit: Option<Duration>) -> Result<bool> {
     let deadline = limit.map(|limit| Instant::now() + limit);
     loop {

@@ -1,5 +1,5 @@
-//! Image of the store as a root: found, pulled where `--pull` says so, unpacked in the form that this user needs, and
-//! held while the container runs.
+//! Image of the store as a root: finds the image, or pulls it according to `--pull`. Unpacks its layers with the owners
+//! that this user's store needs, and locks it against removal.
 
 use super::image_root::{ImageLock, ImageRoot, StoredImage};
 use super::images::{self, Pull};
@@ -17,35 +17,35 @@ use crate::image::transport::ImageLocation;
 use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
 
-/// Number of attempts to get an image that another command removes at once.
+/// Number of attempts to get an image that other commands remove right after the pull.
 const TRIES: usize = 5;
 
-/// Policy of pulls before a run.
+/// Policy for pulling the image of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PullPolicy {
-    /// When it is not here.
+    /// Pull only a missing image.
     #[default]
     Missing,
-    /// Each time.
+    /// Always pull.
     Always,
-    /// Not at all.
+    /// Never pull.
     Never,
-    /// When the registry has another one by this name; what is here serves when the registry cannot be asked.
+    /// Pull if the image of this name in the registry differs; use the local one if the registry is unreachable.
     Newer,
 }
 
-/// When and from where to pull an image.
+/// Policy, source and progress listener of a pull.
 pub struct PullSettings<'a> {
     /// Policy of the pull.
     pub policy: PullPolicy,
-    /// Settings of the pull. Its place is the image.
+    /// Settings of the pull, with the image as its source.
     pub pull: Pull,
-    /// Listener for the progress of the pull.
+    /// Listener for progress.
     pub progress: &'a dyn TransferProgress,
 }
 
 impl PullSettings<'static> {
-    /// Settings for a root that nothing is pulled for: `dir:`, `host:`, an image that is here.
+    /// Returns settings that never pull, for `dir:`, `host:` and local images.
     pub fn never() -> Result<Self> {
         let pull = Pull {
             place: "scratch".parse()?,
@@ -58,7 +58,7 @@ impl PullSettings<'static> {
     }
 }
 
-/// Returns the image's root, held.
+/// Returns the image's root, locked against removal.
 pub fn root(usnea: &Usnea, text: &str, pull: &PullSettings<'_>) -> Result<ImageRoot> {
     let base = usnea.base()?;
     let (store, image, blob) = find_or_pull_held(usnea, text, pull)?;
@@ -72,7 +72,7 @@ pub fn root(usnea: &Usnea, text: &str, pull: &PullSettings<'_>) -> Result<ImageR
     Ok(ImageRoot { held: ImageLock::Stored(blob), ..describe(&store, &image, &owners)? })
 }
 
-/// Returns the image, held: from here on no command removes it.
+/// Returns the image with a lock: from here on no command removes it.
 fn find_or_pull_held(
     usnea: &Usnea,
     text: &str,
@@ -80,20 +80,20 @@ fn find_or_pull_held(
 ) -> Result<(Store, ImageRecord, HeldBlob)> {
     for _ in 0..TRIES {
         let (store, image) = acquire(usnea, text, pull)?;
-        // A prune may have removed the image meanwhile.
+        // A prune may have removed the image before the lock.
         if let Some(blob) = store.blob(&image.manifest)? {
             return Ok((store, image, blob));
         }
     }
-    Err(Error::conflict(format!("image '{text}' is removed again and again by another command")))
+    Err(Error::conflict(format!("image '{text}' is repeatedly removed by other commands")))
 }
 
-/// Returns the image of this name, pulled where `wanted` says so.
+/// Returns the image of this name; pulls it according to `pull`.
 pub fn find_or_pull(usnea: &Usnea, text: &str, pull: &PullSettings<'_>) -> Result<ImageRecord> {
     acquire(usnea, text, pull).map(|(_, image)| image)
 }
 
-/// Returns the image's root; holds and makes nothing.
+/// Returns the image's root, without a lock. Changes nothing.
 pub fn would_be_root(usnea: &Usnea, text: &str) -> Result<ImageRoot> {
     let (store, image) = images::known(usnea.existing_images()?, text)?;
     let owners = stores::owners(usnea.base()?, &store);
@@ -104,16 +104,17 @@ fn is_unpacked(store: &Store, image: &ImageRecord, owners: &Owners) -> bool {
     image.layers.iter().all(|layer| store.has_layer(&layer.diff_id, owners))
 }
 
-/// Finds the image here, or pulls it.
+/// Finds the image in the stores, or pulls it.
 fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Store, ImageRecord)> {
     let (base, stores) = (usnea.base()?, usnea.images()?);
     let registries = Registries::load()?;
     let here = match &wanted.pull.place {
         ImageLocation::Registry(_) => stores.find(text, &registries)?,
-        // An archive is read each time: its content may have changed. Layers that are here are not fetched again.
+        // An archive is read each time, since its content may have changed. Existing layers are not unpacked again.
         _ => None,
     };
-    // Layers that others unpacked for themselves alone are of no use here, and not ours to unpack.
+    // An image in a read-only store is usable only if its layers are unpacked with suitable owners: this user cannot
+    // unpack them there.
     let usable = |store: &Store, image: &ImageRecord| {
         let is_own = store.root() == stores.own().root();
         is_own || is_unpacked(store, image, &stores::owners(base, store))
@@ -126,7 +127,7 @@ fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Stor
     match (here, wanted.policy) {
         (Some(here), PullPolicy::Missing | PullPolicy::Never) => Ok(here),
         (None, PullPolicy::Never) => Err(images::known(stores, text).err().unwrap_or_else(|| {
-            Error::not_found(format!("image '{text}' is not here for this platform"))
+            Error::not_found(format!("image '{text}' is not in the store for this platform"))
         })),
         (Some(here), PullPolicy::Newer) => newer(here, usnea, wanted),
         _ => pulled(usnea, wanted),
@@ -138,8 +139,8 @@ fn pulled(usnea: &Usnea, wanted: &PullSettings<'_>) -> Result<(Store, ImageRecor
     Ok((usnea.images()?.own().clone(), image))
 }
 
-/// Returns the image here, or the image that the registry has by its name now. Errors: the pull fails; where no
-/// registry has the image or can be reached, the image here serves.
+/// Returns the current image of the registry. Returns the local image if it is the same, or if no registry has the
+/// image or can be reached. Errors: the pull fails.
 fn newer(
     here: (Store, ImageRecord),
     usnea: &Usnea,
@@ -212,9 +213,10 @@ fn defaults(
     Ok((defaults, config.labels, health))
 }
 
-/// Returns the health check of a config: docker's own field, not in OCI. Leaves out an invalid check.
+/// Returns the health check of an image's config: a field of docker's that OCI does not have. Ignores an invalid one,
+/// with a warning.
 fn health(check: serde_json::Value) -> Option<Healthcheck> {
     go_json::of_value(check)
-        .inspect_err(|error| log::warn!("the image's check of health: {error}"))
+        .inspect_err(|error| log::warn!("the image's health check: {error}"))
         .ok()
 }

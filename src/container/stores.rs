@@ -1,4 +1,4 @@
-//! Stores of images: our own, and those of others, which are only read.
+//! Image stores: the user's own, and read-only ones.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::image::registries_conf::Registries;
 use crate::image::store::{ImageRecord, Store};
 use crate::userns::Base;
 
-/// All stores, our own first.
+/// All image stores; the user's own is the first.
 #[derive(Clone, Debug)]
 pub struct Stores {
     own: Store,
@@ -20,31 +20,31 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens our own store, made if missing, and the stores of the settings for reading.
+    /// Opens the user's own store, or makes it, and opens the stores of the settings for reading.
     pub fn open(root: &Path, settings: &Settings) -> Result<Self> {
         let own = Store::open(root)?;
         let others = settings.image_stores.iter().map(|root| Store::open_read_only(root));
         Ok(Self { own, others: others.collect() })
     }
 
-    /// Opens all stores for reading alone: makes nothing, not even our own store.
+    /// Opens all stores for reading only. Does not make the user's own store.
     pub fn look(root: &Path, settings: &Settings) -> Self {
         let others = settings.image_stores.iter().map(|root| Store::open_read_only(root)).collect();
         Self { own: Store::open_read_only(root), others }
     }
 
-    /// Our own store.
+    /// The user's own store.
     pub fn own(&self) -> &Store {
         &self.own
     }
 
-    /// All stores, our own first.
+    /// All image stores; the user's own is the first.
     pub fn all(&self) -> impl Iterator<Item = &Store> {
         std::iter::once(&self.own).chain(&self.others)
     }
 
-    /// Finds the image that was typed: by its name ([`meanings`]), else by the beginning of an ID. Errors: an ambiguous
-    /// ID, a store that cannot be read, a short name that registries.conf forbids.
+    /// Finds the image that `text` names: by its name ([`meanings`]), else by a prefix of its ID. Errors: an ambiguous
+    /// ID; a store that cannot be read; a short name that registries.conf forbids.
     pub fn find(
         &self,
         text: &str,
@@ -66,8 +66,8 @@ impl Stores {
         Ok(None)
     }
 
-    /// Finds the first image with one of these names: its store, and the name. Our own store comes before all names of
-    /// others.
+    /// Finds the first image with one of these names. Returns its store, too. All names are searched in the user's own
+    /// store before any in the others.
     fn named(&self, names: &[Reference]) -> Result<Option<(Store, ImageRecord, Reference)>> {
         for store in self.all() {
             let images = store.images()?;
@@ -79,8 +79,8 @@ impl Stores {
         Ok(None)
     }
 
-    /// Returns the name `localhost/NAME` of an image here, where the short name means that image: no registry has it.
-    /// `None` for a digest, which means the same everywhere.
+    /// Returns the name `localhost/NAME` if an image has that name: then the short name means that image, which no
+    /// registry has. `None` for a digest, which means the same image everywhere.
     pub fn given_here(&self, typed: &TypedReference) -> Result<Option<Reference>> {
         if typed.registry.is_some() || typed.digest.is_some() {
             return Ok(None);
@@ -89,7 +89,7 @@ impl Stores {
         Ok(found.map(|(_, _, name)| name))
     }
 
-    /// Returns those of `names` whose short form means another image: an image named `localhost/NAME` here.
+    /// Returns those of `names` whose short form means another image, one named `localhost/NAME`.
     pub fn hidden(&self, names: &[Reference]) -> Result<Vec<Reference>> {
         let mut given = HashSet::new();
         for store in self.all() {
@@ -107,18 +107,18 @@ impl Stores {
     }
 }
 
-// Short names follow podman's rule. Every way to name an image here (tag, commit, import, the name of an OCI layout)
-// completes the name with localhost. Whatever finds an image tries localhost before the registries. So a name means the
-// image that got it last, until that name is removed.
+// Short names follow podman's rule. Every verb that names an image (tag, commit, import, load of an OCI layout)
+// completes a short name with localhost. Every lookup tries localhost before the registries. So a short name means the
+// image that was named last, until that name is removed.
 
-/// Returns the complete references that a typed name may mean, in the order of the search: the name under `localhost`,
-/// then the candidates of registries.conf.
+/// Returns the full references that a typed name may mean, in search order: the name under `localhost`, then the
+/// candidates of registries.conf.
 pub fn meanings(typed: &TypedReference, registries: &Registries) -> Vec<Reference> {
     let given = typed.registry.is_none().then(|| typed.in_registry(LOCALHOST));
     given.into_iter().chain(registries.candidates(typed).unwrap_or_default()).collect()
 }
 
-/// Returns the name for an image that is made or tagged here. Errors: a digest, which cannot be assigned.
+/// Returns the full name for an image that is made or tagged by the user. Errors: a digest, which cannot be assigned.
 pub fn given_name(typed: &TypedReference) -> Result<Reference> {
     if let Some(digest) = &typed.digest {
         let error = format!("'{}@{digest}': a new name has no digest", typed.repository);
@@ -127,12 +127,13 @@ pub fn given_name(typed: &TypedReference) -> Result<Reference> {
     Ok(typed.in_registry(LOCALHOST))
 }
 
-/// Returns how this store records the owners of layers' files.
+/// Returns the form in which this store records the owners of files in layers.
 pub fn owners(base: &Base, store: &Store) -> Owners {
     if store.is_shared() { Owners::Shared } else { owners_of_containers(base) }
 }
 
-/// Returns how the owners of files that containers write are recorded: as real owners, where the user has several IDs.
+/// Returns the form in which owners of files are recorded that containers write. They are real owners if the user has
+/// several IDs.
 pub fn owners_of_containers(base: &Base) -> Owners {
     let is_one = |map: &[IdMap]| map.iter().map(|line| u64::from(line.count)).sum::<u64>() <= 1;
     match is_one(&base.maps.uids) || is_one(&base.maps.gids) {

@@ -8,8 +8,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use crate::duration;
 use crate::error::{Context, Error, Result, Setting};
 
-/// Parses `2026-11-24T23:28:18Z`, `2026-11-24T23:28`, `2026-11-24` (local time), `1764000000.5`, `10m`. `None`: no
-/// time.
+/// Parses `2026-11-24T23:28:18Z`, `2026-11-24T23:28`, `2026-11-24` (local time), `1764000000.5`, `10m`. `None`: none of
+/// these forms.
 pub fn moment(text: &str) -> Option<Timestamp> {
     if let Some(ago) = duration::parse(text) {
         return Timestamp::now().checked_sub(ago).ok();
@@ -26,7 +26,7 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// Parses the time of a setting. Errors: `text` is no time.
+/// Parses the time of a setting. Errors: `text` is not a time.
 pub fn of_setting(setting: Setting, text: Option<&str>) -> Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     moment(text)

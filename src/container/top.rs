@@ -1,4 +1,4 @@
-//! `usnea top`: the processes of a container, as ps(1) of the host shows them.
+//! `usnea top`: processes of a container, in the output of ps(1) of the host.
 
 use std::process::Command;
 
@@ -28,7 +28,7 @@ pub fn top(container: &Container, options: &[String]) -> Result<ProcessTable> {
     let output = Command::new("ps").args(options).output();
     let output = output
         .context(|| "cannot run ps")
-        .map_err(|error| error.hint("it is in the package procps"))?;
+        .map_err(|error| error.hint("ps is in the package procps"))?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
         return Err(Error::new(format!("ps: {}", message.lines().next().unwrap_or("it failed"))));
@@ -36,13 +36,13 @@ pub fn top(container: &Container, options: &[String]) -> Result<ProcessTable> {
     chosen(&String::from_utf8_lossy(&output.stdout), &within)
 }
 
-/// Chooses the lines of the container's processes. Errors: no column PID.
+/// Selects the lines of the container's processes. Errors: no column PID.
 fn chosen(table: &str, processes: &[i32]) -> Result<ProcessTable> {
     let mut lines = table.lines();
     let head = lines.next().unwrap_or_default();
     let Some(column) = head.split_whitespace().position(|name| name == "PID") else {
-        return Err(Error::new("ps shows no column PID")
-            .hint("the processes are told by it: add pid to -o"));
+        return Err(Error::new("the output of ps has no column PID")
+            .hint("usnea selects the processes by that column: add pid to -o"));
     };
     let is_ours = |line: &&str| {
         let number = line.split_whitespace().nth(column).and_then(|number| number.parse().ok());

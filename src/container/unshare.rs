@@ -1,4 +1,5 @@
-//! `usnea unshare`: a command in the user namespace in which the files of containers have their owners.
+//! `usnea unshare`: runs a command in the base user namespace, in which files of containers have the owners that
+//! containers see.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -9,7 +10,8 @@ use crate::sys::namespace;
 use crate::sys::process::{self, Ended, Forked};
 use crate::userns::{self};
 
-/// Runs a command there, with a mount namespace of its own; returns its exit status. The command dies with us.
+/// Runs a command there, with a mount namespace of its own; returns its exit status. The command is killed when usnea
+/// is.
 pub fn unshare(usnea: &Usnea, command: &[String]) -> Result<u8> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Error::invalid("no command is given"))?;
@@ -28,7 +30,7 @@ pub fn unshare(usnea: &Usnea, command: &[String]) -> Result<u8> {
     })
 }
 
-/// Becomes the command, or logs why not: an exit status is all that reaches the parent.
+/// Executes the command, or logs the error: only the exit status reaches the parent.
 fn become_command(program: &str, arguments: &[String]) -> ! {
     if process::set_parent_death_signal(libc::SIGKILL).is_err() {
         process::exit_now(1);

@@ -1,4 +1,5 @@
-//! `usnea update`: changes a container's limits, and its restart policy. The lock on the names serializes two updates.
+//! `usnea update`: changes limits and restart policy of a container. The lock on the names serializes concurrent
+//! updates.
 
 use oci_spec::runtime::{LinuxResources, Spec};
 use serde_json::Value;
@@ -16,14 +17,14 @@ use crate::phrase;
 /// Changes of a container.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerUpdate {
-    /// Restart policy, from the container's next end on.
+    /// Restart policy; applies from the container's next end on.
     pub restart: Option<RestartPolicy>,
-    /// Limits: at once where the container runs, and at each start.
+    /// Limits; applied immediately if the container runs, and at each start.
     pub resources: Option<LinuxResources>,
 }
 
-/// Changes a container. Errors: a restart policy for a disposable container; a limit that cannot be set: then nothing
-/// has changed.
+/// Changes a container. Errors: a restart policy for a disposable container; a limit that cannot be set. After an error
+/// nothing has changed.
 pub fn update(container: &Container, changes: &ContainerUpdate) -> Result<()> {
     let _names = Names::lock(&container.store)?;
     let record = current(container)?;
@@ -35,7 +36,7 @@ pub fn update(container: &Container, changes: &ContainerUpdate) -> Result<()> {
             Setting::Restart,
             format!(": container {} was made with ", record.name),
             Setting::Rm,
-            ", which throws it away when it ends",
+            ", which removes it when it ends",
         )));
     }
     if let Some(resources) = &changes.resources {
@@ -52,7 +53,7 @@ fn without_cgroup() -> Error {
     Error::conflict(phrase!(
         "it was made with ",
         Setting::Cgroups,
-        " disabled: nothing of it can be limited",
+        " disabled: it cannot have limits",
     ))
 }
 

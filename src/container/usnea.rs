@@ -1,4 +1,4 @@
-//! House value: the store, the stores of images and the user's base namespace, for all verbs of a command.
+//! Context of a command: the store, the image stores, the settings and the base user namespace.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -9,8 +9,8 @@ use crate::engine::CallerStreams;
 use crate::error::Result;
 use crate::userns::Base;
 
-/// Store of a user with all that depends on it: first parameter of every verb. Each part is determined at its first
-/// use, and once: `usnea version` needs no home, `usnea ps` no user namespace.
+/// Store of a user, and all that depends on it: the first parameter of most verbs. Each part is determined once, at its
+/// first use: `usnea version` needs no home directory, `usnea ps` no user namespace.
 #[derive(Debug, Default)]
 pub struct Usnea {
     root: Option<PathBuf>,
@@ -23,12 +23,13 @@ pub struct Usnea {
 }
 
 impl Usnea {
-    /// Names the store: its folder, or `None` for `$USNEA_ROOT` or the folder in the user's home. Reads nothing.
+    /// Makes a context for the store in the folder `root`; `None`: `$USNEA_ROOT`, else the folder in the user's home.
+    /// Reads no files.
     pub fn new(root: Option<PathBuf>) -> Self {
         Self { root, ..Self::default() }
     }
 
-    /// Folder that the command line names; `None`: it names none.
+    /// Folder of the store on the command line; `None`: not given.
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref()
     }
@@ -38,7 +39,7 @@ impl Usnea {
         Self { streams: Some(streams), ..self }
     }
 
-    /// Standard streams of this process; `None`: they are not for containers.
+    /// Standard streams of this process; `None`: containers must not inherit them.
     pub(super) fn caller_streams(&self) -> Option<CallerStreams<'static>> {
         self.streams
     }
@@ -48,7 +49,8 @@ impl Usnea {
         once(&self.store, || config::store_path(self.root.as_deref())).map(PathBuf::as_path)
     }
 
-    /// Makes the store and its folder for temporary files, if missing. Errors: a store of another user.
+    /// Makes the store and its folder for temporary files, if they are missing. Errors: the store belongs to another
+    /// user.
     pub fn make_store(&self) -> Result<&Path> {
         let store = self.store()?;
         config::open_private(store)?;
@@ -56,12 +58,12 @@ impl Usnea {
         Ok(store)
     }
 
-    /// Stores of images: our own, made if missing, and those of the settings.
+    /// Image stores: the user's own, which is made if missing, and those of the settings.
     pub fn images(&self) -> Result<&Stores> {
         once(&self.images, || Stores::open(self.store()?, self.settings()?))
     }
 
-    /// Stores of images, for reading alone: makes nothing.
+    /// Image stores, for reading only. Makes no files.
     pub fn existing_images(&self) -> Result<&Stores> {
         once(&self.existing_images, || Ok(Stores::look(self.store()?, self.settings()?)))
     }
@@ -77,7 +79,7 @@ impl Usnea {
     }
 }
 
-/// Returns the value of `cell`, made at the first use that succeeds.
+/// Returns the value of `cell`; makes it unless an earlier call has succeeded.
 fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     match cell.get() {
         Some(value) => Ok(value),

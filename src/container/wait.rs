@@ -1,4 +1,4 @@
-//! `usnea wait`: waits until a container has ended, or has another wanted state.
+//! `usnea wait`: waits until a container has ended, or is in another requested state.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::monitor::protocol::{self, MonitorMessage, Request};
 use crate::monitor::record::State;
 use crate::monitor::{Status, health::Health};
 
-/// State to wait for (podman's words, and those of docker's API).
+/// State to wait for, in the words of podman and of docker's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitCondition {
     /// Created, and never started.
@@ -24,9 +24,9 @@ pub enum WaitCondition {
     Paused,
     /// Ended, with or without a restart to come.
     Ended,
-    /// Healthy: the last health check passed.
+    /// Healthy, according to its health checks.
     Healthy,
-    /// Unhealthy: too many health checks in a row have failed.
+    /// Unhealthy: too many consecutive health checks have failed.
     Unhealthy,
     /// Removed.
     Removed,
@@ -54,12 +54,12 @@ impl FromStr for WaitCondition {
     }
 }
 
-/// Waits until the container has ended; returns its exit status. Asks the monitor, so that a container with `--rm` has
-/// a status too; without an answer, reads the record.
+/// Waits until the container has ended; returns its exit status. Asks the monitor, since a container with `--rm` leaves
+/// no record; without an answer, reads the record.
 pub fn wait(container: &Container) -> Result<u8> {
     let status = container.status_here()?;
     match &status {
-        // docker's rule: a container that never ran has ended with 0.
+        // docker's rule: the exit status of a container that never ran is 0.
         Status::Created => return Ok(0),
         Status::Exited(exit) | Status::Restarting(_, exit) => return Ok(exit.status),
         Status::Running(state) | Status::Paused(state) => {
@@ -78,9 +78,10 @@ pub fn wait(container: &Container) -> Result<u8> {
     }
 }
 
-/// Waits until any of `conditions` holds. Returns the exit status of an ended container (podman's -1 in any other
-/// state). A change without a file of the container (a pause) is polled for each `interval`. Errors: the container is
-/// removed, and `Removed` is no condition; it has no health check, and all conditions need one.
+/// Waits until any of `conditions` holds. Returns the exit status of an ended container, and -1 in any other state, as
+/// podman does. Changes that do not show in a file of the container (a pause) are polled for every `interval`. Errors:
+/// the container is removed, and `Removed` is not among `conditions`; it has no health check, and all conditions need
+/// one.
 pub fn wait_for(
     container: &Container,
     conditions: &[WaitCondition],
@@ -108,7 +109,7 @@ pub fn wait_for(
             fail!(NotFound: "container {} was removed", container.record.name);
         }
         let status = status?;
-        // The monitor reports the status of a container with `--rm` too.
+        // The monitor reports the exit status of a container with `--rm`, too.
         if status.is_running() && conditions == [WaitCondition::Ended] {
             return wait(container).map(i32::from);
         }

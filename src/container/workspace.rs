@@ -1,5 +1,5 @@
-//! Workspace: a container being assembled. `run` removes it when the command ends; `create` puts it into the store with
-//! a record, and it is a container.
+//! Workspace: a container that is being assembled. `run` removes it when the command ends. `create` moves it into the
+//! store with a record: then it is a container.
 
 use std::path::{Path, PathBuf};
 
@@ -41,11 +41,12 @@ pub(super) struct Identity<'a> {
     pub(super) maps: IdMaps<ContainerIds, HostIds>,
 }
 
-/// Root, layers, ID maps, spec and network of a container that does not exist yet. Only the image's root exists.
+/// Root, layers, ID maps, spec and network of a container that does not exist yet. Of these only the image's root
+/// exists on disk.
 pub(super) struct Workspace {
     /// ID of the container.
     pub(super) id: String,
-    /// Root of the image, held.
+    /// Root of the image, locked against removal.
     pub(super) root: ImageRoot,
     /// OCI runtime spec.
     pub(super) spec: Spec,
@@ -55,11 +56,11 @@ pub(super) struct Workspace {
     pub(super) layers: Vec<PathBuf>,
     /// Named volumes that the container mounts.
     pub(super) volumes: Vec<VolumeName>,
-    /// Volumes among them that are the container's own.
+    /// Those of `volumes` that are anonymous.
     pub(super) anonymous: Vec<VolumeName>,
     /// Request for the network.
     pub(super) network: NetworkRequest,
-    /// Definitions of its networks, locked.
+    /// Definitions of its networks, locked against removal.
     networks: HeldNetworks,
     driver: Choice,
     base: Base,
@@ -73,8 +74,8 @@ impl Workspace {
         network::connected(&self.network, definitions, &self.spec, store, identity)
     }
 
-    /// Makes all decisions that lie between a request and its launch. Errors: settings that contradict each other, or
-    /// that this machine cannot apply.
+    /// Makes all decisions between a request and a launch. Errors: settings that contradict each other, or that this
+    /// machine cannot apply.
     pub(super) fn assemble(
         usnea: &Usnea,
         request: &ContainerRequest,
@@ -87,7 +88,7 @@ impl Workspace {
         options.userns = ranges::of_image_user(request, base, &root).or(options.userns);
         let mut image = root.defaults.clone();
         let anonymous = match identity.top_layer {
-            // Anonymous volumes are removed with the layer, and lie beside it.
+            // Anonymous volumes are folders beside the disposable layer, and are removed with it.
             TopLayer::Disposable => Vec::new(),
             TopLayer::Persistent => {
                 spec::name_volumes(&mut options, &mut image, volumes::random_name)?
@@ -127,7 +128,7 @@ impl Workspace {
         shared_namespaces::plan(store, &self.spec, self.base.clone(), options, others)
     }
 
-    /// Notes in the store that the kernel's overlay serves, if that is news.
+    /// Records in the store that the kernel's overlayfs is usable, if a trial has just shown that.
     pub(super) fn remember_driver(&self, store: &Path) {
         self.driver.remember(store);
     }
@@ -212,7 +213,7 @@ fn build_spec(
     Ok(spec)
 }
 
-/// Returns the guarded parts of /proc and /sys: docker's, changed by `--security-opt` and `--privileged`.
+/// Returns the masked and read-only paths of /proc and /sys: docker's, changed by `--security-opt` and `--privileged`.
 fn guarded_paths(options: &ContainerOptions) -> GuardedPaths {
     let mut paths = match options.privileged {
         true => GuardedPaths::none(),
@@ -229,7 +230,7 @@ fn guarded_paths(options: &ContainerOptions) -> GuardedPaths {
     paths
 }
 
-/// Returns the rules of `--security-opt landlock`: the last of the options counts. Errors: a file that is no rules.
+/// Returns the rules of the last `--security-opt landlock`. Errors: a file without valid rules.
 fn landlock(options: &ContainerOptions) -> Result<Option<LandlockRules>> {
     let asked = options.security_opt.iter().rev().find_map(|option| match option {
         SecurityOption::Landlock => Some(Ok(LandlockRules::of_root())),

@@ -1,5 +1,5 @@
-//! Filter `ancestor`: containers of an image, and of images that are built on it. The image counts, whatever its name
-//! or ID in the filter. A name without an image is compared with the name in the container's record.
+//! Filter `ancestor`: containers of an image, and of images that were built on it. Images are compared by their IDs,
+//! not by names. A name of no existing image is compared with the name in the container's record.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,14 +12,14 @@ use crate::error::Result;
 use crate::image::registries_conf::Registries;
 use crate::image::store::ImageRecord;
 
-/// Image as typed, and the images of the stores under that name, found once for the first container.
+/// Image as typed, and the images that it means: looked up once, for the first container.
 #[derive(Clone, Debug)]
 pub struct Ancestor {
     text: String,
     found: OnceLock<Family>,
 }
 
-/// Image and the images that are built on it.
+/// Image, and the images that were built on it.
 #[derive(Clone, Debug, Default)]
 struct Family {
     /// IDs of the images: digests of configs.
@@ -40,7 +40,7 @@ impl Ancestor {
         Self { text, found: OnceLock::new() }
     }
 
-    /// True if the container is made from the image or a descendant. Errors: the stores cannot be read.
+    /// True if the container was made from the image or a descendant. Errors: the stores cannot be read.
     pub(super) fn is_of(&self, container: &Container) -> Result<bool> {
         let family = match self.found.get() {
             Some(family) => family,
@@ -85,7 +85,7 @@ fn layers(image: &ImageRecord) -> Vec<Digest> {
     image.layers.iter().map(|layer| layer.diff_id.clone()).collect()
 }
 
-/// True if the text is the image's name as typed, that name without its tag, or the beginning of the image's ID.
+/// True if the text is the image's name in the record, that name without its tag, or a prefix of the image's ID.
 fn is_named(image: &str, image_id: Option<&str>, text: &str) -> bool {
     let without_tag = match image.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,

@@ -17,7 +17,7 @@ pub(super) fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
     let mut names: Vec<Reference> = Vec::new();
     for text in texts {
         let name = match (text.parse::<TypedReference>(), naming) {
-            // Such a name is left out: its reader has no reason to believe that the tag stands for the digest.
+            // A name with a tag and a digest is left out: nothing proves that the tag means that digest.
             (Ok(typed), _) if typed.digest.is_some() => None,
             (Ok(_), Naming::Docker) => text.parse().ok(),
             (Ok(typed), Naming::Oci) => given_name(&typed).ok(),
@@ -28,7 +28,7 @@ pub(super) fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
             Some(name) => names.push(name),
             None => {
                 let text: String = text.chars().take(200).collect();
-                log::warn!("'{}' is no name for an image: left out", text.escape_debug());
+                log::warn!("'{}' is not a name for an image: left out", text.escape_debug());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `usnea image diff`: changes of an image over the layers below its topmost one, or over another image.
+//! `usnea image diff`: changes of an image relative to its lower layers, or to another image.
 
 use super::export::{folder, hold};
 use crate::container::Usnea;
@@ -10,7 +10,8 @@ use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
 use crate::image::store::{HeldBlob, HeldLayer, ImageRecord, Store};
 
-/// Returns the changes of the image that `text` names over `parent`; `None`: over its own layers below the topmost.
+/// Returns the changes of the image that `text` names, relative to the image `parent`; `None`: the changes of its
+/// topmost layer.
 pub fn diff(usnea: &Usnea, text: &str, parent: Option<&str>) -> Result<Vec<Change>> {
     let stores = usnea.images()?;
     let base = usnea.base()?;

@@ -1,4 +1,4 @@
-//! `usnea export`: the file system of an image as one tar, its layers flattened.
+//! `usnea export` of an image: its layers merged, as one tar archive.
 
 use crate::container::Usnea;
 use crate::container::stores::{self};
@@ -11,7 +11,7 @@ use crate::image::pull::unpack_missing;
 use crate::image::store::{HeldLayer, ImageRecord, LayerClaim, LayerTrust, Store};
 use crate::userns::{self};
 
-/// Writes the tar of the image that `text` names to `output`.
+/// Writes the files of the image that `text` names to `output` as a tar archive.
 pub fn export(usnea: &Usnea, text: &str, output: &ArchiveSink) -> Result<()> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
@@ -29,12 +29,12 @@ pub fn export(usnea: &Usnea, text: &str, output: &ArchiveSink) -> Result<()> {
     .context(|| format!("cannot export {}", text.escape_debug()))
 }
 
-/// Returns a layer's folder, for a tar.
+/// Returns the folder of a layer as the source of a tar archive.
 pub(super) fn folder(layer: &HeldLayer) -> LayerSource {
     LayerSource { whiteouts: layer.facts.whiteouts, ..LayerSource::from(layer.fs.clone()) }
 }
 
-/// Holds the visible layers, the topmost first.
+/// Locks the visible layers against removal; the topmost is the first.
 pub(super) fn hold(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<Vec<HeldLayer>> {
     let mut layers = Vec::new();
     for layer in image.layers.iter().rev() {

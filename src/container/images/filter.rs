@@ -1,5 +1,5 @@
-//! `--filter` of `usnea images`: docker's filters and podman's. Several values of one key are alternatives. Exceptions:
-//! labels must all be present, and excluded names and labels must all be absent. Different keys are conditions.
+//! `--filter` of `usnea images`: docker's and podman's keys. Several values of one key are alternatives, and each key
+//! must match. Exceptions: labels must all be present, and excluded names and labels must all be absent.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use crate::image::Reference;
 use crate::image::manifest::ImageConfig;
 use crate::image::store::{ImageRecord, Store};
 
-/// All filters, for hints.
+/// List of all filters, for hints.
 const KNOWN: &str = "reference=PATTERN, reference!=PATTERN, id=ID, digest=DIGEST, dangling=BOOL, containers=BOOL, \
                      readonly=BOOL, intermediate=BOOL, manifest=BOOL, label=KEY[=VALUE], label!=KEY[=VALUE], \
                      until=TIME, before=IMAGE, since=IMAGE";
@@ -23,29 +23,29 @@ const KNOWN: &str = "reference=PATTERN, reference!=PATTERN, id=ID, digest=DIGEST
 /// Filter of images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageFilter {
-    /// Name that matches this pattern.
+    /// Pattern that a name must match.
     Reference(String),
     /// True: images without a tag; false: images with a tag.
     Dangling(bool),
     /// Label of the config, and its value if one is required.
     Label(String, Option<String>),
-    /// Label that the config must not have, or not with this value.
+    /// Label that the config must not have, or must not have with this value.
     NoLabel(String, Option<String>),
-    /// Made before this time.
+    /// Time before which the image was made.
     Until(Timestamp),
-    /// Made before this image.
+    /// Image that is newer than this image.
     Before(String),
-    /// Made after this image.
+    /// Image that is older than this image.
     Since(String),
     /// Pattern that no name may match.
     NoReference(String),
-    /// Beginning of the ID, or an expression in it.
+    /// Prefix of the ID, or a regular expression.
     Id(Expression),
-    /// Beginning of the manifest's digest.
+    /// Prefix of the manifest's digest.
     Digest(String),
-    /// True: images that a container is made from; false: the others.
+    /// True: images that a container was made from; false: the others.
     Containers(bool),
-    /// True: images in a store that is only read; false: images in our own.
+    /// True: images in a read-only store; false: images in the user's own store.
     ReadOnly(bool),
     /// True: unnamed layers of a build. The store has none.
     Intermediate(bool),
@@ -116,18 +116,18 @@ pub struct ImageFilters {
     digests: Vec<String>,
     containers: Vec<bool>,
     read_only: Vec<bool>,
-    /// Values of conditions that are false for each image here: `true` matches none.
+    /// Values of `intermediate` and `manifest`, which are false for every image: with `true` no image matches.
     never: Vec<bool>,
-    /// IDs of images that containers are made from; filled only for a filter `containers`.
+    /// IDs of images that containers were made from; filled only for a filter `containers`.
     used: HashSet<String>,
 }
 
 /// Store in which an image was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImagePlace {
-    /// Our own store.
+    /// The user's own store.
     Own,
-    /// A store of others, which is only read.
+    /// A read-only store.
     ReadOnly,
 }
 
@@ -164,7 +164,7 @@ impl ImageFilters {
         Ok(filters)
     }
 
-    /// True if the image passes. Reads its config only for filters by label.
+    /// True if the image matches all filters. Reads its config only for filters by label.
     pub fn pass(&self, store: &Store, image: &ImageRecord, place: ImagePlace) -> Result<bool> {
         let made = made(image);
         let any_or_none = |all: &[bool], is: bool| all.is_empty() || all.contains(&is);
@@ -216,7 +216,7 @@ impl ImageFilters {
 fn is_like(name: &Reference, patterns: &[String]) -> bool {
     let bare = Reference { tag: None, digest: None, ..name.clone() };
     let texts = [name.familiar(), bare.familiar(), name.to_string(), name.name()];
-    // An image that was made here is found by its name without localhost/.
+    // An image named localhost/NAME matches by NAME too.
     let has = |pattern: &String, text: &String| {
         matches(pattern, text)
             || text.strip_prefix("localhost/").is_some_and(|short| matches(pattern, short))
@@ -224,7 +224,7 @@ fn is_like(name: &Reference, patterns: &[String]) -> bool {
     patterns.iter().any(|pattern| texts.iter().any(|text| has(pattern, text)))
 }
 
-/// Returns the time when the image was made, from its config; else the time when the image came here.
+/// Returns the creation time in the image's config; without one, the time at which the image was added to the store.
 pub fn made(image: &ImageRecord) -> Timestamp {
     image.created.unwrap_or(image.added)
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::image::manifest::{ImageConfig, parse_config};
 use crate::image::store::{ImageLayer, ImageRecord};
 
-/// HistoryStep in the making of an image.
+/// Step of an image's build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryStep {
     /// Layer that the step made, if any.
@@ -19,11 +19,11 @@ pub struct HistoryStep {
     pub created: Option<Timestamp>,
     /// Command of the step; empty when unknown.
     pub created_by: String,
-    /// Remark on the step.
+    /// Comment on the step.
     pub comment: String,
 }
 
-/// Image, and the steps of its making.
+/// Image, and the steps of its build.
 #[derive(Clone, Debug)]
 pub struct ImageHistory {
     /// Image itself.
@@ -32,7 +32,7 @@ pub struct ImageHistory {
     pub steps: Vec<HistoryStep>,
 }
 
-/// Form of the sizes in rows.
+/// Format of the sizes in rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SizeForm {
     /// Sizes with a unit: `117MB`.
@@ -59,7 +59,7 @@ impl ImageHistory {
             let since = step.created.map_or_else(|| "N/A".into(), |time| ago(time, now));
             let tags = self.image.names.iter().filter(|_| at == 0).map(ToString::to_string);
             HistoryRow {
-                // The steps below the image's own have no image here.
+                // Only the newest step has an image ID, as in docker.
                 id: match at {
                     0 => truncation.digest(&self.image.config),
                     _ => "<missing>".into(),
@@ -80,8 +80,8 @@ impl ImageHistory {
     }
 }
 
-/// Matches history and layers from the bottom: a step that is not empty made the next layer. Layers without a step are
-/// the topmost (a tool that adds layers and no history).
+/// Matches history and layers from the bottom: each step that is not empty made the next layer. Layers that remain have
+/// no step, and come last: some tools add layers without history.
 fn steps(config: &ImageConfig, layers: &[ImageLayer]) -> Vec<HistoryStep> {
     let mut layers = layers.iter().cloned();
     let mut steps: Vec<HistoryStep> = Vec::new();

@@ -1,4 +1,4 @@
-//! `usnea import`: a root directory's tarball becomes an image of one layer.
+//! `usnea import`: makes an image of one layer from the tarball of a root directory.
 
 use super::Silent;
 use crate::config::LayerLimits;
@@ -14,22 +14,22 @@ use crate::image::pull::ImagePull;
 use crate::image::store::ImageRecord;
 use crate::userns::{self};
 
-/// Tarball to import, and the facts of its image.
+/// Tarball to import, and the properties of the new image.
 #[derive(Debug)]
 pub struct Import {
-    /// Tarball, plain or compressed. A file's name may be an address of the web.
+    /// Tarball, plain or compressed: a file, a URL or a stream.
     pub input: ArchiveSource,
     /// Name of the new image.
     pub name: Option<Reference>,
     /// Platform of the new image.
     pub platform: Platform,
-    /// Remark in the image's history.
+    /// Comment in the image's history.
     pub message: Option<String>,
     /// Changes of the image's config.
     pub changes: Vec<ConfigChange>,
 }
 
-/// Imports the tarball as an image of our own store.
+/// Imports the tarball as an image of the user's own store.
 pub fn import(usnea: &Usnea, import: &Import) -> Result<ImageRecord> {
     let stores = usnea.images()?;
     let base = usnea.base()?;

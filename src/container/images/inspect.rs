@@ -121,7 +121,8 @@ fn manifest_facts(
     }
 }
 
-/// Returns the image's settings for containers, over docker's config without settings. A null setting is none.
+/// Returns the `config` object of an image's config, with docker's empty values for missing settings. A null counts as
+/// missing.
 fn run_config(config: &Value) -> Result<Map<String, Value>> {
     let empty = serde_json::to_value(EmptyImageConfig::default()).map_err(Error::new)?;
     let settings = config.get("config").and_then(Value::as_object).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! `usnea images`: the images of all stores, from images.json alone; milliseconds for a thousand images.
+//! `usnea images`: lists the images of all stores. Reads only images.json, so a thousand images take milliseconds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub struct ListImages {
     pub filters: Vec<ImageFilter>,
     /// Order of the list.
     pub order: ImageOrder,
-    /// True if the containers of each image are counted, which reads all their records.
+    /// True if the containers of each image are counted. That reads the records of all containers.
     pub containers: bool,
     /// True if the labels of each image are read from its config.
     pub labels: bool,
@@ -35,13 +35,13 @@ pub struct ListImages {
 pub struct ListedImage {
     /// Image of the row.
     pub image: ImageRecord,
-    /// Name of the row, if any: with a tag, or with the digest by which the source repository knows the image.
+    /// Name of the row, if any: with a tag, or with the digest of the image in its repository.
     pub name: Option<Reference>,
-    /// Digest by which the repository of the name knows the image.
+    /// Digest of the image in the repository of the name.
     pub digest: Option<Digest>,
-    /// True if the image is in a store of others.
+    /// True if the image is in a read-only store.
     pub read_only: bool,
-    /// Form of the name: whole where the short one means another image, which was named here.
+    /// Form of the name: full where the short name means another image, `localhost/NAME`.
     pub form: NameForm,
     /// Number of containers made from the image; 0 where they were not counted.
     pub containers: usize,
@@ -65,7 +65,8 @@ pub enum ImageOrder {
     Tag,
 }
 
-/// Lists the images that pass all filters, a row for each name. An image in several stores counts for the first.
+/// Lists the images that match all filters, a row for each name. An image in several stores is listed once, for the
+/// first of them.
 pub fn list(usnea: &Usnea, request: &ListImages) -> Result<Vec<ListedImage>> {
     let stores = usnea.images()?;
     let filters = ImageFilters::new(&request.filters, stores)?;
@@ -153,7 +154,8 @@ impl ListedImage {
     }
 }
 
-/// True for a record without a name whose image has a name in another record: the same image, packed otherwise.
+/// True for a record without a name if another record of the same image has one: the image with differently compressed
+/// layers.
 fn is_shown_by_another(images: &ImageList, image: &ImageRecord) -> bool {
     image.names.is_empty() && images.of_config(&image.config).any(|one| !one.names.is_empty())
 }
@@ -175,7 +177,7 @@ fn rows_of(image: &ImageRecord) -> Vec<ListedImage> {
     if !image.names.is_empty() {
         return image.names.iter().map(|name| row(Some(name.clone()))).collect();
     }
-    // The image was pulled by digest, or its tag went to another image: docker names the repository then.
+    // The image was pulled by digest, or its tag was moved to another image: docker then shows the repository.
     let mut repositories: Vec<Reference> = Vec::new();
     for digest in &image.digests {
         if !repositories.iter().any(|known| known.name() == digest.name()) {
@@ -191,7 +193,7 @@ fn rows_of(image: &ImageRecord) -> Vec<ListedImage> {
 fn order(rows: &mut [ListedImage], sort: ImageOrder) {
     let repository = |row: &ListedImage| row.name.as_ref().map(Reference::name);
     let tag = |row: &ListedImage| row.name.as_ref().and_then(|name| name.tag.clone());
-    // Names first, so that equal keys of the next sort have an order too.
+    // Sorted by name first: the next sort is stable, so that equal keys stay ordered by name.
     rows.sort_by_cached_key(|row| (repository(row), tag(row)));
     match sort {
         ImageOrder::Created => rows.sort_by_key(|row| std::cmp::Reverse(made(&row.image))),

@@ -1,8 +1,8 @@
-//! `usnea load`: all images of an archive or a layout's folder into the store.
+//! `usnea load`: adds all images of an archive, or of an OCI layout's folder, to the store.
 //!
-//! Names of the loaded images: a name in a docker-archive is completed as docker does (`debian` is
-//! `docker.io/library/debian`). A name in an OCI layout stays when it contains a registry. Any other, such as the tag
-//! alone that many tools write, becomes `localhost/NAME`, as with podman: its writer need not mean docker's registry.
+//! A name in a docker-archive is completed as docker does (`debian` becomes `docker.io/library/debian`). A name in an
+//! OCI layout is kept if it contains a registry. Any other name, such as the bare tag that many tools write, becomes
+//! `localhost/NAME`, as with podman. It need not mean an image of docker's registry.
 
 use std::fmt;
 use std::fs::File;
@@ -30,7 +30,7 @@ use crate::userns::{self};
 /// Archive or layout to load.
 #[derive(Debug)]
 pub struct Load {
-    /// Archive, or a layout's folder.
+    /// Archive, or folder of an OCI layout.
     pub input: LoadInput,
     /// Platform of the image to take from an index; `None`: this machine's.
     pub platform: Option<Platform>,
@@ -39,7 +39,7 @@ pub struct Load {
 /// Source of images to load.
 #[derive(Debug)]
 pub enum LoadInput {
-    /// Archive, or folder of a layout.
+    /// Archive, or folder of an OCI layout.
     Path(PathBuf),
     /// Archive of the caller, such as standard input.
     Stream(File),
@@ -52,7 +52,7 @@ pub struct LoadedImage {
     pub names: Vec<Reference>,
     /// ID of the image.
     pub id: Digest,
-    /// Names of the image whose short form means another image.
+    /// Those names whose short form means another image.
     #[serde(default)]
     pub hidden: Vec<Reference>,
 }
@@ -79,7 +79,7 @@ pub fn load(
         let (mut all, mut artifact) = (Vec::new(), None);
         let place = match &load.input {
             LoadInput::Path(path) => path.clone(),
-            // Content of a pipe lies in tmp/ meanwhile: the place that a policy can name.
+            // The content of a stream is buffered in tmp/: the path that a signature policy can name.
             LoadInput::Stream(_) => store.tmp(),
         };
         let work = LoadWork { store, load, owners, settings, policy, progress };
@@ -98,7 +98,7 @@ pub fn load(
             let hidden = stores.hidden(&names)?;
             all.push(LoadedImage { names, id: image.config, hidden });
         }
-        // Without any other image in the archive, the artifact is the reason why no image was loaded.
+        // An archive without any image: the artifact in it is the reason why none was loaded.
         match artifact {
             Some(error) if all.is_empty() => Err(error),
             _ => Ok(all),
@@ -128,7 +128,7 @@ impl LoadWork<'_> {
         names: &[Reference],
     ) -> Result<ImageRecord> {
         self.policy.check_before(origin)?;
-        // Signatures lie in registries alone: a policy that wants a signature accepts no local image.
+        // Only registries have signatures: a policy that requires a signature accepts no local image.
         let approve = |digest: &Digest| self.policy.verify(origin, digest, &|_| Ok(None));
         let pull = ImagePull {
             action: "load",
@@ -169,7 +169,7 @@ impl fmt::Display for LoadInput {
 fn found(archive: &ImageArchive, input: &LoadInput) -> Result<Vec<ArchivedImage>> {
     let found = archive.images()?;
     match found.is_empty() {
-        true => Err(Error::invalid(format!("{input}: there is no image in it"))),
+        true => Err(Error::invalid(format!("{input}: it contains no image"))),
         false => Ok(found),
     }
 }

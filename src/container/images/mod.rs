@@ -1,4 +1,4 @@
-//! Verbs of images: those that show images, and those that move images. None needs a container.
+//! Verbs of images: those that show images, and those that transfer images. None of them needs a container.
 //!
 //! ```text
 //!  images.json alone --listing (filter, pattern)--> images
@@ -73,25 +73,25 @@ pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store,
     Err(Error::not_found(error).hint(hint::LIST_IMAGES))
 }
 
-/// True if an image of this name exists.
+/// True if `text` names an image.
 pub fn exists(usnea: &Usnea, text: &str) -> Result<bool> {
     let stores = usnea.images()?;
     Ok(stores.find(text, &Registries::load()?)?.is_some())
 }
 
-/// Returns the image's name that `text` means; `None`: an ID, or a digest, beside which a tag has no meaning.
+/// Returns the image's name that `text` means; `None`: `text` is an ID, or has a digest, beside which a tag is ignored.
 fn name_typed(text: &str, image: &ImageRecord, registries: &Registries) -> Option<Reference> {
     let typed = text.parse::<TypedReference>().ok().filter(|typed| typed.digest.is_none())?;
     meanings(&typed, registries).into_iter().find(|name| image.names.contains(name))
 }
 
-/// Records an event of the image with this ID for `usnea events`, with its name. Only our own store ever changes.
+/// Records an event of the image with this ID for `usnea events`. Only the user's own store ever changes.
 fn happened(stores: &Stores, id: &impl std::fmt::Display, action: &str, name: Option<String>) {
     let more: Vec<_> = name.into_iter().map(|name| ("name", name)).collect();
     events::of_other(stores.own().root(), "image", &id.to_string(), action, &more);
 }
 
-/// Progress that is not reported.
+/// Progress listener that discards all reports.
 pub(super) struct Silent;
 
 impl TransferProgress for Silent {

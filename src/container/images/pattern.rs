@@ -1,14 +1,15 @@
 //! Patterns of names for docker's `--filter reference=`: Go's path.Match.
 
-/// True if `text` matches `pattern`: `*` any characters but a slash, `?` one of them, `[a-z]` and `[^a-z]` one of a
-/// set, a backslash before a literal character. A malformed pattern matches only itself.
+/// True if `text` matches `pattern`. `*` matches any characters but a slash, `?` one character, `[a-z]` and `[^a-z]`
+/// one of a set. A backslash escapes a character. A malformed pattern matches only itself.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     pattern == text || matches_chars(&pattern, &text)
 }
 
-/// Walks both, and returns to the last star at a mismatch: linear in memory, at most the product in time.
+/// Compares from left to right, and backtracks to the last star at a mismatch. Memory is linear; time is at most the
+/// product of both lengths.
 fn matches_chars(pattern: &[char], text: &[char]) -> bool {
     let (mut at, mut seen) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

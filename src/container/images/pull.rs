@@ -1,4 +1,4 @@
-//! `usnea pull`: all settings and policies are read here; the work is done in the base namespace.
+//! `usnea pull`: reads all settings and policies, then pulls in the base user namespace.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use crate::image::store::{ImageRecord, Store};
 use crate::image::transport::ImageLocation;
 use crate::userns::{self, Base};
 
-/// Number of layers pulled at once, unless the settings set it.
+/// Number of layers pulled at once, unless the settings set `parallel_downloads`.
 const PARALLEL: usize = 4;
 
 /// Image to pull.
@@ -40,11 +40,11 @@ pub struct Pull {
     pub platform: Option<Platform>,
     /// Settings of registries from the command line.
     pub asked: RegistryOptions,
-    /// Policy for signatures: `--signature-policy`.
+    /// File with the signature policy (`--signature-policy`); `None`: the default files.
     pub signature_policy: Option<PathBuf>,
 }
 
-/// Reference that a name may mean, and the endpoints that may have the image.
+/// Reference that a typed name may mean, and the registry endpoints to try for it.
 struct Candidate {
     reference: Reference,
     endpoints: Vec<RegistryEndpoint>,
@@ -61,7 +61,7 @@ struct Work<'a> {
     progress: &'a dyn TransferProgress,
 }
 
-/// Pulls the image into our own store. Errors name the searched places.
+/// Pulls the image into the user's own store. Errors name the registries and files that were tried.
 pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn TransferProgress) -> Result<ImageRecord> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
@@ -96,8 +96,8 @@ pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn TransferProgress) -> Resu
     Ok(pulled)
 }
 
-/// Returns the default platform of images: docker's `DOCKER_DEFAULT_PLATFORM`. `None`: this machine's. Errors: the
-/// variable holds no platform.
+/// Returns the default platform of images, from docker's variable `DOCKER_DEFAULT_PLATFORM`. `None`: this machine's.
+/// Errors: an invalid value.
 pub fn default_platform() -> Result<Option<Platform>> {
     const VARIABLE: &str = "DOCKER_DEFAULT_PLATFORM";
     let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
@@ -117,7 +117,7 @@ pub(super) fn warn_of_platform(image: &ImageRecord, asked: Option<&Platform>) {
 fn candidates(stores: &Stores, pull: &Pull, policy: &SignaturePolicy) -> Result<Vec<Candidate>> {
     let ImageLocation::Registry(typed) = &pull.place else { return Ok(Vec::new()) };
     let registries = Registries::load()?;
-    // An image pulled from a registry would not be the image that the name means afterwards.
+    // Pulling would not help: afterwards the short name would still mean the image `localhost/NAME`.
     if let Some(name) = stores.given_here(typed)? {
         let elsewhere: Vec<String> =
             registries.candidates(typed)?.iter().map(Reference::to_string).collect();
@@ -142,8 +142,8 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &SignaturePolicy) -> Result<
     all.into_iter().map(one).collect()
 }
 
-/// Returns all tags of the repository in `pull`, as places. Errors: a name with a tag or a digest, or a place that is
-/// no registry; see [`first_of`].
+/// Returns the images of all tags of the repository in `pull`. Errors: a name with a tag or a digest, or not of a
+/// registry; see [`first_of`].
 pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<ImageLocation>> {
     let stores = usnea.images()?;
     let typed = match &pull.place {
@@ -168,7 +168,7 @@ pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<ImageLocation>> {
     names.iter().map(|name| name.parse::<ImageLocation>()).collect()
 }
 
-/// Returns the digest that a registry has for the name now. Errors: no such image; see [`first_of`].
+/// Returns the current digest of the name at its registry. Errors: no such image; see [`first_of`].
 pub fn registry_digest(usnea: &Usnea, pull: &Pull) -> Result<Digest> {
     let stores = usnea.images()?;
     let policy = pull
@@ -185,7 +185,7 @@ pub fn registry_digest(usnea: &Usnea, pull: &Pull) -> Result<Digest> {
     })
 }
 
-/// Returns the result of `work` at the first registry that has the image of `pull`. Errors: see [`first_of`].
+/// Calls `work` for the registries that may have the image of `pull`, until one has it. Errors: see [`first_of`].
 pub(super) fn of_registries<T>(
     stores: &Stores,
     pull: &Pull,
@@ -194,8 +194,8 @@ pub(super) fn of_registries<T>(
     first_of(&candidates(stores, pull, &SignaturePolicy::load()?)?, work)
 }
 
-/// Returns the result of `work` at the first endpoint that has the image. Errors: no endpoint has it, and each is named
-/// with its reason. Returns an error that would be the same elsewhere at once.
+/// Calls `work` for each endpoint until one has the image, and returns its result. Errors: no endpoint has it; names
+/// each with its reason. An error that does not depend on the endpoint is returned at once.
 fn first_of<T>(
     candidates: &[Candidate],
     work: impl Fn(&Registry, &Reference) -> Result<T>,
@@ -224,7 +224,7 @@ fn all_of(mut failures: Vec<Error>) -> Error {
         _ => {}
     }
     let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    // An endpoint that did not answer may have the image.
+    // An unreachable endpoint may have the image: then it is unknown whether the image exists.
     let unreachable = failures.iter().any(|error| error.kind() == ErrorKind::Unreachable);
     let kind = if unreachable { ErrorKind::Unreachable } else { ErrorKind::NotFound };
     let error = Error::new(all.join("; ")).of_place(kind);
@@ -303,7 +303,7 @@ impl Work<'_> {
     }
 }
 
-/// Unpacks the missing layers of the image in the form that this user needs.
+/// Unpacks the missing layers of the image, with owners in the form that this user's store needs.
 pub fn prepare(
     base: &Base,
     store: &Store,

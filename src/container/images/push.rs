@@ -78,7 +78,7 @@ pub fn push(
             pushed
         }
         _ => {
-            // A stream, or the same disk: several layers at once would not be faster.
+            // One layer at a time: for a stream, or on the same disk, several would not be faster.
             let target = local(&place, push.output.as_deref(), &tmp)?;
             let sent =
                 work(LayerForm::AsStored, local_format(&place, push.format)?, 1).run(&*target);
@@ -90,7 +90,8 @@ pub fn push(
     Ok((place, pushed))
 }
 
-/// Returns the manifest's format in a layout or an archive: in a layout, OCI's. Errors: docker's format for a layout.
+/// Returns the manifest's format for a layout or an archive; a layout needs OCI's. Errors: docker's format for a
+/// layout.
 fn local_format(place: &ImageLocation, asked: ManifestFormat) -> Result<ManifestFormat> {
     match (place, asked) {
         (ImageLocation::DockerArchive { .. }, _) => Ok(ManifestFormat::AsStored),
@@ -128,17 +129,17 @@ pub fn names_of_repository(usnea: &Usnea, text: &str) -> Result<Vec<String>> {
 fn own_place(text: &str, image: &ImageRecord, registries: &Registries) -> Result<ImageLocation> {
     let example = "usnea push IMAGE REGISTRY/NAME[:TAG]";
     let Some(name) = super::name_typed(text, image, registries) else {
-        let error = format!("{}: no name by which a registry could know it", text.escape_debug());
-        return Err(Error::invalid(error).hint(format!("say where to: {example}")));
+        let error = format!("{}: the image has no name in a registry", text.escape_debug());
+        return Err(Error::invalid(error).hint(format!("name the destination: {example}")));
     };
     place_of_name(&name, example)
 }
 
-/// Returns the registry of a name. Errors: a name of this machine alone, with `example` as the way out.
+/// Returns the destination in the registry of a name. Errors: a name under `localhost`; the hint shows `example`.
 pub(super) fn place_of_name(name: &Reference, example: &str) -> Result<ImageLocation> {
     if name.registry == LOCALHOST {
         let error = format!("{name} is a name of this machine alone");
-        return Err(Error::invalid(error).hint(format!("say where to: {example}")));
+        return Err(Error::invalid(error).hint(format!("name the destination: {example}")));
     }
     Ok(ImageLocation::Registry(name.to_string().parse()?))
 }
@@ -186,7 +187,7 @@ pub(super) fn local(
     })
 }
 
-/// Records the digest by which the registry knows the image. Leaves an image in a store of others alone.
+/// Records the digest of the image in the registry. Does nothing for an image in a read-only store.
 fn record(
     own: &Store,
     store: &Store,

@@ -1,4 +1,5 @@
-//! `usnea rmi`, `tag`, `untag`, `image prune`, `system df`, `check`: the store's own work, in the base user namespace.
+//! `usnea rmi`, `tag`, `untag`, `image prune`, `system df` and `check`: operations on the store, in the base user
+//! namespace.
 
 use super::filter::{ImageFilter, ImageFilters, ImagePlace};
 use super::{happened, known, name_typed};
@@ -17,16 +18,16 @@ use crate::image::store::{
 };
 use crate::userns::{self, Base};
 
-/// Rule for names of images that do not exist.
+/// Rule for images that do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// Missing images are an error.
     Fails,
-    /// Missing images count as removed.
+    /// Missing images are ignored.
     Ignored,
 }
 
-/// Returns the image that `text` names, in our own store. Errors: no such image, or only in a store of others.
+/// Returns the image that `text` names, in the user's own store. Errors: no such image, or only in a read-only store.
 fn own(stores: &Stores, text: &str) -> Result<ImageRecord> {
     let (store, image) = known(stores, text)?;
     if store.root() != stores.own().root() {
@@ -38,7 +39,7 @@ fn own(stores: &Stores, text: &str) -> Result<ImageRecord> {
     Ok(image)
 }
 
-/// Returns the part of `image` to remove for `text`: a name, or the whole image.
+/// Returns what `text` means for a removal: one name of `image`, or the whole image.
 fn target(text: &str, image: &ImageRecord, registries: &Registries) -> RemovalTarget {
     if let Some(name) = name_typed(text, image, registries) {
         return RemovalTarget::Name(name);
@@ -54,7 +55,7 @@ fn target(text: &str, image: &ImageRecord, registries: &Registries) -> RemovalTa
     }
 }
 
-/// Returns the IDs of all images of our own store, each once.
+/// Returns the IDs of all images of the user's own store, each once.
 pub fn ids(usnea: &Usnea) -> Result<Vec<String>> {
     let stores = usnea.images()?;
     let images = stores.own().images()?;
@@ -65,8 +66,8 @@ pub fn ids(usnea: &Usnea) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-/// Removes the images (or names) `texts` one by one, past failures. `told` gets each result at once. Returns the number
-/// of failures.
+/// Removes the images or names `texts` one by one; continues after failures. Passes each result to `report` at once.
+/// Returns the number of failures.
 pub fn remove(
     usnea: &Usnea,
     texts: &[String],
@@ -138,7 +139,7 @@ pub fn tag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Removes names from the image `source`: `texts`, or all.
+/// Removes the names `texts` from the image `source`; without any, removes all its names.
 pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
     let stores = usnea.images()?;
     let (image, registries) = (own(stores, source)?, Registries::load()?);
@@ -155,7 +156,8 @@ pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Removes unused data: images that pass all filters, layers and blobs of no image, leftovers of killed commands.
+/// Removes unused data: images that match all filters, layers and blobs that no image needs, leftovers of killed
+/// commands.
 pub fn prune(
     usnea: &Usnea,
     which: PruneScope,

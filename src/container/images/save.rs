@@ -1,4 +1,4 @@
-//! `usnea save`: copies several images to one archive or layout, blobs as stored.
+//! `usnea save`: copies images to one archive or layout, with their blobs as stored.
 
 use std::path::Path;
 
@@ -28,15 +28,15 @@ pub enum SaveFormat {
     OciDir,
 }
 
-/// Growing archive: a target for each image.
+/// Archive that is being written. Each image gets a target of its own in it.
 enum Growing {
     Docker(DockerArchiveTarget),
     Oci(OciArchiveTarget),
     Layout(LayoutTarget),
 }
 
-/// Writes the images that `texts` name to `output`. An image gets the name in `texts`; an image
-/// named by its ID gets none. Errors: a terminal, an unknown image.
+/// Writes the images that `texts` name to `output`, under the names in `texts`. An image that is named by its ID has no
+/// name in the archive. Errors: the output is a terminal; an unknown image.
 pub fn save(
     usnea: &Usnea,
     texts: &[String],

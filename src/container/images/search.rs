@@ -13,11 +13,11 @@ use crate::image::registry_client::{self, FoundRepository, Registry, RegistryAcc
 /// Settings of a search.
 #[derive(Clone, Debug)]
 pub struct Search {
-    /// Term to search for: `[REGISTRY/]TERM`; without a registry, all registries for short names are searched.
+    /// Search term: `[REGISTRY/]TERM`; without a registry, all registries for short names are searched.
     pub term: String,
     /// Largest number of results of one registry.
     pub limit: usize,
-    /// Conditions that each repository must meet.
+    /// Filters. Each repository must match them.
     pub filters: Vec<SearchFilter>,
     /// Settings of registries from the command line.
     pub asked: RegistryOptions,
@@ -32,14 +32,14 @@ pub struct SearchResult {
     pub repository: FoundRepository,
 }
 
-/// Condition on a repository.
+/// Filter of `--filter` for repositories.
 #[derive(Clone, Debug)]
 pub enum SearchFilter {
     /// Least number of stars.
     Stars(u64),
-    /// True: official images of docker's; false: the others.
+    /// True: docker's official images; false: the others.
     Official(bool),
-    /// True: repositories that docker's hub builds; false: the others.
+    /// True: repositories with automated builds on Docker Hub; false: the others.
     Automated(bool),
 }
 
@@ -117,7 +117,7 @@ impl SearchResult {
     }
 }
 
-/// Searches the registries. Warns of a registry that fails where another answers. Errors: no registry answers.
+/// Searches the registries. Warns of a registry that fails, if another one answers. Errors: no registry answers.
 pub fn search(search: &Search) -> Result<Vec<SearchResult>> {
     let registries = Registries::load()?;
     let (places, term) = match search.term.split_once('/') {

@@ -1,4 +1,4 @@
-//! `usnea image tree`: the layers of images, and the other images that have them too.
+//! `usnea image tree`: the layers of images, and the other images that share them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::image::Reference;
 use crate::image::store::{ImageLayer, ImageRecord};
 
-/// Image, and the layers that it shares.
+/// Image and its layers, each with the other images that share it.
 #[derive(Clone, Debug)]
 pub struct ImageShares {
     /// Image itself.
@@ -19,7 +19,7 @@ pub struct ImageShares {
     pub layers: Vec<SharedLayer>,
 }
 
-/// Layer, and the other images that have it.
+/// Layer, and the other images that share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedLayer {
     /// Layer itself.
@@ -28,23 +28,23 @@ pub struct SharedLayer {
     pub with: Vec<String>,
 }
 
-/// Disk space of images, in bytes; unpacked where not noted.
+/// Disk space of images, in bytes. Sizes are of unpacked layers, except `packed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShareTotals {
     /// Number of different layers.
     pub layers: usize,
-    /// Size of the layers, each once: the real disk space.
+    /// Sum of the layers, each counted once: the real disk space.
     pub once: u64,
-    /// Size of the layers, each as often as an image has it.
+    /// Sum of the layers, each counted for every image that has it.
     pub apart: u64,
-    /// Size of the blobs, each once, packed.
+    /// Sum of the compressed blobs, each counted once.
     pub packed: u64,
 }
 
 /// Images with the layers that they share, and their total disk space.
 #[derive(Clone, Debug)]
 pub struct Sharing {
-    /// Images, in the order asked for.
+    /// Images, in the requested order.
     pub images: Vec<ImageShares>,
     /// Disk space of these images together.
     pub totals: ShareTotals,
@@ -71,17 +71,17 @@ impl ImageShares {
         }
     }
 
-    /// Returns the bytes of the blobs, packed.
+    /// Returns the size of the compressed blobs, in bytes.
     pub fn packed(&self) -> u64 {
         self.layers.iter().fold(0, |sum, shared| sum.saturating_add(shared.layer.packed))
     }
 
-    /// Returns the bytes, unpacked, of the layers that no other image has.
+    /// Returns the size in bytes of the unpacked layers that no other image has.
     pub fn unique(&self) -> u64 {
         self.sum(|layer| layer.with.is_empty())
     }
 
-    /// Returns the bytes, unpacked, of the layers that other images have too.
+    /// Returns the size in bytes of the unpacked layers that other images share.
     pub fn shared(&self) -> u64 {
         self.sum(|layer| !layer.with.is_empty())
     }
@@ -94,7 +94,7 @@ impl ImageShares {
     }
 }
 
-/// Returns the image's label for people: its first name, else its short ID.
+/// Returns a label of the image for output: its first name, else its short ID.
 pub fn label(image: &ImageRecord) -> String {
     match image.names.first() {
         Some(name) => name.familiar(),
@@ -102,8 +102,8 @@ pub fn label(image: &ImageRecord) -> String {
     }
 }
 
-/// Returns the images that `texts` name (none: all), and their total disk space. Counts images outside `texts` as
-/// sharers too.
+/// Returns the images that `texts` name, or all, and their total disk space. All images of the stores count as sharing
+/// a layer, not only those of `texts`.
 pub fn sharing(usnea: &Usnea, texts: &[String]) -> Result<Sharing> {
     let stores = usnea.images()?;
     let mut all: Vec<ImageRecord> = Vec::new();

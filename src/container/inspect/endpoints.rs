@@ -1,4 +1,5 @@
-//! Entries of `NetworkSettings.Networks` for named networks: wishes of the record, and addresses of the live files.
+//! Entries of `NetworkSettings.Networks` for named networks: requests from the record, and current addresses from the
+//! networks' live files.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use crate::documents::network::{EndpointAddresses, EndpointSettings, RequestedAd
 use crate::net::{LiveFile, NetworkDefinition, NetworkMember, Subnet, definition};
 use crate::network_attachment::NetworkAttachment;
 
-/// Returns the entries by network. Addresses are empty where the container is no member at present.
+/// Returns the entries by network. Addresses are empty if the container is not connected at present.
 pub(super) fn endpoints(container: &Container, spec: &Spec) -> BTreeMap<String, EndpointSettings> {
     let attachments = container.record.network.attachments.iter();
     attachments
@@ -24,7 +25,7 @@ fn endpoint(
     attachment: &NetworkAttachment,
 ) -> EndpointSettings {
     let record = &container.record;
-    // A damaged definition is no reason not to show the rest.
+    // With a damaged definition the rest is still shown.
     let definition = definition::named(&container.store, &attachment.network).ok();
     let member = definition.as_ref().and_then(|definition| member(container, definition));
     let identity = network::identity(&record.id, Some(&record.name), spec);

@@ -145,7 +145,8 @@ fn groups(process: Option<&Process>) -> Vec<String> {
     others.map(ToString::to_string).collect()
 }
 
-/// Returns the values of `--security-opt` that the config holds, but for masks, which have a field of their own.
+/// Returns the values of `--security-opt`, derived from the config. Masked paths are left out: they have a field of
+/// their own.
 fn security_options(spec: &Spec) -> Vec<String> {
     let process = spec.process().as_ref();
     let is_on = process.and_then(Process::no_new_privileges).unwrap_or(false);
@@ -165,7 +166,7 @@ fn security_options(spec: &Spec) -> Vec<String> {
     all
 }
 
-/// Returns the mount options of /proc beside those of every container.
+/// Returns the mount options of /proc, without the three that every container has.
 fn proc_options(spec: &Spec) -> Option<String> {
     let mut mounts = spec.mounts().iter().flatten();
     let proc = mounts.find(|mount| mount.typ().as_deref() == Some("proc"))?;
@@ -196,7 +197,7 @@ fn shm_size(spec: &Spec) -> u64 {
     number.parse::<u64>().unwrap_or(0) * unit
 }
 
-/// Returns the devices: bind mounts from the host, where a user may not make device files.
+/// Returns the devices. They are bind mounts of device files of the host: an ordinary user may not make device files.
 fn devices(spec: &Spec) -> Vec<DeviceDocument> {
     let mounts = spec.mounts().iter().flatten();
     let bound = mounts.filter(|mount| {
@@ -326,7 +327,7 @@ fn nano_cpus(quota: i64, period: u64) -> i64 {
     }
 }
 
-/// Returns the disk's path (`/dev/sda`); its numbers, where the disk is missing.
+/// Returns the disk's path (`/dev/sda`), or `MAJOR:MINOR` for a missing disk.
 fn device_name(device: &LinuxThrottleDevice) -> String {
     let (major, minor) = (device.major(), device.minor());
     let name = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}"));

@@ -1,4 +1,4 @@
-//! `usnea inspect` of a container: makes the document from record, spec and state.
+//! `usnea inspect` of a container: builds the document from record, spec and state.
 
 mod endpoints;
 mod host_config;
@@ -32,7 +32,7 @@ use crate::sys::signal;
 
 pub use mounts::{UserMount, mounted};
 
-/// Choice to count the sizes of a container's files, which reads all of its folders.
+/// Choice whether the sizes of a container's files are counted, which reads all its folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SizeCount {
     /// Sizes are counted.
@@ -107,7 +107,7 @@ fn root_mount(spec: &Spec) -> Option<&Mount> {
     spec.mounts().iter().flatten().find(|mount| mount.destination() == Path::new("/"))
 }
 
-/// Returns the directory that is the container's root; empty where an image, or layers, make the root.
+/// Returns the directory that is the container's root; empty for a root that consists of layers.
 fn root_directory(record: &Record, spec: &Spec) -> String {
     let is_directory = record.image_id.is_none() && root_mount(spec).is_none();
     let root = spec.root().as_ref().filter(|_| is_directory);
@@ -120,7 +120,7 @@ fn graph_driver(spec: &Spec, status: &Status) -> GraphDriver {
     GraphDriver { name: driver.map_or("", StorageDriver::name), data: mounts::layers(root, status) }
 }
 
-/// Returns the bytes of the container's folder, and those with the layers below. `None`: unknown.
+/// Returns the size of the container's folder, and that size plus the lower layers', in bytes. `None`: unknown.
 fn sizes_of(usnea: &Usnea, container: &Container, spec: &Spec) -> (Option<u64>, Option<u64>) {
     let written = super::size(container);
     let below = ContainerLayers::of(usnea, container, spec).ok().map(|layers| {
@@ -196,7 +196,7 @@ fn state(container: &Container, status: &Status, spec: &Spec) -> StateDocument {
     }
 }
 
-/// Returns the health; of an ended container, the results of its last run (docker).
+/// Returns the health. For an ended container these are the results of its last run, as in docker.
 fn health(container: &Container, status: &Status) -> Option<HealthReport> {
     let has_check = container.record.health.as_ref().is_some_and(|check| check.is_on());
     match status.is_running() {

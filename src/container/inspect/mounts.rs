@@ -1,4 +1,4 @@
-//! Mounts of a container, as its document shows them.
+//! Mounts of a container, for its inspect document.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::documents::container::MountDocument;
 use crate::error::Result;
 use crate::monitor::Status;
 
-/// Returns the mounts of the user. The system's own, which no user requests, are `/`, /proc, and those below /dev and
+/// Returns the mounts that the user requested. usnea itself mounts `/`, /proc, /dev, /sys, and paths below /dev and
 /// /sys.
 pub(super) fn of_user(mounts: Option<&Vec<Mount>>) -> impl Iterator<Item = &Mount> {
     let is_own = |mount: &&Mount| {
@@ -32,7 +32,7 @@ pub struct UserMount {
     pub is_volume: bool,
 }
 
-/// Returns the mounts of the user, in the order of the spec. Errors: a damaged spec.
+/// Returns the mounts that the user requested, in the order of the spec. Errors: a damaged spec.
 pub fn mounted(container: &Container) -> Result<Vec<UserMount>> {
     let spec = container.spec_if_any()?.unwrap_or_default();
     let volumes = volumes::used_by(container)?;
@@ -59,7 +59,7 @@ pub(super) fn mounts(spec: &Spec, volumes: &[MountedVolume]) -> Vec<MountDocumen
             .into_iter()
             .find(|word| options.iter().any(|option| option == word));
         let volume = volumes.iter().find(|used| used.destination == *mount.destination());
-        // A tmpfs has no source: the word that mount(2) takes for it has no meaning.
+        // A tmpfs has no source: mount(2) ignores the one in the spec.
         let source = mount.source().as_ref().filter(|_| kind != "tmpfs");
         MountDocument {
             r#type: if volume.is_some() { "volume" } else { kind },
@@ -76,7 +76,8 @@ pub(super) fn mounts(spec: &Spec, volumes: &[MountedVolume]) -> Vec<MountDocumen
     of_user(spec.mounts().as_ref()).map(mount).collect()
 }
 
-/// Returns the host's file that is mounted at `path`; else, of a running container, its own file as the host sees it.
+/// Returns the host's file that is mounted at `path`. Without one, returns the host's path of the container's own file,
+/// if the container runs.
 pub(super) fn file_at(spec: &Spec, status: &Status, path: &str) -> String {
     let mut mounts = spec.mounts().iter().flatten();
     let mount = mounts.find(|mount| mount.destination() == Path::new(path));
@@ -88,14 +89,13 @@ pub(super) fn file_at(spec: &Spec, status: &Status, path: &str) -> String {
     }
 }
 
-/// Returns the root of a running container, as the host sees it.
+/// Returns the host's path of a running container's root.
 fn seen_root(status: &Status) -> Option<String> {
     let state = status.state().filter(|_| status.is_running() && status.elsewhere().is_none());
     state.map(|state| format!("/proc/{}/root", state.process.pid))
 }
 
-/// Returns the layers of a root, under docker's names, and their merged view: below the first process, where the
-/// container runs.
+/// Returns the layers of a root and, for a running container, the path of the merged root, by docker's names.
 pub(super) fn layers(root: &Mount, status: &Status) -> BTreeMap<&'static str, String> {
     let mut layers = BTreeMap::new();
     for option in root.options().iter().flatten() {

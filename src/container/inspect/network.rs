@@ -23,7 +23,7 @@ use crate::monitor::Status;
 use crate::net::{Addresses, Mode, NetworkRequest};
 use crate::sys::inroot::{self, Symlinks};
 
-/// Returns each published port of the container as asked for: an empty address stands for all.
+/// Returns the published ports as requested: an empty address stands for all addresses.
 pub(super) fn bindings(network: &NetworkRequest) -> BTreeMap<String, Vec<HostPort>> {
     let address = |forward: &Forward| forward.host.map_or(String::new(), |host| host.to_string());
     by_port(&network.forwards, address)
@@ -43,8 +43,8 @@ fn by_port(
     ports
 }
 
-/// Returns the helper of a running container with published ports. Both helpers keep the addresses of clients, but for
-/// those at the host's loopback, which could not be answered in another network namespace.
+/// Returns the helper of a running container with published ports. Both helpers preserve the source addresses of
+/// clients, except loopback addresses of the host: replies to them would not leave the container's network namespace.
 fn port_forwarding(network: &NetworkRequest, status: &Status) -> Option<PortForwarding> {
     let helper = match network.forwards.is_empty() {
         true => None,
@@ -85,7 +85,7 @@ pub(super) fn settings(
     let process = status.state().filter(|_| is_here).map(|state| state.process.pid);
     let is_own = network.mode != Mode::Host;
     let is_offline = status.state().is_some_and(|state| state.offline.is_some());
-    // docker's: a container that does not run has no addresses.
+    // docker's rule: a container that does not run has no addresses.
     let endpoint = match status.is_running() && !is_offline {
         true => endpoint(network, process.filter(|_| is_own))?,
         false => EndpointAddresses::default(),
@@ -93,7 +93,7 @@ pub(super) fn settings(
     let sandbox = Sandbox::of(container, process);
     let networks = match network.mode {
         Mode::Named => endpoints(container, spec),
-        // docker's: a joined network is described by the container that made it.
+        // docker's rule: only the container that made a network namespace has entries for it.
         Mode::Joined => BTreeMap::new(),
         mode => {
             let builtin = BuiltinNetwork::ALL.into_iter().find(|known| known.is_mode(mode));
@@ -121,24 +121,24 @@ pub(super) fn settings(
     })
 }
 
-/// docker's names of a network namespace.
+/// Network namespace of a container, in docker's terms.
 #[derive(Debug, Default)]
 struct Sandbox {
     id: String,
-    /// Path of the namespace; empty: its container does not run here.
+    /// Path of the namespace; empty: its container does not run on this machine.
     key: String,
 }
 
 impl Sandbox {
-    /// Returns the network namespace of a container, by its process. One that has joined another container's has that
-    /// container's.
+    /// Returns the network namespace of a container with this process. For a joined namespace, returns that of the
+    /// container that made it.
     fn of(container: &Container, process: Option<i32>) -> Self {
         let network = &container.record.network;
         let target = network.joined.as_deref().and_then(|owner| owner.strip_prefix("container:"));
         let target = target.and_then(|id| Container::open(&container.store, id).ok().flatten());
         let key = process.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default();
         if let Some(target) = target {
-            // The target may have ended: then the namespace is shown by the container that joined it.
+            // The target may have ended: then the path leads through the container that joined it.
             let status = target.status().ok().filter(|status| status.elsewhere().is_none());
             let running = status.filter(Status::is_running);
             let running = running.and_then(|status| Some(status.state()?.process.pid));
@@ -167,8 +167,8 @@ fn endpoint(network: &NetworkRequest, process: Option<i32>) -> Result<EndpointAd
     })
 }
 
-/// Returns the address of `eth0` from the container's own /sys: that needs no entry into its network namespace. `None`:
-/// no /sys, or another file system there.
+/// Returns the MAC address of `eth0` from the container's own /sys, so that its network namespace need not be entered.
+/// `None`: no sysfs there.
 fn mac_address(pid: i32) -> Option<String> {
     const SYSFS_MAGIC: i64 = 0x6265_6572;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -1,4 +1,4 @@
-//! Networks that are there without a definition, by docker's names.
+//! Built-in networks, which have no definition, by docker's names.
 
 use crate::digest::Digest;
 use crate::net::Mode;
@@ -6,7 +6,7 @@ use crate::net::Mode;
 /// Network without a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuiltinNetwork {
-    /// Network of a container's own, connected by a helper.
+    /// Separate network namespace of each container, connected by a helper.
     Bridge,
     /// The host's network.
     Host,

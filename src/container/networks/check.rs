@@ -1,4 +1,4 @@
-//! `usnea check` of networks: their definitions must be readable, and their addresses their own.
+//! `usnea check` of networks: their definitions must be readable, and their subnets must not overlap.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::net::definition::{self, NetworkDefinition};
 use crate::net::ipam;
 use crate::network_name::NetworkName;
 
-/// Checks the definitions of all networks. Repair leaves a damaged one: its containers have its name in their records.
+/// Checks the definitions of all networks. Repair keeps a damaged one, since records of containers name it.
 pub(in crate::container) fn check(store: &Path, repair: Repair) -> Result<Vec<StoreFault>> {
     let mut faults = Vec::new();
     let mut whole: Vec<NetworkDefinition> = Vec::new();

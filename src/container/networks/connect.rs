@@ -1,5 +1,5 @@
-//! `usnea network connect`, `disconnect`, `reload`: networks of a container that exists. The record is changed first; the
-//! monitor of a running container then makes or removes the interface.
+//! `usnea network connect`, `disconnect` and `reload`: networks of an existing container. The record is changed first;
+//! then the monitor of a running container makes or removes the interface.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use crate::network_attachment::NetworkAttachment;
 /// Time limit for the answer of a monitor.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Connects a container to a network, at once if it runs. Errors: it is connected already; its network is the host's or
-/// another container's, or it was made without one; an asked address is taken.
+/// Connects a container to a network, immediately if it runs. Errors: it is connected already; it has the host's or
+/// another container's network, or none; a requested address is in use.
 pub fn connect(container: &Container, mut attachment: NetworkAttachment) -> Result<()> {
     let store = &container.store;
     let (definition, _held) = definition::hold(store, &attachment.network)?;
@@ -61,7 +61,7 @@ pub fn connect(container: &Container, mut attachment: NetworkAttachment) -> Resu
     Ok(())
 }
 
-/// Plans to join the network with this ID, one of the record's.
+/// Returns the change that connects the network with this ID, one of those in `record`.
 fn connection(
     container: &Container,
     before: &Record,
@@ -87,7 +87,7 @@ fn resolv_conf(container: &Container, record: &Record) -> Result<Option<String>>
     record.network.resolv_conf(&network::definitions(&container.store, &record.network)?)
 }
 
-/// Disconnects a container from a network, at once if it runs. Errors: it is not connected.
+/// Disconnects a container from a network, immediately if it runs. Errors: it is not connected.
 pub fn disconnect(container: &Container, network: &str) -> Result<()> {
     let store = &container.store;
     if network == BuiltinNetwork::None.name() {
@@ -121,7 +121,8 @@ pub fn disconnect(container: &Container, network: &str) -> Result<()> {
     Ok(())
 }
 
-/// Disconnects a container from docker's network `none`: others can then be connected to it. Errors: it has a network.
+/// Disconnects a container from docker's network `none`, so that it can be connected to others. Errors: it has a
+/// network.
 fn leave_none(container: &Container) -> Result<()> {
     let _names = Names::lock(&container.store)?;
     let mut record = current(container)?;
@@ -132,7 +133,7 @@ fn leave_none(container: &Container) -> Result<()> {
     change_record(container, &record)
 }
 
-/// Connects the networks of a running container anew. Errors: it does not run.
+/// Reconnects the networks of a running container. Errors: it does not run.
 pub fn reload(container: &Container) -> Result<()> {
     match container.status_here()? {
         Status::Running(_) => {
@@ -147,8 +148,8 @@ pub fn reload(container: &Container) -> Result<()> {
     }
 }
 
-/// Replaces the record, and has the monitor of a running container carry the change out. Errors: the monitor fails; the
-/// record is then the old one again.
+/// Replaces the record, then lets the monitor of a running container apply the change. Errors: the monitor fails; the
+/// old record is then restored.
 fn apply(
     container: &Container,
     before: &Record,
@@ -166,7 +167,7 @@ fn apply(
     })
 }
 
-/// Replaces the record of a container. That of a disposable one is in memory.
+/// Replaces the record of a container. That of a disposable one is in the runtime folder.
 fn change_record(container: &Container, record: &Record) -> Result<()> {
     match container.is_in_store() {
         true => record::change(&container.store, &container.folder, record),
@@ -198,7 +199,7 @@ fn ask(container: &Container, change: &NetworkChange) -> Result<()> {
             Some(MonitorMessage::Changed(json)) => {
                 return serde_json::from_slice::<Result<()>>(json).map_err(Error::new)?;
             }
-            // The command has just ended: at the next start the record counts.
+            // The command has just ended: the next start uses the new record.
             Some(MonitorMessage::Ended(_)) => return Ok(()),
             Some(_) => {}
             None => fail!("the monitor of container {} has ended", container.record.name),

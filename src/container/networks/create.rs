@@ -1,4 +1,4 @@
-//! `usnea network create`: a definition with free subnets.
+//! `usnea network create`: writes a definition with free subnets.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,11 +24,11 @@ pub struct CreateNetwork {
     pub name: NetworkName,
     /// Subnets, gateways and address ranges.
     pub subnets: SubnetRequest,
-    /// Way out of the members.
+    /// External connectivity of the members.
     pub exit: NetworkExit,
-    /// True if names are answered at the gateways.
+    /// True if a DNS server answers at the gateway addresses.
     pub dns: bool,
-    /// Name servers that are asked for names of other machines. Empty: the host's.
+    /// DNS servers for all names but those of members. Empty: the host's.
     pub dns_servers: Vec<IpAddr>,
     /// True for docker's `attachable`.
     pub attachable: bool,
@@ -36,21 +36,21 @@ pub struct CreateNetwork {
     pub labels: BTreeMap<String, String>,
     /// Driver options.
     pub options: NetworkOptions,
-    /// Consequence of a network that has the name already.
+    /// Rule for an existing network with the same name.
     pub existing: ExistingNetwork,
 }
 
-/// Consequence of a network that has the name already.
+/// Rule for an existing network with the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExistingNetwork {
-    /// Failure.
+    /// The creation fails.
     #[default]
     Fails,
-    /// The network stays as it is.
+    /// The existing network is kept as it is.
     Kept,
 }
 
-/// Makes a network. Errors: a network has the name, or the addresses; invalid or no free subnets.
+/// Creates a network. Errors: the name or a subnet is in use; invalid subnets; no free subnet.
 pub fn create(usnea: &Usnea, request: &CreateNetwork) -> Result<NetworkDefinition> {
     let store = usnea.make_store()?;
     let name = &request.name;
@@ -101,7 +101,7 @@ pub(super) fn log_event(store: &std::path::Path, network: &NetworkDefinition, ac
     events::of_other(store, "network", &network.id, action, &attributes);
 }
 
-/// Warns of asked subnets that hide machines of the host's network from the members.
+/// Warns of requested subnets that overlap with a route of the host: members cannot reach those machines.
 fn warn_of_hidden(asked: &[IpNet], routes: &[IpNet]) {
     for subnet in asked {
         if let Some(route) = routes.iter().find(|route| ipam::overlap(route, subnet)) {

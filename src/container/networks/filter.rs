@@ -1,5 +1,5 @@
-//! `--filter` of networks. Values of one key are alternatives, different keys are conditions (each `label` and `label!`
-//! is a condition).
+//! `--filter` of networks. Several values of one key are alternatives, and each key must match. Each `label` and
+//! `label!` must match by itself.
 
 use std::collections::BTreeMap;
 use std::mem::discriminant;
@@ -14,17 +14,17 @@ use crate::container::resource_filter::{FilterText, FilteredResource, ResourceFi
 use crate::error::{Error, Result};
 use crate::expression::Expression;
 
-/// All keys, for hints.
+/// List of all keys, for hints.
 const KEYS: &str = "name, id, driver, label, label!, scope, type, dangling, until";
 
 /// Filter of networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkFilter {
-    /// Filter that volumes have too. Of the networks, those of users alone can be dangling.
+    /// Filter that volumes have too. Built-in networks are never dangling.
     Common(ResourceFilter),
-    /// Beginning of an ID, or an expression in it.
+    /// Prefix of an ID, or a regular expression.
     Id(Expression),
-    /// True: networks of users; false: built-in ones.
+    /// True: user-defined networks; false: built-in ones.
     Custom(bool),
 }
 
@@ -67,7 +67,7 @@ impl FilteredResource for KnownNetwork {
 }
 
 impl NetworkFilter {
-    /// True if a network fits all `filters`.
+    /// True if a network matches all `filters`.
     pub fn fit(filters: &[Self], network: &KnownNetwork, store: &Path) -> Result<bool> {
         for filter in filters {
             let mut fits = filter.fits(network, store)?;

@@ -1,4 +1,4 @@
-//! Networks by name or ID: those of the store, and the built-in ones.
+//! Lookup of networks by name or ID: those of the store, and the built-in ones.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ impl KnownNetwork {
         }
     }
 
-    /// Time when the network was made; built-in ones were there from the beginning.
+    /// Time when the network was made; for built-in ones, 1970.
     pub fn created(&self) -> Timestamp {
         self.definition().map_or(Timestamp::UNIX_EPOCH, |network| network.created)
     }
@@ -81,8 +81,7 @@ impl KnownNetwork {
     }
 }
 
-/// Returns the network that `text` names: its name, its ID, or the beginning of a single ID. Errors: no such network;
-/// several.
+/// Returns the network that `text` names: its name, its ID, or a prefix of its ID. Errors: no such network; several.
 pub fn find(store: &Path, text: &str) -> Result<KnownNetwork> {
     if let Some(network) = BuiltinNetwork::ALL.into_iter().find(|network| network.name() == text) {
         return Ok(KnownNetwork::Builtin(network));

@@ -1,4 +1,4 @@
-//! `usnea network ls`: the networks that fit.
+//! `usnea network ls`: lists networks.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::known::KnownNetwork;
 use crate::error::Result;
 use crate::net::definition;
 
-/// Returns the networks that fit all filters, by name, the built-in ones among them.
+/// Returns the networks that match all filters, sorted by name, including built-in ones.
 pub fn list(store: &Path, filters: &[NetworkFilter]) -> Result<Vec<KnownNetwork>> {
     let builtin = BuiltinNetwork::ALL.into_iter().map(KnownNetwork::Builtin);
     let named = definition::all(store)?.into_iter();

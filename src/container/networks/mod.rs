@@ -34,7 +34,7 @@ use std::path::Path;
 use crate::error::Result;
 use crate::files::{self, Lock};
 
-/// Takes the lock on the definitions of all networks, waiting.
+/// Waits for the lock on the definitions of all networks.
 fn lock(store: &Path) -> Result<File> {
     files::lock_file(&store.join("networks.lock"), Lock::Exclusive)
 }

@@ -9,7 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::net::definition;
 use crate::network_name::NetworkName;
 
-/// Removes the networks that fit and that no container uses, running or not. Returns their names.
+/// Removes the networks that match the filters and that no container uses, running or not. Returns their names.
 pub fn prune(usnea: &Usnea, filters: &[NetworkFilter]) -> Result<Pruned<NetworkName>> {
     let store = usnea.store()?;
     let mut pruned = Pruned::default();
@@ -21,7 +21,7 @@ pub fn prune(usnea: &Usnea, filters: &[NetworkFilter]) -> Result<Pruned<NetworkN
         let KnownNetwork::Named(network) = network else { continue };
         match remove_unused(store, &network.name) {
             Ok(()) => pruned.removed.push(network.name),
-            // A container uses the network, or another command has removed it.
+            // A container uses the network, or another command has removed it: not a failure.
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                 log::debug!("{error}");
             }

@@ -13,22 +13,22 @@ use crate::hint;
 use crate::net::definition;
 use crate::network_name::NetworkName;
 
-/// Consequence of containers that use a network which is to be removed.
+/// Rule for containers that use a network which is to be removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ContainersOfNetwork {
-    /// The network stays.
+    /// The network is not removed.
     #[default]
     Kept,
-    /// The containers are removed first, also running ones.
+    /// The containers are removed first, including running ones.
     Removed,
 }
 
-/// Network that does not exist.
+/// Rule for a network that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingNetwork {
-    /// Failure.
+    /// The removal fails.
     Fails,
-    /// Success.
+    /// The removal succeeds.
     Ignored,
 }
 
@@ -74,7 +74,7 @@ fn builtin(network: BuiltinNetwork) -> Error {
     Error::refused(format!("network {} is built in and cannot be removed", network.name()))
 }
 
-/// Removes a network. Errors: a container uses it, or is about to.
+/// Removes a network. Errors: a container uses it, or is being created with it.
 pub(super) fn remove_unused(store: &Path, name: &NetworkName) -> Result<()> {
     let _all = super::lock(store)?;
     let path = definition::path(store, name);
@@ -86,7 +86,8 @@ pub(super) fn remove_unused(store: &Path, name: &NetworkName) -> Result<()> {
         }
     };
     let network = definition::find(store, name).ok().flatten();
-    // In this order: a command that makes a container with the network has the lock until the container can be found.
+    // The users are listed after the lock: a command that makes a container with the network has that lock until the
+    // container can be found.
     let id = network.as_ref().map(|network| network.id.as_str());
     let users: Vec<String> =
         usage::users(store, name, id)?.into_iter().map(|user| user.name).collect();

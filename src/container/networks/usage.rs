@@ -1,4 +1,4 @@
-//! Containers that use a network, according to their records and to the network's live state.
+//! Containers and pods that use a network, according to their records and to the network's live file.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use crate::net::live::{LiveFile, NetworkMember};
 use crate::network_name::NetworkName;
 use crate::object_id::short;
 
-/// Container that uses a network.
+/// Container or pod that uses a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkUser {
-    /// ID of the container.
+    /// ID of the container or pod.
     pub id: String,
-    /// Name of the container.
+    /// Name of the container or pod.
     pub name: String,
 }
 
-/// Returns the containers of the network `name`, also those that do not run. `id` is the network's; `None` for a network
-/// with a damaged definition.
+/// Returns the containers and pods that use the network `name`, running or not. `id`: that of the network; `None`: its
+/// definition is damaged.
 pub fn users(store: &Path, name: &NetworkName, id: Option<&str>) -> Result<Vec<NetworkUser>> {
     let all = container::all(store)?.into_iter();
     let used = all.filter(|container| is_member(container, name));
@@ -27,7 +27,7 @@ pub fn users(store: &Path, name: &NetworkName, id: Option<&str>) -> Result<Vec<N
     let mut users: Vec<NetworkUser> = used.map(user).collect();
     let pods = pods::all(store)?.into_iter().filter(|pod| names(&pod.record.network, name));
     users.extend(pods.map(|pod| NetworkUser { id: pod.record.id, name: pod.record.name }));
-    // A disposable container may have no record, and one that joined while it ran may have another network in it.
+    // A disposable container may have no record, and the record of one that was connected while it ran may be outdated.
     for member in id.map(|id| live(store, id)).unwrap_or_default() {
         if users.iter().all(|user| user.id != member.container) {
             let name = member.name.unwrap_or_else(|| short(&member.container).to_owned());
@@ -37,7 +37,7 @@ pub fn users(store: &Path, name: &NetworkName, id: Option<&str>) -> Result<Vec<N
     Ok(users)
 }
 
-/// Returns the members of the network `id` that live.
+/// Returns the running members of the network `id`.
 pub(super) fn live(store: &Path, id: &str) -> Vec<NetworkMember> {
     // Without a store or a runtime folder, nothing runs.
     let folder = network::live_folder(store);

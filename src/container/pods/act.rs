@@ -1,11 +1,12 @@
-//! Verbs for all members of a pod at once. A failure of one member does not stop the work on the others.
+//! Verbs that apply to all members of a pod: start, stop, restart, kill, pause. The failure of one member does not end
+//! the work on the others.
 
 use super::known::Pod;
 use crate::container::{self, Container, Stopping, Usnea};
 use crate::error::{Context, Error, Result};
 use crate::monitor::Status;
 
-/// Failures of a verb, one for each member that failed.
+/// Outcome of a verb: the failures, one for each member that failed.
 #[derive(Debug, Default)]
 pub struct PodOutcome {
     /// Failures, with the names of the members.
@@ -44,7 +45,8 @@ fn start_all(usnea: &Usnea, members: &[Container]) -> Result<PodOutcome> {
     Ok(outcome)
 }
 
-/// Stops the members that run, all at the same time. `time`: seconds until the kill; `None`: the members' own.
+/// Stops the running members, all at the same time. `time`: seconds until the kill; `None`: the stop timeout of each
+/// member.
 pub fn stop(pod: &Pod, time: Option<i64>) -> Result<PodOutcome> {
     Ok(stop_all(&pod.members()?, time).end(pod, "stop"))
 }
@@ -73,13 +75,13 @@ pub fn restart(usnea: &Usnea, pod: &Pod, time: Option<i64>) -> Result<PodOutcome
     Ok(outcome.end(pod, "restart"))
 }
 
-/// Sends a signal to the members that run.
+/// Sends a signal to the running members.
 pub fn kill(pod: &Pod, signal: i32) -> Result<PodOutcome> {
     each(pod, Status::is_running, |member| container::kill(member, signal))
         .map(|outcome| outcome.end(pod, "kill"))
 }
 
-/// Freezes the members that run.
+/// Freezes the running members.
 pub fn pause(pod: &Pod) -> Result<PodOutcome> {
     let runs = |status: &Status| matches!(status, Status::Running(_));
     Ok(each(pod, runs, container::pause)?.end(pod, "pause"))

@@ -1,4 +1,4 @@
-//! `usnea pod create`: a record in a folder of its own. A rename puts the folder in its place under the pod's name.
+//! `usnea pod create`: makes a folder with the pod's record in `tmp/`, and moves it to its place by a rename.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,7 +45,8 @@ pub struct CreatePod {
     pub create_command: Vec<String>,
 }
 
-/// Options of a container that are those of the pod: network, ports, name servers, host name, size of `/dev/shm`.
+/// Container options that a pod has instead of its members: network, ports, name servers, host name, size of
+/// `/dev/shm`.
 pub type PodNetwork = ContainerOptions;
 
 /// Makes a pod. Errors: a taken name; options that contradict each other, or that need a namespace that is not shared.
@@ -54,7 +55,7 @@ pub fn create(usnea: &Usnea, request: &CreatePod) -> Result<Pod> {
     config::open_private(&pod::pods(store))?;
     if let Some(path) = request.id_file.as_ref().filter(|path| path.exists()) {
         return Err(Error::conflict(format!("{} is there already", path.display()))
-            .hint("is that pod in use? else remove the file"))
+            .hint("remove the file if that pod is no longer in use"))
         .context(|| Setting::PodIdFile);
     }
     if let Some(mode) = &request.userns {
@@ -87,7 +88,7 @@ pub fn create(usnea: &Usnea, request: &CreatePod) -> Result<Pod> {
         None => record.name = names.invent_for(NamedKind::Pod, &record.id)?,
     }
     let asked = request.network.hostname.as_ref().map(|name| name.as_str().to_owned());
-    // podman's rule: the name of the pod, which is a host name if it has no underscore.
+    // podman's rule: the host name is the name of the pod, even one with an underscore.
     record.hostname = asked.unwrap_or_else(|| record.name.clone());
     let put = record::write(&born.path, POD, &record)
         .and_then(|()| born.put(&pod::folder(store, &record.id)));
@@ -106,7 +107,7 @@ pub fn create(usnea: &Usnea, request: &CreatePod) -> Result<Pod> {
     Ok(made)
 }
 
-/// Removes the pod that has the name: with `--replace`.
+/// Removes an existing pod with the requested name, with `--replace`.
 fn replaced(usnea: &Usnea, request: &CreatePod) -> Result<()> {
     let Some(name) = request.name.as_ref().filter(|_| request.replace) else { return Ok(()) };
     match find(usnea.store()?, name.as_str()) {
@@ -116,7 +117,7 @@ fn replaced(usnea: &Usnea, request: &CreatePod) -> Result<()> {
     }
 }
 
-/// Returns the network of the pod's members, with the locks on the networks that it names.
+/// Returns the network request of the pod's members, and the locks on its named networks.
 fn network_of(
     usnea: &Usnea,
     request: &CreatePod,

@@ -1,5 +1,5 @@
-//! `--filter` of pods: podman's keys. Values of one key are alternatives, different keys are conditions (each `label` and
-//! `label!` is a condition).
+//! `--filter` of pods: podman's keys. Several values of one key are alternatives, and each key must match. Each `label`
+//! and `label!` must match by itself.
 
 use std::mem::discriminant;
 use std::str::FromStr;
@@ -11,16 +11,16 @@ use crate::container::time;
 use crate::error::{Context, Error, Result, Setting};
 use crate::expression::Expression;
 
-/// All keys, for hints.
+/// List of all keys, for hints.
 const KEYS: &str =
     "id, name, label, label!, status, ctr-ids, ctr-names, ctr-number, ctr-status, network, until";
 
 /// Filter of pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodFilter {
-    /// Beginning of an ID, or an expression in it.
+    /// Prefix of an ID, or a regular expression.
     Id(Expression),
-    /// Expression in a name.
+    /// Regular expression that matches a name.
     Name(Expression),
     /// Label of the pod: KEY, or KEY=VALUE.
     Label(String),
@@ -28,9 +28,9 @@ pub enum PodFilter {
     NoLabel(String),
     /// podman's word for the state, in lower case.
     Status(String),
-    /// Expression in the ID of a member.
+    /// Prefix of the ID of a member, or a regular expression.
     MemberId(Expression),
-    /// Expression in the name of a member.
+    /// Regular expression that matches the name of a member.
     MemberName(Expression),
     /// Number of members.
     MemberCount(usize),
@@ -79,7 +79,7 @@ impl FromStr for PodFilter {
 }
 
 impl PodFilter {
-    /// True if the pod passes all filters.
+    /// True if the pod matches all filters.
     pub fn fit(filters: &[Self], pod: &Pod) -> Result<bool> {
         for filter in filters {
             let is_alone = matches!(filter, Self::Label(_) | Self::NoLabel(_));

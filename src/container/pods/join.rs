@@ -1,4 +1,4 @@
-//! `run --pod` and `create --pod`: the options of a container become those of a member.
+//! `run --pod` and `create --pod`: adapts the options of a container to those of its pod.
 
 use super::create::{CreatePod, PodNetwork, create};
 use super::known::{Pod, find};
@@ -31,7 +31,8 @@ impl std::str::FromStr for PodChoice {
     }
 }
 
-/// Pod that was made for a container. Dropped before [`NewPod::keep`], it is removed: its container was not made.
+/// Guard of a pod that was made for a new container. Removes the pod on drop, unless [`NewPod::keep`] was called: its
+/// container was not created.
 #[must_use]
 pub struct NewPod<'a> {
     usnea: &'a Usnea,
@@ -48,7 +49,7 @@ impl NewPod<'_> {
 impl Drop for NewPod<'_> {
     fn drop(&mut self) {
         let Some(pod) = self.pod.take() else { return };
-        // The container may exist all the same: then the failure came after its creation.
+        // The container may exist: then the failure came after its creation.
         if !pod.members().is_ok_and(|members| members.is_empty()) {
             return;
         }
@@ -59,8 +60,8 @@ impl Drop for NewPod<'_> {
     }
 }
 
-/// Makes a container a member of a pod: its options and its lifecycle are changed. Returns a pod that was made for it.
-/// Errors: no such pod; options that are those of the pod.
+/// Makes a container a member of a pod: changes its options and its lifecycle. Returns the guard of a pod that was made
+/// for it. Errors: no such pod; options that only the pod can have.
 pub fn join<'a>(
     usnea: &'a Usnea,
     choice: &PodChoice,
@@ -112,7 +113,7 @@ fn take_network(options: &mut ContainerOptions) -> PodNetwork {
     }
 }
 
-/// Refuses options that are settings of the pod.
+/// Refuses options that only the pod can have.
 fn refuse(pod: &Pod, options: &ContainerOptions) -> Result<()> {
     let shares = |kind| pod.record.shares(kind);
     let of_network = shares(SharedKind::Net);

@@ -1,4 +1,4 @@
-//! Existing pods: found by name or ID, with their members and their state.
+//! Lookup of existing pods by name or ID, their members and their state.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -28,22 +28,22 @@ pub struct Pod {
 /// State of a pod, computed from those of its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodState {
-    /// No member has run.
+    /// No member was started.
     Created,
     /// All members run.
     Running,
-    /// Some members run, others do not.
+    /// Some members run or are paused, others are not.
     Degraded,
     /// All members are paused.
     Paused,
     /// All members have ended.
     Exited,
-    /// Members have ended, and none runs.
+    /// No member runs; some have ended, others were never started.
     Stopped,
 }
 
 impl PodState {
-    /// Computes the state of a pod whose members have these states: podman's rules.
+    /// Computes the state of a pod from the states of its members, by podman's rules.
     pub fn of(members: &[Status]) -> Self {
         let count = |fits: fn(&Status) -> bool| members.iter().filter(|one| fits(one)).count();
         let running = count(|one| matches!(one, Status::Running(_) | Status::Restarting(..)));
@@ -61,7 +61,7 @@ impl PodState {
         }
     }
 
-    /// podman's word.
+    /// podman's word for the state.
     pub fn word(self) -> &'static str {
         match self {
             Self::Created => "Created",
@@ -81,7 +81,7 @@ impl Pod {
         Ok(record.map(|record| Self { store: store.to_owned(), record }))
     }
 
-    /// Returns the first digits of the pod's ID.
+    /// Returns the short ID: the first 12 digits.
     pub fn short_id(&self) -> &str {
         short(&self.record.id)
     }
@@ -146,7 +146,7 @@ pub fn all(store: &Path) -> Result<Vec<Pod>> {
     Ok(all)
 }
 
-/// Returns the ID of the pod that `text` means: by its whole ID, its name, or the beginning of its ID. Errors: no pod, or
+/// Returns the ID of the pod that `text` names: its full ID, its name, or a prefix of its ID. Errors: no pod, or
 /// several.
 pub fn find_id(store: &Path, text: &str) -> Result<String> {
     let is_there = |id: &str| pod::folder(store, id).is_dir();
@@ -174,7 +174,7 @@ pub fn find_id(store: &Path, text: &str) -> Result<String> {
     }
 }
 
-/// Checks the records of all pods. Repair leaves a damaged one: its containers have its ID in their records.
+/// Checks the records of all pods. Repair keeps a damaged one, since records of containers have its ID.
 pub(in crate::container) fn check(store: &Path, repair: Repair) -> Result<Vec<StoreFault>> {
     let mut faults = Vec::new();
     for id in ids(store)? {
@@ -196,20 +196,20 @@ pub(in crate::container) fn check(store: &Path, repair: Repair) -> Result<Vec<St
     Ok(faults)
 }
 
-/// Returns the pod that `text` means, as [`find_id`].
+/// Returns the pod that `text` names, as [`find_id`].
 pub fn find(store: &Path, text: &str) -> Result<Pod> {
     let id = find_id(store, text)?;
     let gone = || Error::not_found(format!("pod {} is gone, or was never whole", short(&id)));
     Pod::open(store, &id)?.ok_or_else(gone)
 }
 
-/// Returns the name of the pod with this ID; empty for one that is gone.
+/// Returns the name of the pod with this ID; empty: no such pod.
 pub fn name_of(store: &Path, id: &str) -> String {
     let record = pod::open(store, id).ok().flatten();
     record.map(|record| record.name).unwrap_or_default()
 }
 
-/// Returns a shared lock that keeps the pod from being removed. Errors: it is gone.
+/// Returns a shared lock that protects the pod against removal. Errors: the pod was removed.
 pub(in crate::container) fn hold(store: &Path, id: &str) -> Result<File> {
     let folder = pod::folder(store, id);
     let held = files::hold(&folder, Lock::Shared);

@@ -1,4 +1,4 @@
-//! Start of a member: the first one makes the namespaces of the pod, the others join those of a member that runs.
+//! Start of a member: the first one makes the namespaces of the pod, the others join those of a running member.
 
 use std::path::Path;
 
@@ -18,11 +18,11 @@ use crate::object_id::short;
 use crate::spec::JoinTarget;
 use crate::userns::Base;
 
-/// Number of members that may end one after the other while their namespaces are being joined.
+/// Largest number of members that may end, one after the other, while their namespaces are being joined.
 const TRIES: u32 = 20;
 
-/// Plans the launch of a member with the namespaces that its pod has now, and holds the pod's other starts. Errors: the
-/// pod is gone; a published port is in use; those of `shared_namespaces::plan`.
+/// Plans the launch of a member with the current namespaces of its pod. Returns the lock that delays other starts in
+/// the pod, too. Errors: the pod was removed; a published port is in use; those of `shared_namespaces::plan`.
 pub(in crate::container) fn plan(
     container: &Container,
     id: &str,
@@ -45,7 +45,7 @@ pub(in crate::container) fn plan(
                 let file = ExitFile::of(&folder);
                 return Ok((plan, PodJob { start, file, exit, is_owner }));
             }
-            // The member that was chosen has ended meanwhile: then another one, or a new namespace.
+            // If the running member has ended meanwhile, tries again with another one, or with new namespaces.
             Err(error) => {
                 let has_ended =
                     running.is_some_and(|other| other.status().is_ok_and(|now| !now.is_running()));
@@ -58,7 +58,7 @@ pub(in crate::container) fn plan(
     }
 }
 
-/// Returns a member that runs here. Errors: one runs on another machine.
+/// Returns a member that runs on this machine. Errors: one runs on another machine.
 fn running_member(container: &Container, id: &str) -> Result<Option<Container>> {
     for member in members(&container.store, id)? {
         if member.record.id == container.record.id {
@@ -73,7 +73,7 @@ fn running_member(container: &Container, id: &str) -> Result<Option<Container>> 
     Ok(None)
 }
 
-/// Member that starts.
+/// Member that is being started.
 struct Member<'a> {
     container: &'a Container,
     pod: &'a PodRecord,
@@ -109,7 +109,7 @@ impl Member<'_> {
                 network
             }
             (true, Some(_)) => {
-                // A machine that has lost its helper meanwhile is no reason not to start.
+                // A member can start in the existing namespace even if this machine no longer has a network helper.
                 let of_pod = self.network(&spec).unwrap_or_else(|error| {
                     log::debug!("{error}");
                     Network::default()
@@ -129,7 +129,7 @@ impl Member<'_> {
         Ok((plan, exit))
     }
 
-    /// Returns the network of the pod, with the settings of the member's own files.
+    /// Returns the network request of the pod, with the member's own settings for /etc/hosts and /etc/hostname.
     fn request(&self) -> NetworkRequest {
         let own = &self.container.record.network;
         NetworkRequest {
@@ -158,13 +158,13 @@ fn connected(
     network::connected(request, definitions, spec, store, identity)
 }
 
-/// Replaces the pod in the spec by the member `running`.
+/// Replaces `pod:ID` in the spec by the container `running`.
 fn join(spec: &mut Spec, pod: &str, running: &str) {
     let target = JoinTarget::Container(running.to_owned()).path();
     shared_namespaces::replace_pod(spec, pod, Some(&target));
 }
 
-/// Replaces the pod in the spec by new namespaces, with the host name and the shared memory of the pod.
+/// Replaces `pod:ID` in the spec by new namespaces, with the host name and the shared memory of the pod.
 fn make(spec: &mut Spec, pod: &PodRecord) -> Result<()> {
     shared_namespaces::replace_pod(spec, &pod.id, None);
     if pod.shares(SharedKind::Uts) {
@@ -176,8 +176,8 @@ fn make(spec: &mut Spec, pod: &PodRecord) -> Result<()> {
     Ok(())
 }
 
-/// Replaces a pod in the spec by new namespaces, for a launch that is only checked or explained. Returns false if the
-/// spec names no pod.
+/// Replaces `pod:ID` in the spec by new namespaces, for a plan that is only checked or explained. Returns false if the
+/// spec has no pod.
 pub(in crate::container) fn stopped(store: &Path, spec: &mut Spec) -> Result<bool> {
     let kinds = [
         LinuxNamespaceType::Network,

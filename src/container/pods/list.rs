@@ -1,4 +1,4 @@
-//! `usnea pod ps`: the pods that fit, and their rows.
+//! `usnea pod ps`: lists pods, and makes their rows.
 
 use jiff::Timestamp;
 
@@ -23,9 +23,9 @@ pub enum PodOrder {
     Id,
     /// By name.
     Name,
-    /// The smallest number of members first.
+    /// The pod with the fewest members first.
     Members,
-    /// By podman's word for the state.
+    /// By state, in podman's words.
     Status,
 }
 
@@ -40,7 +40,7 @@ pub struct ListedPod {
     pub members: Vec<(Container, Status)>,
 }
 
-/// Lists the pods that pass all filters.
+/// Lists the pods that match all filters.
 pub fn list(usnea: &Usnea, filters: &[PodFilter], order: PodOrder) -> Result<Vec<ListedPod>> {
     let mut listed = Vec::new();
     for pod in all(usnea.store()?)? {

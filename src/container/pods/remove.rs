@@ -13,16 +13,16 @@ use crate::object_id::short;
 /// Settings of a pod's removal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PodRemoval {
-    /// True if members are removed too: running ones are stopped.
+    /// True if running members are stopped and removed too.
     pub force: bool,
-    /// Seconds that running members have to end before the kill; `None`: 0.
+    /// Seconds until running members are killed; `None`: 0.
     pub time: Option<i64>,
 }
 
-/// Removes the pod with this ID, and its members. Errors: without force, a member runs; a member is being made.
+/// Removes the pod with this ID, and its members. Errors: without force, a member runs; a member is being created.
 pub fn remove(usnea: &Usnea, id: &str, how: PodRemoval) -> Result<()> {
     let store = usnea.store()?;
-    // A damaged record is no reason not to remove the pod.
+    // A pod with a damaged record can be removed too.
     let pod = Pod::open(store, id).unwrap_or_default();
     let name = pod.as_ref().map_or_else(|| short(id).to_owned(), |pod| pod.record.name.clone());
     let members = members(store, id)?;
@@ -37,7 +37,7 @@ pub fn remove(usnea: &Usnea, id: &str, how: PodRemoval) -> Result<()> {
         }
     }
     let removal = Removal { force: how.force, time: how.time, volumes: true, ..Removal::default() };
-    // All get their stop signals before the first wait.
+    // Signals all members before it waits for the first.
     let stopping: Vec<_> = members
         .iter()
         .map(|member| container::begin_removal(usnea, &member.record.id, removal))
@@ -69,7 +69,8 @@ fn bury(usnea: &Usnea, id: &str, name: &str) -> Result<()> {
             return Err(Error::conflict(text).hint("try again"));
         }
     };
-    // In this order: a command that makes a member has the lock until the container can be found.
+    // The members are listed after the lock: a command that creates a member has that lock until the container can be
+    // found.
     if let Some(member) = members(store, id)?.first() {
         let text = format!("container {} has just been made in pod {name}", member.record.name);
         return Err(Error::conflict(text).hint("try again"));
@@ -82,7 +83,7 @@ fn bury(usnea: &Usnea, id: &str, name: &str) -> Result<()> {
     files::remove_held(&grave, lock).context(|| format!("cannot remove {}", grave.display()))
 }
 
-/// Removes the pods without running members that fit the filters, with their members. Returns their IDs.
+/// Removes the pods that match the filters and have no running members, with their members. Returns their IDs.
 pub fn prune(usnea: &Usnea, filters: &[PodFilter]) -> Result<Pruned<String>> {
     let mut pruned = Pruned::default();
     for pod in all(usnea.store()?)? {

@@ -1,4 +1,5 @@
-//! Files of a volume as a tar: `usnea volume export` and `import`. A container may write to the files meanwhile.
+//! `usnea volume export` and `import`: the files of a volume as a tar archive. Containers may write to them at the same
+//! time.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -17,7 +18,7 @@ use crate::image::diff::merged_tar;
 use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, OtherKind, place};
 use crate::userns;
 
-/// Writes the tar of all files of the volume `text` to `output`.
+/// Writes all files of the volume `text` to `output` as a tar archive.
 pub fn export(usnea: &Usnea, text: &str, output: &ArchiveSink) -> Result<()> {
     let store = usnea.store()?;
     let (_held, data) = held(store, text)?;
@@ -27,7 +28,7 @@ pub fn export(usnea: &Usnea, text: &str, output: &ArchiveSink) -> Result<()> {
     userns::in_base(base, write).context(|| format!("cannot export volume {text}"))
 }
 
-/// Source of a tar, plain or compressed.
+/// Source of a tar archive, plain or compressed.
 pub enum TarInput<'a> {
     /// File, which is opened once the volume is found.
     File(&'a Path),
@@ -35,7 +36,7 @@ pub enum TarInput<'a> {
     Stream(Box<dyn Read + 'a>),
 }
 
-/// Unpacks a tar into the volume `text`, over the existing files.
+/// Unpacks a tar archive into the volume `text`. Existing files with the same names are replaced.
 pub fn import(usnea: &Usnea, text: &str, input: TarInput<'_>) -> Result<()> {
     let store = usnea.store()?;
     let (_held, data) = held(store, text)?;
@@ -63,7 +64,7 @@ fn data_of(text: &str) -> String {
     format!("the files of volume {text}")
 }
 
-/// Returns a shared lock on the volume, against its removal, and the folder of its files.
+/// Returns a shared lock that protects the volume against removal, and the folder of its files.
 fn held(store: &Path, text: &str) -> Result<(File, std::path::PathBuf)> {
     let (name, volume) = named(store, text)?;
     let place = folder(store).join(name.as_str());

@@ -1,4 +1,4 @@
-//! `--filter` of volumes. Values of `name` are alternatives, the other keys are conditions.
+//! `--filter` of volumes. Several values of `name` are alternatives; all other filters must match.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::usage;
 use crate::container::resource_filter::{FilterText, FilteredResource, ResourceFilter};
 use crate::error::{Error, Result};
 
-/// All keys, for hints.
+/// List of all keys, for hints.
 const KEYS: &str = "name, label, label!, dangling, anonymous, driver, until, since, scope";
 
 /// Filter of volumes.
@@ -19,9 +19,9 @@ const KEYS: &str = "name, label, label!, dangling, anonymous, driver, until, sin
 pub enum VolumeFilter {
     /// Filter that networks have too.
     Common(ResourceFilter),
-    /// True: volumes that were made with a container; false: named volumes.
+    /// True: anonymous volumes, which were made with a container; false: named volumes.
     Anonymous(bool),
-    /// Volume after which this volume was made.
+    /// Name of a volume that is older than this volume.
     Since(String),
 }
 
@@ -61,7 +61,7 @@ impl FilteredResource for StoredVolume {
 }
 
 impl VolumeFilter {
-    /// True if a volume fits all `filters`.
+    /// True if a volume matches all `filters`.
     pub fn fit(filters: &[Self], volume: &StoredVolume, store: &Path) -> Result<bool> {
         let is_name = |filter: &&Self| matches!(filter, Self::Common(ResourceFilter::Name(_)));
         let mut has_name = !filters.iter().any(|filter| is_name(&filter));

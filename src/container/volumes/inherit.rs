@@ -1,4 +1,4 @@
-//! `--volumes-from`: volumes and bind mounts of other containers become those of a new one.
+//! `--volumes-from`: adds volumes and bind mounts of other containers to a new one.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use crate::container;
 use crate::error::{Context, Error, Result, Setting};
 use crate::spec::{self, ContainerOptions, VolumeFlag, VolumesFrom};
 
-/// Adds the mounts of the containers in `--volumes-from`, each where no other mount is yet: the user's own mounts win,
-/// then those of the last container. Errors: no such container.
+/// Adds the mounts of the containers in `--volumes-from`, except where another mount has the same mount point. The
+/// user's own mounts have precedence, then those of the last container. Errors: no such container.
 pub fn inherit(store: &Path, options: &mut ContainerOptions) -> Result<()> {
     for from in options.volumes_from.clone().iter().rev() {
         let volumes = of_container(store, from).context(|| Setting::VolumesFrom.with(from))?;
@@ -32,7 +32,7 @@ fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<VolumeFlag>> {
         if spec::source(mount).is_some_and(|source| is_hidden(&source)) {
             let place = mount.destination().display();
             return Err(Error::conflict(format!(
-                "its volume at {place} is in its own memory alone"
+                "its volume at {place} is disposable and cannot be shared"
             ))
             .hint("a volume with a name can be shared: -v NAME:CONTAINER"));
         }

@@ -1,4 +1,4 @@
-//! `usnea volume ls`: the volumes that fit.
+//! `usnea volume ls`: lists volumes.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::filter::VolumeFilter;
 use super::record::{StoredVolume, all};
 use crate::error::Result;
 
-/// Returns the volumes that fit all filters, by name.
+/// Returns the volumes that match all filters, sorted by name.
 pub fn list(store: &Path, filters: &[VolumeFilter]) -> Result<Vec<StoredVolume>> {
     let mut fitting = Vec::new();
     for volume in all(store)? {

@@ -1,9 +1,9 @@
-//! Volumes: folders that outlive containers, by name.
+//! Volumes: named folders that outlive containers.
 //!
 //! ```text
 //! volumes/NAME/volume.json      the record; never changed
 //! volumes/NAME/_data/           the files
-//! volumes/NAME/new              exists until the first files came in (see `engine::root::copyup`)
+//! volumes/NAME/new              marks a volume into which no files were copied yet (see `engine::root::copyup`)
 //! ```
 //!
 //! A volume is made in `tmp/` and renamed into place. A command that makes a container with the volume has the shared

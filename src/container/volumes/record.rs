@@ -1,4 +1,4 @@
-//! Record of a volume: its making, and its finding by name.
+//! Record of a volume: creation, and lookup by name.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, Permissions};
@@ -150,7 +150,7 @@ pub fn random_name() -> Result<VolumeName> {
     crate::object_id::random_id()?.parse().map_err(Error::new)
 }
 
-/// Returns the shared lock on the volume: the existing volume, else a new one with these labels.
+/// Opens the volume, or makes it with these labels. Returns a shared lock that protects it against removal.
 pub fn make(
     usnea: &Usnea,
     name: &VolumeName,
@@ -186,12 +186,12 @@ fn fill(folder: &Path, volume: &StoredVolume) -> io::Result<()> {
     let record = serde_json::to_vec(volume).map_err(io::Error::from)?;
     files::write_synced(&folder.join(RECORD), &record)?;
     DirBuilder::new().mode(0o755).create(folder.join(DATA))?;
-    // Mode 0755 whatever the caller's umask: other users of a container enter the folder too.
+    // Mode 0755 whatever the caller's umask: other users of a container need access to the folder too.
     std::fs::set_permissions(folder.join(DATA), Permissions::from_mode(0o755))?;
     DirBuilder::new().mode(0o700).create(folder.join(NEW))
 }
 
-/// Makes or opens the volumes that a container mounts, and returns their locks.
+/// Opens or makes the volumes that a container mounts, and returns their locks.
 pub(in crate::container) fn acquire(
     usnea: &Usnea,
     names: &[VolumeName],

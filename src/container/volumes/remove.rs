@@ -12,7 +12,7 @@ use crate::hint;
 use crate::monitor::events;
 use crate::spec::VolumeName;
 
-/// Removes a volume with its files. Errors: a container mounts the volume; names the container.
+/// Removes a volume with its files. Errors: containers mount the volume; names them.
 pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
     let store = usnea.store()?;
     let place = volumes(store).join(name.as_str());
@@ -20,7 +20,8 @@ pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
         return Ok(());
     }
     let lock = files::try_exclusive(&place);
-    // In this order: a command that makes a container with the volume has the lock until the container can be found.
+    // The users are listed after the lock: a command that makes a container with the volume has that lock until the
+    // container can be found.
     let users = usage::users(store, name)?;
     if !users.is_empty() {
         let names = users.join(", ");
@@ -39,7 +40,7 @@ pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
     Ok(())
 }
 
-/// Removes the anonymous volumes of a removed container. Warns where a removal fails.
+/// Removes those of a removed container's volumes that are anonymous and unused. Warns if a removal fails.
 pub fn remove_anonymous(usnea: &Usnea, names: &[VolumeName]) {
     let Ok(store) = usnea.store() else { return };
     for name in names {
@@ -57,7 +58,7 @@ pub fn remove_anonymous(usnea: &Usnea, names: &[VolumeName]) {
     }
 }
 
-/// Removes the volumes that fit and that no container mounts. Returns their names.
+/// Removes the volumes that match the filters and that no container mounts. Returns their names.
 pub fn prune(usnea: &Usnea, filters: &[VolumeFilter]) -> Result<Pruned<VolumeName>> {
     let store = usnea.store()?;
     let mut pruned = Pruned::default();

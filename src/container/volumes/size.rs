@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::image::store::UsageTotals;
 use crate::userns;
 
-/// Returns the disk space in bytes of each volume. In the base namespace, where all folders are readable.
+/// Returns the disk space of each volume, in bytes. Runs in the base user namespace, where all folders are readable.
 pub(super) fn of(usnea: &Usnea, store: &Path, volumes: &[StoredVolume]) -> Result<Vec<u64>> {
     let folders: Vec<PathBuf> = volumes.iter().map(|volume| volume.data(store)).collect();
     userns::in_base(usnea.base()?, || Ok(folders.iter().map(|folder| size(folder)).collect()))
@@ -21,12 +21,12 @@ fn size(folder: &Path) -> u64 {
     let mut seen = HashSet::new();
     let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
     let all = entries.filter_map(|entry| entry.metadata().ok());
-    // A file with several names counts once.
+    // A file with several hard links counts once.
     let each = all.filter(|file| file.nlink() < 2 || seen.insert((file.dev(), file.ino())));
     each.map(|file| file.blocks() * 512).sum()
 }
 
-/// Returns the disk space of the volumes, and the part of it that no container mounts.
+/// Returns the disk space of all volumes, and of those that no container mounts.
 pub fn usage(usnea: &Usnea) -> Result<UsageTotals> {
     let store = usnea.store()?;
     let volumes = all(store)?;

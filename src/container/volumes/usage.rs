@@ -29,7 +29,7 @@ pub fn used_by(container: &Container) -> Result<Vec<MountedVolume>> {
     Ok(spec.mounts().iter().flatten().filter_map(used).collect())
 }
 
-/// Resolves links: the store may be known by several paths.
+/// Resolves symbolic links: several paths may lead to the store.
 fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
@@ -56,7 +56,7 @@ pub(super) fn users(store: &Path, name: &VolumeName) -> Result<Vec<String>> {
     Ok(users)
 }
 
-/// True if a container mounts the volume, or is about to.
+/// True if a container mounts the volume, or is being created with it.
 pub fn is_used(store: &Path, name: &VolumeName) -> Result<bool> {
     let is_free = files::try_exclusive(&folder(store).join(name.as_str())).is_some();
     Ok(!is_free || !users(store, name)?.is_empty())

@@ -1,4 +1,4 @@
-//! Entries of manifest lists: from images of the store and of registries.
+//! Makes entries of manifest lists from images of the store and of registries.
 
 use std::io::Read;
 
@@ -18,7 +18,7 @@ use crate::image::registry_client::Registry;
 use crate::image::source::ImageSource;
 use crate::image::transport::ImageLocation;
 
-/// Returns the entries of all images in `images`.
+/// Returns the entries for all images in `images`.
 pub fn listings(stores: &Stores, images: &ListedImages) -> Result<Vec<ListedManifest>> {
     let mut all = Vec::new();
     for text in &images.images {
@@ -39,7 +39,7 @@ fn of_image(stores: &Stores, text: &str, images: &ListedImages) -> Result<Vec<Li
     EntryOrigin::of_registry(stores, text, &images.asked)?.listings(images)
 }
 
-/// Manifest or index that a registry has under a name.
+/// Manifest or index of a registry, with the name by which it was found.
 pub struct EntryOrigin {
     registry: Registry,
     reference: Reference,
@@ -48,7 +48,7 @@ pub struct EntryOrigin {
 }
 
 impl EntryOrigin {
-    /// Asks the registries. Errors: no registry has it, or the place is no registry.
+    /// Fetches the manifest or index. Errors: no registry has it, or `text` does not name a registry's image.
     pub fn of_registry(stores: &Stores, text: &str, asked: &RegistryOptions) -> Result<Self> {
         let place: ImageLocation = text.parse()?;
         if !matches!(place, ImageLocation::Registry(_)) {

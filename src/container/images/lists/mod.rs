@@ -1,5 +1,5 @@
-//! `usnea manifest`: manifest lists. A list is made here, entry by entry, and pushed as a whole; no container runs from
-//! it.
+//! `usnea manifest`: manifest lists. A list is made in the store, entry by entry, and pushed as a whole. No container
+//! can be made from a list.
 
 mod entries;
 mod push;
@@ -24,7 +24,7 @@ pub use self::push::{PushList, push_list};
 pub struct ListedImages {
     /// Images of the store, or of registries.
     pub images: Vec<String>,
-    /// True if all images of a registry's list are added, not a single platform's.
+    /// True if all images of a registry's list are added, not only that of one platform.
     pub all: bool,
     /// Platform to choose from a registry's list; `None`: this machine's.
     pub platform: Option<Platform>,
@@ -32,7 +32,7 @@ pub struct ListedImages {
     pub asked: RegistryOptions,
 }
 
-/// Treatment of an existing list by `create_list`.
+/// Rule of [`create_list`] for an existing list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// An existing list is an error.
@@ -185,7 +185,7 @@ fn change_list(
     })
 }
 
-/// Finds the list that `text` names: by its name, or by the beginning of its ID.
+/// Finds the list that `text` names: by its name, or by a prefix of its ID.
 fn found(stores: &Stores, text: &str) -> Result<Option<ManifestList>> {
     let lists = stores.own().lists()?;
     if let Ok(typed) = text.parse::<TypedReference>() {
@@ -230,7 +230,7 @@ fn digest_in(stores: &Stores, list: &ManifestList, text: &str) -> Result<Digest>
     {
         return Ok(image.manifest);
     }
-    // docker's rule: an entry has the name with which it was added.
+    // docker's rule: an entry can be named by the name with which it was added.
     let origin_is = |listing: &&ListedManifest| {
         let typed = text.parse::<TypedReference>().ok();
         let names = typed.map(|typed| typed.in_registry(crate::image::reference::DOCKER_HUB));
@@ -241,7 +241,7 @@ fn digest_in(stores: &Stores, list: &ManifestList, text: &str) -> Result<Digest>
     Ok(listing.entry.digest.clone())
 }
 
-/// Returns the requested format, else the one that loses no information.
+/// Returns the requested format, else the one that can hold all entries unchanged.
 fn format_of(list: &ManifestList, asked: Option<ListFormat>) -> ListFormat {
     asked.unwrap_or_else(|| list.format())
 }

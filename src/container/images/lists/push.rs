@@ -39,7 +39,7 @@ pub struct PushList {
     pub asked: RegistryOptions,
     /// True if the list's images are sent too; else the registry must have them.
     pub all: bool,
-    /// Format of the list; `None`: the one that loses no information.
+    /// Format of the list; `None`: the format that can hold all its entries unchanged.
     pub format: Option<ListFormat>,
 }
 
@@ -169,7 +169,7 @@ impl Sender<'_> {
         self.target.put_manifest(Some(&entry.digest), &entry.media_type, &bytes)
     }
 
-    /// Downloads a blob of a registry to a file without a name, and checks its digest.
+    /// Downloads a blob of a registry to an unnamed temporary file, and verifies its digest.
     fn fetched(&self, source: &Registry, blob: &Descriptor) -> Result<FileRange> {
         let mut file = tempfile::tempfile_in(self.tmp)
             .map_err(|error| crate::files::cannot_write(error, self.tmp))?;
@@ -193,7 +193,7 @@ impl Sender<'_> {
     }
 }
 
-/// Target that gets a manifest under its digest alone, because it belongs to an index.
+/// Target that stores each manifest under its digest alone, since a tag is only for the index.
 struct ByDigest<'a>(&'a dyn ImageTarget);
 
 impl ImageTarget for ByDigest<'_> {
