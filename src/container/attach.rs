@@ -41,7 +41,7 @@ pub fn connect_monitor(container: &Container) -> Result<OwnedFd> {
     let Status::Running(state) = &status else {
         return Err(not_running(container, &status, "start -a"));
     };
-    match ask(container, state) {
+    match request_attach(container, state) {
         Ok(socket) => {
             events::of_container(&container.store, &container.record, "attach", &[]);
             Ok(socket)
@@ -54,7 +54,7 @@ pub fn connect_monitor(container: &Container) -> Result<OwnedFd> {
     }
 }
 
-fn ask(container: &Container, state: &State) -> Result<OwnedFd> {
+fn request_attach(container: &Container, state: &State) -> Result<OwnedFd> {
     let socket = connect(container, state)?;
     protocol::send(&socket, &Request::Attach(Pace::Drops).bytes())
         .context(|| "cannot ask the monitor")?;
@@ -145,7 +145,7 @@ pub fn attach(
         has_shown: false,
         unread_since: None,
     };
-    session.tell_window();
+    session.send_window_size();
     session.stay(signals)
 }
 
@@ -208,7 +208,7 @@ impl AttachedSession<'_> {
                 self.send(message);
             }
             if events[1].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
-                && let Some(status) = self.hear(&mut room)?
+                && let Some(status) = self.receive(&mut room)?
             {
                 return Ok(Some(status));
             }
@@ -219,13 +219,13 @@ impl AttachedSession<'_> {
     }
 
     /// Handles a message of the monitor. Returns the exit status at the container's end.
-    fn hear(&mut self, room: &mut [u8]) -> Result<Option<u8>> {
+    fn receive(&mut self, room: &mut [u8]) -> Result<Option<u8>> {
         let flags = RecvFlags::DONTWAIT;
         let length = match rustix::net::recv(&self.socket, &mut *room, flags) {
             Ok((length, _)) if length > 0 => length,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
             // The monitor died without a message: the record has the exit status.
-            _ => return self.recorded().map(Some),
+            _ => return self.recorded_status().map(Some),
         };
         match MonitorMessage::parse(&room[..length]) {
             Some(MonitorMessage::Output(bytes)) => {
@@ -253,7 +253,7 @@ impl AttachedSession<'_> {
         Ok(None)
     }
 
-    fn recorded(&self) -> Result<u8> {
+    fn recorded_status(&self) -> Result<u8> {
         for _ in 0..200 {
             match self.container.status() {
                 Ok(Status::Exited(exit) | Status::Restarting(_, exit)) => return Ok(exit.status),
@@ -294,12 +294,12 @@ impl AttachedSession<'_> {
     fn signal(&mut self, signal: i32) -> Option<u8> {
         match signal {
             libc::SIGWINCH => {
-                self.tell_window();
+                self.send_window_size();
                 return None;
             }
             libc::SIGCONT => {
                 self.caller.resume();
-                self.tell_window();
+                self.send_window_size();
             }
             _ => {}
         }
@@ -320,7 +320,7 @@ impl AttachedSession<'_> {
         (is_gone || is_ours).then_some(128 + signal as u8)
     }
 
-    fn tell_window(&mut self) {
+    fn send_window_size(&mut self) {
         let size = self.caller.window_size();
         if let (true, Some(size)) = (self.container.record.terminal, size) {
             let _ =

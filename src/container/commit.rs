@@ -222,12 +222,14 @@ fn parent(
         architecture: text("architecture").unwrap_or(host.architecture),
         variant: text("variant"),
     };
-    let told = fields.entry("config").or_insert(Value::Null);
-    if told.is_null() {
-        *told = json!({});
+    let settings = fields.entry("config").or_insert(Value::Null);
+    if settings.is_null() {
+        *settings = json!({});
     }
-    tell(
-        told.as_object_mut().ok_or_else(|| Error::new("the image's config is no JSON object"))?,
+    apply_settings(
+        settings
+            .as_object_mut()
+            .ok_or_else(|| Error::new("the image's config is no JSON object"))?,
         container,
         spec,
     );
@@ -248,7 +250,7 @@ fn empty_manifest() -> Result<Manifest> {
 const OWN: [&str; 4] = ["HOSTNAME", "TERM", "HOME", "container"];
 
 /// Writes the container's settings into an image's config.
-fn tell(config: &mut Map<String, Value>, container: &Container, spec: &Spec) {
+fn apply_settings(config: &mut Map<String, Value>, container: &Container, spec: &Spec) {
     let record = &container.record;
     let strings = |value: Option<&Value>| -> Vec<String> {
         let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -261,7 +263,7 @@ fn tell(config: &mut Map<String, Value>, container: &Container, spec: &Spec) {
             Some(rest) => (of_image.as_slice(), rest),
             None => (&[][..], words),
         },
-        told => told,
+        recorded => recorded,
     };
     for (name, words) in [("Entrypoint", entrypoint), ("Cmd", command)] {
         match words {
@@ -272,11 +274,11 @@ fn tell(config: &mut Map<String, Value>, container: &Container, spec: &Spec) {
     let process = spec.process().as_ref();
     let before = strings(config.get("Env"));
     let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
-    let is_told = |line: &&String| {
+    let is_kept = |line: &&String| {
         let name = line.split('=').next().unwrap_or_default();
         before.contains(line) || !OWN.contains(&name)
     };
-    let env: Vec<&String> = env.iter().filter(is_told).collect();
+    let env: Vec<&String> = env.iter().filter(is_kept).collect();
     config.insert("Env".to_owned(), json!(env));
     if !record.labels.is_empty() {
         config.insert("Labels".to_owned(), json!(record.labels));

@@ -97,7 +97,7 @@ pub fn copy(usnea: &Usnea, from: &CopyEnd, to: &CopyEnd, how: Copying) -> Result
         (here, CopyEnd::Container(container, path)) => {
             let here = HostEnd::of(here)?;
             let owners = owners(usnea)?;
-            let giving = match how.owned {
+            let member_owners = match how.owned {
                 Owned::Alike => MemberOwners::Recorded(&owners),
                 Owned::ByRoot => MemberOwners::Root(&owners),
             };
@@ -105,8 +105,9 @@ pub fn copy(usnea: &Usnea, from: &CopyEnd, to: &CopyEnd, how: Copying) -> Result
                 HostEnd::Path(path) => Some(path),
                 HostEnd::Stream(_) => None,
             };
-            let work =
-                |root: &OwnedFd| put(File::from(near), root, source, path, giving, how.other_kind);
+            let work = |root: &OwnedFd| {
+                put(File::from(near), root, source, path, member_owners, how.other_kind)
+            };
             let here = || send(far, here, how.last);
             let (put, sent) = with_root(usnea, container, FilesAccess::Writing, work, here)?;
             root_cause(
@@ -152,13 +153,13 @@ fn root_cause(ends: PipeEnds, from: &Path, to: Option<&Path>) -> Result<()> {
 }
 
 /// True if the path means the content of a folder, as with `/.` at its end.
-fn says_content(path: &Path) -> bool {
+fn means_content(path: &Path) -> bool {
     let text = path.as_os_str().as_bytes();
     matches!(text, b"." | b"..") || text.ends_with(b"/.") || text.ends_with(b"/..") || text == b"/"
 }
 
-fn says_folder(path: &Path) -> bool {
-    says_content(path) || path.as_os_str().as_bytes().ends_with(b"/")
+fn means_folder(path: &Path) -> bool {
+    means_content(path) || path.as_os_str().as_bytes().ends_with(b"/")
 }
 
 fn pack(
@@ -169,13 +170,13 @@ fn pack(
     to: impl Write,
 ) -> Result<()> {
     // A symbolic link with a trailing slash means its target folder.
-    let last = if says_folder(path) { LastLink::Followed } else { last };
-    if says_folder(path) {
+    let last = if means_folder(path) { LastLink::Followed } else { last };
+    if means_folder(path) {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         inroot::open(root, path, flags, Symlinks::Follow)?;
     }
     let name: OsString = match path.file_name() {
-        Some(name) if !says_content(path) => name.to_owned(),
+        Some(name) if !means_content(path) => name.to_owned(),
         _ => OsStr::new(".").to_owned(),
     };
     let part = TarPart { path, last, name: &name };
@@ -193,7 +194,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     let mut text =
         std::path::absolute(path).context(|| path.display().to_string())?.into_os_string();
     let bytes = path.as_os_str().as_bytes();
-    if says_content(path) && text != "/" {
+    if means_content(path) && text != "/" {
         text.push("/.");
     } else if bytes.ends_with(b"/") && !text.as_bytes().ends_with(b"/") {
         text.push("/");
@@ -240,11 +241,11 @@ fn put(
     root: &OwnedFd,
     source: Option<&Path>,
     path: &Path,
-    giving: MemberOwners<'_>,
+    member_owners: MemberOwners<'_>,
     other_kind: OtherKind,
 ) -> Result<()> {
     let choose = |first: FirstMember| choose(root, source, path, first);
-    place(BufReader::with_capacity(256 << 10, from), giving, other_kind, choose)
+    place(BufReader::with_capacity(256 << 10, from), member_owners, other_kind, choose)
 }
 
 /// Chooses the destination by docker's rule.
@@ -266,7 +267,7 @@ fn choose(
         (PathTarget::Other, FirstMember::Folder) => {
             Err(Error::invalid("a folder cannot be copied over what is none"))
         }
-        (PathTarget::Other | PathTarget::Nothing(_), FirstMember::File) if says_folder(path) => {
+        (PathTarget::Other | PathTarget::Nothing(_), FirstMember::File) if means_folder(path) => {
             Err(Error::not_found("no such folder"))
         }
         (PathTarget::Other, FirstMember::File) => {
@@ -279,7 +280,7 @@ fn choose(
         }
         (PathTarget::Nothing(folder), _) => match name {
             // The members are the content of a folder: the destination replaces no component of their paths.
-            Some(name) if says_content(source) => Ok(MemberPlace::Under(folder, name)),
+            Some(name) if means_content(source) => Ok(MemberPlace::Under(folder, name)),
             Some(name) => Ok(MemberPlace::As(folder, name)),
             None => Err(Error::not_found("no such folder")),
         },
@@ -292,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_path_says_what_is_meant() {
-        let says = |text: &str| (says_folder(Path::new(text)), says_content(Path::new(text)));
+        let says = |text: &str| (means_folder(Path::new(text)), means_content(Path::new(text)));
         for (text, folder, content) in [
             ("/a", false, false),
             ("/a/", true, false),

@@ -14,7 +14,7 @@ use crate::userns::{Base, Writer};
 
 /// Chosen storage driver.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Choice {
+pub struct DriverChoice {
     /// Driver, and its settings for the spec.
     pub stacking: Stacking,
     /// True if a mount of the kernel's overlayfs was just tried and succeeded: the store does not record that yet.
@@ -29,7 +29,7 @@ pub fn choose(
     maps: &IdMaps<ContainerIds, HostIds>,
     root: &ImageRoot,
     store: &Path,
-) -> Result<Choice> {
+) -> Result<DriverChoice> {
     let ImageRoot { is_shared, is_foreign, whiteouts, .. } = *root;
     let idmapped = has_own_ids(base, maps);
     let (driver, was_tried) = match options.storage_driver {
@@ -64,14 +64,14 @@ pub fn choose(
             (StorageDriver::Overlay, known == OverlayEvidence::Tried)
         }
         Some(StorageDriver::Copy) => (StorageDriver::Copy, false),
-        None => first_that_serves(base, maps, root, store)?,
+        None => first_usable(base, maps, root, store)?,
     };
     let records = if is_shared { Records::InLowers } else { Records::Nowhere };
     let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
-    Ok(Choice { stacking, was_tried })
+    Ok(DriverChoice { stacking, was_tried })
 }
 
-impl Choice {
+impl DriverChoice {
     /// Records in the store that the kernel's overlayfs is usable, if a trial has just shown that. It is tried once per
     /// boot.
     pub fn remember(self, store: &Path) {
@@ -88,7 +88,7 @@ fn has_own_ids(base: &Base, maps: &IdMaps<ContainerIds, HostIds>) -> bool {
 }
 
 /// Returns the first usable driver, and true if the kernel's overlayfs was tried.
-fn first_that_serves(
+fn first_usable(
     base: &Base,
     maps: &IdMaps<ContainerIds, HostIds>,
     root: &ImageRoot,
@@ -125,7 +125,7 @@ fn first_that_serves(
 }
 
 /// Returns the default driver of this machine, and the reason for that choice.
-pub fn first(store: &Path) -> (StorageDriver, String) {
+pub fn default_driver(store: &Path) -> (StorageDriver, String) {
     let (driver, found) = of_this_machine(store);
     let is_idmapped = driver == StorageDriver::Overlay && idmap::serves(store).is_ok();
     let own = if is_idmapped { ", over idmapped layers too" } else { "" };

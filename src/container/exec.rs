@@ -95,20 +95,20 @@ pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<
         return engine::exec(&entry, streams, &signals).map(Option::unwrap_or_default);
     }
     let id = random_id()?;
-    let tell = |action: &str, more: &[(&str, String)]| {
+    let log_event = |action: &str, more: &[(&str, String)]| {
         let more = [&[("execID", id.clone())], more].concat();
         events::of_container(&container.store, &container.record, action, &more);
     };
     let words = request.command.join(" ");
-    tell(&format!("exec_create: {words}"), &[]);
-    tell(&format!("exec_start: {words}"), &[]);
+    log_event(&format!("exec_create: {words}"), &[]);
+    log_event(&format!("exec_start: {words}"), &[]);
     let status = engine::exec(&entry, streams, &signals);
     let ended = match &status {
         Ok(status) => *status,
         Err(error) => Some(error.status()),
     };
     if let Some(ended) = ended {
-        tell("exec_die", &[("exitCode", ended.to_string())]);
+        log_event("exec_die", &[("exitCode", ended.to_string())]);
     }
     status.map(Option::unwrap_or_default)
 }

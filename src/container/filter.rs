@@ -73,21 +73,21 @@ impl FromStr for ContainerFilter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let said = || Setting::Filter.with(text.escape_debug());
+        let phrase = || Setting::Filter.with(text.escape_debug());
         let Some((key, value)) = text.split_once('=') else {
-            return Err(Error::invalid("it is KEY=VALUE").hint(KEYS)).context(said);
+            return Err(Error::invalid("it is KEY=VALUE").hint(KEYS)).context(phrase);
         };
         // docker's rule: spaces and the case of the key are ignored.
         let key = key.trim().to_ascii_lowercase();
         let is_inverted = key.ends_with('!');
         let key = key.trim_end_matches('!');
         let value = value.trim().to_owned();
-        let bad = |why: &str| Err(Error::invalid(why)).context(said);
+        let bad = |why: &str| Err(Error::invalid(why)).context(phrase);
         Ok(match (key, is_inverted) {
             ("label", true) => Self::NoLabel(value),
             (_, true) => return bad("only label can be inverted"),
-            ("id", _) => Self::Id(value.parse().context(said)?),
-            ("name", _) => Self::Name(value.parse().context(said)?),
+            ("id", _) => Self::Id(value.parse().context(phrase)?),
+            ("name", _) => Self::Name(value.parse().context(phrase)?),
             ("label", _) => Self::Label(value),
             ("status", _) => match value.as_str() {
                 "created" | "running" | "restarting" | "exited" | "paused" | "removing"
@@ -114,8 +114,8 @@ impl FromStr for ContainerFilter {
             ("restart-policy", _) => Self::RestartPolicy(value),
             ("volume", _) => Self::Volume(value),
             ("network", _) => Self::Network(value),
-            ("publish", _) => Self::Publish(value.parse().map_err(Error::new).context(said)?),
-            ("expose", _) => Self::Expose(value.parse().map_err(Error::new).context(said)?),
+            ("publish", _) => Self::Publish(value.parse().map_err(Error::new).context(phrase)?),
+            ("expose", _) => Self::Expose(value.parse().map_err(Error::new).context(phrase)?),
             ("command", _) => Self::Command(value),
             ("pod", _) => Self::Pod(value),
             // Swarms do not exist here.
@@ -126,7 +126,7 @@ impl FromStr for ContainerFilter {
             },
             _ => {
                 let error = format!("there is no filter {key}");
-                return Err(Error::invalid(error).hint(KEYS)).context(said);
+                return Err(Error::invalid(error).hint(KEYS)).context(phrase);
             }
         })
     }

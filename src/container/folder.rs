@@ -73,10 +73,10 @@ impl Folder {
 
 /// Makes the folder and locks it. Tries again if [`sweep`] of another command removes the folder before it is locked.
 fn locked(path: &Path) -> Result<File> {
-    let said = || format!("cannot make {}", path.display());
+    let phrase = || format!("cannot make {}", path.display());
     loop {
-        DirBuilder::new().mode(0o700).create(path).map_err(full).context(said)?;
-        if let Some(lock) = files::hold(path, Lock::Exclusive).context(said)? {
+        DirBuilder::new().mode(0o700).create(path).map_err(full).context(phrase)?;
+        if let Some(lock) = files::hold(path, Lock::Exclusive).context(phrase)? {
             return Ok(lock);
         }
     }

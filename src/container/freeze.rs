@@ -21,7 +21,7 @@ use crate::sys::{namespace, signal};
 pub(super) struct Frozen {
     // Write end of a pipe. Closing it is the signal to thaw.
     alive: Option<OwnedFd>,
-    helper: Child,
+    freezer: Child,
 }
 
 impl Frozen {
@@ -29,28 +29,31 @@ impl Frozen {
     /// thawed.
     pub(super) fn new(container: &Container) -> Result<Option<Self>> {
         let Some(state) = running(container)? else { return Ok(None) };
-        let said = || format!("cannot stop the processes of {}", container.record.name);
-        let (user, _) = namespaces(&state).context(said)?;
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(said);
-        let ((watched, alive), (stopped, say)) = (pipe()?, pipe()?);
-        match process::fork().context(said)? {
+        let phrase = || format!("cannot stop the processes of {}", container.record.name);
+        let (user, _) = namespaces(&state).context(phrase)?;
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(phrase);
+        let ((watched, alive), (stopped, report)) = (pipe()?, pipe()?);
+        match process::fork().context(phrase)? {
             Forked::Child => {
                 drop((alive, stopped));
                 signal::block_all();
                 match &state.cgroup {
-                    Some(folder) => stop_cgroup(folder, &say, &watched),
-                    None => stop_each(&state, &user, &say, &watched),
+                    Some(folder) => freeze_cgroup(folder, &report, &watched),
+                    None => stop_each(&state, &user, &report, &watched),
                 }
                 process::exit_now(0)
             }
-            Forked::Parent(helper) => {
-                drop((watched, say));
-                let still = Self { alive: Some(alive), helper };
-                let mut word = [0; 1];
-                let heard = rustix::io::retry_on_intr(|| rustix::io::read(&stopped, &mut word[..]));
-                match (heard, word) {
-                    (Ok(1), [b'y']) => Ok(Some(still)),
-                    _ => Err(Error::refused("this user may not signal some of them")).context(said),
+            Forked::Parent(freezer) => {
+                drop((watched, report));
+                let frozen = Self { alive: Some(alive), freezer };
+                let mut answer = [0; 1];
+                let heard =
+                    rustix::io::retry_on_intr(|| rustix::io::read(&stopped, &mut answer[..]));
+                match (heard, answer) {
+                    (Ok(1), [b'y']) => Ok(Some(frozen)),
+                    _ => {
+                        Err(Error::refused("this user may not signal some of them")).context(phrase)
+                    }
                 }
             }
         }
@@ -69,31 +72,31 @@ enum Frozenness {
 impl Drop for Frozen {
     fn drop(&mut self) {
         self.alive = None;
-        let _ = self.helper.wait();
+        let _ = self.freezer.wait();
     }
 }
 
 /// Reports whether all processes are frozen, and waits until the caller ends the freeze.
-fn say_and_wait(frozen: Frozenness, say: &OwnedFd, watched: &OwnedFd) {
-    let _ = rustix::io::write(say, if frozen == Frozenness::Whole { b"y" } else { b"n" });
+fn report_and_wait(frozen: Frozenness, report: &OwnedFd, watched: &OwnedFd) {
+    let _ = rustix::io::write(report, if frozen == Frozenness::Whole { b"y" } else { b"n" });
     // No bytes are ever written: the read returns when the write end is closed.
     let _ = rustix::io::retry_on_intr(|| rustix::io::read(watched, &mut [0; 1]));
 }
 
-fn stop_cgroup(folder: &Path, say: &OwnedFd, watched: &OwnedFd) {
+fn freeze_cgroup(folder: &Path, report: &OwnedFd, watched: &OwnedFd) {
     let was_stopped = cgroup::is_frozen(folder);
     let stopped = cgroup::freeze(folder, FreezerState::Stopped);
     let frozen = if stopped.is_ok() { Frozenness::Whole } else { Frozenness::Partial };
-    say_and_wait(frozen, say, watched);
+    report_and_wait(frozen, report, watched);
     if !was_stopped {
         let _ = cgroup::freeze(folder, FreezerState::Running);
     }
 }
 
-fn stop_each(state: &State, user: &OwnedFd, say: &OwnedFd, watched: &OwnedFd) {
+fn stop_each(state: &State, user: &OwnedFd, report: &OwnedFd, watched: &OwnedFd) {
     let done = namespace::enter(user.as_fd()).map(|()| stop_all(state));
     let (held, frozen) = done.unwrap_or((Vec::new(), Frozenness::Partial));
-    say_and_wait(frozen, say, watched);
+    report_and_wait(frozen, report, watched);
     for pidfd in &held {
         let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGCONT);
     }

@@ -130,7 +130,7 @@ fn check(container: &Container, settings: &Healthcheck) -> Result<Check> {
 fn wait_with_output(
     child: &mut Child,
     mut output: std::fs::File,
-    container: &mut Vec<u8>,
+    collected: &mut Vec<u8>,
     timeout: Duration,
 ) -> Result<Option<std::process::ExitStatus>> {
     let pidfd = crate::sys::process::open_pidfd(child.id() as i32);
@@ -151,8 +151,8 @@ fn wait_with_output(
             match output.read(&mut room) {
                 Ok(0) => is_open = false,
                 Ok(length) => {
-                    let free = OUTPUT - container.len();
-                    container.extend(&room[..length.min(free)]);
+                    let free = OUTPUT - collected.len();
+                    collected.extend(&room[..length.min(free)]);
                 }
                 Err(_) => break,
             }

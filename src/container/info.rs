@@ -167,7 +167,7 @@ fn store(place: &Path, stores: &Stores) -> Result<StoreInfo> {
         (all, all - space.f_bfree.saturating_mul(space.f_frsize).min(all))
     });
     let (allocated, used) = space.unwrap_or_default();
-    let (driver, why) = driver::first(place);
+    let (driver, why) = driver::default_driver(place);
     let others = stores.all().skip(1).map(|store| store.root().display().to_string());
     let config_file = config::user_folder().map(|folder| folder.join("usnea/usnea.toml"));
     Ok(StoreInfo {

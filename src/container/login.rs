@@ -62,14 +62,14 @@ impl std::fmt::Display for Account {
 }
 
 /// User name and password, as typed.
-pub struct Typing {
+pub struct TypedCredentials {
     /// User name.
     pub username: String,
     /// Password.
     pub password: String,
 }
 
-impl Typing {
+impl TypedCredentials {
     fn check(&self) -> Result<()> {
         if self.username.is_empty() {
             fail!(Invalid: "no user name");
@@ -86,15 +86,15 @@ impl Typing {
 }
 
 /// Source of user name and password.
-pub enum Means<'a> {
+pub enum CredentialSource<'a> {
     /// User name and password from the command line.
-    Given(Typing),
+    Given(TypedCredentials),
     /// Prompt for user name and password.
-    Asking {
+    Prompt {
         /// Asks the user; the argument is the default for the user name.
-        ask: &'a mut dyn FnMut(Option<&str>) -> Result<Typing>,
+        ask: &'a mut dyn FnMut(Option<&str>) -> Result<TypedCredentials>,
         /// True if a stored login is used that the registry still accepts.
-        or_kept: bool,
+        or_stored: bool,
     },
 }
 
@@ -103,27 +103,27 @@ pub enum Means<'a> {
 pub fn login(
     account: &Account,
     asked: &RegistryOptions,
-    means: Means<'_>,
+    source: CredentialSource<'_>,
 ) -> Result<CredentialStore> {
     let registries = Registries::load()?;
     let logins = registries.logins(asked.authfile.as_deref());
-    let typing = match means {
-        Means::Given(typing) => typing,
-        Means::Asking { ask, or_kept } => {
-            let kept = logins.find_stored(&account.host, &account.path)?;
+    let typed = match source {
+        CredentialSource::Given(typed) => typed,
+        CredentialSource::Prompt { ask, or_stored } => {
+            let stored = logins.find_stored(&account.host, &account.path)?;
             let refused = |found: &FoundCredentials| {
                 check(&registries, account, asked, &found.credentials)
                     .inspect_err(|error| log::info!("login stored in {}: {error}", found.store))
                     .is_err()
             };
-            match kept {
-                Some(found) if or_kept && !refused(&found) => return Ok(found.store),
-                kept => ask(kept.and_then(|found| found.username).as_deref())?,
+            match stored {
+                Some(found) if or_stored && !refused(&found) => return Ok(found.store),
+                stored => ask(stored.and_then(|found| found.username).as_deref())?,
             }
         }
     };
-    typing.check()?;
-    let Typing { username, password } = typing;
+    typed.check()?;
+    let TypedCredentials { username, password } = typed;
     let credentials =
         RegistryCredentials::Password { username: username.clone(), password: password.clone() };
     check(&registries, account, asked, &credentials)?;
@@ -152,8 +152,8 @@ fn check(
 
 /// Returns the user name of the stored login. Errors: not logged in.
 pub fn username(account: &Account, authfile: Option<&Path>) -> Result<String> {
-    let kept = Registries::load()?.logins(authfile).find_stored(&account.host, &account.path)?;
-    match kept {
+    let stored = Registries::load()?.logins(authfile).find_stored(&account.host, &account.path)?;
+    match stored {
         // docker's text for a login with a token, without a user name.
         Some(found) => Ok(found.username.unwrap_or_else(|| "<token>".to_owned())),
         None => Err(not_logged_in(account)),
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn names_and_passwords_are_checked() {
         let check = |username: &str, password: &str| {
-            Typing { username: username.into(), password: password.into() }.check()
+            TypedCredentials { username: username.into(), password: password.into() }.check()
         };
         assert!(check("me", "a:b").is_ok());
         for (username, password) in [("", "p"), ("a:b", "p"), ("me", "")] {

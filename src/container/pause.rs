@@ -13,9 +13,9 @@ pub fn pause(container: &Container) -> Result<()> {
     match container.status_here()? {
         Status::Running(state) => freeze(container, &state, FreezerState::Stopped, "pause"),
         status @ Status::Paused(_) => {
-            Err(not(container, "running", &status).of_kind(ErrorKind::AlreadySo))
+            Err(wrong_state(container, "running", &status).of_kind(ErrorKind::AlreadySo))
         }
-        status => Err(not(container, "running", &status).of_kind(ErrorKind::NotRunning)),
+        status => Err(wrong_state(container, "running", &status).of_kind(ErrorKind::NotRunning)),
     }
 }
 
@@ -24,28 +24,28 @@ pub fn unpause(container: &Container) -> Result<()> {
     match container.status_here()? {
         Status::Paused(state) => freeze(container, &state, FreezerState::Running, "unpause"),
         status @ Status::Running(_) => {
-            Err(not(container, "paused", &status).of_kind(ErrorKind::AlreadySo))
+            Err(wrong_state(container, "paused", &status).of_kind(ErrorKind::AlreadySo))
         }
-        status => Err(not(container, "paused", &status).of_kind(ErrorKind::NotRunning)),
+        status => Err(wrong_state(container, "paused", &status).of_kind(ErrorKind::NotRunning)),
     }
 }
 
 fn freeze(container: &Container, state: &State, what: FreezerState, action: &str) -> Result<()> {
-    let said = || format!("cannot {action} container {}", container.record.name);
-    cgroup::freeze(&folder(container, state)?, what).context(said)?;
+    let phrase = || format!("cannot {action} container {}", container.record.name);
+    cgroup::freeze(&cgroup_folder(container, state)?, what).context(phrase)?;
     events::of_container(&container.store, &container.record, action, &[]);
     Ok(())
 }
 
 /// Returns the cgroup of a running container. Errors: no cgroup.
-pub(super) fn folder(container: &Container, state: &State) -> Result<PathBuf> {
+pub(super) fn cgroup_folder(container: &Container, state: &State) -> Result<PathBuf> {
     state.cgroup.clone().ok_or_else(|| {
         let error = format!("container {} runs without a cgroup", container.record.name);
         Error::conflict(error).hint(cgroup::delegation_advice())
     })
 }
 
-fn not(container: &Container, what: &str, status: &Status) -> Error {
+fn wrong_state(container: &Container, what: &str, status: &Status) -> Error {
     Error::new(format!(
         "container {} is not {what}: it is {}",
         container.record.name,

@@ -65,7 +65,7 @@ pub fn remove(usnea: &Usnea, id: &str, how: Removal) -> Result<()> {
         return end_foreground(container, how);
     }
     let name = container.as_ref().map(|container| container.record.name.clone());
-    let Some(lock) = free(&folder, container.as_ref(), how)? else { return Ok(()) };
+    let Some(lock) = lock_when_stopped(&folder, container.as_ref(), how)? else { return Ok(()) };
     if let Ok(Some(State { socket: Some(socket), .. })) = record::read(&folder, STATE) {
         let _ = std::fs::remove_file(socket);
     }
@@ -111,7 +111,11 @@ pub(super) fn sweep(usnea: &Usnea) {
 
 /// Stops the container if necessary, and returns the lock on its folder. `None`: another command has removed the
 /// container.
-fn free(folder: &Path, container: Option<&Container>, how: Removal) -> Result<Option<File>> {
+fn lock_when_stopped(
+    folder: &Path,
+    container: Option<&Container>,
+    how: Removal,
+) -> Result<Option<File>> {
     let deadline = Instant::now() + PATIENCE;
     let mut is_asked = false;
     loop {
@@ -149,7 +153,7 @@ fn free(folder: &Path, container: Option<&Container>, how: Removal) -> Result<Op
                     Error::conflict("another command starts or removes it").hint("try again")
                 );
             }
-            end_all(folder)?;
+            kill_all(folder)?;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -167,7 +171,7 @@ fn end_foreground(container: &Container, how: Removal) -> Result<()> {
 }
 
 /// Kills the monitor as the last resort; the container dies with the monitor.
-fn end_all(folder: &Path) -> Result<()> {
+fn kill_all(folder: &Path) -> Result<()> {
     let Some(state) = record::read_if_whole::<State>(folder, STATE)? else {
         return Err(Error::conflict("another command makes or removes it").hint("try again"));
     };

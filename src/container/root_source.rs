@@ -68,15 +68,15 @@ impl RootSource {
 }
 
 fn directory(path: &Path) -> Result<PathBuf> {
-    let said = || format!("image {}", path.display());
-    let absolute = path.canonicalize().context(said)?;
+    let phrase = || format!("image {}", path.display());
+    let absolute = path.canonicalize().context(phrase)?;
     if !absolute.is_dir() {
-        return Err(std::io::Error::from_raw_os_error(libc::ENOTDIR)).context(said);
+        return Err(std::io::Error::from_raw_os_error(libc::ENOTDIR)).context(phrase);
     }
     // The mount and the lookup of users need permissions on the directory. Checked here, since the overlay would only
     // return EACCES.
     rustix::fs::access(&absolute, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK)
-        .context(said)?;
+        .context(phrase)?;
     Ok(absolute)
 }
 

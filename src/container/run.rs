@@ -13,7 +13,7 @@ use super::root_source::RootSource;
 use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
-use super::{folder, name, ports, ranges, scratch, stored, volumes};
+use super::{disposable_name, folder, ports, ranges, scratch, stored, volumes};
 use crate::engine::{self, CallerStreams, Launched, MemoryLayers, NetworkRequests, Plan, Stdin};
 use crate::error::{Context, Result};
 use crate::host::filesystem;
@@ -62,7 +62,7 @@ pub(super) fn run(
     network::warn_if_offline(&plan.options.network, store);
     workspace.remember_driver(store);
 
-    let _name = name.map(|name| name::take(store, name.as_str())).transpose()?;
+    let _name = name.map(|name| disposable_name::reserve(store, name.as_str())).transpose()?;
     let running = |launched: &Launched| running(&workspace, launched);
     if plan.options.layers.is_some() || workspace.layers.is_empty() {
         return Ok(engine::run(&plan, streams, &signals, running)?.status());

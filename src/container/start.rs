@@ -94,10 +94,10 @@ fn start_created(
 /// Starts the containers of `--requires`, in this order, and those that they require. Errors: a missing container.
 fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
     for id in &container.record.requires {
-        let said = || Setting::Requires.with(short(id));
+        let phrase = || Setting::Requires.with(short(id));
         let required = Container::open(&container.store, id)?;
         let required = required.ok_or_else(|| Error::not_found("that container was removed"));
-        required.and_then(|required| start(usnea, &required, None)).context(said)?;
+        required.and_then(|required| start(usnea, &required, None)).context(phrase)?;
     }
     Ok(())
 }
@@ -113,7 +113,7 @@ fn launch(
     match monitor::start(Job { client, streams, ..job }, blocked) {
         Ok(()) => Ok(()),
         Err(error) => {
-            never_ran(container, &error);
+            record_failed_start(container, &error);
             Err(error)
         }
     }
@@ -169,7 +169,7 @@ pub fn run_attached(
     // A disposable container may be half removed when its end is reported.
     let folder = File::open(&container.folder).ok();
     let status = attach(&container, attachment, &signals)?;
-    if status.is_some() && folder.is_some_and(|folder| lacked_memory(&folder)) {
+    if status.is_some() && folder.is_some_and(|folder| was_oom_killed(&folder)) {
         log::warn!("{}", engine::KILLED_FOR_MEMORY);
     }
     sweep(usnea);
@@ -183,7 +183,7 @@ pub fn run_attached(
 }
 
 /// True if the exit record tells that the out-of-memory killer has killed a process of the container.
-fn lacked_memory(folder: &File) -> bool {
+fn was_oom_killed(folder: &File) -> bool {
     use rustix::fs::{Mode, OFlags, openat};
     let open = openat(folder, EXIT, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let exit = open.ok().and_then(|file| serde_json::from_reader::<_, Exit>(File::from(file)).ok());
@@ -241,7 +241,7 @@ pub(super) fn locked(container: &Container) -> Result<Option<File>> {
 }
 
 /// Records a failed start. docker's rule: the container then counts as exited, with the status of that failure.
-fn never_ran(container: &Container, error: &Error) {
+fn record_failed_start(container: &Container, error: &Error) {
     let run = |name| {
         record::read::<State>(&container.folder, name).ok().flatten().map_or(0, |state| state.run)
     };
@@ -345,7 +345,7 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     let handover = Handover::receive(number)?;
     let usnea = Usnea::new(Some(handover.store.clone()));
     let lock = monitor::take(handover.lock)?;
-    let container = of_folder(&handover.store, &handover.folder)?;
+    let container = open_folder(&handover.store, &handover.folder)?;
     let state: Option<State> = record::read_if_whole(&container.folder, STATE)?;
     let socket = state.as_ref().and_then(|state| state.socket.clone());
     let path = socket.clone();
@@ -365,7 +365,7 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     if let Some(path) = path {
         let _ = std::fs::remove_file(path);
     }
-    never_ran(&container, &error);
+    record_failed_start(&container, &error);
     Err(error)
 }
 
@@ -374,7 +374,7 @@ pub fn remove_ended(number: &str) -> Result<u8> {
     let handover = Handover::receive(number)?;
     let usnea = Usnea::new(Some(handover.store.clone()));
     let lock = File::from(monitor::take(handover.lock)?);
-    let container = of_folder(&handover.store, &handover.folder)?;
+    let container = open_folder(&handover.store, &handover.folder)?;
     let own = own_volumes(&container);
     let buried = bury(&container.store, &container.record.id, Some(&container.record.name), lock)?;
     let removed = buried.remove(usnea.base()?);
@@ -400,7 +400,7 @@ fn remove_image(usnea: &Usnea, container: &Container) {
     }
 }
 
-fn of_folder(store: &Path, folder: &Path) -> Result<Container> {
+fn open_folder(store: &Path, folder: &Path) -> Result<Container> {
     let gone = || Error::not_found(format!("{} is gone", folder.display()));
     let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
     Container::open(store, id)?.ok_or_else(gone)

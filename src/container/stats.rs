@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fail;
 
 /// Time between the two samples for a single output: processor usage is computed from two samples.
-const GLANCE: Duration = Duration::from_millis(500);
+const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Selection of containers, which is evaluated again for each sample.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub fn stats(
     refuse_stopped(store, &request.scope)?;
     let mut before = samples(&selected(store, &request.scope)?)?;
     loop {
-        std::thread::sleep(request.interval.unwrap_or(GLANCE));
+        std::thread::sleep(request.interval.unwrap_or(FIRST_INTERVAL));
         let containers = selected(store, &request.scope)?;
         let now = samples(&containers)?;
         let stats = containers.into_iter().map(|container| {

@@ -45,7 +45,7 @@ impl Stopping {
     ) -> Result<Option<Self>> {
         let status = container.status_here()?;
         let Some(state) = status.state() else { return Ok(None) };
-        want_end(container)?;
+        forbid_restart(container)?;
         if let Status::Restarting(..) = status {
             end_monitor(state);
             return Ok(Some(Self { state: state.clone(), process: None, deadline: None }));
@@ -53,7 +53,7 @@ impl Stopping {
         let process = state.process.open();
         if let Some(process) = &process {
             let signal = signal.unwrap_or(container.record.stop_signal);
-            tell_kill(container, signal);
+            log_kill(container, signal);
             let _ = process::pidfd_signal(process.as_fd(), signal);
         }
         if let (Status::Paused(_), Some(folder)) = (&status, &state.cgroup) {
@@ -69,7 +69,7 @@ impl Stopping {
         let Some(process) = &self.process else { return Ok(()) };
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if !ended_within(process, left)? {
-            tell_kill(container, libc::SIGKILL);
+            log_kill(container, libc::SIGKILL);
             let _ = process::pidfd_signal(process.as_fd(), libc::SIGKILL);
             ended_within(process, Some(SETTLING))?;
         }
@@ -79,7 +79,7 @@ impl Stopping {
     }
 }
 
-fn tell_kill(container: &Container, signal: i32) {
+fn log_kill(container: &Container, signal: i32) {
     events::of_container(
         &container.store,
         &container.record,
@@ -101,10 +101,10 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
     let Some(state) = status.state() else { return Err(not_running()) };
     // docker's rule: the restart policy does not apply to a container that the user kills.
     if [libc::SIGKILL, container.record.stop_signal].contains(&signal) {
-        want_end(container)?;
+        forbid_restart(container)?;
     }
     let Some(process) = state.process.open() else { return Err(not_running()) };
-    tell_kill(container, signal);
+    log_kill(container, signal);
     let sent = process::pidfd_signal(process.as_fd(), signal);
     sent.context(|| format!("cannot signal container {}", container.record.name))?;
     if signal == libc::SIGKILL && ended_within(&process, Some(SETTLING))? {
@@ -114,7 +114,7 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
 }
 
 /// Records that the container must not be restarted, for its monitor.
-fn want_end(container: &Container) -> Result<()> {
+fn forbid_restart(container: &Container) -> Result<()> {
     let path = container.folder.join(STOPPED);
     // With a full disk the container is stopped anyway; its policy may restart it then.
     if let Err(error) = std::fs::write(&path, "") {

@@ -4,7 +4,7 @@
 use oci_spec::runtime::{LinuxResources, Spec};
 use serde_json::Value;
 
-use super::pause::folder;
+use super::pause::cgroup_folder;
 use super::rename::current;
 use super::{Container, Names};
 use crate::cgroup::{self, CgroupLimits};
@@ -66,7 +66,9 @@ fn limit(container: &Container, changes: &LinuxResources) -> Result<()> {
     let merged = merged(linux.resources().as_ref(), changes)?;
     let status = container.status_here()?;
     match status.state().filter(|_| status.is_running()) {
-        Some(state) => cgroup::change(&folder(container, state)?, &CgroupLimits::of(&merged)?)?,
+        Some(state) => {
+            cgroup::change(&cgroup_folder(container, state)?, &CgroupLimits::of(&merged)?)?
+        }
         // Limits of a stopped container are checked before they are recorded.
         None => drop(cgroup::find(&path, CgroupLimits::of(&merged)?)?),
     }

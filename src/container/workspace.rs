@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
-use super::driver::{self, Choice};
+use super::driver::{self, DriverChoice};
 use super::image_root::ImageRoot;
 use super::network::{self, ContainerIdentity, HeldNetworks};
 use super::request::ContainerRequest;
@@ -62,7 +62,7 @@ pub(super) struct Workspace {
     pub(super) network: NetworkRequest,
     /// Definitions of its networks, locked against removal.
     networks: HeldNetworks,
-    driver: Choice,
+    driver: DriverChoice,
     base: Base,
 }
 
@@ -99,7 +99,7 @@ impl Workspace {
         let networks = network::hold_networks(usnea.store()?, &mut network)?;
         let store = usnea.store()?;
         let driver = stacking(&options, base, &identity.maps, &root, store)?;
-        let inputs = Built { options: &options, image, command: &request.command, store };
+        let inputs = SpecParts { options: &options, image, command: &request.command, store };
         let spec = build_spec(inputs, &identity, &root, &driver)?;
         let mut layers = spec::layer_folders(&spec);
         layers.extend(spec::anonymous_folders(&spec, &identity.folder));
@@ -141,7 +141,7 @@ fn stacking(
     maps: &IdMaps<ContainerIds, HostIds>,
     root: &ImageRoot,
     store: &Path,
-) -> Result<Choice> {
+) -> Result<DriverChoice> {
     match (options.rw_root, options.storage_driver) {
         (true, Some(_)) => Err(Error::invalid(phrase!(
             Setting::StorageDriver,
@@ -154,13 +154,13 @@ fn stacking(
                 .within(Setting::RwRoot)
                 .hint(hint::EXPORT_ROOT))
         }
-        (true, None) => Ok(Choice::default()),
+        (true, None) => Ok(DriverChoice::default()),
         (false, _) => driver::choose(options, base, maps, root, store),
     }
 }
 
 /// Parts of a spec that do not depend on the workspace's identity.
-struct Built<'a> {
+struct SpecParts<'a> {
     options: &'a ContainerOptions,
     image: ImageDefaults,
     command: &'a [String],
@@ -168,12 +168,12 @@ struct Built<'a> {
 }
 
 fn build_spec(
-    parts: Built<'_>,
+    parts: SpecParts<'_>,
     identity: &Identity<'_>,
     root: &ImageRoot,
-    driver: &Choice,
+    driver: &DriverChoice,
 ) -> Result<Spec> {
-    let Built { options, image, command, store } = parts;
+    let SpecParts { options, image, command, store } = parts;
     let Identity { id, folder, top_layer, maps } = identity;
     let top = root.folders.first().ok_or_else(|| Error::new("an image without a folder"))?;
     let mut spec = spec::build(&SpecInputs {

@@ -89,17 +89,17 @@ impl ProcessesOfMounts {
     }
 
     /// Writes the identity of this process's mount namespace to a pipe.
-    pub fn send_ours(telling: &OwnedFd) -> StepResult {
+    pub fn send_ours(writer: &OwnedFd) -> StepResult {
         let ours = Self::of("self").on(|| "/proc/self/ns/mnt")?;
         let bytes = [ours.device.to_ne_bytes(), ours.inode.to_ne_bytes()].concat();
-        rustix::io::write(telling, &bytes)?;
+        rustix::io::write(writer, &bytes)?;
         Ok(())
     }
 
     /// Reads the identity that [`Self::send_ours`] wrote. Errors: the sender has exited before (EPIPE).
-    pub fn receive(told: &OwnedFd) -> StepResult<Self> {
+    pub fn receive(reader: &OwnedFd) -> StepResult<Self> {
         let mut bytes = [0; 16];
-        match rustix::io::retry_on_intr(|| rustix::io::read(told, &mut bytes))? {
+        match rustix::io::retry_on_intr(|| rustix::io::read(reader, &mut bytes))? {
             16 => {
                 let number = |at: usize| {
                     let mut part = [0; 8];

@@ -7,7 +7,7 @@ use clap::builder::BoolishValueParser;
 
 use crate::cli::output::print;
 use crate::cli::output::prompt::{self, Echo};
-use crate::container::login::{self, Account, Means, Typing};
+use crate::container::login::{self, Account, CredentialSource, TypedCredentials};
 use crate::error::{Error, Result};
 use crate::image::credentials::CredentialStore;
 use crate::image::registries_conf::RegistryOptions;
@@ -90,14 +90,16 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         authfile: arguments.authfile,
     };
     let store = match (arguments.username, password) {
-        (Some(username), Some(password)) => {
-            login::login(&account, &options, Means::Given(Typing { username, password }))
-        }
+        (Some(username), Some(password)) => login::login(
+            &account,
+            &options,
+            CredentialSource::Given(TypedCredentials { username, password }),
+        ),
         (username, password) => {
-            let or_kept = username.is_none() && password.is_none();
+            let or_stored = username.is_none() && password.is_none();
             let ask =
                 &mut |proposed: Option<&str>| ask(username.clone(), password.clone(), proposed);
-            login::login(&account, &options, Means::Asking { ask, or_kept })
+            login::login(&account, &options, CredentialSource::Prompt { ask, or_stored })
         }
     }?;
     if let CredentialStore::File(path) = &store
@@ -117,7 +119,7 @@ fn ask(
     username: Option<String>,
     password: Option<String>,
     proposed: Option<&str>,
-) -> Result<Typing> {
+) -> Result<TypedCredentials> {
     if !std::io::stdin().is_terminal() {
         let what = if username.is_some() { "password" } else { "user name" };
         return Err(Error::invalid(format!(
@@ -139,5 +141,5 @@ fn ask(
         Some(password) => password,
         None => prompt::ask("Password", Echo::Off)?,
     };
-    Ok(Typing { username, password })
+    Ok(TypedCredentials { username, password })
 }

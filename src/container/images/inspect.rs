@@ -10,7 +10,7 @@ use crate::documents::graph_driver::GraphDriver;
 use crate::documents::image::{EmptyImageConfig, ImageDocument, ImageMetadata, RootFsDocument};
 use crate::error::{Context, Error, Result};
 use crate::image::Reference;
-use crate::image::manifest::{ManifestDocument as OfManifest, media};
+use crate::image::manifest::{ManifestDocument, media};
 use crate::image::store::{ImageRecord, Store};
 use crate::spec::StorageDriver;
 use crate::userns::Base;
@@ -112,12 +112,12 @@ fn manifest_facts(
     image: &ImageRecord,
 ) -> Result<(String, BTreeMap<String, String>)> {
     let bytes = store.read_blob(&image.manifest)?;
-    match OfManifest::parse(&bytes, None)? {
-        OfManifest::Manifest(manifest) => {
+    match ManifestDocument::parse(&bytes, None)? {
+        ManifestDocument::Manifest(manifest) => {
             let media_type = manifest.media_type.unwrap_or_else(|| media::OCI_MANIFEST.to_owned());
             Ok((media_type, manifest.annotations))
         }
-        OfManifest::Index(_) => Err(Error::new(format!("{} is an index", image.manifest))),
+        ManifestDocument::Index(_) => Err(Error::new(format!("{} is an index", image.manifest))),
     }
 }
 

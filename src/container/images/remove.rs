@@ -73,7 +73,7 @@ pub fn remove(
     texts: &[String],
     force: ForceRemoval,
     missing: Missing,
-    told: &mut dyn FnMut(Result<&ImageRemoval, &Error>),
+    report: &mut dyn FnMut(Result<&ImageRemoval, &Error>),
 ) -> Result<usize> {
     let stores = usnea.images()?;
     let (base, registries) = (usnea.base()?, Registries::load()?);
@@ -83,12 +83,12 @@ pub fn remove(
             continue;
         }
         match remove_one(stores, base, &registries, text, force) {
-            Ok(removal) => told(Ok(&removal)),
+            Ok(removal) => report(Ok(&removal)),
             // Another command removed the image first.
             Err(_) if missing == Missing::Ignored && stores.find(text, &registries)?.is_none() => {}
             Err(error) => {
                 failed += 1;
-                told(Err(&error));
+                report(Err(&error));
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::network_name::NetworkName;
 pub(in crate::container) fn check(store: &Path, repair: Repair) -> Result<Vec<StoreFault>> {
     let mut faults = Vec::new();
     let mut whole: Vec<NetworkDefinition> = Vec::new();
-    let mut tell = |name: &NetworkName, fault: String| {
+    let mut report = |name: &NetworkName, fault: String| {
         let outcome = match repair {
             Repair::No => FaultOutcome::Found,
             Repair::Yes => FaultOutcome::Left(format!("'usnea network rm {name}' removes it")),
@@ -23,12 +23,12 @@ pub(in crate::container) fn check(store: &Path, repair: Repair) -> Result<Vec<St
     };
     for name in definition::names(store)? {
         match definition::find(store, &name) {
-            Err(error) => tell(&name, error.to_string()),
+            Err(error) => report(&name, error.to_string()),
             // Another command has removed the network since the listing.
             Ok(None) => {}
             Ok(Some(network)) => {
                 if let Some(other) = whole.iter().find(|other| overlaps(other, &network)) {
-                    tell(&name, format!("it has addresses of network {}", other.name));
+                    report(&name, format!("it has addresses of network {}", other.name));
                 }
                 whole.push(network);
             }

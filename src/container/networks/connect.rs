@@ -142,7 +142,7 @@ pub fn reload(container: &Container) -> Result<()> {
                 exit: ExitChange::Keep,
                 resolv_conf: resolv_conf(container, &container.record)?,
             };
-            ask(container, &change)
+            request_change(container, &change)
         }
         status => Err(crate::container::not_running(container, &status, "start")),
     }
@@ -160,7 +160,7 @@ fn apply(
     let change = is_running.then(change).transpose()?;
     change_record(container, record)?;
     let Some(change) = change else { return Ok(()) };
-    ask(container, &change).inspect_err(|_| {
+    request_change(container, &change).inspect_err(|_| {
         if let Err(error) = change_record(container, before) {
             log::warn!("{error}");
         }
@@ -176,7 +176,7 @@ fn change_record(container: &Container, record: &Record) -> Result<()> {
 }
 
 /// Sends a change to the monitor, and waits for its result.
-fn ask(container: &Container, change: &NetworkChange) -> Result<()> {
+fn request_change(container: &Container, change: &NetworkChange) -> Result<()> {
     let status = container.status_here()?;
     let Status::Running(state) = &status else { return Ok(()) };
     let socket = attach::connect(container, state)?;

@@ -46,13 +46,13 @@ impl FromStr for PodFilter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let said = || Setting::Filter.with(text.escape_debug());
-        let bad = |why: &str| Error::invalid(why).within(said());
+        let phrase = || Setting::Filter.with(text.escape_debug());
+        let bad = |why: &str| Error::invalid(why).within(phrase());
         let (key, value) = text.split_once('=').ok_or_else(|| bad("it is KEY=VALUE"))?;
         let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
         Ok(match key.as_str() {
-            "id" => Self::Id(value.parse().context(said)?),
-            "name" => Self::Name(value.parse().context(said)?),
+            "id" => Self::Id(value.parse().context(phrase)?),
+            "name" => Self::Name(value.parse().context(phrase)?),
             "label" => Self::Label(value.to_owned()),
             "label!" => Self::NoLabel(value.to_owned()),
             "status" => match value.to_ascii_lowercase().as_str() {
@@ -62,8 +62,8 @@ impl FromStr for PodFilter {
                     return Err(bad("created, running, degraded, paused, exited, stopped"));
                 }
             },
-            "ctr-ids" => Self::MemberId(value.parse().context(said)?),
-            "ctr-names" => Self::MemberName(value.parse().context(said)?),
+            "ctr-ids" => Self::MemberId(value.parse().context(phrase)?),
+            "ctr-names" => Self::MemberName(value.parse().context(phrase)?),
             "ctr-number" => Self::MemberCount(value.parse().map_err(|_| bad("a number"))?),
             "ctr-status" => Self::MemberStatus(value.to_ascii_lowercase()),
             "network" => Self::Network(value.to_owned()),
@@ -72,7 +72,7 @@ impl FromStr for PodFilter {
             }
             _ => {
                 let error = Error::invalid(format!("there is no filter {key}"));
-                return Err(error.hint(KEYS)).context(said);
+                return Err(error.hint(KEYS)).context(phrase);
             }
         })
     }

@@ -18,7 +18,7 @@ pub enum PendingFilter {
 /// Drops capabilities and becomes the command's user. Order matters: the bounding set needs CAP_SETPCAP, the groups
 /// CAP_SETGID, the user CAP_SETUID; the remaining sets are reduced last. Verifies the IDs at the end: a wrong user must
 /// not go unnoticed (CVE-2026-30892).
-pub fn become_restricted(who: &ProcessCredentials, ahead: PendingFilter) -> StepResult {
+pub fn drop_privileges(who: &ProcessCredentials, ahead: PendingFilter) -> StepResult {
     use caps::CapSet;
     let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);
     for capability in caps::all() {
@@ -41,7 +41,7 @@ pub fn become_restricted(who: &ProcessCredentials, ahead: PendingFilter) -> Step
     caps::set(None, CapSet::Inheritable, &who.inheritable)
         .map_err(failed)
         .on(|| "set inheritable")?;
-    hold(who, ahead)?;
+    reduce_sets(who, ahead)?;
     for capability in &who.ambient {
         caps::raise(None, CapSet::Ambient, *capability)
             .map_err(failed)
@@ -59,7 +59,7 @@ pub fn become_restricted(who: &ProcessCredentials, ahead: PendingFilter) -> Step
 
 /// Reduces the effective and permitted sets to those of `who`, plus CAP_SYS_ADMIN while a filter is still to be
 /// installed.
-pub fn hold(who: &ProcessCredentials, ahead: PendingFilter) -> StepResult {
+pub fn reduce_sets(who: &ProcessCredentials, ahead: PendingFilter) -> StepResult {
     use caps::{CapSet, Capability};
     let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);
     let (mut effective, mut permitted) = (who.effective.clone(), who.permitted.clone());

@@ -22,8 +22,8 @@ use crate::sys::{process, seccomp};
 /// Tells whether a filter in `steps` needs CAP_SYS_ADMIN until it is installed.
 pub fn pending_filter(steps: &[Step]) -> PendingFilter {
     let is_filter = |step: &Step| matches!(step, Step::Seccomp(..));
-    let is_free = |step: &Step| matches!(step, Step::NoNewPrivileges);
-    match steps.iter().any(is_filter) && !steps.iter().any(is_free) {
+    let forbids_privileges = |step: &Step| matches!(step, Step::NoNewPrivileges);
+    match steps.iter().any(is_filter) && !steps.iter().any(forbids_privileges) {
         true => PendingFilter::Filter,
         false => PendingFilter::Nothing,
     }
@@ -84,7 +84,7 @@ fn install(filter: &Filter) -> io::Result<Option<OwnedFd>> {
 /// Drops the capability that was held for the filter.
 pub fn drop_extra_capability(steps: &[Step]) -> StepResult {
     match (pending_filter(steps), credentials(steps)) {
-        (PendingFilter::Filter, Some(who)) => credentials::hold(who, PendingFilter::Nothing),
+        (PendingFilter::Filter, Some(who)) => credentials::reduce_sets(who, PendingFilter::Nothing),
         _ => Ok(()),
     }
 }

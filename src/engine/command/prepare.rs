@@ -66,7 +66,7 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
                 // First: it may need capabilities that the next step drops.
                 keyring::replace_session()?;
             }
-            credentials::become_restricted(who, filter::pending_filter(steps))?;
+            credentials::drop_privileges(who, filter::pending_filter(steps))?;
         }
         Step::NoNewPrivileges => process::set_no_new_privileges()?,
         _ => {}

@@ -14,7 +14,7 @@ use crate::sys::process;
 pub fn run_program(command: &ExecCommand) -> StepResult<Infallible> {
     let arguments: Vec<_> = command.arguments.iter().map(|text| text.as_c_str()).collect();
     let environment: Vec<_> = command.environment.iter().map(|text| text.as_c_str()).collect();
-    first_of(command, |candidate| match std::ffi::CString::new(candidate) {
+    try_candidates(command, |candidate| match std::ffi::CString::new(candidate) {
         Ok(program) => Err(process::exec(&program, &arguments, &environment)),
         Err(_) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
     })
@@ -22,7 +22,7 @@ pub fn run_program(command: &ExecCommand) -> StepResult<Infallible> {
 
 /// Checks that [`run_program`] would find a program. Errors: no such program, or its file may not be executed.
 pub fn find_program(command: &ExecCommand) -> StepResult {
-    first_of(command, |candidate| {
+    try_candidates(command, |candidate| {
         rustix::fs::access(candidate, Access::EXEC_OK)?;
         let stat = rustix::fs::stat(candidate)?;
         match rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
@@ -34,7 +34,10 @@ pub fn find_program(command: &ExecCommand) -> StepResult {
 
 /// Calls `attempt` for each file that may be the program, until one succeeds. Errors: the one that execvp(3) would
 /// report.
-fn first_of<T>(command: &ExecCommand, attempt: impl Fn(&str) -> io::Result<T>) -> StepResult<T> {
+fn try_candidates<T>(
+    command: &ExecCommand,
+    attempt: impl Fn(&str) -> io::Result<T>,
+) -> StepResult<T> {
     let name = command.arguments[0].to_string_lossy();
     let path = |folder: &str| format!("{folder}/{name}");
     let candidates: Vec<String> = if name.contains('/') {
@@ -48,7 +51,7 @@ fn first_of<T>(command: &ExecCommand, attempt: impl Fn(&str) -> io::Result<T>) -
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for candidate in candidates {
         let tried =
-            refuse_ourselves(&candidate, command.ourselves).and_then(|()| attempt(&candidate));
+            refuse_own_program(&candidate, command.ourselves).and_then(|()| attempt(&candidate));
         let error = match tried {
             Ok(done) => return Ok(done),
             Err(error) => error,
@@ -65,7 +68,7 @@ fn first_of<T>(command: &ExecCommand, attempt: impl Fn(&str) -> io::Result<T>) -
 
 /// Refuses usnea's own program, also as an interpreter: follows `#!` lines as the kernel does (binfmt_script: at most
 /// five).
-fn refuse_ourselves(program: &str, ourselves: (u64, u64)) -> io::Result<()> {
+fn refuse_own_program(program: &str, ourselves: (u64, u64)) -> io::Result<()> {
     let mut program = program.to_owned();
     for _ in 0..5 {
         let stat = rustix::fs::stat(&*program)?;

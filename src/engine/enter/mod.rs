@@ -97,12 +97,13 @@ pub fn enter(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) ->
 /// Runs a command and returns its exit status; `None`: the command is detached. `streams`: those of the caller. The
 /// caller has blocked `signals`. Errors: the command could not be run.
 pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> Result<Option<u8>> {
-    let (command, relay) = wired(entry, streams).context(|| "cannot wire the standard streams")?;
+    let (command, relay) =
+        wire_streams(entry, streams).context(|| "cannot wire the standard streams")?;
     let progress = begin(entry, streams, Some(command), signals)?;
     match (progress.process.as_ref(), entry.finish) {
         (_, Finish::AtStart) => {
-            let left = progress.terminal.as_ref().map(|master| leave(None, master));
-            left.transpose().map(|_| None)
+            let detached = progress.terminal.as_ref().map(|master| detach(None, master));
+            detached.transpose().map(|_| None)
         }
         (None, _) => Err(Error::not_running("the container has ended")),
         (Some(_), Finish::WithChild) => Err(Error::new("`exec` was called for a plan of `enter`")),
@@ -119,7 +120,7 @@ pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> 
                 notifier: None,
                 settled: None,
             };
-            stay(session, signals)
+            wait_for_end(session, signals)
         }
     }
 }
@@ -159,9 +160,9 @@ fn begin(
         Forked::Parent(first) => first,
     };
     drop((theirs, command));
-    let heard = conversation.hear_until(LaunchPoint::Exec, signals);
+    let received = conversation.hear_until(LaunchPoint::Exec, signals);
     let progress = conversation.progress;
-    if let Err(error) = heard {
+    if let Err(error) = received {
         let others = [progress.process.as_ref(), progress.supervisor.as_ref()];
         for child in others.into_iter().flatten().chain([&first]) {
             let _ = child.signal(libc::SIGKILL);
@@ -176,17 +177,17 @@ fn begin(
 }
 
 /// Waits until the command has ended or was detached.
-fn stay(session: CommandSession<'_>, signals: &Signals) -> Result<Option<u8>> {
+fn wait_for_end(session: CommandSession<'_>, signals: &Signals) -> Result<Option<u8>> {
     let command = session.process;
     match session.stay(signals)? {
         SessionEnd::Ended(ended) => Ok(Some(ended.status())),
-        SessionEnd::Left(master) => leave(Some(command), &master).map(|()| None),
+        SessionEnd::Left(master) => detach(Some(command), &master).map(|()| None),
     }
 }
 
 /// Detaches from a command that keeps its terminal. A forked process reads and discards the terminal's output until the
 /// command ends. If the command's process is unknown, it reads until no process has the terminal open.
-fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
+fn detach(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     let Forked::Child = process::fork().context(|| "cannot leave the command")? else {
         return Ok(());
     };
@@ -221,7 +222,10 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
 
 /// Returns the command's streams, and the relay that connects them to the caller's. A command with a terminal does not
 /// install them. The null device is the host's: the container's /dev/null may be any file.
-fn wired(entry: &ExecPlan, caller: CallerStreams<'_>) -> io::Result<(CommandStreams, StreamRelay)> {
+fn wire_streams(
+    entry: &ExecPlan,
+    caller: CallerStreams<'_>,
+) -> io::Result<(CommandStreams, StreamRelay)> {
     let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal(_)));
     if entry.finish == Finish::AtStart || has_terminal {
@@ -270,14 +274,14 @@ impl EntryProcess<'_> {
                 Step::Terminal(size) => terminal = Some(self.open_terminal(*size)?),
                 Step::WorkingFolder(path) => prepare::go_to_folder(path)?,
                 Step::Exec(command) => {
-                    let is_tied = entry.finish == Finish::AtEnd && terminal.is_none();
+                    let dies_with_caller = entry.finish == Finish::AtEnd && terminal.is_none();
                     let last = LastSteps {
                         steps: &entry.steps,
                         options: &entry.options,
                         channel: self.channel,
                         streams: self.streams,
                         terminal: terminal.as_ref(),
-                        parents_death: match is_tied {
+                        parents_death: match dies_with_caller {
                             true => ParentsDeath::IsOurs,
                             false => ParentsDeath::IsNothing,
                         },

@@ -28,19 +28,18 @@ pub fn start(
     namespaces: &[OwnedFd],
     cgroup: Option<&SupervisorsCgroup>,
 ) -> Result<Child> {
-    let (answer_near, answer_far) =
-        pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match fork_into(cgroup).context(|| "cannot fork")? {
         Forked::Child => {
-            drop(answer_near);
-            let answer = run_supervisor(supervised, listener, namespaces, &answer_far);
+            drop(reader);
+            let answer = run_supervisor(supervised, listener, namespaces, &writer);
             let errno = answer.err().and_then(|error| error.raw_os_error()).unwrap_or(libc::EIO);
-            let _ = rustix::io::write(&answer_far, &errno.to_ne_bytes());
+            let _ = rustix::io::write(&writer, &errno.to_ne_bytes());
             process::exit_now(1)
         }
         Forked::Parent(supervisor) => {
-            drop(answer_far);
-            let errno = receive_errno(&answer_near).unwrap_or(libc::EIO);
+            drop(writer);
+            let errno = receive_errno(&reader).unwrap_or(libc::EIO);
             if errno == 0 {
                 return Ok(supervisor);
             }
@@ -65,9 +64,9 @@ fn fork_into(cgroup: Option<&SupervisorsCgroup>) -> io::Result<Forked> {
     }
 }
 
-fn receive_errno(answer_near: &OwnedFd) -> Option<i32> {
+fn receive_errno(reader: &OwnedFd) -> Option<i32> {
     let mut errno = [0; 4];
-    let length = rustix::io::retry_on_intr(|| rustix::io::read(answer_near, &mut errno)).ok()?;
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(reader, &mut errno)).ok()?;
     (length == errno.len()).then(|| i32::from_ne_bytes(errno))
 }
 
@@ -76,7 +75,7 @@ fn run_supervisor(
     supervised: &Supervised,
     listener: OwnedFd,
     namespaces: &[OwnedFd],
-    answer_far: &OwnedFd,
+    writer: &OwnedFd,
 ) -> io::Result<()> {
     signal::block_all();
     title::set("root emulation");
@@ -86,7 +85,7 @@ fn run_supervisor(
         fd::install(null.as_fd(), number)?;
     }
     drop(null);
-    let mut kept = vec![listener.as_fd(), answer_far.as_fd()];
+    let mut kept = vec![listener.as_fd(), writer.as_fd()];
     kept.extend(namespaces.iter().map(|namespace| namespace.as_fd()));
     fd::close_all_but(&kept);
     let ready = || {
@@ -94,7 +93,7 @@ fn run_supervisor(
             // After the change of user namespace, which clears this signal (prctl(2), PR_SET_PDEATHSIG).
             let _ = process::set_parent_death_signal(libc::SIGKILL);
         }
-        if rustix::io::write(answer_far, &0i32.to_ne_bytes()).is_err() {
+        if rustix::io::write(writer, &0i32.to_ne_bytes()).is_err() {
             process::exit_now(1); // the parent died before the signal was set
         }
     };

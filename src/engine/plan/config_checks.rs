@@ -28,7 +28,7 @@ pub fn check(spec: &Spec) -> Result<()> {
             fail!(Invalid: "config.json: {name}: without a UTS namespace in linux.namespaces");
         }
     }
-    refuse_what_root_can(linux)?;
+    refuse_root_settings(linux)?;
     check_maps(linux)?;
     check_time(linux, &kinds)?;
     check_sysctl(linux, &kinds)?;
@@ -94,7 +94,7 @@ fn namespace_kinds(linux: &Linux) -> Result<HashSet<LinuxNamespaceType>> {
     Ok(kinds)
 }
 
-fn refuse_what_root_can(linux: &Linux) -> Result<()> {
+fn refuse_root_settings(linux: &Linux) -> Result<()> {
     if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
         fail!(Refused: "config.json: linux.netDevices: moving a device of the host needs root");
     }

@@ -110,22 +110,22 @@ impl ContainerNamespaces {
             fail!("config.json: joining the user namespace {shown} cannot be applied");
         }
         let Some(first) = joined.first() else { return Ok(None) };
-        let found = base_of(first)?;
+        let base_fd = base_of(first)?;
         for other in &joined[1..] {
-            if !is_same(&base_of(other)?, &found)? {
+            if !is_same(&base_of(other)?, &base_fd)? {
                 let (one, other) = (first.path.display(), other.path.display());
                 fail!(
                     "config.json: the namespaces {one} and {other} belong to different user namespaces"
                 );
             }
         }
-        let maps = userns::maps_in(found.as_fd())?;
+        let maps = userns::maps_in(base_fd.as_fd())?;
         let is_hidden = joined.iter().any(|joined| joined.kind == Namespaces::PID);
         let made_in_base = match is_hidden {
             true => new.both(Namespaces::NET),
             false => Namespaces::default(),
         };
-        let (base, order) = (Some(found), JoinOrder::BaseFirst);
+        let (base, order) = (Some(base_fd), JoinOrder::BaseFirst);
         Ok(Some(NamespacesToJoin { base, maps, order, namespaces: joined, made_in_base }))
     }
 

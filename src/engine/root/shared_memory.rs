@@ -16,15 +16,15 @@ use crate::sys::{fd, namespace};
 /// Copies the mount from the container of process `pid`, detached. Errors: no such mount; the process is not in the IPC
 /// namespace that this one has joined, since its PID was reused.
 pub fn copy(pid: i32) -> StepResult<OwnedFd> {
-    let said = || format!("{SHARED_MEMORY} of process {pid}");
+    let phrase = || format!("{SHARED_MEMORY} of process {pid}");
     let ipc = |who: &str| rustix::fs::stat(format!("/proc/{who}/ns/ipc"));
-    let (ours, theirs) = (ipc("self").on(said)?, ipc(&pid.to_string()).on(said)?);
+    let (ours, theirs) = (ipc("self").on(phrase)?, ipc(&pid.to_string()).on(phrase)?);
     if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino) {
-        return Err(io::Error::from_raw_os_error(libc::ESRCH)).on(said);
+        return Err(io::Error::from_raw_os_error(libc::ESRCH)).on(phrase);
     }
     let path = format!("/proc/{pid}/ns/mnt");
     let mounts = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let mounts = mounts.on(said)?;
+    let mounts = mounts.on(phrase)?;
     let flags = SocketFlags::CLOEXEC;
     let (near, far) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
@@ -49,8 +49,10 @@ pub fn copy(pid: i32) -> StepResult<OwnedFd> {
             child.wait()?;
             match received? {
                 (4, Some(tree)) => Ok(tree),
-                (4, None) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))).on(said),
-                _ => Err(io::Error::from_raw_os_error(libc::EPIPE)).on(said),
+                (4, None) => {
+                    Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))).on(phrase)
+                }
+                _ => Err(io::Error::from_raw_os_error(libc::EPIPE)).on(phrase),
             }
         }
     }

@@ -59,23 +59,23 @@ impl DetachWatch {
     /// Returns the bytes of `typed` to forward, and true if the keys were complete. Drops the bytes after the keys.
     pub fn typed(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         let keys = &self.keys.0;
-        let mut on = Vec::with_capacity(typed.len());
+        let mut forwarded = Vec::with_capacity(typed.len());
         for byte in typed {
             if keys.get(self.matched) == Some(byte) {
                 self.matched += 1;
                 if self.matched == keys.len() {
-                    return (on, true);
+                    return (forwarded, true);
                 }
                 continue;
             }
-            on.extend(&keys[..self.matched]);
+            forwarded.extend(&keys[..self.matched]);
             self.matched = 0;
             match keys.first() == Some(byte) {
                 true => self.matched = 1,
-                false => on.push(*byte),
+                false => forwarded.push(*byte),
             }
         }
-        (on, false)
+        (forwarded, false)
     }
 }
 

@@ -30,9 +30,9 @@ pub enum Direction {
 /// Outcome of one call of [`Flow::turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FlowTurn {
-    GoesOn,
-    Waits,
-    Ends,
+    Progress,
+    WouldBlock,
+    Ended,
 }
 
 /// Copy of bytes from one descriptor to another, through a buffer.
@@ -61,7 +61,7 @@ impl Flow {
 
     /// Returns the descriptors and events to poll for. The pipe to the command is always polled, since its reader may
     /// close it.
-    fn wishes(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+    fn poll_fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let reads = self.pending.is_empty().then_some((self.from.as_fd(), PollFlags::IN));
         let writes = match self.pending.is_empty() {
             false => Some((self.to.as_fd(), PollFlags::OUT)),
@@ -76,28 +76,28 @@ impl Flow {
     fn turn(&mut self) -> io::Result<FlowTurn> {
         if self.pending.is_empty() {
             match rustix::io::retry_on_intr(|| rustix::io::read(&self.from, &mut self.buffer[..])) {
-                Ok(0) => return Ok(FlowTurn::Ends),
+                Ok(0) => return Ok(FlowTurn::Ended),
                 Ok(length) => self.pending = 0..length,
-                Err(Errno::AGAIN) => return Ok(FlowTurn::Waits),
+                Err(Errno::AGAIN) => return Ok(FlowTurn::WouldBlock),
                 // EIO: a terminal after a hangup, or one that this background process may not read.
-                Err(Errno::IO) => return Ok(FlowTurn::Ends),
+                Err(Errno::IO) => return Ok(FlowTurn::Ended),
                 Err(error) => {
                     log::warn!("cannot read standard input: {}", Error::from(error));
-                    return Ok(FlowTurn::Ends);
+                    return Ok(FlowTurn::Ended);
                 }
             }
             if !self.writes_at_once {
-                return Ok(FlowTurn::GoesOn);
+                return Ok(FlowTurn::Progress);
             }
         }
         match rustix::io::write(&self.to, &self.buffer[self.pending.clone()]) {
             Ok(written) => self.pending.start += written,
             Err(Errno::AGAIN | Errno::INTR) => {}
             // The reader has closed its end: not an error of usnea.
-            Err(Errno::PIPE | Errno::IO) => return Ok(FlowTurn::Ends),
+            Err(Errno::PIPE | Errno::IO) => return Ok(FlowTurn::Ended),
             Err(error) => return Err(error.into()),
         }
-        Ok(FlowTurn::GoesOn)
+        Ok(FlowTurn::Progress)
     }
 }
 
@@ -116,24 +116,24 @@ impl StreamRelay {
     }
 
     /// Returns the events to poll for, in the order in which [`StreamRelay::turn`] expects the results.
-    pub fn wishes(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let all = self.flows.iter().flat_map(Flow::wishes);
+    pub fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let all = self.flows.iter().flat_map(Flow::poll_fds);
         all.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
     }
 
-    /// Copies bytes without blocking, at most one buffer per flow. `came`: results of polling [`StreamRelay::wishes`].
+    /// Copies bytes without blocking, at most one buffer per flow. `came`: results of polling [`StreamRelay::poll_fds`].
     pub fn turn(&mut self, mut came: impl Iterator<Item = PollFlags>) {
         let lost = &mut self.lost;
         self.flows.retain_mut(|flow| {
-            let wishes: Vec<_> = flow.wishes().map(|(_, flags)| flags).collect();
+            let poll_fds: Vec<_> = flow.poll_fds().map(|(_, flags)| flags).collect();
             let mut is_ready = false;
             let mut is_deserted = false;
-            for wish in wishes {
+            for requested in poll_fds {
                 let came = came.next().unwrap_or(PollFlags::empty());
-                is_ready |= !came.is_empty() && !wish.is_empty();
-                is_deserted |= wish.is_empty() && came.contains(PollFlags::ERR);
+                is_ready |= !came.is_empty() && !requested.is_empty();
+                is_deserted |= requested.is_empty() && came.contains(PollFlags::ERR);
             }
-            !is_deserted && (!is_ready || go_on(flow, lost) != FlowTurn::Ends)
+            !is_deserted && (!is_ready || run_turn(flow, lost) != FlowTurn::Ended)
         });
     }
 
@@ -144,10 +144,10 @@ impl StreamRelay {
         while !self.flows.is_empty() {
             let lost = &mut self.lost;
             self.flows.retain_mut(|flow| {
-                let next = go_on(flow, lost);
-                next == FlowTurn::GoesOn
+                let next = run_turn(flow, lost);
+                next == FlowTurn::Progress
             });
-            if self.waits_for_room(signals)? {
+            if self.wait_for_room(signals)? {
                 break;
             }
         }
@@ -158,12 +158,12 @@ impl StreamRelay {
     }
 
     /// Waits until one of the full destinations can be written. True if a signal asked usnea to end.
-    fn waits_for_room(&self, signals: &Signals) -> Result<bool> {
+    fn wait_for_room(&self, signals: &Signals) -> Result<bool> {
         const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
         if self.flows.iter().any(|flow| flow.pending.is_empty()) {
             return Ok(false);
         }
-        let mut fds: Vec<_> = self.wishes().collect();
+        let mut fds: Vec<_> = self.poll_fds().collect();
         if fds.is_empty() {
             return Ok(false);
         }
@@ -181,9 +181,9 @@ impl StreamRelay {
     }
 }
 
-fn go_on(flow: &mut Flow, lost: &mut Option<io::Error>) -> FlowTurn {
+fn run_turn(flow: &mut Flow, lost: &mut Option<io::Error>) -> FlowTurn {
     flow.turn().unwrap_or_else(|error| {
         lost.get_or_insert(error);
-        FlowTurn::Ends
+        FlowTurn::Ended
     })
 }

@@ -21,7 +21,7 @@ use crate::sys::signal::{self, Signals};
 /// of usnea itself, or that are meant for usnea and its terminal. docker leaves out the same; 32 and 33 are internal to
 /// libc.
 pub fn forwarded() -> Vec<i32> {
-    const OURS: [i32; 16] = [
+    const NOT_FORWARDED: [i32; 16] = [
         libc::SIGKILL,
         libc::SIGSTOP,
         libc::SIGSEGV,
@@ -39,7 +39,7 @@ pub fn forwarded() -> Vec<i32> {
         libc::SIGTSTP,
         32,
     ];
-    (1..=64).filter(|signal| !OURS.contains(signal) && *signal != 33).collect()
+    (1..=64).filter(|signal| !NOT_FORWARDED.contains(signal) && *signal != 33).collect()
 }
 
 /// Number of consecutive SIGINT or SIGTERM after which the command is killed: a command that is process 1 ignores
@@ -257,9 +257,9 @@ impl Supervision<'_> {
             PollFd::new(&self.process.pidfd, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         ];
-        fds.extend(self.terminal.iter().flat_map(TerminalRelay::wishes));
+        fds.extend(self.terminal.iter().flat_map(TerminalRelay::poll_fds));
         let first_of_streams = fds.len();
-        fds.extend(self.streams.wishes());
+        fds.extend(self.streams.poll_fds());
         let end_of_streams = fds.len();
         let network = self.network.as_deref();
         let names = network.and_then(|network| network.names.as_ref());
@@ -358,7 +358,7 @@ struct Ready {
     terminal: TerminalReady,
     /// True if DNS queries have arrived.
     names: bool,
-    /// Poll results of the streams, in the order of [`StreamRelay::wishes`].
+    /// Poll results of the streams, in the order of [`StreamRelay::poll_fds`].
     streams: Vec<PollFlags>,
     /// True if the network helper has events.
     helper: bool,

@@ -66,15 +66,15 @@ impl<'a> TerminalRelay<'a> {
     }
 
     /// Returns the descriptors and events to poll for: the master, then the caller's input.
-    pub fn wishes(&self) -> impl Iterator<Item = PollFd<'_>> {
+    pub fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let writes = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         let master = PollFd::new(&self.master, PollFlags::IN | writes);
         let input = PollFd::from_borrowed_fd(self.caller.streams().input, PollFlags::IN);
-        let wishes = [Some(master), self.reads_input().then_some(input)];
-        wishes.into_iter().flatten().filter(|_| !self.deserted)
+        let poll_fds = [Some(master), self.reads_input().then_some(input)];
+        poll_fds.into_iter().flatten().filter(|_| !self.deserted)
     }
 
-    /// Interprets the poll results of [`TerminalRelay::wishes`]. A deserted terminal has no results, and counts as
+    /// Interprets the poll results of [`TerminalRelay::poll_fds`]. A deserted terminal has no results, and counts as
     /// readable.
     pub fn ready(&self, results: &[PollFlags]) -> TerminalReady {
         let came = |index: usize, flags: PollFlags| {

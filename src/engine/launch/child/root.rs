@@ -108,7 +108,7 @@ impl SetupProcess<'_> {
 
     /// Opens a path that will be masked or made read-only (O_PATH). Paths below /proc and /sys are opened in the mounts
     /// that this process made, even where another mount covers them. `None`: the path does not exist.
-    fn kernels_file(&self, path: &Path) -> StepResult<Option<OwnedFd>> {
+    fn open_protected(&self, path: &Path) -> StepResult<Option<OwnedFd>> {
         let below =
             |mount: &str| path.strip_prefix(mount).ok().filter(|rest| *rest != Path::new(""));
         let opened = match (below("/proc"), below("/sys"), &self.fds.proc, &self.fds.sys) {
@@ -147,7 +147,7 @@ impl SetupProcess<'_> {
     }
 
     pub(super) fn mask(&mut self, path: &Path) -> StepResult {
-        let Some(target) = self.kernels_file(path)? else { return Ok(()) };
+        let Some(target) = self.open_protected(path)? else { return Ok(()) };
         let is_folder =
             rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
         if !is_folder {
@@ -201,7 +201,7 @@ impl SetupProcess<'_> {
     }
 
     pub(super) fn make_read_only(&self, path: &Path) -> StepResult {
-        let Some(target) = self.kernels_file(path)? else { return Ok(()) };
+        let Some(target) = self.open_protected(path)? else { return Ok(()) };
         let tree = mount::copy(&target, Path::new(""), MountReach::Recursive)?;
         mount::attach(&tree, target)?;
         Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, MountReach::Recursive)?)

@@ -47,7 +47,7 @@ impl SetupProcess<'_> {
                     (_, None) => self.make_tree(mount)?,
                 };
                 if mount.owners == MountOwners::TheUsers {
-                    self.give(&tree, mount)?;
+                    self.chown_files(&tree, mount)?;
                 }
                 if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
                     self.make_mount_points(&tree);
@@ -60,13 +60,14 @@ impl SetupProcess<'_> {
     }
 
     /// Gives the files of a bind mount to the user of the command.
-    fn give(&self, tree: &OwnedFd, mount: &PlannedMount) -> StepResult {
+    fn chown_files(&self, tree: &OwnedFd, mount: &PlannedMount) -> StepResult {
         let MountSource::Bind(path, _) = &mount.source else { return Ok(()) };
-        let said = |text: String| StepError { what: text, errno: 0 };
+        let failure = |text: String| StepError { what: text, errno: 0 };
         let owner = self.input.plan.user_in_base();
-        let owner = owner.ok_or_else(|| said("the user of the command is not in base".into()))?;
+        let owner =
+            owner.ok_or_else(|| failure("the user of the command is not in base".into()))?;
         let (uid, gid) = (owner.uid.number(), owner.gid.number());
-        chown::tree(tree.as_fd(), path, uid, gid).map_err(|error| said(error.to_string()))
+        chown::tree(tree.as_fd(), path, uid, gid).map_err(|error| failure(error.to_string()))
     }
 
     /// Makes a mount, detached.

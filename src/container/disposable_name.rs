@@ -8,16 +8,16 @@ use crate::error::{Context, Error, Result, Setting};
 
 /// Name that is reserved until this value is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct ReservedName {
     path: PathBuf,
     _lock: File,
 }
 
 /// Reserves `name`. A valid container name is a valid file name. Errors: another container has this name.
-pub fn take(store: &Path, name: &str) -> Result<Held> {
+pub fn reserve(store: &Path, name: &str) -> Result<ReservedName> {
     let folder = crate::config::open_private(&store.join("names"))?;
     let path = folder.join(name);
-    let said = || Setting::Name.with(name);
+    let phrase = || Setting::Name.with(name);
     loop {
         let file = File::options()
             .write(true)
@@ -25,19 +25,19 @@ pub fn take(store: &Path, name: &str) -> Result<Held> {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .context(said)?;
+            .context(phrase)?;
         if file.try_lock().is_err() {
-            return Err(Error::conflict("another container has this name")).context(said);
+            return Err(Error::conflict("another container has this name")).context(phrase);
         }
         // The last holder may have removed the file between the open and the lock: then tries again.
-        let open = file.metadata().context(said)?.ino();
+        let open = file.metadata().context(phrase)?.ino();
         if path.metadata().is_ok_and(|now| now.ino() == open) {
-            return Ok(Held { path, _lock: file });
+            return Ok(ReservedName { path, _lock: file });
         }
     }
 }
 
-impl Drop for Held {
+impl Drop for ReservedName {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
