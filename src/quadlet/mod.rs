@@ -22,6 +22,7 @@ pub mod library;
 pub mod message;
 pub mod output;
 pub mod pod;
+pub mod podman_generator;
 pub mod resources;
 pub mod search;
 pub mod service;

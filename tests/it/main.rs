@@ -98,6 +98,7 @@ mod odd_registries;
 mod oracles;
 mod other_machine;
 mod own_names;
+mod packages;
 mod peers;
 mod pods;
 mod ports;

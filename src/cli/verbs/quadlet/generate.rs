@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::{found, generated};
+use super::{found, generated, places};
 use crate::cli::output::print;
 use crate::error::{Context, Result};
-use crate::quadlet::Generated;
 use crate::quadlet::service::UnitScope;
+use crate::quadlet::{Generated, podman_generator};
 
 /// Write the services of all Quadlet files, as systemd asks for them
 ///
@@ -26,6 +26,10 @@ pub struct Arguments {
     #[arg(long)]
     system: bool,
 
+    /// Write nothing where systemd runs podman's generator, which reads the same files.
+    #[arg(long)]
+    unless_podman: bool,
+
     /// Folders for units: of normal, high and low priority.
     #[arg(value_name = "FOLDER", required_unless_present = "dryrun", num_args = 0..=3)]
     folders: Vec<PathBuf>,
@@ -34,6 +38,15 @@ pub struct Arguments {
 /// Writes the services, or prints them. Returns 1 if a file has an error.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let manager = if arguments.user { UnitScope::User } else { UnitScope::System };
+    // A test of the generator names its folders, and nobody else's.
+    let is_real = !arguments.dryrun && places().instead.is_none();
+    if arguments.unless_podman
+        && is_real
+        && let Some(other) = podman_generator::active(manager)
+    {
+        log::info!("{} makes the services of Quadlet files", other.display());
+        return Ok(0);
+    }
     let generated = generated(found(manager), manager)?;
     report(&generated, manager);
     match arguments.folders.first().filter(|_| !arguments.dryrun) {

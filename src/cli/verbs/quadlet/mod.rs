@@ -70,7 +70,8 @@ pub fn as_generator(words: Vec<OsString>) -> Vec<OsString> {
         _ => word,
     });
     let long = long.filter(|word| !word.is_empty());
-    [program, "quadlet".into(), "generate".into(), manager.into()].into_iter().chain(long).collect()
+    let command = ["quadlet", "generate", "--unless-podman", manager].map(OsString::from);
+    [program].into_iter().chain(command).chain(long).collect()
 }
 
 /// Runs the subcommand; returns the exit status.
