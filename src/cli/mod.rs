@@ -24,7 +24,7 @@ use crate::sys::signal;
 use output::{streams, table};
 use verbs::{TopLevelCommand, completion};
 
-/// Run containers without root: no daemon, no setuid program, and nothing stays behind.
+/// Run containers without root: no daemon, no setuid program, no leftovers.
 #[derive(Parser)]
 #[command(
     name = "usnea",

@@ -56,7 +56,7 @@ pub(super) struct Workspace {
     pub(super) layers: Vec<PathBuf>,
     /// Named volumes that the container mounts.
     pub(super) volumes: Vec<VolumeName>,
-    /// Those of `volumes` that are anonymous.
+    /// Anonymous volumes among `volumes`.
     pub(super) anonymous: Vec<VolumeName>,
     /// Request for the network.
     pub(super) network: NetworkRequest,

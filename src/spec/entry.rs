@@ -22,11 +22,12 @@ use crate::layer::whiteout::Whiteouts;
 /// Flags of `usnea exec` that concern the process.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct EntryOptions {
-    /// Set an environment variable. NAME alone takes the host's value, NAME* every variable of the host that begins so.
+    /// Set an environment variable. NAME alone passes the host's value, NAME* passes all variables of the host with
+    /// that prefix.
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<EnvChange>,
 
-    /// Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment.
+    /// Read environment variables from a file: NAME=VALUE or NAME on each line; # starts a comment.
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
 
@@ -34,7 +35,8 @@ pub struct EntryOptions {
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
 
-    /// Run as this user and group, by name (in the container's own accounts) or ID. Default: the container's own.
+    /// Run as this user and group, by name (in the container's /etc/passwd and /etc/group) or ID. Default: the
+    /// container's own.
     #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     pub user: Option<UserFlag>,
 }

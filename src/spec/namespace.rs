@@ -163,11 +163,11 @@ impl FromStr for NetworkMode {
 /// Cgroup of the container (`--cgroups`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum CgroupMode {
-    /// A cgroup of its own, where one can be made.
+    /// Create a cgroup, where that is possible.
     #[default]
     #[value(aliases = ["no-conmon", "split"])]
     Enabled,
-    /// The cgroup of usnea itself.
+    /// Stay in the cgroup of usnea.
     Disabled,
 }
 

@@ -43,19 +43,20 @@ pub struct ContainerOptions {
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<Hostname>,
 
-    /// Set the container's NIS domain name. It is also the domain of the host name in /etc/hosts.
+    /// NIS domain name of the container; also used as the domain of its host name in /etc/hosts.
     #[arg(long, value_name = "NAME")]
     pub domainname: Option<Hostname>,
 
-    /// Entrypoint, instead of the image's; empty: run the given command only. Podman's JSON array is accepted too.
+    /// Override the entrypoint of the image; an empty value clears it. A JSON array is accepted too, as with podman.
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<Entrypoint>,
 
-    /// Set an environment variable. NAME alone takes the host's value, NAME* every variable of the host that begins so.
+    /// Set an environment variable. NAME alone passes the host's value, NAME* passes all variables of the host with
+    /// that prefix.
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<EnvChange>,
 
-    /// Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment.
+    /// Read environment variables from a file: NAME=VALUE or NAME on each line; # starts a comment.
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
 
@@ -63,7 +64,7 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub env_host: bool,
 
-    /// Set an environment variable; $NAME and ${NAME} stand for previous values: PATH=${PATH}:/opt/bin.
+    /// Set an environment variable from previous values, which replace $NAME and ${NAME}: PATH=${PATH}:/opt/bin.
     #[arg(long, value_name = "NAME=VALUE")]
     pub env_merge: Vec<EnvChange>,
 
@@ -71,11 +72,11 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "NAME")]
     pub unsetenv: Vec<String>,
 
-    /// Unset all environment variables of the image and the default ones: without PATH, give the command's path.
+    /// Unset all environment variables of the image and the default ones. Without PATH, the command must be a path.
     #[arg(long)]
     pub unsetenv_all: bool,
 
-    /// Add the host's http_proxy, https_proxy, ftp_proxy and no_proxy, in both spellings.
+    /// Pass the host's http_proxy, https_proxy, ftp_proxy and no_proxy, in lower and upper case.
     #[arg(long)]
     pub http_proxy: bool,
 
@@ -83,7 +84,7 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "MASK", value_parser = super::umask::parse_umask)]
     pub umask: Option<u32>,
 
-    /// Time zone: a name of the host's database, such as Europe/Vienna, or local for the host's own.
+    /// Time zone: a name of the host's time zone database, such as Europe/Vienna, or local for the host's time zone.
     #[arg(long, value_name = "ZONE")]
     pub tz: Option<String>,
 
@@ -91,33 +92,34 @@ pub struct ContainerOptions {
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
 
-    /// Run as this user and group, by name (in the image's own accounts) or ID.
+    /// Run as this user and group, by name (in the image's /etc/passwd and /etc/group) or ID.
     #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     pub user: Option<UserFlag>,
 
-    /// Mount a file or folder of the host, or a volume by its name: it is made at its first use, with what the image has
-    /// there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O
-    /// (changes go to a layer that is thrown away), U (all of it is given to the container's user first, on the host too),
-    /// idmap[=uids=[@]FILES-SHOWN-COUNT[#...];gids=...] (for the root of the host: files are shown as the container's, or as
-    /// those IDs of the host, behind @ of the container), bind, rbind, private, rprivate, slave, rslave, shared, rshared,
-    /// nosuid, nodev, noexec, suid, dev, exec;
-    /// z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel; so are
-    /// cached, delegated and consistent, which mean nothing on Linux.
+    /// Bind mount a file or directory of the host, or mount a named volume. A volume is created at its first use, with
+    /// the image's files at that path (nocopy: empty). CONTAINER alone: an anonymous volume, which is removed with the
+    /// container. Options: ro, rw, O (changes go to a disposable layer), U (change the owner of all files to the
+    /// container's user first, on the host too), idmap[=uids=[@]FILES-SHOWN-COUNT[#...];gids=...] (ID-mapped mount,
+    /// only for root of the host: files are shown with the container's IDs, or with those IDs of the host, or after @
+    /// of the container), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid,
+    /// dev, exec. z, Z, cached, delegated and consistent are accepted without effect: usnea does not relabel files for
+    /// SELinux, and the others have no meaning on Linux.
     #[arg(short, long, value_name = "[HOST|NAME:]CONTAINER[:OPTIONS]")]
     pub volume: Vec<VolumeFlag>,
 
-    /// Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...]
+    /// Mount a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...]
     /// [,bind-nonrecursive][,relabel=shared|private][,U][,idmap[=...]],
-    /// type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy][,U][,idmap[=...]] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
+    /// type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy][,U][,idmap[=...]] or
+    /// type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub mount: Vec<MountFlag>,
 
-    /// Mount the volumes and bind mounts of another container, at the same places. Options: ro, rw (default: as that
-    /// container has them). Mounts of --volume, --mount and --tmpfs at the same place come first.
+    /// Mount the volumes and bind mounts of another container, at the same paths. Options: ro, rw (default: as in that
+    /// container). Mounts of --volume, --mount and --tmpfs at the same path take precedence.
     #[arg(long, value_name = "CONTAINER[:OPTIONS]")]
     pub volumes_from: Vec<VolumesFrom>,
 
-    /// Mount the volumes of the image as volumes without a name (anonymous, also called bind), as an empty tmpfs each, or
+    /// Mount the volumes of the image as anonymous volumes (anonymous, also called bind), as an empty tmpfs each, or
     /// not at all (ignore).
     #[arg(long, value_enum, value_name = "MODE", default_value = "anonymous")]
     pub image_volume: ImageVolumes,
@@ -131,7 +133,7 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub read_only: bool,
 
-    /// Write to the root directory itself, without a disposable layer.
+    /// Write to the root directory itself, without a writable layer over it.
     #[arg(long)]
     pub rw_root: bool,
 
@@ -139,9 +141,8 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub read_only_tmpfs: bool,
 
-    /// Give the container all capabilities in its own user namespace, and leave no part of /proc and /sys masked or read-only.
-    /// This is all that you have, and not root on the host: the container gets no right there that you do not have. Devices
-    /// still need --device.
+    /// Give the container all capabilities in its own user namespace, and do not mask /proc and /sys or make them
+    /// read-only. The container gets no privileges on the host that you do not have. Devices still need --device.
     #[arg(long)]
     pub privileged: bool,
 
@@ -154,51 +155,55 @@ pub struct ContainerOptions {
     pub cap_drop: Vec<CapabilityChange>,
 
     /// Security options: no-new-privileges[=true|false]; no-userns (no user namespaces in the container);
-    /// landlock=on|FILE (files outside the root are closed by landlock(7) too, or all but those of FILE's rules, see
-    /// usnea-security(7)); apparmor=PROFILE; proc-opts=OPTION[,OPTION...] (mount options of /proc, such as hidepid=2);
-    /// unmask=ALL (docker's systempaths=unconfined) or unmask=PATH[:PATH...] (no parts of /proc and /sys are hidden or
-    /// read-only, or not these), mask=PATH[:PATH...] (these are hidden too). seccomp=unconfined, apparmor=unconfined and
-    /// label=disable are accepted and do nothing: it is so.
+    /// landlock=on|FILE (landlock(7) denies access to files outside the root too, or to all but those of the rules in
+    /// FILE, see usnea-security(7)); apparmor=PROFILE; proc-opts=OPTION[,OPTION...] (mount options of /proc, such as
+    /// hidepid=2); unmask=ALL (docker's systempaths=unconfined) or unmask=PATH[:PATH...] (do not mask all, or these,
+    /// paths of /proc and /sys or make them read-only); mask=PATH[:PATH...] (mask these too). seccomp=unconfined,
+    /// apparmor=unconfined and label=disable are accepted: they are the default.
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<SecurityOption>,
 
-    /// User namespace mode: host (root inside is you), keep-id[:uid=N,gid=N,size=N] (you stay yourself),
-    /// nomap (you have no ID inside), auto[:size=N,uidmapping=CONTAINER:BASE:COUNT,gidmapping=...] (subordinate IDs that no
-    /// other such container has, as many as the image's accounts need, 1024 at least).
+    /// User namespace mode: host (root in the container is your user), keep-id[:uid=N,gid=N,size=N] (your user has the
+    /// same ID in the container), nomap (your user is not mapped),
+    /// auto[:size=N,uidmapping=CONTAINER:BASE:COUNT,gidmapping=...] (subordinate IDs that no other container of this
+    /// mode has, as many as the image's users need, at least 1024).
     ///
-    /// Default: host; keep-id where -u is your own UID[:GID] and a folder of the host is mounted.
+    /// Default: host; keep-id if -u is your own UID[:GID] and a directory of the host is mounted.
     #[arg(long, value_name = "MODE")]
     pub userns: Option<UsernsMode>,
 
-    /// Emulate success of system calls that need other IDs (chown, setuid, setgroups, mknod and similar), so that packages
-    /// can be installed. auto: where the container has a single ID, root's.
+    /// Emulate success of system calls that need several IDs (chown, setuid, setgroups, mknod and similar), so that
+    /// packages can be installed.
     #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
     pub root_emulation: RootEmulation,
 
-    /// Driver that stacks the layers of the root: overlay (the kernel), fuse (usnea's own server, which also shows files under the
-    /// container's own IDs) or copy (nobody: they are copied). Default: the first that serves.
+    /// Storage driver for the layers of the root: overlay (the kernel's overlayfs), fuse (usnea's FUSE server, which
+    /// can show files with the container's own IDs) or copy (layers are copied). Default: the first of these that can
+    /// be used.
     #[arg(long, value_enum, value_name = "DRIVER")]
     pub storage_driver: Option<StorageDriver>,
 
-    /// User ID mapping. Base 0 is you, 1 and following are your subordinate IDs; with @ the number is the host's ID.
+    /// User ID mapping. BASE 0 is your user ID, 1 and following are your subordinate IDs; with @, BASE is an ID of the
+    /// host.
     #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]", value_delimiter = ',')]
     pub uidmap: Vec<AskedMap>,
 
-    /// Group ID mapping. Base 0 is your group, 1 and following are your subordinate IDs; with @ the number is the host's ID.
+    /// Group ID mapping. BASE 0 is your group ID, 1 and following are your subordinate IDs; with @, BASE is an ID of
+    /// the host.
     #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]", value_delimiter = ',')]
     pub gidmap: Vec<AskedMap>,
 
-    /// Add the process to a group, by name (in the image's /etc/group) or ID; keep-groups keeps your own groups.
+    /// Add a supplementary group, by name (in the image's /etc/group) or ID; keep-groups keeps your own groups.
     #[arg(long, value_name = "NAME|GID|keep-groups", value_delimiter = ',')]
     pub group_add: Vec<GroupAdd>,
 
-    /// Network: none (a loopback interface alone), host (the host's own, its abstract Unix sockets included), or one of
-    /// its own with a helper program as the way out: pasta[:OPTION,...] (its options, such as -T,8000),
-    /// slirp4netns[:OPTION,...] (cidr=, mtu=, enable_ipv6=, allow_host_loopback=, outbound_addr=, outbound_addr6=),
-    /// private, bridge or default (the first of them that serves), or named networks: NAME[:ip=,ip6=,mac=,alias=,interface_name=].
-    /// container:NAME joins the network of a running container, with its host name, /etc/hosts and /etc/resolv.conf; ns:PATH
-    /// that of a namespace.
-    /// May be given more than once for several networks. Default: private, unless usnea.toml has another.
+    /// Network: none (only a loopback interface), host (the host's network, including its abstract Unix sockets), or a
+    /// separate network that a helper program connects to the host: pasta[:OPTION,...] (with options of pasta, such as
+    /// -T,8000), slirp4netns[:OPTION,...] (cidr=, mtu=, enable_ipv6=, allow_host_loopback=, outbound_addr=,
+    /// outbound_addr6=), or private, bridge or default (the first of these helpers that can be used).
+    /// NAME[:ip=,ip6=,mac=,alias=,interface_name=] is a named network. container:NAME joins the network of a running
+    /// container, with its host name, /etc/hosts and /etc/resolv.conf; ns:PATH joins a network namespace. May be given
+    /// more than once for several named networks. Default: private, unless set in usnea.toml.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Vec<NetworkMode>,
 
@@ -218,8 +223,8 @@ pub struct ContainerOptions {
     #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = checked_host_name, value_delimiter = ',')]
     pub network_alias: Vec<String>,
 
-    /// Publish a port or a range of ports of the container on the host. A range of the container needs a range of equal size, or
-    /// a single port any free port of a range. Without HOST, a free port is chosen.
+    /// Publish a port or a range of ports of the container on the host. HOST is a range of the same size, or, for a
+    /// single port, a range of which a free port is chosen. Without HOST, a free port is chosen.
     #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]")]
     pub publish: Vec<PublishValue>,
 
@@ -235,7 +240,7 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub dns: Vec<IpAddr>,
 
-    /// DNS search domain; a dot: none. Default: those of the host.
+    /// DNS search domain; a single dot: no search domain. Default: those of the host.
     #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
     pub dns_search: Vec<String>,
 
@@ -268,8 +273,8 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub uts: NamespaceSharing,
 
-    /// Set a resource limit of processes, such as nofile=1024:2048; -1 is unlimited; "host" keeps all of yours. Default:
-    /// yours, with the soft limit of nofile raised to the hard one.
+    /// Set a resource limit of processes, such as nofile=1024:2048; -1: unlimited; host: keep all limits of the caller.
+    /// Default: those of the caller, with the soft limit of nofile raised to the hard limit.
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_delimiter = ',')]
     pub ulimit: Vec<Ulimit>,
 
@@ -277,24 +282,24 @@ pub struct ContainerOptions {
     #[command(flatten)]
     pub resources: Resources,
 
-    /// Accepted and discarded with a warning, as by docker: cgroup version 2 has no such limit.
+    /// Ignored with a warning, as by docker: cgroup version 2 has no such limit.
     #[arg(long, value_name = "BYTES")]
     pub kernel_memory: Option<Size>,
 
-    /// Accepted and discarded with a warning, as by docker: cgroup version 2 has no such setting.
+    /// Ignored with a warning, as by docker: cgroup version 2 has no such setting.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(-1..=100))]
     pub memory_swappiness: Option<i64>,
 
-    /// Accepted and discarded with a warning, as by docker: cgroup version 2 has no such setting.
+    /// Ignored with a warning, as by docker: cgroup version 2 has no such setting.
     #[arg(long)]
     pub oom_kill_disable: bool,
 
-    /// Cgroup of the container's own: enabled (with --rm only where a limit is asked for) or disabled. podman's split and
-    /// no-conmon mean enabled: in a service with Delegate=yes the cgroup is always below the service's.
+    /// Create a cgroup for the container: enabled (with --rm only if a limit is set) or disabled. podman's split and
+    /// no-conmon mean enabled: in a systemd service with Delegate=yes the cgroup is always below that of the service.
     #[arg(long, value_enum, value_name = "MODE", default_value = "enabled")]
     pub cgroups: CgroupMode,
 
-    /// Parent cgroup: a slice of systemd's (work.slice), or a cgroup of yours.
+    /// Parent cgroup: a systemd slice (work.slice), or a cgroup that you may write to.
     #[arg(long, value_name = "SLICE|CGROUP")]
     pub cgroup_parent: Option<PathBuf>,
 
@@ -322,12 +327,12 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "BYTES")]
     pub shm_size: Option<Size>,
 
-    /// Add a device of the host, or all devices in a directory. PERMISSIONS are rw or rwm: without root no others can be
-    /// enforced, and no process in the container can make device files.
+    /// Add a device of the host, or all devices in a directory. PERMISSIONS are rw or rwm: without root no others can
+    /// be enforced, and no process in the container can create device files.
     #[arg(long, value_name = "HOST[:CONTAINER][:PERMISSIONS]")]
     pub device: Vec<DeviceFlag>,
 
-    /// Set the execution domain (personality(2)); LINUX32 makes uname(1) name a 32-bit machine.
+    /// Execution domain (personality(2)); with LINUX32, uname(1) reports a 32-bit machine.
     #[arg(long, value_enum, value_name = "PERSONA")]
     pub personality: Option<PersonalityFlag>,
 

@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 /// Execution domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum PersonalityFlag {
-    /// The kernel's own.
+    /// Default of the kernel.
     #[value(name = "LINUX")]
     Linux,
-    /// uname(2) names a 32-bit machine.
+    /// uname(2) reports a 32-bit machine.
     #[value(name = "LINUX32")]
     Linux32,
 }

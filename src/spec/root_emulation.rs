@@ -5,15 +5,14 @@ use crate::ids::{HostIds, IdLevel, IdMap, IdMaps};
 /// Emulation of IDs that the container does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum RootEmulation {
-    /// As seccomp where there is one ID alone, and that is root's; else as off. The default: chown(2) succeeds, and stat(2)
-    /// goes on to say root.
+    /// seccomp if the container has a single ID, root's; else off.
     #[default]
     Auto,
-    /// The IDs of processes; owners given to files are kept for a commit, and not shown.
+    /// Emulate IDs of processes; record owners of files for commit, but do not show them: stat(2) still returns root.
     Seccomp,
-    /// And owners of files are shown as they were given; each look at a file takes some microseconds more.
+    /// As seccomp, and show the recorded owners of files; each stat(2) takes some microseconds more.
     Owners,
-    /// Not at all.
+    /// No emulation.
     Off,
 }
 

@@ -11,7 +11,7 @@ pub enum StorageDriver {
     Overlay,
     /// usnea's own overlay, by FUSE.
     Fuse,
-    /// Nobody: the layers are copied.
+    /// Layers are copied.
     Copy,
 }
 

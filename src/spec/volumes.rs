@@ -26,7 +26,7 @@ pub(super) fn asked_volumes(
 /// Volumes of the image (`--image-volume`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ImageVolumes {
-    /// Each is a volume without a name; podman's "bind" means the same.
+    /// Each is an anonymous volume; podman's "bind" means the same.
     #[default]
     #[value(alias = "bind")]
     Anonymous,

@@ -19,13 +19,13 @@ use crate::spec::Size;
 /// Value of `--health-on-failure`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnFailureFlag {
-    /// Nothing.
+    /// No action.
     None,
-    /// The container is killed; its restart policy decides what follows.
+    /// Kill the container; then its restart policy applies.
     Kill,
-    /// The container is restarted, whatever its restart policy.
+    /// Restart the container, whatever its restart policy.
     Restart,
-    /// The container is stopped.
+    /// Stop the container.
     Stop,
 }
 
@@ -43,14 +43,14 @@ impl From<OnFailureFlag> for OnFailure {
 /// Value of `--sdnotify` (podman's words).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum NotifyFlag {
-    /// The container's processes: they have NOTIFY_SOCKET.
+    /// The container's processes, which get NOTIFY_SOCKET.
     #[default]
     Container,
     /// usnea, when the command runs.
     Conmon,
     /// usnea, when the container is healthy.
     Healthy,
-    /// Nobody.
+    /// No notification.
     Ignore,
 }
 
@@ -81,7 +81,7 @@ pub struct LifecycleFlags {
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
 
-    /// Kill the container when it has run for this many seconds. Default, and 0: it may run for ever.
+    /// Kill the container after this many seconds. Default: 0, no limit.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
     timeout: u64,
 
@@ -93,7 +93,7 @@ pub struct LifecycleFlags {
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
 
-    /// Read labels from a file, one a line.
+    /// Read labels from a file, one per line.
     #[arg(long, value_name = "FILE")]
     label_file: Vec<PathBuf>,
 
@@ -109,8 +109,8 @@ pub struct LifecycleFlags {
     #[arg(long, value_name = "FILE")]
     conmon_pidfile: Option<PathBuf>,
 
-    /// Logging driver: file (also json-file, k8s-file, local), journald, none, or passthrough (the command has
-    /// our standard streams itself, and may open anew what files they are).
+    /// Logging driver: file (also json-file, k8s-file, local), journald, none, or passthrough (the command inherits
+    /// usnea's standard streams, and can reopen the files behind them).
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
 
@@ -119,7 +119,7 @@ pub struct LifecycleFlags {
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
 
-    /// Sender of READY to the service manager that started usnea (NOTIFY_SOCKET).
+    /// Sender of the readiness notification to the service manager that started usnea (NOTIFY_SOCKET).
     #[arg(long, value_enum, value_name = "MODE", default_value = "container")]
     sdnotify: NotifyFlag,
 
@@ -155,7 +155,7 @@ pub struct LifecycleFlags {
     #[arg(long, value_name = "TIME")]
     health_timeout: Option<String>,
 
-    /// Action when the container is unhealthy.
+    /// Action if the container is unhealthy.
     #[arg(long, value_enum, value_name = "ACTION")]
     health_on_failure: Option<OnFailureFlag>,
 

@@ -11,8 +11,8 @@ use crate::error::{Context, Error, ErrorKind, Result};
 /// Pod of a new container.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct PodFlags {
-    /// Make the container a member of this pod, whose network, IPC namespace and host name it shares. new:NAME makes the pod,
-    /// with the ports, the network and the host name of the other options.
+    /// Add the container to this pod, and share its namespaces. new:NAME creates the pod, with the ports, the network
+    /// and the host name of the other options.
     #[arg(long, value_name = "POD")]
     pod: Option<String>,
 

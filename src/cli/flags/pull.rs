@@ -20,13 +20,13 @@ pub const PULL_WORDS: LayerWords =
 /// Value of `--pull` and `--policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PullPolicyFlag {
-    /// When it is not here.
+    /// Pull if the image is missing.
     Missing,
-    /// Each time.
+    /// Always pull.
     Always,
-    /// Not at all.
+    /// Never pull.
     Never,
-    /// When the registry has another one by this name; what is here serves when the registry cannot be asked.
+    /// Pull if the registry has a different image of this name; use the local image if the registry is unreachable.
     Newer,
 }
 
@@ -44,19 +44,19 @@ impl From<PullPolicyFlag> for PullPolicy {
 /// Selection of an image of an index, its registry, and the policy that accepts it.
 #[derive(clap::Args)]
 pub struct SourceFlags {
-    /// The image for this platform: OS/ARCH[/VARIANT]. Default: $DOCKER_DEFAULT_PLATFORM, else this machine's.
+    /// Platform of the image: OS/ARCH[/VARIANT]. Default: $DOCKER_DEFAULT_PLATFORM, else this machine's.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["arch", "os", "variant"])]
     platform: Option<Platform>,
 
-    /// The image for this architecture, such as arm64.
+    /// Architecture of the image, such as arm64.
     #[arg(long, value_name = "ARCH")]
     arch: Option<String>,
 
-    /// The image for this operating system. Only linux runs here.
+    /// Operating system of the image. Only linux images can run.
     #[arg(long, value_name = "OS")]
     os: Option<String>,
 
-    /// The image for this variant of the architecture, such as v7.
+    /// Variant of the image's architecture, such as v7.
     #[arg(long, value_name = "VARIANT")]
     variant: Option<String>,
 
@@ -98,7 +98,7 @@ impl SourceFlags {
 /// When and from where an image is pulled.
 #[derive(clap::Args)]
 pub struct PullFlags {
-    /// Pull the image before running: always, missing, never, or newer (if the registry has another one by this name).
+    /// Pull the image before running.
     #[arg(long, value_enum, value_name = "WHEN", default_missing_value = "always", num_args = 0..=1,
           require_equals = false)]
     pull: Option<PullPolicyFlag>,

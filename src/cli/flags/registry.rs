@@ -18,8 +18,8 @@ pub struct RegistryFlags {
           hide_possible_values = true, value_parser = BoolishValueParser::new())]
     tls_verify: Option<bool>,
 
-    /// Credentials for the registry, instead of a login. Prompts for a password that is missing; one that is given here
-    /// can be seen by others in ps.
+    /// Credentials for the registry, instead of a login. Prompts for a missing password. Other users of the machine can
+    /// see a password that is given here.
     #[arg(long, value_name = "NAME[:PASSWORD]")]
     creds: Option<String>,
 

@@ -37,9 +37,9 @@ pub struct Selection {
 /// Rule for names of containers that do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingContainers {
-    /// MissingContainers containers are an error.
+    /// Missing containers are an error.
     Fails,
-    /// MissingContainers containers are left out.
+    /// Missing containers are left out.
     Ignored,
 }
 

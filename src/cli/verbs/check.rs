@@ -10,18 +10,17 @@ use crate::image::store::{FaultOutcome, StoreFault};
 
 /// Verify the store and repair it
 ///
-/// Every blob must be what its name says, every image must have what it needs, every file of an unpacked layer must be
-/// what the packed layer says (content, owner, mode, links, attributes), and the records of containers must be whole. All
-/// layers are read and unpacked once more for it, without their contents being written: it takes as long as reading and
-/// unpacking them. A layer without its packed blob is counted only, and so is all on a full disk or a read-only one.
-/// The exit status is 0 when there is no fault, or none is left, and 1 when there is.
+/// Verifies the digests of all blobs, that images are complete, that unpacked layers match their blobs (content, owner,
+/// mode, links, attributes), and that records of containers are valid. All layers are read and decompressed again,
+/// which takes about as long as unpacking them. Of a layer without its blob, and of all layers on a full or read-only
+/// disk, only the number of files is checked. The exit status is 0 if no fault is left, else 1.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Repair the store: unpack damaged layers again, remove damaged objects, rebuild the list of images.
     #[arg(long)]
     repair: bool,
 
-    /// Read no content: large blobs are known by their length, and files of unpacked layers are counted.
+    /// Do not read file contents: check only the sizes of large blobs, and the number of files of unpacked layers.
     #[arg(short, long)]
     quick: bool,
 
@@ -32,9 +31,9 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum CheckFormat {
-    /// A line for each.
+    /// Line of text for each fault.
     Text,
-    /// An array of objects: what, fault, images, outcome (found, mended, left), how.
+    /// Array of objects with what, fault, images, outcome (found, mended, left) and how.
     Json,
 }
 

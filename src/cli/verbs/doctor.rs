@@ -9,13 +9,13 @@ use crate::error::{Context, Result};
 use crate::host::checks;
 use crate::host::finding::{self, Finding, FindingStatus, FindingsVerdict};
 
-/// Check this machine for all that containers need, and explain what is missing
+/// Check the requirements of containers on this machine, and show how to meet missing ones
 ///
-/// Tries, as you and without root, what containers need: namespaces, ID maps, an overlay mount, cgroups, network
-/// helpers. Leaves nothing behind. Exit status 0 when a container can run here, else 1.
+/// Tries what containers need, as the calling user: namespaces, ID maps, an overlay mount, cgroups, network helpers.
+/// Leaves no files or processes behind. The exit status is 0 if a container can run here, else 1.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Output format: a page to read, or an array of objects with name, status, found, costs and fix
+    /// Output format.
     #[arg(long, value_enum, default_value_t = DoctorFormat::Table)]
     pub format: DoctorFormat,
 }
@@ -23,9 +23,9 @@ pub struct Arguments {
 /// `--format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum DoctorFormat {
-    /// A page to read
+    /// Text
     Table,
-    /// An array of objects
+    /// Array of objects with name, status, found, costs and fix
     Json,
 }
 

@@ -12,8 +12,8 @@ use crate::sys::signal;
 
 /// Show events of containers, images, networks and volumes
 ///
-/// Prints one line of JSON for each event, in docker's shape, until interrupted. With --since or --until also past events;
-/// the last few thousand events are kept. Containers of 'run --rm' in the foreground have no events.
+/// Prints one line of JSON for each event, in docker's format, until interrupted. With --since or --until, also prints
+/// past events; the last few thousand are kept. Containers of 'run --rm' in the foreground have no events.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Show events since a time, or since a duration ago (10m).

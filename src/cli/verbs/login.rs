@@ -14,9 +14,9 @@ use crate::image::registries_conf::RegistryOptions;
 
 /// Log in to a registry
 ///
-/// The registry is asked whether it takes name and password; then they are kept, for usnea and for podman, skopeo and
-/// buildah: by a credential helper where one is set up, else in $XDG_RUNTIME_DIR/containers/auth.json until the last
-/// session ends, else, without XDG_RUNTIME_DIR, in ~/.config/containers/auth.json.
+/// User name and password are stored if the registry accepts them; podman, skopeo and buildah use them too. They are
+/// stored by a credential helper, if one is configured. Otherwise they are in $XDG_RUNTIME_DIR/containers/auth.json
+/// until the last session ends, or, without XDG_RUNTIME_DIR, in ~/.config/containers/auth.json.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Registry to log in to: HOST[:PORT], or HOST[:PORT]/NAMESPACE for a part of it. Default: docker.io.
@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "NAME")]
     username: Option<String>,
 
-    /// Password. Every user of the machine can see it in ps: --password-stdin is safer.
+    /// Password. Other users of the machine can see it; use --password-stdin instead.
     #[arg(
         short,
         long,
@@ -59,7 +59,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["username", "password", "password_stdin"])]
     get_login: bool,
 
-    /// Print the place in which the login is stored.
+    /// Print where the login is stored.
     #[arg(short, long)]
     verbose: bool,
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// Log out of a registry
 ///
-/// Removes the login from where usnea login and podman login keep it: a credential helper, or an auth file.
+/// Removes the login from the place where usnea login and podman login store it: a credential helper, or an auth file.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Registry to log out of, as for usnea login. Default: docker.io.

@@ -50,29 +50,29 @@ pub enum TopLevelCommand {
     Healthcheck(Late<container::healthcheck::Arguments>),
     /// Show events of containers, images, networks, pods and volumes.
     Events(Late<events::Arguments>),
-    /// Print the OCI runtime config.json of a container that run would start.
+    /// Print the OCI runtime config.json that run would use.
     Spec(Late<Box<spec::Arguments>>),
     /// Manage images.
     Image(Late<image::Arguments>),
     /// List images.
     Images(Late<image::list::Arguments>),
-    /// Manage manifest lists: one name for images of several platforms.
+    /// Manage manifest lists: a name for images of several platforms.
     Manifest(Late<manifest::Arguments>),
     /// Manage networks.
     Network(Late<network::Arguments>),
-    /// Manage pods: containers that share their network.
+    /// Manage pods: containers that share namespaces.
     Pod(Late<pod::Arguments>),
-    /// Manage Quadlet files: services of systemd that are containers.
+    /// Manage Quadlet files: systemd units for containers.
     Quadlet(Late<quadlet::Arguments>),
-    /// Be an OCI runtime: the command line of runc and crun.
+    /// Run containers as an OCI runtime, with the command line of runc and crun.
     Oci(Late<Box<oci::Arguments>>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
-    /// Run a command in the user namespace of the containers.
+    /// Run a command in the user namespace that containers are made in.
     Unshare(Late<unshare::Arguments>),
     /// Manage volumes.
     Volume(Late<volume::Arguments>),
-    /// Show information on this machine and on the store.
+    /// Show information about this machine and the store.
     Info(Late<system::info::Arguments>),
     /// Show the version.
     Version(Late<version::Arguments>),
@@ -84,11 +84,11 @@ pub enum TopLevelCommand {
     Login(Late<login::Arguments>),
     /// Log out of a registry.
     Logout(Late<logout::Arguments>),
-    /// Mount a file system of usnea.
+    /// Mount a file system that usnea provides.
     Mount(Late<mount::Arguments>),
     /// Print a completion script for a shell.
     Completion(Late<completion::Arguments>),
-    /// Check what containers need on this machine, and show how to install what is missing.
+    /// Check the requirements of containers on this machine, and show how to meet missing ones.
     Doctor(Late<doctor::Arguments>),
 }
 

@@ -19,7 +19,7 @@ use crate::monitor::record::Input;
 /// Run a command in a new container
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Print the steps as the commands that an administrator would type, without running them.
+    /// Print the steps as shell commands instead of running the container.
     #[arg(long)]
     explain: bool,
 
@@ -27,8 +27,8 @@ pub struct Arguments {
     #[arg(short, long)]
     detach: bool,
 
-    /// Attach only these streams of the command: stdin, stdout or stderr. Standard error, which carries usnea's own errors,
-    /// is always attached. Default: all.
+    /// Attach only these streams of the command: stdin, stdout or stderr. Standard error is always attached, since it
+    /// carries errors of usnea too. Default: all.
     #[arg(short, long, value_name = "STREAM", ignore_case = true, conflicts_with = "detach")]
     attach: Vec<StreamFlag>,
 

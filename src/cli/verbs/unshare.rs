@@ -6,9 +6,9 @@ use crate::error::Result;
 
 /// Run a command in the user namespace of the containers
 ///
-/// In the user namespace the command is root, and files of volumes and of the store have the owners that containers see:
-/// 'usnea unshare chown -R 33:33 DIR' changes them. The command has a mount namespace of its own and shares all else with
-/// the host. The exit status is the command's.
+/// The command runs as root of the user namespace, and sees files of volumes and of the store with the owners that
+/// containers see: 'usnea unshare chown -R 33:33 DIR' changes them. The command has its own mount namespace and shares
+/// all other namespaces with the host. The exit status is that of the command.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The command and its arguments. Default: $SHELL, else /bin/sh.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 /// Show the version
 ///
-/// There is no server: fields of docker's Server template show the values of this program.
+/// There is no server: the fields below .Server have the values of this program, for templates of docker.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// json, or a Go template. Fields: .Client and .Server, each with .Version .APIVersion .Os .Arch .OsArch .GitCommit

@@ -52,7 +52,7 @@ pub struct LoadedImage {
     pub names: Vec<Reference>,
     /// ID of the image.
     pub id: Digest,
-    /// Those names whose short form means another image.
+    /// Names of the image whose short form means another image.
     #[serde(default)]
     pub hidden: Vec<Reference>,
 }

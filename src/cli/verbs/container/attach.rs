@@ -10,8 +10,8 @@ use crate::sys::signal::Signals;
 
 /// Attach to a running container
 ///
-/// Connects standard input, output and error to the container; the exit status is the container's. The container does not
-/// wait for a slow reader: the reader then misses output, and a warning says how much.
+/// Connects standard input, output and error to the container; the exit status is the container's. The container does
+/// not wait for a slow reader: a warning tells how much output was missed.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The container.

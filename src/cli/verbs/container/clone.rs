@@ -7,10 +7,10 @@ use crate::spec::{ContainerName, Resources};
 
 /// Create a container with the configuration of another one
 ///
-/// The clone has the same image, flags and volumes, and an empty writable layer. Prints its ID.
+/// The clone has the same image, options and volumes, and an empty writable layer. Prints the ID of the clone.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Set the name of the clone. Default: the container's name with "-clone".
+    /// Name of the clone. Default: the container's name with "-clone".
     #[arg(long = "name", value_name = "NAME")]
     name: Option<ContainerName>,
 
@@ -18,7 +18,7 @@ pub struct Arguments {
     #[arg(long)]
     destroy: bool,
 
-    /// Kill the original container if it runs; with --destroy.
+    /// With --destroy: kill the original container if it runs.
     #[arg(short, long)]
     force: bool,
 

@@ -13,8 +13,8 @@ use crate::image::reference::TypedReference;
 
 /// Create an image from a container
 ///
-/// The image has the layers of the container's image and one layer with the container's changes; files in volumes are left
-/// out. Command, environment, labels, user and working directory are those of the container.
+/// The image has the layers of the container's image, and one layer with the container's changes. Files in volumes are
+/// not included. Command, environment, labels, user and working directory are those of the container.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the container.
@@ -29,12 +29,12 @@ pub struct Arguments {
     #[arg(short, long, value_name = "TEXT")]
     author: Option<String>,
 
-    /// An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
-    /// VOLUME or WORKDIR, as in a Dockerfile. May be given more than once.
+    /// Apply a Dockerfile instruction to the image's config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
+    /// STOPSIGNAL, USER, VOLUME or WORKDIR. May be given more than once.
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
     changes: Vec<ConfigChange>,
 
-    /// Format of the image: oci is the only one.
+    /// Format of the image; only oci is supported.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "oci")]
     format: CommitFormat,
 

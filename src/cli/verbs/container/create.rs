@@ -16,7 +16,7 @@ use crate::monitor::record::{Input, Stream};
 /// Prints the container's ID. 'usnea start' starts the container.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Show these streams of the command alone at 'usnea start --attach': stdin, stdout or stderr. Default: all.
+    /// Attach only these streams at a later 'usnea start --attach': stdin, stdout or stderr. Default: all.
     #[arg(short, long, value_name = "STREAM", ignore_case = true)]
     attach: Vec<StreamFlag>,
 

@@ -15,7 +15,7 @@ use crate::image::diff::Change;
 
 /// Inspect changes to files of a container
 ///
-/// Prints one line for each path: A for added, C for changed, D for deleted. Files in mounts are left out.
+/// Prints one line for each path: A for added, C for changed, D for deleted. Files in mounts are not included.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the container.

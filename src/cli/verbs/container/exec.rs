@@ -11,9 +11,9 @@ use crate::spec::EntryOptions;
 
 /// Run a command in a running container
 ///
-/// The command has the container's files, namespaces, environment and limits. usnea exits with its status: 126 when it cannot be
-/// invoked, 127 when there is none, 125 for errors of usnea. It ends when the container does. When usnea is killed, so is
-/// the command; one with a terminal is told by the hangup.
+/// The command gets the container's files, namespaces, environment and limits. usnea exits with its status: 126 if the
+/// command cannot be invoked, 127 if it is not found, 125 for errors of usnea. The command is killed when the container
+/// ends, or when usnea is killed; a command with a terminal gets a hangup instead.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Keep standard input open.
@@ -28,14 +28,14 @@ pub struct Arguments {
     #[arg(short, long)]
     detach: bool,
 
-    /// Use the container that was created last; all words are the command's.
+    /// Use the container that was created last; all arguments are the command.
     #[arg(short, long)]
     latest: bool,
 
     #[command(flatten)]
     options: EntryOptions,
 
-    /// Give the command all capabilities over the container.
+    /// Give the command all capabilities in the container's user namespace.
     #[arg(long)]
     privileged: bool,
 

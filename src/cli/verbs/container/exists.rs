@@ -10,7 +10,7 @@ pub struct Arguments {
     #[arg(value_name = "CONTAINER")]
     container: String,
 
-    /// Accepted for scripts of podman: containers that other programs keep are never looked at.
+    /// Accepted for compatibility with podman: containers of other programs are never considered.
     #[arg(long)]
     external: bool,
 }

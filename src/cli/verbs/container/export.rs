@@ -11,11 +11,11 @@ use crate::error::{Error, Result};
 
 /// Export the file system of a container, or of an image, as a tar archive
 ///
-/// The layers are flattened. Mounts of the container are left out, and so is the image's configuration (command, user,
-/// environment): 'usnea commit' and 'usnea save' keep it.
+/// The layers are merged. Mounts of the container and the image's configuration (command, user, environment) are not
+/// included: 'usnea commit' and 'usnea save' keep the configuration.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Name or ID of a container; where there is none, of an image.
+    /// Name or ID of a container, else of an image.
     #[arg(value_name = "NAME")]
     name: String,
 

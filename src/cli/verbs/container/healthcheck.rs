@@ -16,7 +16,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum HealthcheckCommand {
-    /// Check a container now.
+    /// Run the health check of a container.
     Run(CheckArguments),
 }
 

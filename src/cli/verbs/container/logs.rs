@@ -21,12 +21,12 @@ pub struct Arguments {
     #[arg(short, long, conflicts_with = "containers")]
     latest: bool,
 
-    /// Follow the log until the container ends. The container does not wait: of a log with a limit
-    /// (--log-opt max-size) what goes before it was read is missed.
+    /// Follow the log until the container ends. Lines that are removed by a size limit (--log-opt max-size) before they
+    /// were read are missed.
     #[arg(short, long)]
     follow: bool,
 
-    /// Show the last N lines only; all.
+    /// Show only the last N lines, or all.
     #[arg(
         short = 'n',
         long,
@@ -53,11 +53,11 @@ pub struct Arguments {
     #[arg(long)]
     names: bool,
 
-    /// Show the lines of each container in another color.
+    /// Show the lines of each container in a different color.
     #[arg(long)]
     color: bool,
 
-    /// Show the attributes of each line: none are recorded, so that it begins with a space, as docker's does.
+    /// Show the attributes of each line. None are recorded, so each line begins with a space, as docker's do.
     #[arg(long)]
     details: bool,
 }

@@ -8,7 +8,7 @@ use crate::monitor::Status;
 
 /// Pause all processes of containers
 ///
-/// Freezes the container's cgroup: nothing in it can tell, and nothing is lost.
+/// Freezes the container's cgroup. The processes are not notified.
 #[derive(clap::Args)]
 pub struct PauseArguments {
     #[command(flatten)]

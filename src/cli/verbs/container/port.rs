@@ -9,7 +9,7 @@ use crate::forward::{Forward, Protocol};
 
 /// List the published ports of a container
 ///
-/// Shows the ports that were published when the container was created. With PORT, shows that one alone.
+/// Shows the ports that were published when the container was created; with PORT, only that port.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The container.

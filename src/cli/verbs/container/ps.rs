@@ -64,11 +64,11 @@ pub struct Arguments {
     #[arg(short, long)]
     pod: bool,
 
-    /// Accepted for scripts of podman: containers that other programs keep are never listed.
+    /// Accepted for compatibility with podman: containers of other programs are never listed.
     #[arg(long)]
     external: bool,
 
-    /// Accepted for scripts of podman: the state is always current.
+    /// Accepted for compatibility with podman: the state is always current.
     #[arg(long)]
     sync: bool,
 

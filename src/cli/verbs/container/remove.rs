@@ -13,7 +13,7 @@ pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// Kill and remove running containers; missing containers are no error.
+    /// Kill and remove running containers, and ignore missing containers.
     #[arg(short, long)]
     force: bool,
 
@@ -29,8 +29,8 @@ pub struct Arguments {
     #[arg(short, long)]
     ignore: bool,
 
-    /// With --force: remove it even if another machine that shares the store still counts as running it. For a machine
-    /// that is gone for good.
+    /// With --force: remove a container that is recorded as running on another machine that shares the store. For a
+    /// machine that no longer exists.
     #[arg(long, requires = "force")]
     other_host: bool,
 }

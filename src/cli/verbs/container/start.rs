@@ -16,7 +16,7 @@ use crate::sys::signal::Signals;
 
 /// Start containers
 ///
-/// Containers that run already are left alone.
+/// Running containers are left unchanged.
 #[derive(clap::Args)]
 // docker's short flag -a means --attach here.
 #[command(mut_arg("all", |all| all.short(None)))]

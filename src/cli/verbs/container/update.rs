@@ -8,8 +8,8 @@ use crate::spec::Resources;
 
 /// Update the configuration of containers
 ///
-/// Limits change at once where the container runs, and for each of its starts. A new restart policy counts from its next
-/// end on.
+/// New limits apply immediately if the container runs, and at each start. A new restart policy applies from the next
+/// end of the container on.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

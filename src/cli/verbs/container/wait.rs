@@ -10,22 +10,23 @@ use crate::error::Result;
 
 /// Wait until containers have exited
 ///
-/// Prints the exit status of each container; -1 for a container that still runs when --condition holds.
+/// Prints the exit status of each container, or -1 for a container that still runs when the condition of --condition is
+/// met.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// Wait for this state instead: created, running, paused, exited, stopped, healthy, unhealthy or removed. May be given
-    /// more than once: the first that holds ends the wait.
+    /// Wait for this state instead: created, running, paused, exited, stopped, healthy, unhealthy or removed. May be
+    /// given more than once: any of the states ends the wait.
     #[arg(long = "condition", value_name = "STATE")]
     conditions: Vec<WaitCondition>,
 
-    /// Polling interval for states without a notification, as 250ms or 2s; a number alone is milliseconds.
+    /// Polling interval for states without a notification, such as 250ms or 2s; a bare number is in milliseconds.
     #[arg(short, long, value_name = "TIME", value_parser = interval, default_value = "250ms")]
     interval: Duration,
 
-    /// Print -1 for containers that do not exist, instead of failing.
+    /// Print -1 for containers that do not exist, instead of an error.
     #[arg(long)]
     ignore: bool,
 }

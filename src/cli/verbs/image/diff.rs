@@ -6,17 +6,17 @@ use crate::container::Usnea;
 use crate::container::images;
 use crate::error::Result;
 
-/// Show what an image changes in the files of its parent, or of another image
+/// Show changes to the files between an image and its parent or another image
 ///
-/// A line for each: A for added, C for changed, D for deleted, and the path. The parent is what lies below the topmost
-/// layer. Of two images the content of files is not read: owner, mode, time and size tell.
+/// Prints one line for each path: A for added, C for changed, D for deleted. The parent consists of all layers but the
+/// topmost. Files of two images are compared by owner, mode, time and size, not by content.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// Name or ID of an image to compare it with, in the place of its parent.
+    /// Name or ID of the image to compare with. Default: the parent.
     #[arg(value_name = "IMAGE")]
     parent: Option<String>,
 

@@ -9,8 +9,7 @@ use crate::error::Result;
 
 /// Export the file system of an image as a tar archive
 ///
-/// The layers are flattened, and the configuration (command, user, environment) is left out: 'usnea save' keeps all of an
-/// image.
+/// The layers are merged. The configuration (command, user, environment) is not included: 'usnea save' keeps it.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of an image.

@@ -16,8 +16,8 @@ use crate::image::reference::TypedReference;
 /// Import a tarball of a root directory as an image
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The tarball, plain or compressed with gzip, zstd, xz or bzip2: a file, an address of http or https, or - for
-    /// standard input.
+    /// Tarball, plain or compressed with gzip, zstd, xz or bzip2: a file, an http or https URL, or - for standard
+    /// input.
     #[arg(value_name = "FILE|URL|-")]
     file: String,
 
@@ -25,8 +25,8 @@ pub struct Arguments {
     #[arg(value_name = "NAME")]
     name: Option<TypedReference>,
 
-    /// An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
-    /// VOLUME or WORKDIR, as in a Dockerfile. May be given more than once.
+    /// Apply a Dockerfile instruction to the image's config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
+    /// STOPSIGNAL, USER, VOLUME or WORKDIR. May be given more than once.
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
     changes: Vec<ConfigChange>,
 

@@ -12,19 +12,19 @@ use crate::error::Result;
 
 /// List images
 ///
-/// Names are shown as docker shows them: debian for docker.io/library/debian; the full name is shown where the short name
-/// means an image that was named here (localhost/debian). Images of read-only stores are listed too.
+/// Names are shown in docker's short form: debian for docker.io/library/debian. The full name is shown if the short
+/// name means a local image (localhost/debian). Images of read-only stores are listed too.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Show images of this name: NAME[:TAG], with the patterns * ? and [a-z] of --filter reference=.
     #[arg(value_name = "NAME")]
     name: Option<String>,
 
-    /// Show all images. No effect: there are no hidden intermediate images.
+    /// Show all images. No effect: there are no intermediate images.
     #[arg(short, long)]
     all: bool,
 
-    /// Print IDs only, each once.
+    /// Print only the IDs, each once.
     #[arg(short, long)]
     quiet: bool,
 

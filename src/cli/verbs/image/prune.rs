@@ -12,10 +12,11 @@ use crate::image::store::{ImageRemoval, PruneScope};
 
 /// Remove unused images
 ///
-/// Removes layers, packed and unpacked, that no image needs, and leftovers of broken-off pulls. Images in use stay.
+/// Also removes layers, compressed and unpacked, that no image needs, and leftovers of interrupted pulls. Images in use
+/// are kept.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Remove all images that no container uses, also those with names.
+    /// Remove all images that no container uses, including those with names.
     #[arg(short, long)]
     all: bool,
 

@@ -31,12 +31,12 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullPolicyFlag::Always)]
     policy: PullPolicyFlag,
 
-    /// Do not look for docker's signatures (docker). No effect: what policy.json says counts.
+    /// Accepted without effect: only policy.json decides on signatures.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           hide_possible_values = true)]
     disable_content_trust: Option<bool>,
 
-    /// Print nothing but the image's ID.
+    /// Print only the image's ID.
     #[arg(short, long)]
     quiet: bool,
 }

@@ -19,9 +19,9 @@ const WORDS: LayerWords = LayerWords { moved: "Pushed", was_there: "Layer alread
 
 /// Push an image to a registry, a layout or an archive
 ///
-/// The manifest is sent byte for byte as it was received, so its digest is kept. Layers that were loaded without compression
-/// are compressed for a registry, an OCI layout receives an OCI manifest, and a registry that refuses the manifest's format
-/// receives the other format; in these cases the digest changes.
+/// The manifest is sent unchanged, so its digest is kept. The digest changes in three cases: layers that were loaded
+/// uncompressed are compressed for a registry, an OCI layout gets an OCI manifest, and a registry that rejects the
+/// manifest's format gets the other format.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.
@@ -48,7 +48,7 @@ pub struct Arguments {
     #[arg(short, long, conflicts_with_all = ["destination", "digestfile"])]
     all_tags: bool,
 
-    /// Format of the manifest. Default: as it is here, or the other one where the registry refuses that.
+    /// Format of the manifest. Default: the format in the store, or the other one if the registry rejects that.
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<PushFormat>,
 
@@ -56,11 +56,11 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "COMPRESSION")]
     compression_format: Option<LayerCompression>,
 
-    /// Push no signatures (podman). No effect: none are pushed.
+    /// Accepted without effect: no signatures are pushed (podman).
     #[arg(long)]
     remove_signatures: bool,
 
-    /// Do not sign (docker). No effect: nothing is signed.
+    /// Accepted without effect: nothing is signed (docker).
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           hide_possible_values = true)]
     disable_content_trust: Option<bool>,
@@ -76,7 +76,7 @@ enum PushFormat {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum LayerCompression {
-    /// gzip, which everything reads.
+    /// gzip, which all registries and tools support.
     Gzip,
 }
 

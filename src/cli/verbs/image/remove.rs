@@ -10,15 +10,15 @@ use crate::image::store::{ForceRemoval, ImageRemoval};
 
 /// Remove images
 ///
-/// Removes a name from its image; with the last name, removes the image too, with all that no other
-/// image needs. An image that a container runs on stays.
+/// Removes a name from its image. With the last name the image is removed too, with all layers that no other image
+/// needs. An image that a container uses is not removed.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names or IDs of images.
     #[arg(value_name = "IMAGE", required_unless_present = "all")]
     images: Vec<String>,
 
-    /// Remove all images, also those with several names.
+    /// Remove all images, including those with several names.
     #[arg(short, long, conflicts_with = "images")]
     all: bool,
 
@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(short, long)]
     ignore: bool,
 
-    /// Keep parents without a name (docker). No effect: an image has no parents here.
+    /// Accepted without effect: the store has no untagged parents (docker).
     #[arg(long)]
     no_prune: bool,
 }

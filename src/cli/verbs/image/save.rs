@@ -12,8 +12,8 @@ use crate::image::manifest::Platform;
 
 /// Save images to an archive
 ///
-/// The archive can be read by docker load, podman load, skopeo and usnea load. An image given by its ID has no name in the
-/// archive.
+/// docker load, podman load, skopeo and usnea load can read the archive. An image that is given by its ID has no name
+/// in the archive.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names or IDs of the images.
@@ -28,26 +28,26 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ArchiveFormat::DockerArchive)]
     format: ArchiveFormat,
 
-    /// Write the image for this platform, or fail where the image here is for another: OS/ARCH[/VARIANT].
+    /// Platform that the image must have: OS/ARCH[/VARIANT].
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
 
-    /// Allow several images (podman). No effect: they are always allowed.
+    /// Accepted without effect: several images are always allowed (podman).
     #[arg(short, long)]
     multi_image_archive: bool,
 
-    /// Print nothing (podman). No effect: nothing is printed.
+    /// Accepted without effect: nothing is printed (podman).
     #[arg(short, long)]
     quiet: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ArchiveFormat {
-    /// As docker save writes it: layers without compression.
+    /// Format of docker save, with uncompressed layers.
     DockerArchive,
-    /// A tar of an OCI image layout: everything as it was pulled.
+    /// Tar archive of an OCI image layout, with layers as pulled.
     OciArchive,
-    /// The folder of an OCI image layout.
+    /// Directory of an OCI image layout.
     OciDir,
 }
 

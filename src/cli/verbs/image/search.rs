@@ -10,8 +10,8 @@ use crate::error::Result;
 
 /// Search registries for images
 ///
-/// Without a registry in the term, those of unqualified-search-registries in registries.conf are searched, docker.io by
-/// default. A registry without a search of docker's is asked for its list of repositories; the term must be in the name.
+/// Without a registry in TERM, those of unqualified-search-registries in registries.conf are searched, docker.io by
+/// default. In a registry without a search API, the list of repositories is searched by name.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Search term: [REGISTRY/]TERM.
@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<SearchFilter>,
 
-    /// Most results of each registry.
+    /// Maximum number of results of each registry.
     #[arg(long, value_name = "NUMBER", default_value_t = 25,
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     limit: usize,
@@ -31,7 +31,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "filters")]
     list_tags: bool,
 
-    /// Print descriptions whole.
+    /// Do not truncate descriptions.
     #[arg(long)]
     no_trunc: bool,
 

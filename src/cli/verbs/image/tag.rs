@@ -6,8 +6,8 @@ use crate::error::Result;
 
 /// Add names to an image
 ///
-/// A name moves here from an image that has it already. A name without a registry is stored as localhost/NAME, which is
-/// looked up before the names of registries.
+/// If another image has the name, it is moved to this image. A name without a registry is stored as localhost/NAME,
+/// which is looked up before the names of registries.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.

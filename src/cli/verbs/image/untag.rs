@@ -6,7 +6,7 @@ use crate::error::Result;
 
 /// Remove names from an image
 ///
-/// The image is kept, even without any name: 'usnea image prune' removes images without a name.
+/// The image is kept, even without any name. 'usnea image prune' removes images without a name.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.

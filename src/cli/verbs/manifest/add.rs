@@ -9,7 +9,7 @@ use crate::image::manifest::Platform;
 
 /// Add images to a manifest list
 ///
-/// Prints the ID of the list. The image itself says for which platform it is, unless flags do.
+/// Prints the ID of the list. The platform of an entry is that of the image, unless given by options.
 #[derive(clap::Args)]
 pub struct AddArguments {
     /// Name or ID of the list.
@@ -20,7 +20,7 @@ pub struct AddArguments {
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 
-    /// Add all images of a registry's list, not the one for this machine (or for --arch, --os and --variant).
+    /// Add all images of a registry's list, not only the one for this machine (or for --arch, --os and --variant).
     #[arg(long)]
     all: bool,
 

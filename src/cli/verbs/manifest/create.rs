@@ -11,19 +11,19 @@ use crate::error::Result;
 /// Prints its ID. 'usnea manifest push' sends it.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Name of the list: [REGISTRY/]NAME[:TAG]. Without a registry it is one of localhost, and pushed by DESTINATION.
+    /// Name of the list: [REGISTRY/]NAME[:TAG]. Without a registry, localhost/NAME, which is pushed with a DESTINATION.
     #[arg(value_name = "LIST")]
     list: String,
 
-    /// Images that come into it: of the store, or [docker://][REGISTRY/]NAME[:TAG][@DIGEST].
+    /// Images to add: of the store, or [docker://][REGISTRY/]NAME[:TAG][@DIGEST].
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 
-    /// Add to the list where it is there already.
+    /// Add the images to an existing list.
     #[arg(short, long)]
     amend: bool,
 
-    /// Add all images of a registry's list, not the one for this machine.
+    /// Add all images of a registry's list, not only the one for this machine.
     #[arg(long)]
     all: bool,
 

@@ -3,7 +3,7 @@
 use crate::container::{Usnea, images};
 use crate::error::Result;
 
-/// Exit with 0 when the manifest list is here, with 1 when it is not
+/// Check whether a manifest list exists: exit with 0 if so, else with 1
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the list.

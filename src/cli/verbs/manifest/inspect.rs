@@ -6,9 +6,9 @@ use crate::container::Usnea;
 use crate::container::images::inspect_list;
 use crate::error::{Error, Result};
 
-/// Show a manifest list, or what a registry has under a name
+/// Show a manifest list of the store, or a manifest of a registry
 ///
-/// A list of this name that is here comes first.
+/// A list of the store takes precedence.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the list, or [docker://][REGISTRY/]NAME[:TAG][@DIGEST].

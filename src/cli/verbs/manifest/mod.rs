@@ -15,9 +15,9 @@ use crate::container::Usnea;
 use crate::container::images::EntryChange;
 use crate::error::Result;
 
-/// Manage manifest lists: one name for images of several platforms
+/// Manage manifest lists: a name for images of several platforms
 ///
-/// A list lies here until it is pushed; 'usnea images' does not show it. It refers to images of the store and of
+/// A list is kept in the store, but 'usnea images' does not show it. It refers to images of the store and of
 /// registries.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -33,15 +33,15 @@ enum ManifestCommand {
     Add(Late<add::AddArguments>),
     /// Change the platform or the annotations of an entry.
     Annotate(Late<add::AnnotateArguments>),
-    /// Show a manifest list, or what a registry has under a name.
+    /// Show a manifest list of the store, or a manifest of a registry.
     Inspect(Late<inspect::Arguments>),
     /// Push a manifest list and its images.
     Push(Late<push::Arguments>),
-    /// Take an entry out of a manifest list.
+    /// Remove an entry from a manifest list.
     Remove(Late<remove::EntryArguments>),
     /// Remove manifest lists.
     Rm(Late<remove::ListArguments>),
-    /// Exit with 0 when the manifest list is here, with 1 when it is not.
+    /// Check whether a manifest list exists: exit with 0 if so, else with 1.
     Exists(Late<exists::Arguments>),
 }
 

@@ -16,7 +16,7 @@ use crate::image::transport::ImageLocation;
 
 /// Push a manifest list and its images
 ///
-/// Prints the digest of the list as it is there. Images of other registries are copied.
+/// Prints the digest of the pushed list. Images of other registries are copied.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the list.
@@ -28,16 +28,17 @@ pub struct Arguments {
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,
 
-    /// Push the images too; false: the list alone, whose images must be there.
+    /// Push the images too; false: only the list, whose images must exist at the destination.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "true",
           default_missing_value = "true", hide_possible_values = true, value_parser = BoolishValueParser::new())]
     all: bool,
 
-    /// Format of the list, and of the images that come from here. Default: docker's where all images have it, else OCI's.
+    /// Format of the list, and of images that are pushed from the store. Default: docker's if all images have it, else
+    /// OCI's.
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     format: Option<IndexFormat>,
 
-    /// Remove the list here when it is there.
+    /// Remove the list from the store after the push.
     #[arg(long = "rm", visible_alias = "purge", short = 'p')]
     remove: bool,
 

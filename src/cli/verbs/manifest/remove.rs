@@ -6,7 +6,7 @@ use crate::container::Usnea;
 use crate::container::images::{remove_from_list, remove_list};
 use crate::error::Result;
 
-/// Take an entry out of a manifest list
+/// Remove an entry from a manifest list
 #[derive(clap::Args)]
 pub struct EntryArguments {
     /// Name or ID of the list.
@@ -20,7 +20,7 @@ pub struct EntryArguments {
 
 /// Remove manifest lists
 ///
-/// The images stay.
+/// Their images are kept.
 #[derive(clap::Args)]
 pub struct ListArguments {
     /// Names or IDs of the lists.

@@ -8,7 +8,8 @@ use crate::network_attachment::{MacAddress, NetworkAttachment, checked_host_name
 
 /// Connect a container to a network
 ///
-/// A running container gets one more interface, and a way out if it has had none. One without any network must be disconnected from network none first.
+/// A running container gets another interface, and external connectivity if it had none. A container without any
+/// network must be disconnected from network none first.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// IPv4 address of the container on the network. Default: the next free one.

@@ -15,7 +15,8 @@ use crate::network_name::NetworkName;
 
 /// Create a network
 ///
-/// Containers of one network reach each other, by their names too, and no container of another network. Prints the ID.
+/// Containers of a network can reach each other, also by name, but no container of another network. Prints the ID of
+/// the network.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name of the network.
@@ -26,15 +27,15 @@ pub struct Arguments {
     #[arg(long, value_name = "CIDR")]
     subnet: Vec<IpNet>,
 
-    /// Addresses of a subnet that containers get: CIDR or FIRST-LAST. Default: all.
+    /// Range of a subnet from which containers get addresses: CIDR or FIRST-LAST. Default: the whole subnet.
     #[arg(long, value_name = "RANGE")]
     ip_range: Vec<AddressRange>,
 
-    /// Address of the network itself in a subnet. Default: the first one.
+    /// Gateway address of a subnet. Default: the first address.
     #[arg(long, value_name = "ADDRESS")]
     gateway: Vec<IpAddr>,
 
-    /// Address of a subnet that no container gets, with a name for it.
+    /// Reserved address that no container gets, with a name for it.
     #[arg(long, value_name = "NAME=ADDRESS")]
     aux_address: Vec<String>,
 
@@ -42,19 +43,19 @@ pub struct Arguments {
     #[arg(long)]
     ipv6: bool,
 
-    /// Give the containers no way out of the network.
+    /// Restrict the containers to this network, without external connectivity.
     #[arg(long)]
     internal: bool,
 
-    /// Do not answer to names of containers.
+    /// Do not resolve names of containers.
     #[arg(long)]
     disable_dns: bool,
 
-    /// Name server for names of other machines. Default: those of the host.
+    /// DNS server for all other names. Default: those of the host.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "disable_dns")]
     dns: Vec<IpAddr>,
 
-    /// Driver of the network: bridge is the only one.
+    /// Driver of the network; only bridge is supported.
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
     driver: String,
 
@@ -71,11 +72,11 @@ pub struct Arguments {
     #[arg(long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
 
-    /// Let containers that run join the network: always so.
+    /// Accepted for compatibility with docker: running containers can always be connected.
     #[arg(long)]
     attachable: bool,
 
-    /// Keep a network of this name that exists already, as it is.
+    /// Do nothing if a network of this name exists.
     #[arg(long)]
     ignore: bool,
 }

@@ -43,7 +43,7 @@ enum NetworkCommand {
     Ls(Late<list::Arguments>),
     /// Remove all unused networks.
     Prune(Late<prune::Arguments>),
-    /// Connect the networks of running containers anew.
+    /// Reconnect the networks of running containers.
     Reload(Late<reload::Arguments>),
     /// Remove networks.
     #[command(visible_alias = "remove")]

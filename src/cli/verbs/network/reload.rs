@@ -5,9 +5,9 @@ use crate::cli::output::print;
 use crate::container::{Usnea, all, find, networks};
 use crate::error::Result;
 
-/// Connect the networks of running containers anew
+/// Reconnect the networks of running containers
 ///
-/// The containers keep their addresses. Prints the IDs.
+/// The containers keep their addresses. Prints the IDs of the containers.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Reload all running containers.

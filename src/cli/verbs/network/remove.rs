@@ -15,7 +15,7 @@ pub struct Arguments {
     #[arg(value_name = "NETWORK", required = true)]
     names: Vec<String>,
 
-    /// Kill and remove the containers that use it; missing networks are no error.
+    /// Kill and remove containers that use the networks, and ignore missing networks.
     #[arg(short, long)]
     force: bool,
 }

@@ -10,8 +10,8 @@ use crate::oci::{self, CreateRequest, OciCaller, RunEnd, Runtime};
 
 /// Create a container from a bundle
 ///
-/// The container is set up, and its command waits until `start`. No process stays beside it: its process becomes a child
-/// of whoever adopts orphans.
+/// The container is set up, and its command waits for `start`. No process of usnea stays: the process of the container
+/// is reparented to the nearest subreaper.
 #[derive(clap::Args)]
 pub struct CreateArguments {
     #[command(flatten)]
@@ -20,14 +20,14 @@ pub struct CreateArguments {
 
 /// Create a container from a bundle and start it
 ///
-/// Stays until the command ends, forwards signals to it, and ends with its status; then the container is deleted.
+/// Waits for the command, forwards signals to it, deletes the container and exits with the command's status.
 #[derive(clap::Args)]
 pub struct RunArguments {
-    /// Return when the command runs.
+    /// Exit when the command runs.
     #[arg(short, long)]
     detach: bool,
 
-    /// Keep the container's state when its command has ended.
+    /// Keep the container's state after its command has exited.
     #[arg(long)]
     keep: bool,
 
@@ -41,11 +41,11 @@ struct BundleFlags {
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     bundle: PathBuf,
 
-    /// Write the number of the container's process to this file.
+    /// Write the process ID of the container to this file.
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
 
-    /// Send the master of the container's terminal to this socket.
+    /// Send the master of the container's pseudo-terminal to this socket.
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
 
@@ -54,14 +54,14 @@ struct BundleFlags {
           value_parser = clap::value_parser!(u32).range(..=1_048_573))]
     preserve_fds: u32,
 
-    /// Use chroot(2) in place of pivot_root(2), for a host whose root is a ramfs.
+    /// Use chroot(2) instead of pivot_root(2), for a host whose root is a ramfs.
     #[arg(long)]
     no_pivot: bool,
 
     #[command(flatten)]
     keyring: KeyringFlag,
 
-    /// Adopt no orphans; this runtime never does.
+    /// Accepted without effect: this runtime is never a subreaper.
     #[arg(long)]
     no_subreaper: bool,
 

@@ -10,14 +10,14 @@ use crate::oci::{self, OciCaller, OciExecRequest, Runtime};
 
 /// Run another command in a running container
 ///
-/// The process is that of --process, else that of the container's config.json with COMMAND and the flags.
+/// Runs the process of --process, or the process of the container's config.json changed by COMMAND and the options.
 #[derive(clap::Args)]
 pub struct ExecArguments {
-    /// File with the process, in the form of `process` in config.json.
+    /// File with the process, in the format of `process` in config.json.
     #[arg(short, long, value_name = "FILE")]
     process: Option<PathBuf>,
 
-    /// Return when the command runs.
+    /// Exit when the command runs.
     #[arg(short, long)]
     detach: bool,
 
@@ -49,11 +49,11 @@ pub struct ExecArguments {
     #[arg(long)]
     no_new_privs: bool,
 
-    /// Write the number of the command's process to this file.
+    /// Write the process ID of the command to this file.
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
 
-    /// Send the master of the command's terminal to this socket.
+    /// Send the master of the command's pseudo-terminal to this socket.
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
 

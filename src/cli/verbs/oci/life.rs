@@ -31,7 +31,7 @@ pub struct KillArguments {
 /// Delete a container that has stopped
 #[derive(clap::Args)]
 pub struct DeleteArguments {
-    /// Kill the container first. A container that does not exist is no error.
+    /// Kill the container first, and ignore a missing container.
     #[arg(short, long)]
     force: bool,
 

@@ -27,15 +27,14 @@ const PROGRAM: &str = "usnea-oci";
 /// Exit status of a failure (that of runc and crun).
 const FAILURE: u8 = 1;
 
-/// Be an OCI runtime: the command line of runc and crun
+/// Run containers as an OCI runtime, with the command line of runc and crun
 ///
-/// For programs that start containers by an OCI runtime: podman --runtime, buildah --runtime, containerd. Under the name
-/// usnea-oci (a link to usnea) the program is this command line alone. The folder of the containers' states is --root,
-/// else $XDG_RUNTIME_DIR/usnea-oci.
+/// For programs that start containers with an OCI runtime: podman --runtime, buildah --runtime, containerd. Started by
+/// the name usnea-oci (a link to usnea), the program has only this command line. The states of containers are stored in
+/// --root, by default $XDG_RUNTIME_DIR/usnea-oci.
 ///
-/// As root of a user namespace (that of podman or buildah) it makes a user namespace only where config.json has one. Any
-/// other user needs one there. podman's --cgroups=disabled is for runtimes that runtime_supports_nocgroup in
-/// containers.conf(5) names.
+/// Root, also of a user namespace such as podman's, may run a config.json without a user namespace; any other user
+/// needs one. podman passes --cgroups=disabled only to runtimes of runtime_supports_nocgroup in containers.conf(5).
 #[derive(clap::Args)]
 pub struct Arguments {
     /// File for errors.
@@ -46,19 +45,20 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
-    /// Print the steps of a launch on standard error, as --log-level debug does.
+    /// Print the steps of a launch on standard error, like --log-level debug.
     #[arg(long)]
     debug: bool,
 
-    /// Ask the user's systemd for cgroups: cgroupsPath is SLICE:PREFIX:NAME.
+    /// Use the user's systemd as cgroup manager: cgroupsPath is SLICE:PREFIX:NAME.
     #[arg(long)]
     systemd_cgroup: bool,
 
-    /// Manager of cgroups.
+    /// Cgroup manager.
     #[arg(long, value_enum, value_name = "MANAGER", default_value_t = ManagerFlag::Cgroupfs)]
     cgroup_manager: ManagerFlag,
 
-    /// Accept a cgroup that cannot be made, if the container has no limits: auto and true do, false does not.
+    /// Ignore errors when the cgroup of a container without limits cannot be created: yes with auto and true, no with
+    /// false.
     #[arg(long, value_enum, value_name = "VALUE", default_value_t = RootlessFlag::Auto)]
     rootless: RootlessFlag,
 
@@ -118,13 +118,13 @@ enum OciCommand {
     Update(Late<resources::UpdateArguments>),
     /// Show statistics of a container.
     Events(Late<resources::EventsArguments>),
-    /// Show the abilities of this runtime.
+    /// Show the features of this runtime.
     Features(Late<show::FeaturesArguments>),
-    /// Write a config.json to begin with.
+    /// Write a config.json template.
     Spec(Late<show::SpecArguments>),
-    /// Refuse to checkpoint a container: that takes root's powers.
+    /// Not supported: checkpointing a container needs root.
     Checkpoint(Late<show::CheckpointArguments>),
-    /// Refuse to restore a container: that takes root's powers.
+    /// Not supported: restoring a container needs root.
     Restore(Late<show::CheckpointArguments>),
 }
 

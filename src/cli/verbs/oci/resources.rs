@@ -33,23 +33,23 @@ pub struct ResumeArguments {
 /// Change the limits of a container
 #[derive(clap::Args)]
 pub struct UpdateArguments {
-    /// File with the limits, in the form of `linux.resources` in config.json; - is standard input.
+    /// File with the limits, in the format of `linux.resources` in config.json; - for standard input.
     #[arg(short, long, value_name = "FILE")]
     resources: Option<PathBuf>,
 
-    /// Weight of input and output (10 to 1000).
+    /// Block I/O weight (10 to 1000).
     #[arg(long, value_name = "WEIGHT")]
     blkio_weight: Option<u16>,
 
-    /// Period of the limit of processor time, in microseconds.
+    /// CPU period, in microseconds.
     #[arg(long, value_name = "MICROSECONDS")]
     cpu_period: Option<u64>,
 
-    /// Processor time in a period, in microseconds; -1: no limit.
+    /// CPU time per period, in microseconds; -1: no limit.
     #[arg(long, value_name = "MICROSECONDS")]
     cpu_quota: Option<i64>,
 
-    /// Weight of processor time (2 to 262144).
+    /// CPU shares (2 to 262144).
     #[arg(long, value_name = "SHARES")]
     cpu_share: Option<u64>,
 
@@ -61,19 +61,19 @@ pub struct UpdateArguments {
     #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
 
-    /// Limit of memory; -1: none.
+    /// Memory limit; -1: no limit.
     #[arg(long, value_name = "BYTES")]
     memory: Option<String>,
 
-    /// Memory that is taken last.
+    /// Memory soft limit.
     #[arg(long, value_name = "BYTES")]
     memory_reservation: Option<String>,
 
-    /// Limit of memory and swap together; -1: none.
+    /// Limit of memory and swap together; -1: no limit.
     #[arg(long, value_name = "BYTES")]
     memory_swap: Option<String>,
 
-    /// Limit of processes; -1: none.
+    /// Maximum number of processes; -1: no limit.
     #[arg(long, value_name = "N")]
     pids_limit: Option<i64>,
 
@@ -84,14 +84,14 @@ pub struct UpdateArguments {
 
 /// Show statistics of a container
 ///
-/// Prints one JSON document a line, until the container stops.
+/// Prints one JSON document per line, until the container stops.
 #[derive(clap::Args)]
 pub struct EventsArguments {
-    /// Print one document, and end.
+    /// Print one document and exit.
     #[arg(long)]
     stats: bool,
 
-    /// Seconds between two documents.
+    /// Seconds between documents.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     interval: u64,
 

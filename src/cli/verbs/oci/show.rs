@@ -13,7 +13,8 @@ use crate::oci::{self, Runtime};
 
 /// Show the state of a container
 ///
-/// Prints the state in the form of the OCI runtime specification, with the fields rootfs, created and owner.
+/// Prints the state in the format of the OCI runtime specification, with the additional fields rootfs, created and
+/// owner.
 #[derive(clap::Args)]
 pub struct StateArguments {
     /// The container.
@@ -45,20 +46,20 @@ pub struct PsArguments {
     id: String,
 }
 
-/// Show the abilities of this runtime
+/// Show the features of this runtime
 ///
-/// Prints them in the form of the OCI runtime specification.
+/// Prints the features in the format of the OCI runtime specification.
 #[derive(clap::Args)]
 pub struct FeaturesArguments {}
 
-/// Write a config.json to begin with
+/// Write a config.json template
 #[derive(clap::Args)]
 pub struct SpecArguments {
     /// Folder of the bundle.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     bundle: PathBuf,
 
-    /// Write the config for an ordinary user: with a user namespace.
+    /// Write a config for an ordinary user, with a user namespace.
     #[arg(long = "rootless")]
     is_rootless: bool,
 }

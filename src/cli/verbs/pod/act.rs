@@ -9,7 +9,7 @@ use crate::sys::fd;
 
 /// Start the containers of pods
 ///
-/// The first container that starts makes the namespaces of the pod. Containers that run already are left alone.
+/// The container that starts first creates the namespaces of the pod. Running containers are left unchanged.
 #[derive(clap::Args)]
 pub struct PodStartArguments {
     #[command(flatten)]
@@ -18,7 +18,7 @@ pub struct PodStartArguments {
 
 /// Stop the containers of pods
 ///
-/// All containers of a pod get their stop signals at the same time.
+/// All containers of a pod are stopped at the same time.
 #[derive(clap::Args)]
 pub struct PodStopArguments {
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub struct PodStopArguments {
 
 /// Restart the containers of pods
 ///
-/// All containers are stopped, then all are started: the namespaces of the pod are new.
+/// All containers are stopped, then all are started, in new namespaces.
 #[derive(clap::Args)]
 pub struct PodRestartArguments {
     #[command(flatten)]

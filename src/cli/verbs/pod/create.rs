@@ -19,8 +19,8 @@ use crate::spec::{ContainerName, Hostname, NetworkMode, PublishValue, Size, Volu
 /// Create a pod
 ///
 /// Containers of a pod share their network, their IPC namespace with /dev/shm, and their host name: they reach each
-/// other at localhost. 'usnea run --pod' makes one. The pod has no process of its own: what is shared lives as long as
-/// one of its containers runs. Prints the pod's ID.
+/// other at localhost. 'usnea run --pod' creates a container in a pod. The pod has no process of its own: the shared
+/// namespaces exist as long as one of its containers runs. Prints the pod's ID.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Arguments {
@@ -36,12 +36,12 @@ pub struct Arguments {
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
 
-    /// Read labels from a file, one a line.
+    /// Read labels from a file, one per line.
     #[arg(long, value_name = "FILE")]
     label_file: Vec<PathBuf>,
 
-    /// Namespaces that the containers share: ipc, net, pid, uts, or none; with + in front, beside the default ones. In a
-    /// shared PID namespace, the end of the container that started first ends all. Default: ipc,net,uts.
+    /// Namespaces that the containers share: ipc, net, pid, uts, or none; with a leading +, in addition to the default.
+    /// In a shared PID namespace, all containers end with the one that was started first. Default: ipc,net,uts.
     #[arg(long, value_name = "[+]NAMESPACE,...")]
     share: Option<String>,
 
@@ -49,7 +49,7 @@ pub struct Arguments {
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<Hostname>,
 
-    /// Network of the containers: as of 'usnea run', but for that of another container.
+    /// Network of the containers, as for 'usnea run', except container:NAME.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     network: Vec<NetworkMode>,
 
@@ -69,7 +69,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     mac_address: Option<MacAddress>,
 
-    /// Publish a port or a range of ports of the pod on the host: as of 'usnea run'.
+    /// Publish a port or a range of ports of the pod on the host, as for 'usnea run'.
     #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]")]
     publish: Vec<PublishValue>,
 
@@ -77,7 +77,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     dns: Vec<IpAddr>,
 
-    /// DNS search domain; a dot: none. Default: those of the host.
+    /// DNS search domain; a single dot: no search domain. Default: those of the host.
     #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
     dns_search: Vec<String>,
 
@@ -93,11 +93,11 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "add_host")]
     no_hosts: bool,
 
-    /// User namespace mode of all containers: as of 'usnea run'.
+    /// User namespace mode of all containers, as for 'usnea run'.
     #[arg(long, value_name = "MODE")]
     userns: Option<String>,
 
-    /// Mount a file or folder of the host, or a volume, in all containers: as of 'usnea run'.
+    /// Mount a file or directory of the host, or a volume, in all containers, as for 'usnea run'.
     #[arg(short, long, value_name = "[HOST|NAME:]CONTAINER[:OPTIONS]")]
     volume: Vec<VolumeFlag>,
 
@@ -109,11 +109,11 @@ pub struct Arguments {
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
 
-    /// Policy for the end of the last container: stop is the only one, as the pod has no process of its own.
+    /// Policy for the end of the last container; only stop is supported.
     #[arg(long, value_enum, value_name = "POLICY", default_value = "stop")]
     exit_policy: ExitPolicyFlag,
 
-    /// Accepted for scripts of podman: a pod needs no container that holds its namespaces.
+    /// Accepted for compatibility with podman: a pod has no infra container.
     #[arg(long)]
     infra: bool,
 
@@ -133,7 +133,7 @@ pub struct Arguments {
 /// Value of `--exit-policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ExitPolicyFlag {
-    /// The pod is stopped.
+    /// Stop the pod.
     Stop,
 }
 

@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// Remove all pods without running containers
 ///
-/// Removes their containers, too.
+/// Their containers are removed too.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Do not ask for confirmation.

@@ -15,7 +15,7 @@ pub struct Arguments {
     #[command(flatten)]
     selection: PodSelection,
 
-    /// Stop and remove running containers too; missing pods are no error.
+    /// Stop and remove running containers too, and ignore missing pods.
     #[arg(short, long)]
     force: bool,
 
@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(short, long)]
     ignore: bool,
 
-    /// Seconds that running containers have to end before they are killed. Default: 0.
+    /// Seconds to wait before running containers are killed. Default: 0.
     #[arg(short, long, value_name = "SECONDS", requires = "force", allow_negative_numbers = true)]
     time: Option<i64>,
 }

@@ -6,11 +6,11 @@ use crate::error::{Error, Result};
 
 /// Report errors and unknown keys in Quadlet files
 ///
-/// The files are those that the generator finds; QUADLET_UNIT_DIRS names other folders. The exit status is 1 if a file
+/// Checks the files that the generator finds; QUADLET_UNIT_DIRS sets other directories. The exit status is 1 if a file
 /// has an error.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Files to look at, by their names. Default: all.
+    /// Names of the files to check. Default: all.
     #[arg(value_name = "FILE")]
     names: Vec<String>,
 }

@@ -10,19 +10,19 @@ use crate::quadlet::library::{self, InstalledFile};
 
 /// Install Quadlet files for the user
 ///
-/// The files go to ~/.config/containers/systemd, for root to /etc/containers/systemd; files of a folder one by one. Then
-/// systemd reads its units again.
+/// Copies the files to ~/.config/containers/systemd, or for root to /etc/containers/systemd. Then systemd reloads its
+/// units.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Replace files of the same names.
+    /// Replace existing files of the same names.
     #[arg(short, long)]
     replace: bool,
 
-    /// Make systemd read its units again.
+    /// Make systemd reload its units.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     reload_systemd: bool,
 
-    /// Files, or folders of files.
+    /// Files, or directories of files.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
 }

@@ -13,7 +13,8 @@ use crate::quadlet::service::UnitScope;
 
 /// List Quadlet files
 ///
-/// The status is systemd's, such as active or failed; "error" stands for a file that gives no service.
+/// The status is that of the systemd unit, such as active or failed; "error" means that no unit can be generated from
+/// the file.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// json, table [TEMPLATE], or a Go template. Fields: .Name .UnitName .Path .Status.

@@ -20,7 +20,7 @@ use crate::quadlet::search::{self, FoundFiles, SearchPlaces};
 use crate::quadlet::service::{AccountLookups, UnitScope};
 use crate::quadlet::{Generated, generate as generate_units};
 
-/// Manage Quadlet files: services of systemd that are containers
+/// Manage Quadlet files: systemd units for containers
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -39,7 +39,7 @@ enum QuadletCommand {
     /// List Quadlet files.
     #[command(visible_alias = "ls")]
     List(Late<list::Arguments>),
-    /// Print a Quadlet file, or the service made from it.
+    /// Print a Quadlet file, or the systemd unit generated from it.
     Print(Late<print::Arguments>),
     /// Remove Quadlet files of the user.
     #[command(visible_alias = "remove")]

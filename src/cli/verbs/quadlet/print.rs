@@ -4,10 +4,10 @@ use super::{found, generated, own_manager};
 use crate::cli::output::print;
 use crate::error::{Context, Error, Result};
 
-/// Print a Quadlet file, or the service made from it
+/// Print a Quadlet file, or the systemd unit generated from it
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Print the service that systemd gets.
+    /// Print the generated systemd unit.
     #[arg(long)]
     service: bool,
 

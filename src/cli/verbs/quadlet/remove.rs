@@ -10,10 +10,10 @@ use crate::quadlet::source::QuadletFile;
 
 /// Remove Quadlet files of the user
 ///
-/// A file whose service is active is not removed without --force, which stops the service.
+/// A file whose unit is active is not removed, unless --force stops the unit.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Remove all files of the user.
+    /// Remove all Quadlet files of the user.
     #[arg(short, long, conflicts_with = "names")]
     all: bool,
 
@@ -21,11 +21,11 @@ pub struct Arguments {
     #[arg(short, long)]
     force: bool,
 
-    /// Missing files are no error.
+    /// Ignore files that do not exist.
     #[arg(short, long)]
     ignore: bool,
 
-    /// Make systemd read its units again.
+    /// Make systemd reload its units.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     reload_systemd: bool,
 

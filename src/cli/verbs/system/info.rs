@@ -10,7 +10,7 @@ use crate::container::Usnea;
 use crate::documents::info::{DockerInfo, InfoDocument};
 use crate::error::{Error, Result};
 
-/// Show information on this machine and on the store
+/// Show information about this machine and the store
 #[derive(clap::Args)]
 pub struct Arguments {
     /// json, or a Go template, such as '{{.Store.GraphDriverName}}' or '{{.Host.Security.Rootless}}': podman's fields; and

@@ -25,7 +25,7 @@ enum SystemCommand {
     Df(Late<df::Arguments>),
     /// Show events of containers, images, networks and volumes.
     Events(Late<events::Arguments>),
-    /// Show information on this machine and on the store.
+    /// Show information about this machine and the store.
     Info(Late<info::Arguments>),
     /// Remove unused data.
     Prune(Late<prune::Arguments>),

@@ -12,11 +12,11 @@ use crate::image::store::PruneScope;
 
 /// Remove unused data
 ///
-/// Removes pods without running containers, stopped containers, networks that no container uses, images without a name, packed and unpacked layers that no image needs, and the remains of
-/// killed commands. Images of containers are kept.
+/// Removes pods without running containers, stopped containers, unused networks, images without a name, compressed and
+/// unpacked layers that no image needs, and leftovers of killed commands. Images of containers are kept.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Remove all images that no container uses, also those with names, and roots made of the host's programs.
+    /// Remove all images that no container uses, including those with names, and the roots of host: images.
     #[arg(short, long)]
     all: bool,
 

@@ -7,8 +7,8 @@ use crate::error::Result;
 
 /// Remove all containers, images, networks and volumes
 ///
-/// Removes all containers, also running ones, all images, volumes and networks, and the directories of the store. Settings
-/// and logins are kept, and so are image stores of other users.
+/// Removes all containers, including running ones, all images, volumes and networks, and the directories of the store.
+/// Keeps settings, logins and image stores of other users.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Do not ask for confirmation.

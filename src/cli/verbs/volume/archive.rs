@@ -25,11 +25,11 @@ pub struct ExportArguments {
 /// Files of the same name are replaced; all other files are kept.
 #[derive(clap::Args)]
 pub struct ImportArguments {
-    /// The volume, which must exist.
+    /// Name of an existing volume.
     #[arg(value_name = "VOLUME")]
     name: String,
 
-    /// The tar, plain or compressed with gzip or zstd; - for standard input.
+    /// Tar archive, plain or compressed with gzip or zstd; - for standard input.
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
     file: PathBuf,
 }

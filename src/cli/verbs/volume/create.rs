@@ -11,7 +11,7 @@ use crate::spec::VolumeName;
 
 /// Create a volume
 ///
-/// A volume that exists already stays as it is, as with docker.
+/// An existing volume is left unchanged, as with docker.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name of the volume. Default: 64 random hexadecimal digits.
@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
 
-    /// Volume driver: local is the only one.
+    /// Volume driver; only local is supported.
     #[arg(short, long, value_name = "DRIVER", default_value = "local")]
     driver: String,
 
@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
 
-    /// Ignore a volume that exists already: always done.
+    /// Accepted without effect: an existing volume is never an error.
     #[arg(long)]
     ignore: bool,
 }

@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 
 /// Remove all unused volumes
 ///
-/// Removes volumes without a name; with --all, those with names too.
+/// Removes anonymous volumes; with --all, named volumes too.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Remove all unused volumes, those with names too.
+    /// Remove all unused volumes, including named ones.
     #[arg(short, long)]
     all: bool,
 
