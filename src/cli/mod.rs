@@ -1,7 +1,6 @@
 //! Command line: groups of flags in `flags`, a file for each command in `verbs`, all that prints in `output`. This module
 //! parses, reports errors, and sets the exit status; `container` makes all decisions.
 
-mod activation;
 mod flags;
 mod grammar;
 mod help;
@@ -18,6 +17,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::container::{Usnea, roles};
+use crate::engine::ListenSockets;
 use crate::error::{self, Error, STATUS_OURS};
 use crate::sys::signal;
 
@@ -94,8 +94,11 @@ pub fn main() -> ExitCode {
     };
     start_log(arguments.log_level);
     signal::set_default(&[libc::SIGCHLD]);
-    let usnea = Usnea::new(arguments.root).with_streams(streams::of_process());
-    match arguments.command.run(&usnea) {
+    let ran = ListenSockets::of_process(std::process::id()).and_then(|sockets| {
+        let usnea = Usnea::new(arguments.root).with_streams(streams::of_process());
+        arguments.command.run(&usnea.with_sockets(sockets))
+    });
+    match ran {
         Ok(status) => {
             end_as_units_command(status);
             ExitCode::from(status)

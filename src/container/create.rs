@@ -16,7 +16,7 @@ use super::pods;
 use super::ports;
 use super::ranges;
 use super::remove::{Removal, is_left_over, remove};
-use super::request::{ContainerRequest, keep_descriptors};
+use super::request::{ContainerRequest, check_sockets};
 use super::shared_namespaces::OtherContainers;
 use super::stored::PullSettings;
 use super::usnea::Usnea;
@@ -121,7 +121,7 @@ pub fn create(
     pull: &PullSettings<'_>,
     next: AfterCreate,
 ) -> Result<CreatedContainer> {
-    keep_descriptors(0, &[])?;
+    check_sockets(None)?;
     let store = usnea.make_store()?;
     crate::config::open_private(&store.join("containers"))?;
     refuse_used_cidfile(lifecycle)?;

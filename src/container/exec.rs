@@ -6,11 +6,12 @@ use std::time::Duration;
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 
-use super::request::keep_descriptors;
+use super::request::{PreservedDescriptors, passed_sockets};
 use super::stop::ended_within;
 use super::{Container, not_running};
 use crate::engine::{
-    self, CallerStreams, DetachKeys, ExecPlan, Finish, LaunchOptions, RunningContainer, Stdin,
+    self, CallerStreams, DetachKeys, ExecPlan, Finish, LaunchOptions, ListenSockets,
+    RunningContainer, Stdin,
 };
 use crate::error::{Context, Error, Result};
 use crate::monitor::{Status, events};
@@ -37,6 +38,8 @@ pub struct ExecRequest {
     pub preserve_fds: u32,
     /// Numbers of further descriptors that the command inherits.
     pub preserve_fd: Vec<u32>,
+    /// Sockets of socket activation; `None`: this process has none for the command.
+    pub sockets: Option<ListenSockets>,
     /// Key sequence that detaches from its terminal; `None`: that of the container.
     pub keys: Option<DetachKeys>,
     /// Moment at which this call returns: at the command's end, or at its start.
@@ -57,7 +60,9 @@ pub enum Audience {
 /// Runs the command; returns its exit status, or 0 when detached. Errors: the container does not run; the command
 /// cannot be run.
 pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<'_>) -> Result<u8> {
-    keep_descriptors(request.preserve_fds, &request.preserve_fd)?;
+    let preserved =
+        PreservedDescriptors { count: request.preserve_fds, named: &request.preserve_fd };
+    let sockets = passed_sockets(request.sockets.as_ref(), preserved)?;
     title::name_container(&container.record.name);
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let spec = container.spec()?;
@@ -86,6 +91,7 @@ pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<
             stdin: request.stdin,
             preserve_fds: request.preserve_fds,
             preserve_fd: request.preserve_fd,
+            sockets,
             ..LaunchOptions::default()
         },
         keys: request.keys.or(own_keys).unwrap_or_default(),

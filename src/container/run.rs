@@ -8,7 +8,7 @@ use super::client::check_terminal;
 use super::create::notify_request;
 use super::image_root::ImageRoot;
 use super::network;
-use super::request::{ContainerRequest, keep_descriptors};
+use super::request::{ContainerRequest, PreservedDescriptors, passed_sockets};
 use super::root_source::RootSource;
 use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
@@ -33,7 +33,7 @@ pub(super) fn run(
     streams: CallerStreams<'_>,
     running: impl FnOnce(&Workspace, &Launched) -> Option<Box<dyn NetworkRequests>>,
 ) -> Result<u8> {
-    keep_descriptors(request.options.preserve_fds, &request.options.preserve_fd)?;
+    let sockets = passed_sockets(usnea.sockets(), preserved(request))?;
     check_terminal(&request.options, streams)?;
     let store = usnea.make_store()?;
     let base = usnea.base()?;
@@ -57,7 +57,8 @@ pub(super) fn run(
     let place = scratch.as_deref().unwrap_or(store);
     let workspace = Workspace::assemble(usnea, request, disposable(place, &id, maps), root)?;
     let _volumes = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
-    let plan = plan(request, &workspace, store, notify)?;
+    let mut plan = plan(request, &workspace, store, notify)?;
+    plan.options.sockets = sockets;
     ports::look_at_ports(store, &workspace.network)?;
     network::warn_if_offline(&plan.options.network, store);
     workspace.remember_driver(store);
@@ -80,7 +81,7 @@ pub(super) fn run(
 
 /// Returns the steps of [`run`] as commands of a shell. Changes nothing.
 pub fn explain(usnea: &Usnea, request: &ContainerRequest) -> Result<String> {
-    keep_descriptors(request.options.preserve_fds, &request.options.preserve_fd)?;
+    passed_sockets(usnea.sockets(), preserved(request))?;
     let workspace = would_be(usnea, request)?;
     let plan = plan(request, &workspace, usnea.store()?, NotifyMode::Ignore)?;
     Ok(engine::explain(&plan, &workspace.folder, &workspace.layers))
@@ -98,6 +99,11 @@ fn would_be(usnea: &Usnea, request: &ContainerRequest) -> Result<Workspace> {
     let maps = ranges::maps(request, usnea.base()?, &root, store)?;
     let place = scratch::folder(store)?.unwrap_or_else(|| store.to_owned());
     Workspace::assemble(usnea, request, disposable(&place, &random_id()?, maps), root)
+}
+
+fn preserved(request: &ContainerRequest) -> PreservedDescriptors<'_> {
+    let options = &request.options;
+    PreservedDescriptors { count: options.preserve_fds, named: &options.preserve_fd }
 }
 
 /// Returns the identity of a disposable container. `place`: the store, or the scratch folder ([`scratch`]).

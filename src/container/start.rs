@@ -18,7 +18,7 @@ use super::network::{self, ContainerIdentity};
 use super::pods;
 use super::ports;
 use super::remove::{Removal, own_volumes, remove, sweep};
-use super::request::{ContainerRequest, keep_descriptors};
+use super::request::{ContainerRequest, check_sockets};
 use super::root_source::RootSource;
 use super::shared_namespaces::{self, OtherContainers};
 use super::stop::{Stopping, ended_within};
@@ -26,7 +26,7 @@ use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::volumes;
 use super::{Container, Hold, bury};
-use crate::engine::{self, Plan};
+use crate::engine::{self, ListenSockets, Plan};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::files::{self, Lock};
@@ -49,6 +49,20 @@ pub fn start(
     container: &Container,
     client: Option<(OwnedFd, &Signals)>,
 ) -> Result<bool> {
+    start_with(usnea, container, client, usnea.sockets())
+}
+
+/// Starts a container without sockets of socket activation: one that the caller did not name.
+pub(super) fn start_beside(usnea: &Usnea, container: &Container) -> Result<bool> {
+    start_with(usnea, container, None, None)
+}
+
+fn start_with(
+    usnea: &Usnea,
+    container: &Container,
+    client: Option<(OwnedFd, &Signals)>,
+    sockets: Option<&ListenSockets>,
+) -> Result<bool> {
     if !container.record.requires.is_empty() && !container.status()?.is_running() {
         start_required(usnea, container)?;
     }
@@ -58,7 +72,8 @@ pub fn start(
         return Ok(false);
     };
     let _ = std::fs::remove_file(container.folder.join(STOPPED));
-    let job = job(usnea, container, lock.into())?;
+    let mut job = job(usnea, container, lock.into())?;
+    job.plan.options.sockets = sockets.cloned();
     network::warn_if_offline(&job.plan.options.network, &container.store);
     launch(usnea, container, job, client).map(|()| true)
 }
@@ -86,7 +101,10 @@ fn start_created(
         // Planned again: the containers that were started meanwhile may be those whose namespaces are joined.
         false => job(usnea, &container, lock.into()),
     };
-    let started = job.and_then(|job| launch(usnea, &container, job, client));
+    let started = job.and_then(|mut job| {
+        job.plan.options.sockets = usnea.sockets().cloned();
+        launch(usnea, &container, job, client)
+    });
     started.inspect_err(|_| discard_ended(usnea, &container))?;
     Ok(container)
 }
@@ -97,7 +115,7 @@ fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
         let phrase = || Setting::Requires.with(short(id));
         let required = Container::open(&container.store, id)?;
         let required = required.ok_or_else(|| Error::not_found("that container was removed"));
-        required.and_then(|required| start(usnea, &required, None)).context(phrase)?;
+        required.and_then(|required| start_beside(usnea, &required)).context(phrase)?;
     }
     Ok(())
 }
@@ -110,8 +128,13 @@ fn launch(
 ) -> Result<()> {
     let (client, blocked) = client.unzip();
     let streams = usnea.caller_streams();
+    // A caller that stays attached must not keep the addresses in use. Another may start more containers.
+    let ours = job.plan.options.sockets.clone().filter(|_| client.is_some());
     match monitor::start(Job { client, streams, ..job }, blocked) {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            ours.iter().for_each(ListenSockets::close);
+            Ok(())
+        }
         Err(error) => {
             record_failed_start(container, &error);
             Err(error)
@@ -136,7 +159,7 @@ pub fn run_detached(
     lifecycle: &Lifecycle,
     wanted: &PullSettings<'_>,
 ) -> Result<String> {
-    refuse_descriptors(request)?;
+    refuse_descriptors(usnea, request)?;
     let created =
         after_required(usnea, create(usnea, request, lifecycle, wanted, AfterCreate::Start)?)?;
     let container = start_created(usnea, created, None)?;
@@ -153,7 +176,7 @@ pub fn run_attached(
     wanted: &PullSettings<'_>,
     client: Client<'_>,
 ) -> Result<u8> {
-    refuse_descriptors(request)?;
+    refuse_descriptors(usnea, request)?;
     let options = &request.options;
     check_terminal(options, client.streams)?;
     let keys = lifecycle.detach_keys.as_ref().map(|keys| keys.parse().map_err(Error::new));
@@ -204,7 +227,7 @@ fn warn_of_end(container: &Container) {
     }
 }
 
-fn refuse_descriptors(request: &ContainerRequest) -> Result<()> {
+fn refuse_descriptors(usnea: &Usnea, request: &ContainerRequest) -> Result<()> {
     if request.options.preserves_descriptors() {
         return Err(Error::invalid(phrase!(
             Setting::PreserveFds,
@@ -214,7 +237,7 @@ fn refuse_descriptors(request: &ContainerRequest) -> Result<()> {
         ))
         .hint(hint::DISPOSABLE_IN_FOREGROUND));
     }
-    keep_descriptors(0, &[])
+    check_sockets(usnea.sockets())
 }
 
 /// Removes a container with `--rm` that could not be started.
@@ -353,12 +376,16 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
         (Some(number), Some(path)) => Some((monitor::take(number)?, path)),
         _ => None,
     };
+    let sockets = handover.sockets;
+    check_sockets(sockets.as_ref())?;
     let again = || -> Result<std::convert::Infallible> {
+        let mut job = job(&usnea, &container, lock)?;
+        job.plan.options.sockets = sockets;
         monitor::start_again(Job {
             listener,
             restarts: state.map_or(0, |state| state.restarts) + 1,
             waited: handover.waited,
-            ..job(&usnea, &container, lock)?
+            ..job
         })
     };
     let Err(error) = again();

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::request::check_sockets;
 use super::stores::Stores;
 use crate::config::{self, Settings};
-use crate::engine::CallerStreams;
+use crate::engine::{CallerStreams, ListenSockets};
 use crate::error::Result;
 use crate::userns::Base;
 
@@ -20,6 +21,7 @@ pub struct Usnea {
     base: OnceLock<Base>,
     settings: OnceLock<Settings>,
     streams: Option<CallerStreams<'static>>,
+    sockets: Option<ListenSockets>,
 }
 
 impl Usnea {
@@ -42,6 +44,22 @@ impl Usnea {
     /// Standard streams of this process; `None`: containers must not inherit them.
     pub(super) fn caller_streams(&self) -> Option<CallerStreams<'static>> {
         self.streams
+    }
+
+    /// Adds the sockets of this process's socket activation: containers that are run or started get them.
+    pub fn with_sockets(self, sockets: Option<ListenSockets>) -> Self {
+        Self { sockets, ..self }
+    }
+
+    /// Sockets of this process's socket activation.
+    pub fn sockets(&self) -> Option<&ListenSockets> {
+        self.sockets.as_ref()
+    }
+
+    /// Marks all descriptors but the standard streams close-on-exec: no program that this process starts gets them. Must
+    /// be called before any open. Errors: a socket of socket activation is not open.
+    pub fn close_descriptors_at_exec(&self) -> Result<()> {
+        check_sockets(self.sockets())
     }
 
     /// Absolute path of the store, which may not exist yet. Errors: no home is known.

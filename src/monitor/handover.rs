@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::pod::PodHandover;
+use crate::engine::ListenSockets;
 use crate::error::{Context, Error, Result};
 use crate::net::{EndpointHandover, HelperHandover};
 use crate::readiness::NotifierHandover;
@@ -46,6 +47,8 @@ pub struct Handover {
     pub networks: Vec<EndpointHandover>,
     /// Connection to the service manager; null without one.
     pub notifier: Option<NotifierHandover>,
+    /// Sockets of socket activation for the container's next start, at their numbers; null without restarts.
+    pub sockets: Option<ListenSockets>,
     /// Exit status of the command that has ended.
     pub status: u8,
     /// Part of the container in its pod's way out; null without one.

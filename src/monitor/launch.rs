@@ -14,12 +14,15 @@ use super::pod::{ExitFile, PodExit, PodHandover};
 use super::protocol;
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use crate::cgroup::ContainerCgroup;
-use crate::engine::{self, CallerStreams, CommandStreams, LaunchStreams, Launched, Plan, Reports};
+use crate::engine::{
+    self, CallerStreams, CommandStreams, LaunchStreams, Launched, ListenSockets, Plan, Reports,
+};
 use crate::error::{Context, Error, Result, Setting};
 use crate::host::process_id::{self, ProcessId};
 use crate::net::HelperWatch;
 use crate::phrase;
 use crate::readiness::Notifier;
+use crate::sys::fd::AtExec;
 use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{fd, title};
@@ -164,6 +167,8 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
             return Err(error);
         }
     };
+    let sockets = job.plan.options.sockets.take().filter(|_| job.record.restarts_itself());
+    keep_sockets(sockets.as_ref())?;
     drop(job.plan);
     notifier.iter_mut().for_each(Notifier::has_started);
     let networks = launched.membership.definitions();
@@ -182,6 +187,7 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
         networks: launched.membership.hand_over()?,
         notifier: notifier.map(Notifier::hand_over).transpose()?,
         pod,
+        sockets,
         listener: some(listener.map(|(socket, _)| socket))?,
         client: some(job.client)?,
         terminal: some(launched.terminal)?,
@@ -300,6 +306,12 @@ pub fn state(
         offline: launched.offline.as_ref().map(Error::to_string),
         cgroup: launched.cgroup.as_ref().map(|group| group.folder().to_owned()),
     })
+}
+
+/// Keeps the sockets at the next exec; all others close there.
+pub(super) fn keep_sockets(sockets: Option<&ListenSockets>) -> Result<()> {
+    let kept = sockets.map_or(Ok(()), |sockets| sockets.at_exec(AtExec::Keep));
+    kept.map_err(|(_, error)| error).context(|| "cannot keep the sockets")
 }
 
 fn null() -> Result<OwnedFd> {

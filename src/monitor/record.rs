@@ -229,6 +229,11 @@ impl Record {
         self.command.split_at(self.entrypoint.min(self.command.len()))
     }
 
+    /// True if the monitor may start the container again, by the settings that it has now.
+    pub fn restarts_itself(&self) -> bool {
+        self.restart != RestartPolicy::No || self.health_on_failure == OnFailure::Restart
+    }
+
     /// True if the command reads typed input.
     pub fn takes_input(&self) -> bool {
         self.terminal || self.input != Input::Closed

@@ -26,10 +26,11 @@ use super::pod::ExitWatch;
 use super::protocol::{self, MonitorMessage, Pace};
 use super::record::{self, CONTAINER, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
-use crate::engine;
+use crate::engine::{self, ListenSockets};
 use crate::error::{Context, Error, Result};
 use crate::net::{HelperWatch, Membership, RunningNetwork};
 use crate::readiness::Notifier;
+use crate::sys::fd::AtExec;
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
 use crate::sys::{fd, pages, title};
@@ -74,6 +75,9 @@ struct Monitor {
     health: Timer,
     /// True if the unhealthy container is being stopped for a restart.
     is_to_restart: bool,
+    /// Sockets of socket activation for the next start. Kept only where the container may be restarted: a socket that
+    /// stays open here keeps its address in use.
+    sockets: Option<ListenSockets>,
     room: Vec<u8>,
     /// Health at the last check.
     was: Option<Health>,
@@ -105,6 +109,10 @@ pub fn watch(number: &str) -> Result<u8> {
     let lock = take(handover.lock)?;
     let held = handover.held.iter().map(|number| take(*number)).collect::<Result<Vec<_>>>()?;
     let waited = Duration::from_millis(handover.waited);
+    // Helpers and health checks are programs that this process starts.
+    let sockets = handover.sockets.as_ref();
+    let closed = sockets.map_or(Ok(()), |sockets| sockets.at_exec(AtExec::Close));
+    closed.map_err(|(_, error)| error).context(|| "cannot keep the sockets")?;
     let mut monitor = Monitor::new(handover)?;
     // A kernel without CONFIG_DNOTIFY does not report removals: then a container without a record runs on.
     let _folder = match fd::tell_of_removals(&lock) {
@@ -179,6 +187,7 @@ impl Monitor {
             ended: None,
             health: Timer::default(),
             is_to_restart: false,
+            sockets: handover.sockets,
             room: vec![0; protocol::ROOM],
             was: None,
             has_worked: Cell::new(true),

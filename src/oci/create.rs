@@ -11,9 +11,10 @@ use rustix::fs::Mode;
 
 use super::state::{self, OciContainer};
 use super::{Runtime, bundle, console, delete, pid_file, start};
+
 use crate::engine::{
     self, Begin, BundleIdentity, CallerStreams, Created, LaunchOptions, LaunchStreams, Launched,
-    Lifetime, Plan, RootChange, SessionKeyring, Stdin,
+    Lifetime, ListenSockets, Plan, RootChange, SessionKeyring, Stdin,
 };
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -32,10 +33,10 @@ pub struct CreateRequest {
     pub pid_file: Option<PathBuf>,
     /// Socket that gets the master of the container's terminal.
     pub console_socket: Option<PathBuf>,
-    /// Number of descriptors after 2 that the command keeps, those of `activation` included.
+    /// Number of descriptors after 2 that the command keeps, those of `sockets` included.
     pub preserve_fds: u32,
-    /// Variables of socket activation for the command: `LISTEN_FDS` and its like.
-    pub activation: Vec<String>,
+    /// Sockets of socket activation for the command.
+    pub sockets: Option<ListenSockets>,
     /// Way into the container's root.
     pub root_change: RootChange,
     /// Session keyring of the command.
@@ -87,16 +88,12 @@ impl NewContainer {
         let mut spec = bundle::parse(&text, &folder)?;
         bundle::fit_cgroup(&mut spec, runtime)?;
         bundle::fit_cgroup_mounts(&mut spec);
-        if let Some(process) = spec.process_mut() {
-            let environment = process.env().iter().flatten().chain(&request.activation);
-            let environment = environment.cloned().collect();
-            process.set_env(Some(environment));
-        }
         let record = state::begin(&request.id, &folder, &spec)?;
         let container = OciContainer::make(runtime, record, &text)?;
         let mut options = LaunchOptions {
             stdin: Stdin::Ours,
             preserve_fds: request.preserve_fds,
+            sockets: request.sockets.clone(),
             begin,
             container: BundleIdentity { id: request.id.clone(), bundle: folder },
             lifetime: Lifetime::Own,

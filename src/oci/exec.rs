@@ -8,8 +8,10 @@ use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec, User};
 use super::create::OciCaller;
 use super::state::{ContainerStatus, OciContainer};
 use super::{Runtime, console, pid_file};
+
 use crate::engine::{
-    self, DetachKeys, ExecPlan, Finish, LaunchOptions, Lifetime, Released, RunningContainer, Stdin,
+    self, DetachKeys, ExecPlan, Finish, LaunchOptions, Lifetime, ListenSockets, Released,
+    RunningContainer, Stdin,
 };
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -46,8 +48,8 @@ pub struct OciExecRequest {
     pub console_socket: Option<PathBuf>,
     /// Number of descriptors after 2 that the command keeps.
     pub preserve_fds: u32,
-    /// Variables of socket activation for the command.
-    pub activation: Vec<String>,
+    /// Sockets of socket activation, the first of those descriptors.
+    pub sockets: Option<ListenSockets>,
 }
 
 /// Runs a command in a container; returns its exit status, or 0 at once. Errors: the container does not run; the command
@@ -83,6 +85,7 @@ pub fn exec(runtime: &Runtime, request: &OciExecRequest, caller: OciCaller<'_>) 
         options: LaunchOptions {
             stdin: Stdin::Ours,
             preserve_fds: request.preserve_fds,
+            sockets: request.sockets.clone(),
             lifetime: Lifetime::Own,
             ..LaunchOptions::default()
         },
@@ -112,7 +115,7 @@ pub fn exec(runtime: &Runtime, request: &OciExecRequest, caller: OciCaller<'_>) 
 
 /// Returns the process of a request: that of its file, or that of the config with the request's changes.
 fn process_of(spec: &Spec, request: &OciExecRequest) -> Result<Process> {
-    let mut process = match &request.process {
+    let process = match &request.process {
         Some(path) => {
             let text = std::fs::read(path).context(|| path.display().to_string())?;
             let mut reader = serde_json::Deserializer::from_slice(&text);
@@ -123,9 +126,6 @@ fn process_of(spec: &Spec, request: &OciExecRequest) -> Result<Process> {
         }
         None => changed(spec, request)?,
     };
-    if !request.activation.is_empty() {
-        add_variables(&mut process, &request.activation);
-    }
     Ok(process)
 }
 

@@ -133,16 +133,23 @@ pub fn close_all_but_from(first: RawFd, kept: &[BorrowedFd<'_>], preserved: &[u3
     close_from(first);
 }
 
-/// Leaves the command `count` of the inherited descriptors after 2, and the numbers `preserved`; all others become
-/// close-on-exec. Must be called before any open. Errors: EBADF and the number that is not open.
-pub fn keep_only(count: u32, preserved: &[u32]) -> Result<(), (RawFd, io::Error)> {
-    let first = 3 + count as RawFd;
-    close_at_exec_from(first).map_err(|error| (first, error))?;
-    let preserved = preserved.iter().map(|number| *number as RawFd);
-    for number in (3..first).chain(preserved) {
-        set_at_exec(number, AtExec::Keep).map_err(|error| (number, error))?;
+/// Makes all inherited descriptors after 2 close-on-exec: programs that this process starts get none. Must be called
+/// before any open. Errors: EBADF and the number, for one of `passed` that is not open.
+pub fn close_all_at_exec(
+    passed: impl IntoIterator<Item = RawFd>,
+) -> Result<(), (RawFd, io::Error)> {
+    close_at_exec_from(3).map_err(|error| (3, error))?;
+    passed
+        .into_iter()
+        .try_for_each(|number| set_at_exec(number, AtExec::Close).map_err(|error| (number, error)))
+}
+
+/// Closes these descriptors, which no [`OwnedFd`] owns: those that this process has inherited.
+pub fn close_numbers(numbers: std::ops::Range<RawFd>) {
+    for number in numbers {
+        // SAFETY: the caller says that nobody owns the number.
+        unsafe { libc::close(number) };
     }
-    Ok(())
 }
 
 /// Makes reads and writes non-blocking.

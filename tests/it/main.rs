@@ -15,6 +15,7 @@ mod small_root;
 mod stocked;
 mod support;
 
+mod activated;
 mod attach;
 mod attached;
 mod caller;

@@ -109,6 +109,7 @@ fn exec(container: &Container) -> Result<String> {
         stdin: Stdin::Null,
         preserve_fds: 0,
         preserve_fd: Vec::new(),
+        sockets: None,
         keys: None,
         finish: Finish::AtEnd,
         audience: Audience::All,

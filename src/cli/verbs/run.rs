@@ -1,6 +1,5 @@
 //! `usnea run`: runs a command in a new container.
 
-use crate::cli::activation;
 use crate::cli::flags::attach::StreamFlag;
 use crate::cli::flags::launch::LaunchFlags;
 use crate::cli::flags::lifecycle::LifecycleFlags;
@@ -68,9 +67,6 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     }
     let progress = pull.progress();
     let image = launch.image();
-    if let Some(warning) = activation::warning(&launch.options) {
-        log::warn!("{warning}");
-    }
     let pull = pull.settings(&image, &progress)?;
     if explain {
         return explain_run(usnea, launch, &pod);

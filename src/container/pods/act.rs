@@ -2,6 +2,7 @@
 //! the work on the others.
 
 use super::known::Pod;
+use crate::container::start::start_beside;
 use crate::container::{self, Container, Stopping, Usnea};
 use crate::error::{Context, Error, Result};
 use crate::monitor::Status;
@@ -37,7 +38,7 @@ fn start_all(usnea: &Usnea, members: &[Container]) -> Result<PodOutcome> {
     for member in members {
         match member.status()? {
             Status::Created | Status::Exited(_) => {
-                outcome.add(member, container::start(usnea, member, None).map(drop));
+                outcome.add(member, start_beside(usnea, member).map(drop));
             }
             Status::Running(_) | Status::Paused(_) | Status::Restarting(..) => {}
         }

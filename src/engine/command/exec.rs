@@ -13,6 +13,7 @@ use crate::engine::plan::process::{ExecCommand, Reaper};
 use crate::engine::plan::step::Step;
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::engine::streams::{CommandStreams, Stdin};
+use crate::sys::fd::AtExec;
 use crate::sys::signal;
 use crate::sys::{fd, process, pty};
 
@@ -65,13 +66,23 @@ impl LastSteps<'_> {
             })?;
         }
         self.wire_streams(exec)?;
+        for number in self.options.passed() {
+            fd::set_at_exec(number, AtExec::Keep).on(|| format!("descriptor {number}"))?;
+        }
         filter::install_filter(self.steps, self.channel, step)?;
         if !has_left {
             self.channel.send(&ChildMessage::Running)?;
         }
         // The user's shell or service manager may have blocked or ignored signals: reset, as docker does.
         signal::reset();
-        program::run_program(exec)
+        match &self.options.sockets {
+            // The command's PID is known now: that of this process, also as a child of init.
+            Some(sockets) => {
+                let environment = sockets.environment(&exec.environment, std::process::id());
+                program::run_program(exec, &environment)
+            }
+            None => program::run_program(exec, &exec.environment),
+        }
     }
 
     fn wire_streams(&self, exec: &ExecCommand) -> StepResult {

@@ -1,6 +1,7 @@
 //! Exec of the command's program.
 
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::io;
 
 use rustix::fs::{Access, Mode, OFlags};
@@ -9,12 +10,12 @@ use crate::engine::plan::process::ExecCommand;
 use crate::engine::step_error::StepResult;
 use crate::sys::process;
 
-/// Executes the command as execvpe(3) does, with the container's own PATH. Refuses usnea's own program: by a link to
-/// /proc/self/exe the container could overwrite the user's usnea (CVE-2019-5736).
-pub fn run_program(command: &ExecCommand) -> StepResult<Infallible> {
+/// Executes the command with `environment` as execvpe(3) does, with the container's own PATH. Refuses usnea's own
+/// program: by a link to /proc/self/exe the container could overwrite the user's usnea (CVE-2019-5736).
+pub fn run_program(command: &ExecCommand, environment: &[CString]) -> StepResult<Infallible> {
     let arguments: Vec<_> = command.arguments.iter().map(|text| text.as_c_str()).collect();
-    let environment: Vec<_> = command.environment.iter().map(|text| text.as_c_str()).collect();
-    try_candidates(command, |candidate| match std::ffi::CString::new(candidate) {
+    let environment: Vec<_> = environment.iter().map(|text| text.as_c_str()).collect();
+    try_candidates(command, |candidate| match CString::new(candidate) {
         Ok(program) => Err(process::exec(&program, &arguments, &environment)),
         Err(_) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
     })

@@ -24,7 +24,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
@@ -37,6 +37,7 @@ use crate::engine::messages::{ChildChannel, ChildMessage, StepFailure};
 use crate::engine::plan::LaunchOptions;
 use crate::engine::plan::process::TerminalSize;
 use crate::engine::plan::running::RunningContainer;
+use crate::engine::plan::sockets::ListenSockets;
 use crate::engine::plan::step::Step;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
@@ -160,6 +161,7 @@ fn begin(
         Forked::Parent(first) => first,
     };
     drop((theirs, command));
+    entry.options.sockets.iter().for_each(ListenSockets::close);
     let received = conversation.hear_until(LaunchPoint::Exec, signals);
     let progress = conversation.progress;
     if let Err(error) = received {
@@ -302,8 +304,8 @@ impl EntryProcess<'_> {
             needed.extend(input.as_ref().map(OwnedFd::as_fd));
             needed.extend([output.as_fd(), error.as_fd()]);
         }
-        let LaunchOptions { preserve_fds, preserve_fd, .. } = &self.entry.options;
-        fd::close_all_but_from(3 + *preserve_fds as RawFd, &needed, preserve_fd);
+        let options = &self.entry.options;
+        fd::close_all_but_from(options.first_other(), &needed, &options.preserve_fd);
     }
 
     /// Enters the container, and returns in a new process in it. The calling process exits, or stays as the command's

@@ -9,6 +9,7 @@ use super::{HELPER_DIED, KILLED_FOR_MEMORY, launch};
 use crate::cgroup;
 use crate::engine::hooks::HookPoint;
 use crate::engine::plan::Plan;
+use crate::engine::plan::sockets::ListenSockets;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
 use crate::engine::session::supervise::{CommandSession, NetworkRequests, SessionEnd};
@@ -37,6 +38,7 @@ pub fn run(
     };
     let mut notifier = Notifier::of(plan.options.notify.as_ref())?;
     let launched = launch(plan, LaunchStreams { command, caller: Some(streams) }, signals);
+    plan.options.sockets.iter().for_each(ListenSockets::close);
     // Failures of these hooks are warnings. A hangup ends a run as usual: the next read of the signals sees it.
     let hooks = |point, pid| plan.hooks.run(point, pid, None, None);
     let mut launched = match launched {

@@ -12,9 +12,10 @@ pub mod process_steps;
 pub mod root_steps;
 pub mod running;
 pub mod scheduling;
+pub mod sockets;
 pub mod step;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 
 use crate::cgroup;
@@ -26,6 +27,7 @@ use crate::readiness::NotifyRequest;
 use crate::spec::Stacking;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
+use sockets::ListenSockets;
 use step::{MemoryLayers, Step};
 
 /// Launch of a container: all decisions made before the first process.
@@ -52,6 +54,8 @@ pub struct LaunchOptions {
     pub preserve_fds: u32,
     /// Numbers of further descriptors that the command inherits (`--preserve-fd`).
     pub preserve_fd: Vec<u32>,
+    /// Sockets of socket activation, the first of those descriptors.
+    pub sockets: Option<ListenSockets>,
     /// Network helpers, and files such as `/etc/resolv.conf`.
     pub network: Network,
     /// Moment at which the command may run.
@@ -68,6 +72,20 @@ pub struct LaunchOptions {
     pub keyring: SessionKeyring,
     /// System call that changes the root to the container's.
     pub root_change: RootChange,
+}
+
+impl LaunchOptions {
+    /// Numbers of the descriptors after 2 that the command inherits.
+    pub fn passed(&self) -> impl Iterator<Item = RawFd> {
+        let named = self.preserve_fd.iter().map(|number| *number as RawFd);
+        (3..self.first_other()).chain(named)
+    }
+
+    /// Number after the last inherited descriptor in the sequence from 3 on.
+    pub fn first_other(&self) -> RawFd {
+        let sockets = self.sockets.as_ref().map_or(3, |sockets| sockets.numbers().end);
+        sockets.max(3 + self.preserve_fds as RawFd)
+    }
 }
 
 /// Lifetime of a container, relative to the process that launches it.

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::super::clients::Clients;
 use super::super::events;
-use super::super::handover::{Handover, REMOVE};
+use super::super::handover::{Handover, RELAUNCH, REMOVE};
+use super::super::launch::keep_sockets;
 use super::super::log::Source;
 use super::super::pod::ExitWatch;
 use super::super::policy::{self, Ending};
@@ -170,6 +171,7 @@ impl Monitor {
             notifier: None,
             status: self.ended.map_or(0, Ended::status),
             pod: None,
+            sockets: self.sockets.take().filter(|_| role == RELAUNCH),
             listener: self.listener.take().map(number).transpose()?,
             client: None,
             terminal: None,
@@ -180,6 +182,7 @@ impl Monitor {
             store: self.store,
             folder: self.folder,
         };
+        keep_sockets(handover.sockets.as_ref())?;
         handover.exec(role)
     }
 }

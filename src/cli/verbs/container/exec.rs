@@ -89,6 +89,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         stdin: if interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: arguments.preserve_fds,
         preserve_fd: arguments.preserve_fd,
+        sockets: usnea.sockets().cloned(),
         keys,
         finish: if detach { Finish::AtStart } else { Finish::AtEnd },
         audience: if arguments.check { Audience::Nobody } else { Audience::All },

@@ -5,8 +5,7 @@ use crate::cli::flags::selection::{
 };
 use crate::cli::flags::stop::StopFlags;
 use crate::container::{self, Usnea};
-use crate::error::{Context, Result};
-use crate::sys::fd;
+use crate::error::Result;
 
 /// Restart containers
 #[derive(clap::Args)]
@@ -20,9 +19,9 @@ pub struct Arguments {
 
 /// Stops containers, and starts them again.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
     // Descriptors of the caller must not reach the containers; those opened later close by themselves.
-    fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
+    usnea.close_descriptors_at_exec()?;
+    let store = usnea.store()?;
     let begin = |selected: &Selected| {
         open(store, selected)?.refuse_foreground("restart")?;
         arguments.stop.begin(store, selected)

@@ -11,7 +11,6 @@ use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::monitor::protocol;
 use crate::monitor::record::Stream;
-use crate::sys::fd;
 use crate::sys::signal::Signals;
 
 /// Start containers
@@ -44,7 +43,7 @@ pub struct Arguments {
 
 /// Starts the containers; returns the exit status.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
+    usnea.close_descriptors_at_exec()?;
     let store = usnea.store()?;
     let mut failures = Failures::default();
     let selected = arguments.selection.find(store, MissingContainers::Fails, &mut failures)?;

@@ -78,7 +78,7 @@ impl BundleFlags {
             pid_file: self.pid_file,
             console_socket: self.console_socket,
             preserve_fds: inherited.count,
-            activation: inherited.variables,
+            sockets: inherited.sockets,
             root_change: if self.no_pivot { RootChange::Chroot } else { RootChange::Pivot },
             keyring: keyring(&self.keyring),
         }

@@ -88,7 +88,7 @@ pub fn run(arguments: ExecArguments, runtime: &Runtime) -> Result<u8> {
         pid_file: arguments.pid_file,
         console_socket: arguments.console_socket,
         preserve_fds: inherited.count,
-        activation: inherited.variables,
+        sockets: inherited.sockets,
     };
     oci::exec(runtime, &request, OciCaller { streams: streams::of_process(), signals: &signals })
 }

@@ -16,7 +16,8 @@ use clap::{Subcommand, ValueEnum};
 use crate::cli::late::Late;
 use crate::cli::output::print;
 use crate::container::Usnea;
-use crate::engine::{SessionKeyring, forwarded};
+
+use crate::engine::{ListenSockets, SessionKeyring, forwarded};
 use crate::error::{Context, Error, Result};
 use crate::oci::{CgroupManager, Rootless, Runtime, SPEC_VERSION};
 use crate::sys::fd;
@@ -219,29 +220,21 @@ fn write_error(path: &Path, format: LogFormat, error: &Error) -> Result<()> {
 /// Descriptors for a command beside the standard streams: those of socket activation, then `--preserve-fds`.
 struct Inherited {
     count: u32,
-    variables: Vec<String>,
+    sockets: Option<ListenSockets>,
 }
 
 impl Inherited {
-    /// Keeps these descriptors, and closes all others at exec. Must be called before any open. Errors: one is not open.
+    /// Closes all other descriptors at exec. Must be called before any open. Errors: one is not open.
     fn keep(preserved: u32) -> Result<Self> {
-        let listening = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse::<u32>().ok());
-        let count = listening.unwrap_or(0).saturating_add(preserved);
-        if count > 0 || listening.is_some() {
-            fd::keep_only(count, &[]).map_err(|(number, error)| {
+        let sockets = ListenSockets::of_environment()?;
+        let listening = sockets.as_ref().map_or(0, |sockets| sockets.count);
+        let count = listening.saturating_add(preserved);
+        fd::close_all_at_exec(3..3_i32.saturating_add_unsigned(count)).map_err(
+            |(number, error)| {
                 Error::from(error).within(format!("descriptor {number}")).within("--preserve-fds")
-            })?;
-        } else {
-            fd::close_at_exec_from(3).context(|| "cannot close descriptors")?;
-        }
-        let mut variables = Vec::new();
-        if let Some(listening) = listening.filter(|count| *count > 0) {
-            // The command is process 1 of its namespace (sd_listen_fds(3)).
-            variables.extend([format!("LISTEN_FDS={listening}"), "LISTEN_PID=1".to_owned()]);
-            let names = std::env::var("LISTEN_FDNAMES").ok();
-            variables.extend(names.map(|names| format!("LISTEN_FDNAMES={names}")));
-        }
-        Ok(Self { count, variables })
+            },
+        )?;
+        Ok(Self { count, sockets })
     }
 }
 

@@ -85,7 +85,7 @@ pub struct PodUnpauseArguments {
 
 /// Closes descriptors of the caller, which must not reach the containers; those opened later close by themselves.
 fn close_descriptors() -> Result<()> {
-    fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")
+    fd::close_at_exec_from(3).context(|| "cannot close descriptors")
 }
 
 /// Starts the containers of pods.
