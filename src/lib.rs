@@ -12,7 +12,7 @@
 //! config host               paths and settings of usnea; abilities of this machine
 //! layer                     format of the files in a layer: whiteouts, opaque folders, recorded owners
 //! ids files amount digest duration capability expression forward go_json      shared vocabulary
-//!   host_entry network_attachment network_name object_id                      shared vocabulary
+//!   host_entry network_attachment network_name object_id seccomp_source       shared vocabulary
 //! error hint                error values, and their hints
 //! sys                       system calls; the only unsafe code
 //! ```
@@ -80,6 +80,7 @@ pub mod oci;
 pub mod quadlet;
 pub mod readiness;
 pub mod rootfs;
+pub mod seccomp_source;
 pub mod security;
 pub mod spec;
 pub mod sys;

@@ -16,6 +16,9 @@
 //!
 //! [network]
 //! default = "private"              # of containers without --network: none, private, pasta, slirp4netns or host
+//!
+//! [security]
+//! seccomp = "builtin"              # of containers without --security-opt seccomp: builtin, unconfined or a path
 //! ```
 
 use std::num::NonZeroU32;
@@ -25,6 +28,7 @@ use serde::Deserialize;
 
 use super::user_folder;
 use crate::error::{Context, Error, Result};
+use crate::seccomp_source::SeccompSource;
 
 /// Complete settings, defaults included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct Settings {
     pub log: LogLimits,
     /// Network of containers whose flags name none.
     pub default_network: DefaultNetwork,
+    /// Filter of system calls of containers whose flags name none.
+    pub seccomp: SeccompSource,
 }
 
 /// Network of containers whose flags name none, in the words of `--network`.
@@ -125,6 +131,8 @@ struct SettingsFile {
     log: LogSection,
     #[serde(default)]
     network: NetworkSection,
+    #[serde(default)]
+    security: SecuritySection,
 }
 
 #[derive(Default, Deserialize)]
@@ -153,6 +161,12 @@ struct LogSection {
 #[serde(deny_unknown_fields)]
 struct NetworkSection {
     default: Option<DefaultNetwork>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecuritySection {
+    seccomp: Option<String>,
 }
 
 impl Settings {
@@ -202,6 +216,18 @@ impl Settings {
         }
         self.log.max_file = file.log.max_file.map_or(self.log.max_file, NonZeroU32::get);
         self.default_network = file.network.default.unwrap_or(self.default_network);
+        if let Some(word) = file.security.seccomp {
+            self.seccomp = match word.parse() {
+                Ok(SeccompSource::File(path)) if !path.is_absolute() => {
+                    return Err(Error::invalid(format!(
+                        "security.seccomp: '{}' is neither builtin nor unconfined nor an absolute path",
+                        path.display()
+                    )));
+                }
+                Ok(source) => source,
+                Err(never) => match never {},
+            };
+        }
         Ok(())
     }
 }

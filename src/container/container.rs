@@ -19,6 +19,7 @@ use oci_spec::runtime::Spec;
 use super::folder::Folder;
 use super::foreground;
 use super::names::{self, Names};
+use crate::engine::BundleIdentity;
 use crate::error::{Context, Error, Result};
 use crate::files::LockAttempt;
 use crate::hint;
@@ -39,6 +40,11 @@ pub struct Container {
 }
 
 impl Container {
+    /// Returns the container's identity in the state of the OCI specification.
+    pub(super) fn identity(&self) -> BundleIdentity {
+        BundleIdentity::of_container(&self.record.id, self.folder.clone())
+    }
+
     /// Returns the container's spec. Errors: a missing or damaged spec.
     pub fn spec(&self) -> Result<Spec> {
         let absent = || Error::new(format!("container {} has no {CONFIG}", self.short_id()));

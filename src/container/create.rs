@@ -23,7 +23,7 @@ use super::usnea::Usnea;
 use super::volumes;
 use super::workspace::{Identity, Workspace};
 use super::{Container, find, find_id};
-use crate::engine::{self, Plan, Stdin};
+use crate::engine::{self, BundleIdentity, Plan, Stdin};
 use crate::error::{Context, Error, Result, Setting};
 use crate::files;
 use crate::hint;
@@ -189,7 +189,9 @@ pub(super) fn launch_options(
 ) -> Result<engine::LaunchOptions> {
     let stdin = if input == Input::Closed { Stdin::Null } else { Stdin::Ours };
     let notify = notify_request(store, id, notify)?;
-    Ok(engine::LaunchOptions { stdin, notify, ..engine::LaunchOptions::default() })
+    let folder = store.join("containers").join(id);
+    let container = BundleIdentity::of_container(id, folder);
+    Ok(engine::LaunchOptions { stdin, notify, container, ..engine::LaunchOptions::default() })
 }
 
 /// Returns the request to notify the service manager that this process was started by, if any.

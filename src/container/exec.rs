@@ -92,6 +92,7 @@ pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<
             preserve_fds: request.preserve_fds,
             preserve_fd: request.preserve_fd,
             sockets,
+            container: container.identity(),
             ..LaunchOptions::default()
         },
         keys: request.keys.or(own_keys).unwrap_or_default(),

@@ -19,6 +19,7 @@ use crate::host::{account, boot_id, cgroup, distribution, filesystem, kernel, ma
 use crate::ids::IdMap;
 use crate::image::manifest::Platform;
 use crate::image::registries_conf::Registries;
+use crate::seccomp_source::SeccompSource;
 
 /// Returns facts about this machine, its stores, and the defaults for containers.
 pub fn info(usnea: &Usnea) -> Result<InfoDocument> {
@@ -103,7 +104,7 @@ fn host(usnea: &Usnea) -> Result<HostInfo> {
         pasta: helper("pasta"),
         // No socket listens for remote clients.
         remote_socket: SocketInfo { exists: false, path: "" },
-        security: security(),
+        security: security(usnea.settings()?),
         service_is_remote: false,
         slirp4netns: helper("slirp4netns"),
         swap_free: memory.swap_free,
@@ -122,13 +123,16 @@ fn helper(name: &str) -> HelperInfo {
     HelperInfo { executable: shown(program::find(name, Path::is_file)) }
 }
 
-fn security() -> SecurityInfo {
+fn security(settings: &Settings) -> SecurityInfo {
     SecurityInfo {
         apparmor_enabled: machine::has_apparmor(),
         capabilities: crate::security::default_capabilities().join(","),
         rootless: !rustix::process::geteuid().is_root(),
         seccomp_enabled: true,
-        seccomp_profile_path: "",
+        seccomp_profile_path: match &settings.seccomp {
+            SeccompSource::Builtin => String::new(),
+            other => other.to_string(),
+        },
         selinux_enabled: machine::has_selinux(),
     }
 }

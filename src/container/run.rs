@@ -14,12 +14,15 @@ use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
 use super::{disposable_name, folder, ports, ranges, scratch, stored, volumes};
-use crate::engine::{self, CallerStreams, Launched, MemoryLayers, NetworkRequests, Plan, Stdin};
+use crate::engine::{
+    self, BundleIdentity, CallerStreams, Launched, MemoryLayers, NetworkRequests, Plan, Stdin,
+};
 use crate::error::{Context, Result};
 use crate::host::filesystem;
 use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::object_id::{random_id, short};
 use crate::readiness::NotifyMode;
+use crate::security::seccomp;
 use crate::spec::{ContainerName, TopLayer};
 use crate::sys::{signal::Signals, title};
 
@@ -87,9 +90,11 @@ pub fn explain(usnea: &Usnea, request: &ContainerRequest) -> Result<String> {
     Ok(engine::explain(&plan, &workspace.folder, &workspace.layers))
 }
 
-/// Returns the config.json that [`run`] would run. Changes nothing.
+/// Returns the config.json that [`run`] would run, for any runtime: with the rules of the default filter. Changes nothing.
 pub fn spec(usnea: &Usnea, request: &ContainerRequest) -> Result<Spec> {
-    would_be(usnea, request).map(|workspace| workspace.spec)
+    let mut spec = would_be(usnea, request)?.spec;
+    seccomp::resolve_annotation(&mut spec)?;
+    Ok(spec)
 }
 
 /// Assembles the workspace that [`run`] would assemble. Changes nothing.
@@ -134,6 +139,7 @@ fn plan(
         preserve_fd: request.options.preserve_fd.clone(),
         notify: notify_request(store, &workspace.id, notify)?,
         network: workspace.connected(store, name)?,
+        container: BundleIdentity::of_container(&workspace.id, workspace.folder.clone()),
         ..engine::LaunchOptions::default()
     };
     workspace.plan(store, options, OtherContainers::MustRun)

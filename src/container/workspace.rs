@@ -21,6 +21,7 @@ use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::net::{Network, NetworkRequest};
 use crate::object_id::short;
 use crate::phrase;
+use crate::seccomp_source::SeccompSource;
 use crate::security::landlock::LandlockRules;
 use crate::security::{self, GuardedPaths, emulation::Emulation};
 use crate::spec::{
@@ -99,7 +100,9 @@ impl Workspace {
         let networks = network::hold_networks(usnea.store()?, &mut network)?;
         let store = usnea.store()?;
         let driver = stacking(&options, base, &identity.maps, &root, store)?;
-        let inputs = SpecParts { options: &options, image, command: &request.command, store };
+        let seccomp = seccomp_source(&options, usnea)?;
+        let inputs =
+            SpecParts { options: &options, image, command: &request.command, store, seccomp };
         let spec = build_spec(inputs, &identity, &root, &driver)?;
         let mut layers = spec::layer_folders(&spec);
         layers.extend(spec::anonymous_folders(&spec, &identity.folder));
@@ -165,6 +168,7 @@ struct SpecParts<'a> {
     image: ImageDefaults,
     command: &'a [String],
     store: &'a Path,
+    seccomp: SeccompSource,
 }
 
 fn build_spec(
@@ -173,7 +177,7 @@ fn build_spec(
     root: &ImageRoot,
     driver: &DriverChoice,
 ) -> Result<Spec> {
-    let SpecParts { options, image, command, store } = parts;
+    let SpecParts { options, image, command, store, seccomp } = parts;
     let Identity { id, folder, top_layer, maps } = identity;
     let top = root.folders.first().ok_or_else(|| Error::new("an image without a folder"))?;
     let mut spec = spec::build(&SpecInputs {
@@ -208,9 +212,23 @@ fn build_spec(
         rules.request(&mut spec)?;
     }
     if let Some(emulation) = emulation(options.root_emulation, maps) {
-        security::emulation::emulate(&mut spec, emulation)?;
+        security::emulation::emulate(&mut spec, emulation);
     }
+    security::seccomp::set_filter(&mut spec, &seccomp)?;
     Ok(spec)
+}
+
+/// Returns the origin of the filter: the last flag's, or that of the settings; docker has none with `--privileged`.
+fn seccomp_source(options: &ContainerOptions, usnea: &Usnea) -> Result<SeccompSource> {
+    let asked = options.security_opt.iter().rev().find_map(|option| match option {
+        SecurityOption::Seccomp(source) => Some(source.clone()),
+        _ => None,
+    });
+    match (asked, options.privileged) {
+        (Some(source), _) => Ok(source),
+        (None, true) => Ok(SeccompSource::Unconfined),
+        (None, false) => Ok(usnea.settings()?.seccomp.clone()),
+    }
 }
 
 /// Returns the masked and read-only paths of /proc and /sys: docker's, changed by `--security-opt` and `--privileged`.

@@ -111,7 +111,7 @@ pub struct SecurityInfo {
     pub capabilities: String,
     pub rootless: bool,
     pub seccomp_enabled: bool,
-    pub seccomp_profile_path: &'static str,
+    pub seccomp_profile_path: String,
     pub selinux_enabled: bool,
 }
 
@@ -241,7 +241,7 @@ pub struct DockerInfo {
     pub operating_system: String,
     pub pids_limit: bool,
     pub runtimes: BTreeMap<&'static str, DockerRuntime>,
-    pub security_options: Vec<&'static str>,
+    pub security_options: Vec<String>,
     pub server_version: String,
     pub swap_limit: bool,
     pub swarm: DockerSwarm,
@@ -362,12 +362,18 @@ impl DockerClientInfo {
     }
 }
 
-fn security_options(security: &SecurityInfo) -> Vec<&'static str> {
+fn security_options(security: &SecurityInfo) -> Vec<String> {
+    let profile = match security.seccomp_profile_path.as_str() {
+        "" => "builtin",
+        path => path,
+    };
+    let seccomp = format!("name=seccomp,profile={profile}");
     let options = [
         ("name=apparmor", security.apparmor_enabled),
         ("name=selinux", security.selinux_enabled),
+        (&seccomp, security.seccomp_enabled),
         ("name=rootless", security.rootless),
         ("name=cgroupns", true),
     ];
-    options.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect()
+    options.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| (*name).to_owned()).collect()
 }

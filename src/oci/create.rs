@@ -95,7 +95,7 @@ impl NewContainer {
             preserve_fds: request.preserve_fds,
             sockets: request.sockets.clone(),
             begin,
-            container: BundleIdentity { id: request.id.clone(), bundle: folder },
+            container: BundleIdentity::of_bundle(&request.id, folder),
             lifetime: Lifetime::Own,
             keyring: request.keyring,
             root_change: request.root_change,

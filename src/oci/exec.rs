@@ -87,6 +87,7 @@ pub fn exec(runtime: &Runtime, request: &OciExecRequest, caller: OciCaller<'_>) 
             preserve_fds: request.preserve_fds,
             sockets: request.sockets.clone(),
             lifetime: Lifetime::Own,
+            container: container.identity(),
             ..LaunchOptions::default()
         },
         keys: DetachKeys::none(),

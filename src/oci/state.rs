@@ -167,14 +167,18 @@ impl OciContainer {
         Some((process, process.open()?))
     }
 
+    /// Returns the container's identity, for its state.
+    pub fn identity(&self) -> BundleIdentity {
+        let OciState { id, bundle, .. } = &self.record.state;
+        BundleIdentity::of_bundle(id, bundle.clone())
+    }
+
     /// Reads the hooks of the config.
     pub fn hooks(&self) -> Result<Hooks> {
         if !self.record.has_hooks {
             return Ok(Hooks::default());
         }
-        let OciState { id, bundle, .. } = &self.record.state;
-        let identity = BundleIdentity { id: id.clone(), bundle: bundle.clone() };
-        Hooks::of_config(&self.config()?, &identity)
+        Hooks::of_config(&self.config()?, &self.identity())
     }
 
     /// Runs the hooks of a point.

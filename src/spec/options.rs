@@ -141,8 +141,9 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub read_only_tmpfs: bool,
 
-    /// Give the container all capabilities in its own user namespace, and do not mask /proc and /sys or make them
-    /// read-only. The container gets no privileges on the host that you do not have. Devices still need --device.
+    /// Give the container all capabilities in its own user namespace, do not filter system calls, and do not mask /proc
+    /// and /sys or make them read-only. The container gets no privileges on the host that you do not have. Devices still
+    /// need --device.
     #[arg(long)]
     pub privileged: bool,
 
@@ -158,8 +159,9 @@ pub struct ContainerOptions {
     /// landlock=on|FILE (landlock(7) denies access to files outside the root too, or to all but those of the rules in
     /// FILE, see usnea-security(7)); apparmor=PROFILE; proc-opts=OPTION[,OPTION...] (mount options of /proc, such as
     /// hidepid=2); unmask=ALL (docker's systempaths=unconfined) or unmask=PATH[:PATH...] (do not mask all, or these,
-    /// paths of /proc and /sys or make them read-only); mask=PATH[:PATH...] (mask these too). seccomp=unconfined,
-    /// apparmor=unconfined and label=disable are accepted: they are the default.
+    /// paths of /proc and /sys or make them read-only); mask=PATH[:PATH...] (mask these too); seccomp=builtin
+    /// (docker's default profile of system calls), seccomp=FILE (a profile in docker's format), seccomp=unconfined (do not
+    /// filter system calls). apparmor=unconfined and label=disable are accepted: they are the default.
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<SecurityOption>,
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::switch::parse_switch;
+use crate::seccomp_source::SeccompSource;
 
 /// Parsed value of `--security-opt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +14,9 @@ pub enum SecurityOption {
     NoNewPrivileges,
     /// exec(2) may raise privileges (the default).
     NewPrivileges,
-    /// Declines a protection that no container has here: a filter of system calls, a profile, a label.
+    /// Filter of system calls.
+    Seccomp(SeccompSource),
+    /// Declines a protection that no container has here: a profile, a label.
     AlreadySo,
     /// AppArmor profile of the command.
     Apparmor(String),
@@ -54,21 +57,20 @@ impl FromStr for SecurityOption {
             ("landlock", Some("on")) => Ok(Self::Landlock),
             ("landlock", Some(file)) if !file.is_empty() => Ok(Self::LandlockFile(file.into())),
             ("proc-opts", Some(options)) => proc_options(options).map(Self::ProcOptions),
-            ("seccomp" | "apparmor", Some("unconfined")) | ("label", Some("disable")) => {
-                Ok(Self::AlreadySo)
+            ("seccomp", Some("")) | ("seccomp", None) => {
+                Err("seccomp: needs builtin, unconfined or the path of a profile".into())
             }
+            ("seccomp", Some(source)) => source.parse().map(Self::Seccomp).map_err(|never| match never {}),
+            ("apparmor", Some("unconfined")) | ("label", Some("disable")) => Ok(Self::AlreadySo),
             ("systempaths", Some("unconfined")) | ("unmask", Some("ALL" | "all")) => {
                 Ok(Self::UnmaskAll)
             }
             ("unmask", Some(value)) => paths(value).map(Self::Unmask),
             ("mask", Some(value)) => paths(value).map(Self::Mask),
             ("apparmor", Some(profile)) => apparmor(profile).map(Self::Apparmor),
-            ("seccomp", _) => {
-                Err(format!("{name}: a container has none here, and none can be given to it"))
-            }
             ("label", _) => Err("SELinux labels are not applied: label=disable alone is known".into()),
             _ => Err("unknown: there are no-new-privileges, no-userns, landlock, apparmor, mask, unmask, proc-opts, \
-                 systempaths=unconfined, seccomp=unconfined and label=disable"
+                 systempaths=unconfined, seccomp and label=disable"
                 .into()),
         }
     }
@@ -123,13 +125,16 @@ mod tests {
             assert_eq!(text.parse(), Ok(SecurityOption::NoNewPrivileges), "{text}");
         }
         assert_eq!("no-new-privileges:false".parse(), Ok(SecurityOption::NewPrivileges));
-        for text in [
-            "seccomp=unconfined",
-            "seccomp:unconfined",
-            "label=disable",
-            "label:disable",
-            "apparmor=unconfined",
+        for (text, source) in [
+            ("seccomp=unconfined", SeccompSource::Unconfined),
+            ("seccomp:unconfined", SeccompSource::Unconfined),
+            ("seccomp=builtin", SeccompSource::Builtin),
+            ("seccomp=profile.json", SeccompSource::File("profile.json".into())),
+            ("seccomp:/a=b:c", SeccompSource::File("/a=b:c".into())),
         ] {
+            assert_eq!(text.parse(), Ok(SecurityOption::Seccomp(source)), "{text}");
+        }
+        for text in ["label=disable", "label:disable", "apparmor=unconfined"] {
             assert_eq!(text.parse(), Ok(SecurityOption::AlreadySo), "{text}");
         }
         for text in ["unmask=ALL", "unmask:all", "systempaths=unconfined"] {
@@ -161,7 +166,8 @@ mod tests {
             "no-new-privileges=",
             "no-new-privileges:maybe",
             "No-New-Privileges",
-            "seccomp=profile.json",
+            "seccomp",
+            "seccomp=",
             "apparmor=",
             "apparmor=a\nb",
             "landlock",

@@ -33,6 +33,7 @@ const ROWS: &[&[&str]] = &[
         "network_attachment",
         "network_name",
         "object_id",
+        "seccomp_source",
     ],
     &["error", "hint"],
     &["sys"],

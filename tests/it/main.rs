@@ -111,6 +111,7 @@ mod root_emulation;
 mod run;
 mod run_flags;
 mod run_image;
+mod seccomp;
 mod security_options;
 mod shared;
 mod shared_store;

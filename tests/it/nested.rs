@@ -58,11 +58,15 @@ fn usnea_in_usnea_has_other_ids_where_there_are_any() {
 }
 
 #[test]
-fn a_container_that_keeps_its_masks_says_what_an_inner_one_needs() {
+fn a_container_that_keeps_its_masks_or_its_filter_says_what_an_inner_one_needs() {
     let (place, words) = with_inner();
-    let ran = outer(&place, &words, &["--root-emulation", "off"], &format!("{INNER} true"));
-    assert_eq!(ran.status, 125, "{ran:?}");
-    assert!(ran.stderr.contains("unmask=ALL"), "{ran:?}");
+    let off = ["--root-emulation", "off"];
+    for (given, needed) in [(&UNMASKED[2..], "unmask=ALL"), (&UNMASKED[..2], "seccomp=unconfined")]
+    {
+        let ran = outer(&place, &words, &[&off, given].concat(), &format!("{INNER} true"));
+        assert_eq!(ran.status, 125, "{ran:?}");
+        assert!(ran.stderr.contains(needed), "{ran:?}");
+    }
 }
 
 #[test]

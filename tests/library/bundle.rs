@@ -25,7 +25,7 @@ pub fn run(mode: &str, folder: &Path) -> u8 {
 fn bundle(mode: &str, folder: &Path) -> Result<u8> {
     let folder = folder.canonicalize()?;
     let spec = spec::parse_config(&std::fs::read(folder.join("config.json"))?)?;
-    let container = BundleIdentity { id: "by-library".into(), bundle: folder.clone() };
+    let container = BundleIdentity::of_bundle("by-library", folder.clone());
     let options = LaunchOptions { stdin: Stdin::Ours, container, ..LaunchOptions::default() };
     let plan = engine::plan(&spec, Base::of_user()?, options)?;
     if mode == "--explain" {

@@ -17,6 +17,7 @@ use crate::documents::host_config::{
 };
 use crate::host;
 use crate::monitor::record::{LogDriver, Record};
+use crate::seccomp_source::SeccompSource;
 use crate::security;
 use crate::security::landlock::LandlockRules;
 use crate::spec::{JoinTarget, RUN_INIT};
@@ -151,6 +152,8 @@ fn security_options(spec: &Spec) -> Vec<String> {
     let process = spec.process().as_ref();
     let is_on = process.and_then(Process::no_new_privileges).unwrap_or(false);
     let mut all = Vec::new();
+    let filter = security::seccomp::source_of(spec).filter(|it| *it != SeccompSource::Builtin);
+    all.extend(filter.map(|it| format!("seccomp={it}")));
     all.extend(is_on.then(|| "no-new-privileges".to_owned()));
     let profile = process.and_then(|process| process.apparmor_profile().as_ref());
     all.extend(profile.map(|profile| format!("apparmor={profile}")));

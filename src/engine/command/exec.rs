@@ -69,20 +69,37 @@ impl LastSteps<'_> {
         for number in self.options.passed() {
             fd::set_at_exec(number, AtExec::Keep).on(|| format!("descriptor {number}"))?;
         }
-        filter::install_filter(self.steps, self.channel, step)?;
+        // The command's PID is known now: that of this process, also as a child of init.
+        let sockets = self.options.sockets.as_ref();
+        let environment =
+            sockets.map(|sockets| sockets.environment(&exec.environment, std::process::id()));
+        self.filter_and_announce(step)?;
+        program::run_program(exec, environment.as_ref().unwrap_or(&exec.environment))
+    }
+
+    /// Installs the filter, and reports that the command runs.
+    fn filter_and_announce(&self, step: &mut usize) -> StepResult {
+        let has_left = self.parents_death == ParentsDeath::HasLeft;
+        let announce = || {
+            let sent = match has_left {
+                true => Ok(()),
+                false => self.channel.send(&ChildMessage::Running),
+            };
+            // The user's shell or service manager may have blocked or ignored signals: reset, as docker does.
+            signal::reset();
+            sent
+        };
+        if !filter::has_listener(self.steps) {
+            // From the filter on, this process makes no call but execve(2), which every command needs.
+            announce()?;
+            return filter::install_filter(self.steps, self.channel, step);
+        }
         if !has_left {
-            self.channel.send(&ChildMessage::Running)?;
+            // The filter's own calls are done before signals are the command's. Without a parent the filter is there
+            // already (`Step::HoldAtFifo`).
+            filter::install_filter(self.steps, self.channel, step)?;
         }
-        // The user's shell or service manager may have blocked or ignored signals: reset, as docker does.
-        signal::reset();
-        match &self.options.sockets {
-            // The command's PID is known now: that of this process, also as a child of init.
-            Some(sockets) => {
-                let environment = sockets.environment(&exec.environment, std::process::id());
-                program::run_program(exec, &environment)
-            }
-            None => program::run_program(exec, &exec.environment),
-        }
+        Ok(announce()?)
     }
 
     fn wire_streams(&self, exec: &ExecCommand) -> StepResult {

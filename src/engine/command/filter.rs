@@ -2,8 +2,8 @@
 //! calls.
 //!
 //! Without `no_new_privs` installing takes CAP_SYS_ADMIN, which the command must not have. The capability survives the
-//! change of user and is dropped right after the filter is installed. (exec would drop it too: the bounding set lacks
-//! it.)
+//! change of user and is dropped after the filter is installed: by exec, as the bounding set lacks it and it is neither
+//! inheritable nor ambient; before that where a listener is waited for.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,6 +17,7 @@ use crate::engine::plan::process::ProcessCredentials;
 use crate::engine::plan::step::Step;
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::security::seccomp::Filter;
+use crate::sys::seccomp::Listening;
 use crate::sys::{process, seccomp};
 
 /// Tells whether a filter in `steps` needs CAP_SYS_ADMIN until it is installed.
@@ -59,10 +60,18 @@ pub fn install_filter(steps: &[Step], channel: &ChildChannel, step: &mut usize) 
             Some(ParentMessage::Ready) => {}
             _ => process::exit_now(125), // the parent gave up or is gone, and reports the reason itself
         }
+        drop_extra_capability(steps)?;
     }
-    drop_extra_capability(steps)?;
+    // Without a listener, exec drops the capability: the filter may deny capset(2).
     *step = next;
     Ok(())
+}
+
+/// True if the filter of `steps` has a listener.
+pub fn has_listener(steps: &[Step]) -> bool {
+    steps
+        .iter()
+        .any(|step| matches!(step, Step::Seccomp(filter, _) if filter.listening == Listening::Yes))
 }
 
 /// Installs the filter. A kernel before 5.19 cannot defer signals during a call that the supervisor answers: there the

@@ -64,7 +64,7 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
         Step::Credentials(who) => {
             if who.keyring == SessionKeyring::New {
                 // First: it may need capabilities that the next step drops.
-                keyring::replace_session()?;
+                keyring::replace_session(steps)?;
             }
             credentials::drop_privileges(who, filter::pending_filter(steps))?;
         }

@@ -33,7 +33,7 @@ use crate::engine::command::exec::{LastSteps, ParentsDeath};
 use crate::engine::command::prepare;
 use crate::engine::keeper;
 use crate::engine::launch::conversation::{Conversation, LaunchPoint, LaunchProgress, supervised};
-use crate::engine::messages::{ChildChannel, ChildMessage, StepFailure};
+use crate::engine::messages::{ChildChannel, ChildMessage, ParentChannel, StepFailure};
 use crate::engine::plan::LaunchOptions;
 use crate::engine::plan::process::TerminalSize;
 use crate::engine::plan::running::RunningContainer;
@@ -95,6 +95,28 @@ pub fn enter(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) ->
     Ok(Entered { command, terminal: progress.terminal, early_signals: progress.signals })
 }
 
+/// Returns the conversation with the processes of an entry.
+fn conversation<'a>(
+    entry: &'a ExecPlan,
+    running: &RunningContainer,
+    channel: ParentChannel,
+) -> Result<Conversation<'a>> {
+    let is_supervised = supervised(&entry.steps).is_some();
+    Ok(Conversation {
+        steps: &entry.steps,
+        channel,
+        network: None,
+        hooks: None,
+        membership: Membership::default(),
+        identity: &entry.options.container,
+        progress: LaunchProgress {
+            namespaces: running.user_and_mounts()?,
+            supervisors: is_supervised.then(|| running.supervisors()).flatten(),
+            ..LaunchProgress::default()
+        },
+    })
+}
+
 /// Runs a command and returns its exit status; `None`: the command is detached. `streams`: those of the caller. The
 /// caller has blocked `signals`. Errors: the command could not be run.
 pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> Result<Option<u8>> {
@@ -137,21 +159,7 @@ fn begin(
         return Err(Error::new("an exec plan that joins no container"));
     };
     let (channel, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
-    let is_supervised = supervised(&entry.steps).is_some();
-    let progress = LaunchProgress {
-        namespaces: running.user_and_mounts()?,
-        supervisors: is_supervised.then(|| running.supervisors()).flatten(),
-        ..LaunchProgress::default()
-    };
-    let membership = Membership::default();
-    let mut conversation = Conversation {
-        steps: &entry.steps,
-        channel,
-        network: None,
-        hooks: None,
-        membership,
-        progress,
-    };
+    let mut conversation = conversation(entry, running, channel)?;
     let first = match running.fork_beside()? {
         Forked::Child => {
             drop(conversation.channel);

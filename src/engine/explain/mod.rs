@@ -23,7 +23,7 @@ use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, HostIds, IdMap, IdMaps, IdPair};
 use crate::layer::override_stat::Records;
 use crate::security::landlock::LandlockRules;
-use crate::security::seccomp::Filter;
+use crate::security::seccomp::{Filter, FilterProfile};
 use crate::spec::{RECORDED_LOWERS, RUN_INIT, Stacking, StorageDriver};
 use crate::sys::mount::{Attributes, MountReach, Propagation};
 use crate::sys::namespace::Namespaces;
@@ -291,7 +291,10 @@ impl ShellScript {
             "# (seccomp(2), a filter of {} instructions; 'usnea spec' shows it as linux.seccomp)",
             filter.program.len()
         ));
-        for rule in &filter.policy.rules {
+        if matches!(filter.profile, FilterProfile::Builtin) {
+            self.line("#   docker's default profile");
+        }
+        for rule in filter.rules() {
             self.line(&format!("#   {:?}: {}", rule.action, rule.calls.join(" ")));
         }
         if let Some(supervised) = supervised {

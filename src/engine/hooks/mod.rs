@@ -35,8 +35,27 @@ const ERROR: &str = "run.oci.hooks.stderr";
 pub struct BundleIdentity {
     /// ID of the container.
     pub id: String,
-    /// Absolute path of the bundle. Empty: the container has none.
+    /// Absolute path of the bundle, from which its relative paths are taken. Empty: the container has none.
     pub bundle: PathBuf,
+    /// Folder that stands for the bundle in the state of a container without one.
+    pub folder: PathBuf,
+}
+
+impl BundleIdentity {
+    /// Container of a bundle.
+    pub fn of_bundle(id: &str, bundle: PathBuf) -> Self {
+        Self { id: id.to_owned(), bundle, folder: PathBuf::new() }
+    }
+
+    /// Container without a bundle, in this folder.
+    pub fn of_container(id: &str, folder: PathBuf) -> Self {
+        Self { id: id.to_owned(), bundle: PathBuf::new(), folder }
+    }
+
+    /// Returns the bundle for the state.
+    pub fn place(&self) -> &PathBuf {
+        if self.bundle.as_os_str().is_empty() { &self.folder } else { &self.bundle }
+    }
 }
 
 /// Point of a container's lifecycle at which hooks run.
@@ -130,7 +149,7 @@ impl Hooks {
         state
             .set_version(spec.version().clone())
             .set_id(container.id.clone())
-            .set_bundle(container.bundle.clone())
+            .set_bundle(container.place().clone())
             .set_annotations(spec.annotations().clone());
         let annotations = spec.annotations().as_ref();
         let file =

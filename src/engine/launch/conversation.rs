@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::failure::explain_failure;
-use super::supervisor;
+use super::{agent, supervisor};
 use crate::cgroup::SupervisorsCgroup;
+use crate::engine::hooks::BundleIdentity;
 use crate::engine::hooks::{HookInterrupt, HookPoint, Hooks, HooksEnd};
 use crate::engine::messages::{ChildMessage, ParentChannel, ParentMessage};
 use crate::engine::plan::step::{Step, Supervised};
@@ -73,6 +74,8 @@ pub struct Conversation<'a> {
     pub hooks: Option<&'a Hooks>,
     /// Named networks that the container has joined.
     pub membership: Membership,
+    /// Identity of the container.
+    pub identity: &'a BundleIdentity,
     /// Results so far.
     pub progress: LaunchProgress,
 }
@@ -135,14 +138,7 @@ impl Conversation<'_> {
                 }
                 self.send(&ParentMessage::Ready)?;
             }
-            ChildMessage::Listener(listener) => {
-                let start = |supervised| {
-                    let LaunchProgress { namespaces, supervisors, .. } = &*progress;
-                    supervisor::start(supervised, listener, namespaces, supervisors.as_ref())
-                };
-                progress.supervisor = supervised(self.steps).map(start).transpose()?;
-                self.send(&ParentMessage::Ready)?;
-            }
+            ChildMessage::Listener(listener) => self.listen(listener)?,
             ChildMessage::Failed(failure) => return Err(explain_failure(self.steps, failure)),
             ChildMessage::Running => progress.runs = true,
             ChildMessage::Created | ChildMessage::Hooks(_) => {}
@@ -179,6 +175,28 @@ impl Conversation<'_> {
         log::warn!("{error}: the container has a loopback interface alone");
         self.progress.offline = Some(error);
         Ok(retry)
+    }
+
+    /// Hands the filter's listener to the agent, or to a supervisor of usnea's. Errors: neither can listen.
+    fn listen(&mut self, listener: OwnedFd) -> Result<()> {
+        let progress = &mut self.progress;
+        let process = progress.process.as_ref().map(|process| process.pid);
+        match agent::of_steps(self.steps) {
+            Some(agent) => {
+                let pid = process.or(progress.base);
+                let pid = pid.ok_or_else(|| Error::new("a listener before a process"))?;
+                let state = agent::state(agent, self.steps, self.identity, pid)?;
+                agent::hand_over(agent, &listener, &state)?;
+            }
+            None => {
+                let start = |supervised| {
+                    let LaunchProgress { namespaces, supervisors, .. } = &*progress;
+                    supervisor::start(supervised, listener, namespaces, supervisors.as_ref())
+                };
+                progress.supervisor = supervised(self.steps).map(start).transpose()?;
+            }
+        }
+        self.send(&ParentMessage::Ready)
     }
 
     /// Sends a message. Errors: the container's process is gone.

@@ -2,6 +2,7 @@
 //!
 //! Starts no thread. When a launch fails, all its processes are killed and reaped before the error is returned.
 
+mod agent;
 pub mod child;
 pub mod conversation;
 mod dying;

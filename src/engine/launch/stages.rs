@@ -182,6 +182,7 @@ impl<'a> Prepared<'a> {
             network: Some(&plan.options.network),
             hooks: Some(&plan.hooks),
             membership,
+            identity: &plan.options.container,
             progress: LaunchProgress { base: Some(base.pid), ..LaunchProgress::default() },
         };
         let launch = Launch {

@@ -15,7 +15,9 @@ use crate::engine::plan::process::Reaper;
 use crate::engine::plan::process_steps::{command, console_size, last_steps};
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::step::{AccountEntry, Step, SupervisorLifetime};
-use crate::engine::plan::{Begin, LaunchOptions, Plan, config_checks, root_steps, scheduling};
+use crate::engine::plan::{
+    Begin, LaunchOptions, Lifetime, Plan, config_checks, root_steps, scheduling,
+};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{ContainerIds, HostIds, Id, IdLevel, IdMaps, Map};
@@ -109,7 +111,11 @@ fn plan_placed(
     let pivot = pivot.unwrap_or(steps.len());
     steps.splice(pivot..pivot, before.into_iter().filter_map(at));
     adapt_mounts(joined, shown, &mut steps);
-    last_steps(spec, process, setgroups, SupervisorLifetime::ParentsDeath, &mut steps)?;
+    let until = match options.lifetime {
+        Lifetime::OfParent => SupervisorLifetime::ParentsDeath,
+        Lifetime::Own => SupervisorLifetime::LastCaller,
+    };
+    last_steps(spec, process, setgroups, until, &mut steps)?;
     if options.begin == Begin::AtFifo {
         steps.push(Step::HoldAtFifo);
     }

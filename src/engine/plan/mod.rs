@@ -60,7 +60,7 @@ pub struct LaunchOptions {
     pub network: Network,
     /// Moment at which the command may run.
     pub begin: Begin,
-    /// Identity for the state that hooks get.
+    /// Identity for the state that hooks and a seccomp agent get.
     pub container: BundleIdentity,
     /// Readiness notification to the service manager; `None`: no service manager waits.
     pub notify: Option<NotifyRequest>,

@@ -17,7 +17,7 @@ use crate::fail;
 use crate::hint;
 use crate::security::emulation::{self, Supervisor};
 use crate::security::landlock::{HostShares, LandlockDomain, LandlockRules};
-use crate::security::seccomp::Filter;
+use crate::security::seccomp;
 use crate::spec::KEEP_GROUPS;
 use crate::sys::process::Personality;
 use crate::sys::seccomp::Listening;
@@ -190,23 +190,30 @@ fn capability(capability: &oci_spec::runtime::Capability) -> Result<caps::Capabi
         .map_err(|_| Error::new(format!("config.json: no capability is called {name}")))
 }
 
-/// Returns the filter of the config as a step. Errors: the filter notifies a supervisor and root emulation is off, or
+/// Returns the filter of the config as a step. Errors: the filter notifies neither a supervisor nor an agent, or
 /// cannot be applied.
 fn filter(spec: &Spec, process: &Process, until: SupervisorLifetime) -> Result<Option<Step>> {
     let emulation = emulation::asked(spec)?;
-    let linux = spec.linux().as_ref();
-    let Some(seccomp) = linux.and_then(|linux| linux.seccomp().as_ref()) else {
-        if emulation.is_some() {
-            fail!("config.json: annotation {} without linux.seccomp", emulation::ANNOTATION);
-        }
+    let Some(mut filter) = seccomp::filter_of(spec, emulation.map(emulation::supervision))? else {
         return Ok(None);
     };
-    let filter = Filter::of_config(seccomp)?;
-    if emulation.is_none() && filter.listening == Listening::Yes {
-        fail!("config.json: linux.seccomp: nobody listens to what SCMP_ACT_NOTIFY tells");
+    match (emulation, &filter.agent) {
+        (None, None) if filter.listening == Listening::Yes => {
+            fail!("config.json: linux.seccomp: nobody listens to what SCMP_ACT_NOTIFY tells")
+        }
+        // seccomp(2): EBUSY for a second filter with a listener.
+        (Some(_), Some(agent)) => {
+            return Err(Error::invalid(format!(
+                "config.json: linux.seccomp.listenerPath {}: root emulation is the filter's listener, and a filter has one",
+                agent.path.display()
+            ))
+            .hint(hint::NO_ROOT_EMULATION));
+        }
+        _ => {}
     }
-    if emulation.is_some() && filter.listening == Listening::No {
-        fail!("config.json: annotation {}, and no SCMP_ACT_NOTIFY", emulation::ANNOTATION);
+    if let Some(agent) = &mut filter.agent {
+        agent.state.set_version(spec.version().clone());
+        agent.state.set_annotations(spec.annotations().clone());
     }
     let capabilities = process.capabilities().as_ref();
     let effective = capabilities.and_then(|all| all.effective().as_ref());
@@ -290,11 +297,30 @@ mod tests {
         assert_eq!(supervised.emulation, Emulation::Ids);
         annotate(&mut spec, "all");
         assert!(step(&spec).unwrap_err().to_string().contains("'all' is not known"));
-        let mut spec = with_filter(rule("SCMP_ACT_TRAP"));
-        annotate(&mut spec, emulation::OWNERS);
-        assert!(step(&spec).unwrap_err().to_string().contains("no SCMP_ACT_NOTIFY"));
-        let mut spec = Spec::default();
-        annotate(&mut spec, emulation::OWNERS);
-        assert!(step(&spec).unwrap_err().to_string().contains("without linux.seccomp"));
+    }
+
+    #[test]
+    fn root_emulation_joins_the_filter_or_is_one() {
+        let annotation = (emulation::ANNOTATION.to_owned(), emulation::OWNERS.to_owned());
+        for mut spec in [with_filter(rule("SCMP_ACT_TRAP")), Spec::default()] {
+            spec.set_annotations(Some([annotation.clone()].into()));
+            let Some(Step::Seccomp(filter, Some(supervised))) = step(&spec).unwrap() else {
+                panic!()
+            };
+            assert_eq!(supervised.emulation, Emulation::Owners);
+            assert_eq!(filter.listening, Listening::Yes);
+        }
+    }
+
+    #[test]
+    fn a_filter_has_one_listener() {
+        let mut config = rule("SCMP_ACT_NOTIFY");
+        config["listenerPath"] = "/run/agent".into();
+        let mut spec = with_filter(config);
+        let Some(Step::Seccomp(filter, None)) = step(&spec).unwrap() else { panic!() };
+        assert_eq!(filter.agent.unwrap().path.to_str(), Some("/run/agent"));
+        let annotation = (emulation::ANNOTATION.to_owned(), emulation::IDS.to_owned());
+        spec.set_annotations(Some([annotation].into()));
+        assert!(step(&spec).unwrap_err().to_string().contains("listenerPath /run/agent"));
     }
 }

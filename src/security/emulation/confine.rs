@@ -84,8 +84,9 @@ pub(super) fn install() -> io::Result<()> {
             action: Action::Errno(libc::EPERM as u16),
             tests: Vec::new(),
         }],
+        younger: None,
     };
-    let program = seccomp::compile(&policy).map_err(io::Error::other)?;
+    let program = seccomp::compile(&[policy]).map_err(io::Error::other)?;
     // <linux/seccomp.h>: does not slow the processor down on kernels before 5.16.
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32;
     crate::sys::seccomp::install(&program, flags, Listening::No).map(drop)

@@ -36,19 +36,15 @@ mod look;
 mod processes;
 mod supervisor;
 
-use oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
-    LinuxSeccompBuilder, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
-    LinuxSyscallBuilder, Spec,
-};
+use oci_spec::runtime::Spec;
 
-use super::seccomp::Architecture;
-use crate::error::{Error, Result};
+use super::seccomp::{Action, Architecture, Operator, Policy, Rule, SupervisedCalls, Test};
+use crate::error::Result;
 use crate::fail;
 
 pub use supervisor::{Supervisor, serve};
 
-/// Annotation: root emulation answers the calls that `linux.seccomp` passes to a listener; [`IDS`] or [`OWNERS`].
+/// Annotation: a supervisor answers the calls of root emulation; [`IDS`] or [`OWNERS`].
 pub const ANNOTATION: &str = "usnea.root-emulation";
 /// Value of [`ANNOTATION`]: owners are recorded and not shown.
 pub const IDS: &str = "ids";
@@ -120,8 +116,8 @@ const CHANGES: [&str; 11] = [
 const LOOKS: [&str; 9] =
     ["stat", "lstat", "fstat", "newfstatat", "statx", "stat64", "lstat64", "fstat64", "fstatat64"];
 
-/// Adds the emulation to a config that has no filter yet.
-pub fn emulate(spec: &mut Spec, emulation: Emulation) -> Result<()> {
+/// Adds the emulation to a config.
+pub fn emulate(spec: &mut Spec, emulation: Emulation) {
     let value = match emulation {
         Emulation::Ids => IDS,
         Emulation::Owners => OWNERS,
@@ -129,11 +125,6 @@ pub fn emulate(spec: &mut Spec, emulation: Emulation) -> Result<()> {
     let mut annotations = spec.annotations().clone().unwrap_or_default();
     annotations.insert(ANNOTATION.to_owned(), value.to_owned());
     spec.set_annotations(Some(annotations));
-    match spec.linux_mut() {
-        Some(linux) if linux.seccomp().is_none() => linux.set_seccomp(Some(filter(emulation)?)),
-        _ => fail!("a config without its linux part, or with a filter"),
-    };
-    Ok(())
 }
 
 /// Reads the emulation from a config; `None`: no emulation. Errors: an unknown value.
@@ -147,51 +138,37 @@ pub fn asked(spec: &Spec) -> Result<Option<Emulation>> {
     })
 }
 
-fn filter(emulation: Emulation) -> Result<LinuxSeccomp> {
-    let mut names = [&CREDENTIALS[..], &CHANGES].concat();
-    if emulation == Emulation::Owners {
-        names.extend(LOOKS);
+/// Returns the calls that the supervisor answers.
+pub fn supervision(emulation: Emulation) -> SupervisedCalls {
+    match emulation {
+        Emulation::Ids => SupervisedCalls { name: IDS, policy: || policy(Emulation::Ids) },
+        Emulation::Owners => SupervisedCalls { name: OWNERS, policy: || policy(Emulation::Owners) },
     }
-    let mut syscalls = vec![handed_over(&names, Vec::new())?];
+}
+
+/// Returns the policy that hands calls over to the supervisor.
+pub fn policy(emulation: Emulation) -> Policy {
+    let looks: &[&str] = if emulation == Emulation::Owners { &LOOKS } else { &[] };
+    let mut rules = vec![handed_over(&[&CREDENTIALS[..], &CHANGES, looks].concat(), Vec::new())];
     for (name, mode) in [("mknod", 1), ("mknodat", 2)] {
         for kind in [libc::S_IFCHR, libc::S_IFBLK] {
-            syscalls.push(handed_over(&[name], vec![is_kind(mode, kind)?])?);
+            rules.push(handed_over(&[name], vec![is_kind(mode, kind)]));
         }
     }
-    let arch = |architecture: &Architecture| match architecture {
-        Architecture::X86_64 => Arch::ScmpArchX86_64,
-        Architecture::X32 => Arch::ScmpArchX32,
-        Architecture::X86 => Arch::ScmpArchX86,
-        Architecture::Aarch64 => Arch::ScmpArchAarch64,
-        Architecture::Arm => Arch::ScmpArchArm,
-    };
-    LinuxSeccompBuilder::default()
-        .default_action(LinuxSeccompAction::ScmpActAllow)
-        // A signal must not make an answered call happen again.
-        .flags(vec![LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv])
-        .architectures(Architecture::of_this_machine().iter().map(arch).collect::<Vec<_>>())
-        .syscalls(syscalls)
-        .build()
-        .map_err(Error::new)
+    Policy {
+        default: Action::Allow,
+        architectures: Architecture::of_this_machine().to_vec(),
+        rules,
+        younger: None,
+    }
 }
 
-fn handed_over(names: &[&str], args: Vec<LinuxSeccompArg>) -> Result<LinuxSyscall> {
-    let mut syscall = LinuxSyscallBuilder::default()
-        .names(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
-        .action(LinuxSeccompAction::ScmpActNotify)
-        .build()
-        .map_err(Error::new)?;
-    syscall.set_args((!args.is_empty()).then_some(args));
-    Ok(syscall)
+fn handed_over(names: &[&str], tests: Vec<Test>) -> Rule {
+    let calls = names.iter().map(|name| (*name).to_owned()).collect();
+    Rule { calls, action: Action::Notify, tests }
 }
 
-/// Tests that the argument `index`, a mode, has this file type.
-fn is_kind(index: usize, kind: u32) -> Result<LinuxSeccompArg> {
-    LinuxSeccompArgBuilder::default()
-        .index(index)
-        .value(u64::from(libc::S_IFMT))
-        .value_two(u64::from(kind))
-        .op(LinuxSeccompOperator::ScmpCmpMaskedEq)
-        .build()
-        .map_err(Error::new)
+/// Tests that the argument, a mode, has this file type.
+fn is_kind(argument: u8, kind: u32) -> Test {
+    Test { argument, operator: Operator::Masked(libc::S_IFMT.into()), value: kind.into() }
 }

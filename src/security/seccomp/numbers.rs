@@ -46,6 +46,30 @@ const X32_OWN: [&str; 36] = [
 ];
 const X32_FIRST: u32 = 512;
 
+/// Calls of x86_64 that x32 does not have: neither by the same number nor by one of its own (ABI `64` in that table).
+const X86_64_ALONE: [&str; 13] = [
+    "uselib",
+    "_sysctl",
+    "create_module",
+    "get_kernel_syms",
+    "query_module",
+    "nfsservctl",
+    "set_thread_area",
+    "get_thread_area",
+    "epoll_ctl_old",
+    "epoll_wait_old",
+    "vserver",
+    "uretprobe",
+    "map_shadow_stack",
+];
+
+/// Name of a call on 64-bit ARM (asm-generic/unistd.h), and in the crate `syscalls`.
+const KERNELS_FSTATAT: &str = "newfstatat";
+const CRATES_FSTATAT: &str = "fstatat";
+
+/// Calls with 64-bit times, which 32-bit architectures alone have (asm-generic/unistd.h); the crate has them everywhere.
+const OF_32_BITS: std::ops::RangeInclusive<u32> = 403..=423;
+
 /// Architecture of programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Architecture {
@@ -62,11 +86,21 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// Architecture of usnea's own program.
+    pub fn native() -> Self {
+        if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 }
+    }
+
     /// Architectures whose programs this machine's kernel may run, usnea's own first.
     pub fn of_this_machine() -> &'static [Self] {
-        match cfg!(target_arch = "aarch64") {
-            true => &[Self::Aarch64, Self::Arm],
-            false => &[Self::X86_64, Self::X86, Self::X32],
+        Self::native().family()
+    }
+
+    /// Architectures whose programs one kernel may run, the 64-bit one first.
+    pub fn family(self) -> &'static [Self] {
+        match self {
+            Self::Aarch64 | Self::Arm => &[Self::Aarch64, Self::Arm],
+            Self::X86_64 | Self::X86 | Self::X32 => &[Self::X86_64, Self::X86, Self::X32],
         }
     }
 
@@ -86,7 +120,7 @@ impl Architecture {
             Self::X86_64 => syscalls::x86_64::Sysno::from_str(name).ok()?.id(),
             Self::X32 => return x32_number(name),
             Self::X86 => syscalls::x86::Sysno::from_str(name).ok()?.id(),
-            Self::Aarch64 => syscalls::aarch64::Sysno::from_str(name).ok()?.id(),
+            Self::Aarch64 => return aarch64_number(name),
             Self::Arm => syscalls::arm::Sysno::from_str(name).ok()?.id(),
         };
         id.try_into().ok()
@@ -99,7 +133,7 @@ impl Architecture {
             Self::X86_64 => Some(syscalls::x86_64::Sysno::new(id)?.name()),
             Self::X32 => x32_name(number),
             Self::X86 => Some(syscalls::x86::Sysno::new(id)?.name()),
-            Self::Aarch64 => Some(syscalls::aarch64::Sysno::new(id)?.name()),
+            Self::Aarch64 => aarch64_name(number),
             Self::Arm => Some(syscalls::arm::Sysno::new(id)?.name()),
         }
     }
@@ -122,10 +156,31 @@ impl Architecture {
     }
 }
 
+fn aarch64_number(name: &str) -> Option<u32> {
+    let name = match name {
+        KERNELS_FSTATAT => CRATES_FSTATAT,
+        CRATES_FSTATAT => return None,
+        name => name,
+    };
+    let number = syscalls::aarch64::Sysno::from_str(name).ok()?.id().try_into().ok()?;
+    (!OF_32_BITS.contains(&number)).then_some(number)
+}
+
+fn aarch64_name(number: u32) -> Option<&'static str> {
+    if OF_32_BITS.contains(&number) {
+        return None;
+    }
+    match syscalls::aarch64::Sysno::new(number as usize)?.name() {
+        CRATES_FSTATAT => Some(KERNELS_FSTATAT),
+        name => Some(name),
+    }
+}
+
 fn x32_number(name: &str) -> Option<u32> {
     let own = X32_OWN.iter().position(|own| *own == name);
     let number = match own {
         Some(place) => X32_FIRST + place as u32,
+        None if X86_64_ALONE.contains(&name) => return None,
         None => Architecture::X86_64.number(name)?,
     };
     Some(number | X32)
@@ -135,7 +190,10 @@ fn x32_name(number: u32) -> Option<&'static str> {
     let number = number & !X32;
     match number.checked_sub(X32_FIRST) {
         Some(place) => X32_OWN.get(place as usize).copied(),
-        None => Architecture::X86_64.name(number).filter(|name| !X32_OWN.contains(name)),
+        None => {
+            let is_shared = |name: &&str| !X32_OWN.contains(name) && !X86_64_ALONE.contains(name);
+            Architecture::X86_64.name(number).filter(is_shared)
+        }
     }
 }
 
@@ -155,8 +213,12 @@ mod tests {
             (X32Programs, "chown", Some(92 | X32)),
             (X32Programs, "execve", Some(520 | X32)),
             (X32Programs, "pwritev2", Some(547 | X32)),
+            (X32Programs, "set_thread_area", None),
             (Aarch64, "fchownat", Some(54)),
             (Aarch64, "chown", None),
+            (Aarch64, "newfstatat", Some(79)),
+            (Aarch64, "fstatat", None),
+            (Aarch64, "futex_time64", None),
             (Arm, "fchownat", Some(325)),
             (X86_64, "no_such_call", None),
             (X86_64, "", None),

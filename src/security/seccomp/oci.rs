@@ -1,15 +1,17 @@
 //! Filter from config.json's `linux.seccomp`. A config that cannot be applied exactly is an error: a protection that is
 //! silently weaker is worse than none (CVE-2025-65105).
 
+use std::path::PathBuf;
+
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
-    LinuxSeccompOperator, LinuxSyscall,
+    LinuxSeccompOperator, LinuxSyscall, State,
 };
 
-use super::{Action, Architecture, Operator, Policy, Rule, Test, compile};
+use super::{Action, Architecture, Operator, Policy, Rule, Test};
 use crate::error::{Context, Result};
 use crate::fail;
-use crate::sys::seccomp::{Instruction, Listening};
+use crate::sys::seccomp::Listening;
 
 /// All architectures with known numbers.
 const ALL: [Architecture; 5] = [
@@ -20,52 +22,77 @@ const ALL: [Architecture; 5] = [
     Architecture::Arm,
 ];
 
-/// Compiled filter, ready for the kernel.
-pub struct Filter {
-    /// Policy that the filter implements.
+/// True if any architecture has a call of this name.
+pub(super) fn is_known(name: &str) -> bool {
+    ALL.iter().any(|one| one.number(name).is_some())
+}
+
+/// Policy of a config, and its settings for the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFilter {
+    /// Decisions for calls.
     pub policy: Policy,
-    /// Program of the filter.
-    pub program: Vec<Instruction>,
     /// Flags of seccomp(2).
     pub flags: u32,
-    /// Need for a listener that decides calls.
-    pub listening: Listening,
+    /// Process that decides the calls of SCMP_ACT_NOTIFY.
+    pub agent: Option<Agent>,
 }
 
-impl std::fmt::Debug for Filter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Filter({} instructions, {:?})", self.program.len(), self.policy)
-    }
+/// Process that decides calls: it listens on a socket, and gets the filter's listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Path of the Unix socket.
+    pub path: PathBuf,
+    /// Text for the agent, passed on as it is.
+    pub metadata: Option<String>,
+    /// State of the container, as far as its config tells it.
+    pub state: State,
 }
 
-impl Filter {
-    /// Compiles the filter of a config. Errors: a part of the config that cannot be applied.
-    pub fn of_config(config: &LinuxSeccomp) -> Result<Self> {
-        Self::read(config).context(|| "config.json: linux.seccomp")
+impl ConfigFilter {
+    /// Reads the filter of a config for a machine with this native architecture. Errors: a part of the config that
+    /// cannot be applied.
+    pub fn read(config: &LinuxSeccomp, native: Architecture) -> Result<Self> {
+        Self::read_parts(config, native).context(|| "config.json: linux.seccomp")
     }
 
-    fn read(config: &LinuxSeccomp) -> Result<Self> {
-        if config.listener_path().is_some() {
-            fail!("an agent at a listenerPath is not supported");
-        }
-        let policy = Policy {
-            default: action(config.default_action(), config.default_errno_ret())?,
-            architectures: architectures(config.architectures().as_deref().unwrap_or_default()),
-            rules: Vec::new(),
-        };
+    fn read_parts(config: &LinuxSeccomp, native: Architecture) -> Result<Self> {
+        let default = action(config.default_action(), config.default_errno_ret())?;
         let mut rules = Vec::new();
         for syscall in config.syscalls().iter().flatten() {
-            rules.extend(read_rules(syscall, policy.default)?);
+            rules.extend(read_rules(syscall, default)?);
         }
-        let policy = Policy { rules, ..policy };
-        let listening = if policy.notifies() { Listening::Yes } else { Listening::No };
+        let listed = config.architectures().as_deref().unwrap_or_default();
+        let architectures = architectures(listed, native);
+        let policy = Policy { default, architectures, rules, younger: younger(default) };
         let flags = config.flags().as_deref().unwrap_or_default();
-        Ok(Self {
-            program: compile(&policy)?,
-            flags: flags.iter().map(|flag| number(*flag, listening)).sum(),
-            policy,
-            listening,
-        })
+        let agent = match config.listener_path() {
+            Some(path) if path.is_absolute() => {
+                let metadata = config.listener_metadata().clone();
+                Some(Agent { path: path.clone(), metadata, state: State::default() })
+            }
+            Some(path) => fail!(Invalid: "listenerPath {}: not an absolute path", path.display()),
+            None if config.listener_metadata().as_deref().is_some_and(|text| !text.is_empty()) => {
+                fail!(Invalid: "listenerMetadata without listenerPath")
+            }
+            None => None,
+        };
+        if agent.is_some() && !policy.notifies() {
+            fail!(Invalid: "listenerPath, and no rule with SCMP_ACT_NOTIFY");
+        }
+        let listening = if policy.notifies() { Listening::Yes } else { Listening::No };
+        Ok(Self { flags: flags.iter().map(|flag| number(*flag, listening)).sum(), policy, agent })
+    }
+}
+
+/// Returns the action on calls that are younger than a profile (runc's rule). A C library that hears ENOSYS takes an
+/// older call; one that hears EPERM gives up.
+fn younger(default: Action) -> Option<Action> {
+    const MISSING: Action = Action::Errno(libc::ENOSYS as u16);
+    match default {
+        // A tracer answers by itself.
+        Action::Allow | Action::Log | Action::Trace(_) | MISSING => None,
+        _ => Some(MISSING),
     }
 }
 
@@ -109,8 +136,8 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<Action> {
 
 /// Maps the listed architectures. usnea's own is always included (runc); those that this machine cannot run need no
 /// filter.
-fn architectures(listed: &[Arch]) -> Vec<Architecture> {
-    let ours = Architecture::of_this_machine();
+fn architectures(listed: &[Arch], native: Architecture) -> Vec<Architecture> {
+    let ours = native.family();
     let read = |arch: &Arch| match arch {
         Arch::ScmpArchX86_64 => Some(Architecture::X86_64),
         Arch::ScmpArchX32 => Some(Architecture::X32),
@@ -124,11 +151,22 @@ fn architectures(listed: &[Arch]) -> Vec<Architecture> {
     ours.iter().enumerate().filter(is_meant).map(|(_, one)| *one).collect()
 }
 
+/// Returns an architecture's name in config.json.
+pub(super) fn arch(architecture: Architecture) -> Arch {
+    match architecture {
+        Architecture::X86_64 => Arch::ScmpArchX86_64,
+        Architecture::X32 => Arch::ScmpArchX32,
+        Architecture::X86 => Arch::ScmpArchX86,
+        Architecture::Aarch64 => Arch::ScmpArchAarch64,
+        Architecture::Arm => Arch::ScmpArchArm,
+    }
+}
+
 fn read_rules(syscall: &LinuxSyscall, default: Action) -> Result<Vec<Rule>> {
     let action = action(syscall.action(), syscall.errno_ret())?;
     let calls = syscall.names();
     // An unknown name is a call of a newer kernel, or no call. If the default is stricter, the filter stays safe.
-    let unknown = |name: &&String| ALL.iter().all(|one| one.number(name).is_none());
+    let unknown = |name: &&String| !is_known(name);
     // Between two error numbers neither is.
     let are_errors = matches!((action, default), (Action::Errno(_), Action::Errno(_)));
     if action < default

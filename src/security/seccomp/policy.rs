@@ -89,6 +89,9 @@ pub struct Policy {
     pub architectures: Vec<Architecture>,
     /// Rules, in any order.
     pub rules: Vec<Rule>,
+    /// Action on calls with a higher number than any call of the rules: ones that are younger than the rules. `None`: the
+    /// default.
+    pub younger: Option<Action>,
 }
 
 impl Policy {
@@ -97,4 +100,13 @@ impl Policy {
         self.default == Action::Notify
             || self.rules.iter().any(|rule| rule.action == Action::Notify)
     }
+}
+
+/// Calls that a supervisor of usnea's answers.
+#[derive(Clone, Copy)]
+pub struct SupervisedCalls {
+    /// Name of the policy.
+    pub name: &'static str,
+    /// Makes the policy, which hands the calls over.
+    pub policy: fn() -> Policy,
 }

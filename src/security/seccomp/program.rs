@@ -52,20 +52,24 @@ enum ArgumentWidth {
     Whole,
 }
 
-/// Compiles a policy. Errors: the program is too long for the kernel, or a test concerns a non-existent argument.
-pub fn compile(policy: &Policy) -> Result<Vec<Instruction>> {
-    let tests = || policy.rules.iter().flat_map(|rule| &rule.tests);
-    if let Some(test) = tests().find(|test| test.argument > 5) {
+/// Compiles policies into a single program: the strictest action that any of them takes on a call counts, as with a
+/// filter for each. Errors: the program is too long for the kernel, or a test concerns a non-existent argument.
+pub fn compile(policies: &[Policy]) -> Result<Vec<Instruction>> {
+    let mut tests =
+        policies.iter().flat_map(|policy| &policy.rules).flat_map(|rule| rule.tests.iter());
+    if let Some(test) = tests.find(|test| test.argument > 5) {
         fail!("seccomp: a system call has no argument {}", test.argument);
     }
-    let mut audits: Vec<u32> = policy.architectures.iter().map(|one| one.audit()).collect();
+    let architectures = policies.iter().flat_map(|policy| policy.architectures.iter());
+    let mut audits: Vec<u32> = architectures.map(|one| one.audit()).collect();
     audits.sort_unstable();
     audits.dedup();
     // Built from the last to the first: each part is the else branch of the part before.
     let mut code = vec![step(RETURN, Action::KillThread.value())];
     for audit in audits {
+        let all = policies.iter().map(|policy| ranges(policy, audit));
         let mut ours = vec![step(LOAD, NUMBER)];
-        ours.extend(search(&ranges(policy, audit)));
+        ours.extend(search(&all.reduce(|one, other| join(&one, &other)).unwrap_or_default()));
         code = branch(IF_EQUAL, audit, ours, code);
     }
     code.insert(0, step(LOAD, ARCHITECTURE));
@@ -124,6 +128,11 @@ fn ranges(policy: &Policy, audit: u32) -> Vec<(u32, Fate)> {
             ranges.push((*number, settle(fate.clone())));
             ranges.push((number + 1, default.clone()));
         }
+        let highest = known.range(first..first + X32).next_back();
+        if let (Some((highest, _)), Some(younger)) = (highest, policy.younger) {
+            ranges.pop();
+            ranges.push((highest + 1, plain(younger)));
+        }
         if audit != Architecture::X32.audit() {
             break;
         }
@@ -135,6 +144,47 @@ fn ranges(policy: &Policy, audit: u32) -> Vec<(u32, Fate)> {
     ranges
 }
 
+/// Joins the ranges of two policies: the stricter action counts.
+fn join(one: &[(u32, Fate)], other: &[(u32, Fate)]) -> Vec<(u32, Fate)> {
+    let of = |ranges: &[(u32, Fate)], number| {
+        let next = ranges.partition_point(|(first, _)| *first <= number);
+        next.checked_sub(1).map(|index| ranges[index].1.clone())
+    };
+    let mut firsts: Vec<u32> = one.iter().chain(other).map(|(first, _)| *first).collect();
+    firsts.sort_unstable();
+    firsts.dedup();
+    let fate = |first| Some((first, both(&of(one, first)?, &of(other, first)?)));
+    let mut ranges: Vec<(u32, Fate)> = firsts.into_iter().filter_map(fate).collect();
+    ranges.dedup_by(|next, one| next.1 == one.1);
+    ranges
+}
+
+/// Joins two fates into a list of rules whose first match is the stricter of their actions.
+fn both(one: &Fate, other: &Fate) -> Fate {
+    let mut rules: Vec<(Vec<Condition>, Action)> = Vec::new();
+    for (conditions, action) in &one.rules {
+        let group = rules.len();
+        for (others, its) in &other.rules {
+            rules.push(([&conditions[..], others].concat(), *action.min(its)));
+        }
+        let action = *action.min(&other.default);
+        drop_last(&mut rules, group, action);
+        rules.push((conditions.clone(), action));
+    }
+    let of_other = other.rules.iter();
+    rules.extend(of_other.map(|(conditions, its)| (conditions.clone(), *its.min(&one.default))));
+    let default = one.default.min(other.default);
+    drop_last(&mut rules, 0, default);
+    Fate { rules, default }
+}
+
+/// Drops last rules, down to `least`, whose action is that of all the calls behind them.
+fn drop_last(rules: &mut Vec<(Vec<Condition>, Action)>, least: usize, action: Action) {
+    while rules.len() > least && rules.last().is_some_and(|(_, one)| *one == action) {
+        rules.pop();
+    }
+}
+
 /// Sorts the strictest rule first, and removes rules behind one without tests: those are never reached.
 fn settle(mut fate: Fate) -> Fate {
     fate.rules.sort_by_key(|(_, action)| *action);
@@ -142,6 +192,7 @@ fn settle(mut fate: Fate) -> Fate {
         fate.default = fate.rules[end].1;
         fate.rules.truncate(end);
     }
+    drop_last(&mut fate.rules, 0, fate.default);
     fate
 }
 
@@ -149,19 +200,138 @@ fn search(ranges: &[(u32, Fate)]) -> Code {
     match ranges {
         [] => vec![step(RETURN, Action::KillThread.value())],
         [(_, fate)] => decide(fate),
-        _ => {
+        _ => shared_search(ranges).unwrap_or_else(|| {
             let (low, high) = ranges.split_at(ranges.len() / 2);
             branch(IF_GREATER_OR_EQUAL, high[0].0, search(high), search(low))
-        }
+        }),
     }
+}
+
+/// Compiles a search in which equal fates share their code: half the instructions, and the kernel's time to take a
+/// filter grows with those. `None`: a jump would be too long.
+fn shared_search(ranges: &[(u32, Fate)]) -> Option<Code> {
+    let mut fates: Vec<&Fate> = Vec::new();
+    let mut fate_of = Vec::with_capacity(ranges.len());
+    for (_, fate) in ranges {
+        let known = fates.iter().position(|one| *one == fate);
+        fate_of.push(known.unwrap_or_else(|| {
+            fates.push(fate);
+            fates.len() - 1
+        }));
+    }
+    let firsts: Vec<u32> = ranges.iter().map(|(first, _)| *first).collect();
+    let mut nodes = Vec::with_capacity(ranges.len());
+    add_nodes(&firsts, &fate_of, &mut nodes);
+    let mut starts = Vec::with_capacity(fates.len());
+    let mut code = Vec::new();
+    for fate in fates {
+        starts.push(nodes.len() + code.len());
+        code.extend(decide(fate));
+    }
+    let distance = |here: usize, to: SearchTarget| {
+        let there = match to {
+            SearchTarget::Node(node) => node,
+            SearchTarget::Fate(fate) => starts[fate],
+        };
+        u8::try_from(there - here - 1).ok()
+    };
+    let mut all = Vec::with_capacity(nodes.len() + code.len());
+    for (here, node) in nodes.into_iter().enumerate() {
+        let (jt, jf) = (distance(here, node.high)?, distance(here, node.low)?);
+        all.push(Instruction { code: IF_GREATER_OR_EQUAL, jt, jf, k: node.first });
+    }
+    all.extend(code);
+    Some(all)
+}
+
+/// Comparison of a search tree, and its targets.
+struct SearchNode {
+    first: u32,
+    high: SearchTarget,
+    low: SearchTarget,
+}
+
+#[derive(Clone, Copy)]
+enum SearchTarget {
+    Node(usize),
+    Fate(usize),
+}
+
+/// Adds the nodes of the tree over these ranges, each before its children.
+fn add_nodes(firsts: &[u32], fates: &[usize], nodes: &mut Vec<SearchNode>) -> SearchTarget {
+    if let [fate] = fates {
+        return SearchTarget::Fate(*fate);
+    }
+    let middle = firsts.len() / 2;
+    let here = nodes.len();
+    let none = SearchTarget::Fate(0);
+    nodes.push(SearchNode { first: firsts[middle], high: none, low: none });
+    nodes[here].low = add_nodes(&firsts[..middle], &fates[..middle], nodes);
+    nodes[here].high = add_nodes(&firsts[middle..], &fates[middle..], nodes);
+    SearchTarget::Node(here)
 }
 
 fn decide(fate: &Fate) -> Code {
     let mut code = Vec::new();
-    for (conditions, action) in &fate.rules {
-        code.extend(guarded(conditions, *action));
+    let mut rules = &fate.rules[..];
+    while let [(conditions, action), ..] = rules {
+        let values = alternatives(rules);
+        let count = values.len().max(1);
+        code.extend(match values.len() {
+            0 | 1 => guarded(conditions, *action),
+            _ => any_of(&conditions[0], &values, *action),
+        });
+        rules = &rules[count..];
     }
     code.push(step(RETURN, fate.default.value()));
+    code
+}
+
+/// Most alternatives in one group: their jumps stay short.
+const MOST_ALTERNATIVES: usize = 200;
+
+/// Returns the comparisons of the first rules, if each has the same action and one test: the same argument is equal to,
+/// or less than, a value of 32 bits.
+fn alternatives(rules: &[(Vec<Condition>, Action)]) -> Vec<(Operator, u32)> {
+    let is_alike = |conditions: &[Condition], action: Action| match (conditions, &rules[0]) {
+        ([one], (first, its)) => {
+            let same = |other: &Condition| {
+                other.test.argument == one.test.argument && other.width == one.width
+            };
+            action == *its && first.first().is_some_and(same)
+        }
+        _ => false,
+    };
+    let value = |(conditions, action): &(Vec<Condition>, Action)| {
+        let test = conditions.first()?.test;
+        let is_simple = matches!(test.operator, Operator::Equal | Operator::Less);
+        let value = u32::try_from(test.value).ok()?;
+        (is_simple && is_alike(conditions, *action)).then_some((test.operator, value))
+    };
+    rules.iter().take(MOST_ALTERNATIVES).map_while(value).collect()
+}
+
+/// Compiles `if argument is any of these { return action }`; other calls continue behind.
+fn any_of(condition: &Condition, values: &[(Operator, u32)], action: Action) -> Code {
+    let (low, high) = halves(condition.test.argument);
+    let mut code = Vec::with_capacity(values.len() + 4);
+    if condition.width == ArgumentWidth::Whole {
+        code.push(step(LOAD, high));
+        let jf = values.len() as u8 + 2; // over the load of the lower half, the comparisons and the return
+        code.push(Instruction { code: IF_EQUAL, jt: 0, jf, k: 0 });
+    }
+    code.push(step(LOAD, low));
+    for (index, (operator, value)) in values.iter().enumerate() {
+        let holds = (values.len() - index - 1) as u8;
+        let fails = if holds == 0 { 1 } else { 0 };
+        code.push(match operator {
+            Operator::Less => {
+                Instruction { code: IF_GREATER_OR_EQUAL, jt: fails, jf: holds, k: *value }
+            }
+            _ => Instruction { code: IF_EQUAL, jt: holds, jf: fails, k: *value },
+        });
+    }
+    code.push(step(RETURN, action.value()));
     code
 }
 

@@ -490,6 +490,10 @@ impl SetupProcess<'_> {
         }
         let fifo = plan.options.fifo.as_ref().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
         self.wait_for_start()?;
+        if filter::has_listener(&plan.steps) {
+            // The parent hands the listener over: here, as in runc, and not at the last moment before exec.
+            filter::install_filter(&plan.steps, &self.input.channel, &mut self.step)?;
+        }
         process::set_parent_death_signal(0)?;
         self.input.channel.hang_up()?;
         rustix::io::retry_on_intr(|| rustix::io::read(fifo, &mut [0]))?;

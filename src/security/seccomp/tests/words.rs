@@ -4,11 +4,18 @@ use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
 use super::{Action, Data, Operator, Rule, Test, run};
-use crate::security::seccomp::{Architecture, Filter};
+use crate::security::seccomp::{Architecture, Filter, FilterProfile, Policy};
 use crate::sys::seccomp::Listening;
 
 fn filter(config: Value) -> crate::error::Result<Filter> {
-    Filter::of_config(&serde_json::from_value::<LinuxSeccomp>(config).unwrap())
+    Filter::of_config(&serde_json::from_value::<LinuxSeccomp>(config).unwrap(), None)
+}
+
+fn policy(filter: &Filter) -> &Policy {
+    match &filter.profile {
+        FilterProfile::Config(policy) => policy,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn error(config: Value) -> String {
@@ -34,12 +41,12 @@ fn every_word_has_its_meaning() {
         ]
     }))
     .unwrap();
-    assert_eq!(filter.policy.default, Action::Errno(38));
+    assert_eq!(policy(&filter).default, Action::Errno(38));
     assert_eq!(filter.flags, 2 | 4);
     assert_eq!(filter.listening, Listening::No);
     let test = |argument, operator, value| Test { argument, operator, value };
     assert_eq!(
-        filter.policy.rules[1],
+        policy(&filter).rules[1],
         Rule {
             calls: vec!["clone".into()],
             action: Action::Log,
@@ -74,7 +81,7 @@ fn actions_are_the_specs() {
             rule["errnoRet"] = errno.into();
         }
         let filter = filter(with_rule(rule)).unwrap();
-        assert_eq!(filter.policy.rules[0].action, action, "{word}");
+        assert_eq!(policy(&filter).rules[0].action, action, "{word}");
         let listens = filter.listening == Listening::Yes;
         assert_eq!(listens, action == Action::Notify);
     }
@@ -87,7 +94,7 @@ fn two_tests_of_one_argument_are_two_rules() {
         "names": ["personality"], "action": "SCMP_ACT_TRAP", "args": [equal(1), equal(2)]
     })))
     .unwrap();
-    assert_eq!(filter.policy.rules.len(), 2);
+    assert_eq!(policy(&filter).rules.len(), 2);
 }
 
 #[test]
@@ -102,7 +109,11 @@ fn what_cannot_be_applied_is_an_error() {
     let unknown = json!({ "names": ["read", "raed"], "action": "SCMP_ACT_TRAP" });
     assert!(error(with_rule(unknown)).contains("'raed'"));
     let agent = json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent" });
-    assert!(error(agent).contains("listenerPath"));
+    assert!(error(agent).contains("listenerPath, and no rule with SCMP_ACT_NOTIFY"));
+    let agent = json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "run/agent" });
+    assert!(error(agent).contains("listenerPath run/agent: not an absolute path"));
+    let metadata = json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerMetadata": "x" });
+    assert!(error(metadata).contains("listenerMetadata without listenerPath"));
 }
 
 #[test]
