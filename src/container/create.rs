@@ -29,6 +29,7 @@ use crate::files;
 use crate::hint;
 use crate::image::store::Store;
 use crate::monitor::events;
+use crate::monitor::journal;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol;
 use crate::monitor::record::{
@@ -125,6 +126,8 @@ pub fn create(
     let store = usnea.make_store()?;
     crate::config::open_private(&store.join("containers"))?;
     refuse_used_cidfile(lifecycle)?;
+    // Before an image is pulled.
+    journal::check_socket(lifecycle.log.driver)?;
     let required = |text: &String| find_id(store, text).context(|| Setting::Requires.with(text));
     let requires = lifecycle.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
     let pod = lifecycle.pod.as_deref().map(|pod| pods::hold(store, pod)).transpose()?;
@@ -158,6 +161,7 @@ pub fn create(
     }
 
     let record = Record { requires, ..record(request, lifecycle, &workspace)? };
+    journal::check(&record)?;
     // The volumes are locked until the container can be found: from then on its record protects them.
     let held = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
     let container = Container { store: store.to_owned(), folder: place, record };

@@ -7,33 +7,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::log_printer::{LogPrinter, LogRequest, slot};
 use super::stop::ended_within;
-use super::{Container, attach};
-use crate::error::{Context, Error, Result};
+use super::{Container, attach, journal_log};
+use crate::error::{Context, Result};
 use crate::fail;
-use crate::monitor::log::{FILE, LogChanges, LogLine, Position, Reader, Source};
+use crate::monitor::log::{FILE, LogChanges, LogLine, Position, Reader};
 use crate::monitor::record::LogDriver;
 
-/// Selection and format of a log's lines.
-#[derive(Clone, Debug, Default)]
-pub struct LogRequest {
-    /// True if new lines are shown too, until the container ends.
-    pub follow: bool,
-    /// Number of lines at the end of the log to show; `None`: all.
-    pub tail: Option<usize>,
-    /// Time of the oldest line.
-    pub since: Option<Timestamp>,
-    /// Time of the last line.
-    pub until: Option<Timestamp>,
-    /// True if the time is printed before each line.
-    pub timestamps: bool,
-    /// Text before each line.
-    pub prefix: String,
-    /// Text after each line.
-    pub suffix: &'static str,
-}
-
-/// Writes the log to `output` and `error`. Errors: the log driver writes no file; `output` cannot be written.
+/// Writes the log to `output` and `error`. Errors: the log driver keeps no log, or the journal cannot be read; `output`
+/// cannot be written.
 pub fn logs(
     container: &Container,
     request: &LogRequest,
@@ -43,11 +26,9 @@ pub fn logs(
     match container.record.log.driver {
         LogDriver::File => {}
         LogDriver::Journald => {
-            return Err(Error::conflict(format!(
-                "the output of {} is in the journal",
-                container.record.name
-            ))
-            .hint(format!("journalctl CONTAINER_ID_FULL={}", container.record.id)));
+            attach::catch_up(container);
+            let mut printer = LogPrinter::new(request, output, error);
+            return journal_log::print(container, &mut printer);
         }
         LogDriver::None | LogDriver::Passthrough => {
             fail!(Conflict: "the output of {} is not kept: its log driver is none or passthrough",
@@ -60,17 +41,17 @@ pub fn logs(
     // The watch begins before the first reading, so that no line is missed in between.
     let watch = if request.follow { Some(Watch::new(container).context(phrase)?) } else { None };
     let mut reader = Reader::open(&container.folder, FILE).context(phrase)?;
-    let mut printer = Printer::new(request, output, error);
+    let mut printer = LogPrinter::new(request, output, error);
     if let Some(tail) = request.tail {
         let start = Tail::find(&mut reader, tail, request).context(phrase)?;
         reader.seek(start.position);
         printer.skips = start.is_mid_line;
     }
-    printer.print_all(&mut reader).context(phrase)?;
+    print_all(&mut printer, &mut reader).context(phrase)?;
     if let Some(mut watch) = watch {
         loop {
             let goes_on = watch.wait()?;
-            printer.print_all(&mut reader).context(phrase)?;
+            print_all(&mut printer, &mut reader).context(phrase)?;
             let is_over = request.until.is_some_and(|until| Timestamp::now() > until);
             if !goes_on || is_over {
                 break;
@@ -78,6 +59,14 @@ pub fn logs(
         }
     }
     Ok(())
+}
+
+/// Prints all lines so far and flushes: a reader may wait for an incomplete line.
+fn print_all(printer: &mut LogPrinter<'_>, reader: &mut Reader) -> io::Result<()> {
+    while reader.read(|line| LogLine::parse(line).map_or(Ok(()), |line| printer.print(&line)))? {
+        reader.close_read();
+    }
+    printer.flush()
 }
 
 /// Positions of the last lines. A line that is stored in several parts counts once.
@@ -123,83 +112,6 @@ impl Tail {
     }
 }
 
-/// Index of the stream that shows lines of `source`: 0 is standard output, 1 standard error.
-fn slot(source: Source) -> usize {
-    match source {
-        Source::Output => 0,
-        Source::Error | Source::Ourselves => 1,
-    }
-}
-
-impl LogRequest {
-    fn shows(&self, line: &LogLine<'_>) -> bool {
-        if self.since.is_none() && self.until.is_none() {
-            return true;
-        }
-        let Some(time) = line.timestamp() else { return true };
-        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time <= until)
-    }
-}
-
-struct Printer<'a> {
-    request: &'a LogRequest,
-    streams: [&'a mut dyn Write; 2],
-    /// True for each stream whose last line is not complete yet.
-    is_mid_line: [bool; 2],
-    /// True for each stream whose current line is skipped.
-    skips: [bool; 2],
-    /// Index of the stream that was written to last.
-    last: usize,
-}
-
-impl<'a> Printer<'a> {
-    fn new(request: &'a LogRequest, output: &'a mut dyn Write, error: &'a mut dyn Write) -> Self {
-        let streams = [output, error];
-        Self { request, streams, is_mid_line: [false; 2], skips: [false; 2], last: 0 }
-    }
-
-    /// Prints all lines so far and flushes: a reader may wait for an incomplete line.
-    fn print_all(&mut self, reader: &mut Reader) -> io::Result<()> {
-        while reader.read(|line| self.print(line))? {
-            reader.close_read();
-        }
-        self.streams.iter_mut().try_for_each(|stream| stream.flush())
-    }
-
-    fn print(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some(line) = LogLine::parse(line).filter(|line| self.request.shows(line)) else {
-            return Ok(());
-        };
-        let slot = slot(line.source);
-        if self.skips[slot] {
-            self.skips[slot] = !line.is_whole;
-            return Ok(());
-        }
-        // Both streams may be the same file or pipe: lines must appear there in the order of their writing.
-        if self.last != slot {
-            self.streams[self.last].flush()?;
-            self.last = slot;
-        }
-        let to = &mut self.streams[slot];
-        if !self.is_mid_line[slot] {
-            to.write_all(self.request.prefix.as_bytes())?;
-            if self.request.timestamps {
-                write!(to, "{} ", line.time)?;
-            }
-            if line.source == Source::Ourselves {
-                to.write_all(b"usnea: ")?;
-            }
-        }
-        to.write_all(line.bytes)?;
-        if line.is_whole {
-            to.write_all(self.request.suffix.as_bytes())?;
-            to.write_all(b"\n")?;
-        }
-        self.is_mid_line[slot] = !line.is_whole;
-        Ok(())
-    }
-}
-
 /// Watch that reports when a log grows, and when it is complete.
 struct Watch<'a> {
     container: &'a Container,
@@ -240,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::monitor::log::LogWriter;
+    use crate::monitor::log::{LogWriter, Source};
     use crate::monitor::record::LogSettings;
 
     /// Returns the output of the last `most` lines of the log in `folder`, for each stream.
@@ -250,9 +162,9 @@ mod tests {
         let mut reader = Reader::open(folder, FILE).unwrap();
         let start = Tail::find(&mut reader, most, &request).unwrap();
         reader.seek(start.position);
-        let mut printer = Printer::new(&request, &mut output, &mut error);
+        let mut printer = LogPrinter::new(&request, &mut output, &mut error);
         printer.skips = start.is_mid_line;
-        printer.print_all(&mut reader).unwrap();
+        print_all(&mut printer, &mut reader).unwrap();
         [output, error].map(|bytes| String::from_utf8(bytes).unwrap())
     }
 

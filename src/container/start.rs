@@ -34,7 +34,7 @@ use crate::hint;
 use crate::host::lifetime::LifetimeEnd;
 use crate::image::store::{ForceRemoval, ImageRemoval, Store};
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
-use crate::monitor::{self, Handover, Job, events, protocol};
+use crate::monitor::{self, Handover, Job, events, journal, protocol};
 use crate::object_id::short;
 use crate::phrase;
 use crate::rootfs::host;
@@ -72,6 +72,8 @@ fn start_with(
         return Ok(false);
     };
     let _ = std::fs::remove_file(container.folder.join(STOPPED));
+    // Not for a restart by policy, which does not depend on a journal that is away for a moment.
+    journal::check(&container.record)?;
     let mut job = job(usnea, container, lock.into())?;
     job.plan.options.sockets = sockets.cloned();
     network::warn_if_offline(&job.plan.options.network, &container.store);
@@ -278,6 +280,7 @@ fn record_failed_start(container: &Container, error: &Error) {
         started: None,
         finished: jiff::Timestamp::now(),
         reason: Some(error.to_string()),
+        journal: None,
     };
     let _ = record::write_exit(&container.folder, &exit);
 }

@@ -61,6 +61,8 @@ settings! {
     Hostname = "hostname",
     Ipc = "ipc",
     KernelMemory = "kernel-memory",
+    LogDriver = "log-driver",
+    LogOpt = "log-opt",
     Memory = "memory",
     MemoryReservation = "memory-reservation",
     MemorySwap = "memory-swap",

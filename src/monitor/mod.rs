@@ -26,7 +26,7 @@ pub mod clients;
 pub mod events;
 mod handover;
 pub mod health;
-mod journal;
+pub mod journal;
 mod launch;
 pub mod log;
 mod oom;
@@ -40,7 +40,6 @@ pub mod status;
 mod streams;
 
 pub use handover::{CHECK, Handover, MONITOR, RELAUNCH, REMOVE, take};
-pub use journal::SOCKET as JOURNAL;
 pub use launch::{Job, PodJob, start, start_again, state};
 pub use serve::watch;
 pub use status::Status;

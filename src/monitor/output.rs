@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::journal::Journal;
 use super::log::{LogWriter, Source};
-use super::record::{LogDriver, Record};
+use super::record::{JournalMark, LogDriver, Record};
 
 /// Log of one container.
 #[derive(Debug)]
@@ -43,12 +43,15 @@ impl Log {
         self.write(Source::Ourselves, format!("{text}\n").as_bytes());
     }
 
-    /// Completes the log: no more output comes.
-    pub fn finish(&mut self) {
+    /// Completes the log: no more output comes. Returns the last entry in the journal, if the log is there.
+    pub fn finish(&mut self) -> Option<JournalMark> {
         match self {
-            Self::File(writer) => writer.finish(Timestamp::now()),
+            Self::File(writer) => {
+                writer.finish(Timestamp::now());
+                None
+            }
             Self::Journal(journal) => journal.finish(),
-            Self::Nowhere => {}
+            Self::Nowhere => None,
         }
     }
 }

@@ -313,6 +313,18 @@ pub struct Exit {
     /// Cause, if the command did not end by itself.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Last entry of the run in the journal; null: the log is elsewhere, or nothing was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalMark>,
+}
+
+/// Identity of an entry in the journal, by docker's fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalMark {
+    /// Random identity of the run (`CONTAINER_LOG_EPOCH`).
+    pub epoch: String,
+    /// Number of the entry in its run, from 1 on (`CONTAINER_LOG_ORDINAL`).
+    pub ordinal: u64,
 }
 
 /// Result of reading one of the files.
@@ -402,7 +414,16 @@ mod tests {
 
     fn exit(run: u64) -> Exit {
         let finished = Timestamp::now();
-        Exit { run, status: 3, signal: None, oom: false, started: None, finished, reason: None }
+        Exit {
+            run,
+            status: 3,
+            signal: None,
+            oom: false,
+            started: None,
+            finished,
+            reason: None,
+            journal: None,
+        }
     }
 
     #[test]

@@ -146,6 +146,7 @@ fn killed(run: u64, reason: String) -> Exit {
         started: None,
         finished: Timestamp::UNIX_EPOCH,
         reason: Some(reason),
+        journal: None,
     }
 }
 
@@ -256,6 +257,7 @@ mod tests {
             started: None,
             finished: Timestamp::now(),
             reason: None,
+            journal: None,
         };
         record::write(folder.path(), EXIT, &exit(1)).unwrap();
         record::write(folder.path(), STATE, &State { run: 2, ..state(own, own) }).unwrap();

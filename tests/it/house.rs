@@ -308,6 +308,8 @@ fn flags_are_named_by_cli_alone() {
         "src/host/lifetime.rs",
         "src/host/network_helper.rs",
         "src/sys/namespace_set.rs",
+        "src/container/journal_log.rs",
+        "src/host/systemctl.rs",
         "src/image/instruction/health.rs",
         "src/container/health.rs",
         "src/quadlet",

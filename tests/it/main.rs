@@ -70,6 +70,7 @@ mod isolation;
 mod joined;
 mod kills;
 mod kills_of_pull;
+mod journal;
 mod layers;
 mod lenient;
 mod library;

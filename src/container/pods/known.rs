@@ -233,6 +233,7 @@ mod tests {
                 started: None,
                 finished: jiff::Timestamp::now(),
                 reason: None,
+                journal: None,
             })
         };
         assert_eq!(PodState::of(&[]), PodState::Created);

@@ -40,7 +40,7 @@ impl Monitor {
                 }
             }
         }
-        self.log.finish();
+        let journal = self.log.finish();
         self.read_record_again();
         let ended = self.ended.unwrap_or(Ended::Killed(libc::SIGKILL));
         let ending = Ending {
@@ -57,7 +57,7 @@ impl Monitor {
             let written = record::write(&self.folder, STATE, &self.state);
             written.unwrap_or_else(|error| self.log.say(&error.to_string()));
         }
-        let written = record::write_exit(&self.folder, &self.exit(ended));
+        let written = record::write_exit(&self.folder, &Exit { journal, ..self.exit(ended) });
         written.unwrap_or_else(|error| self.log.say(&error.to_string()));
         let status = ("exitCode", ended.status().to_string());
         events::of_container(&self.store, &self.record, "die", &[status]);
@@ -122,6 +122,7 @@ impl Monitor {
             started: Some(self.state.started),
             finished: Timestamp::now(),
             reason: self.state.trouble.clone(),
+            journal: None,
         }
     }
 
