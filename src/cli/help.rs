@@ -17,7 +17,7 @@ const ORDERS: [(&str, &str); 3] = [
         "",
         "run container create start stop restart kill rm ps logs attach commit diff cp exec healthcheck wait inspect \
          rename port top update pause unpause stats events spec image images pull history search manifest network pod \
-         oci quadlet push save load import export rmi tag untag unshare volume info version system check login logout mount completion \
+         oci quadlet generate auto-update push save load import export rmi tag untag unshare volume info version system check login logout mount completion \
          doctor",
     ),
     (
@@ -39,6 +39,7 @@ const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help
 #[rustfmt::skip]
 const EXAMPLES: &[(&str, &[&str])] = &[
     ("attach", &["usnea attach web", "usnea attach --detach-keys ctrl-x web"]),
+    ("auto-update", &["usnea auto-update --dry-run", "usnea auto-update"]),
     ("check", &["usnea check", "usnea check --repair"]),
     ("commit", &["usnea commit web localhost/web:2", "usnea commit --change 'CMD [\"bash\"]' web localhost/web"]),
     ("completion", &["usnea completion bash > ~/.local/share/bash-completion/completions/usnea"]),
@@ -53,6 +54,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("events", &["usnea events --since 10m", "usnea events --filter type=container"]),
     ("exec", &["usnea exec -it web bash", "usnea exec -u 1000 web id"]),
     ("export", &["usnea export -o root.tar web"]),
+    ("generate", &["usnea generate systemd --new --name web"]),
+    ("generate systemd", &["usnea generate systemd --new --name web > ~/.config/systemd/user/web.service", "usnea generate systemd --files --name --restart-policy always shop"]),
     ("healthcheck", &["usnea healthcheck run web"]),
     ("healthcheck run", &["usnea healthcheck run web"]),
     ("history", &["usnea history debian:12", "usnea history --no-trunc debian:12"]),

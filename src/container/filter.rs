@@ -16,13 +16,15 @@ use super::{Container, find};
 use crate::error::{Context, Error, ErrorKind, Result, Setting};
 use crate::expression::Expression;
 use crate::monitor::Status;
+use crate::monitor::policy::RestartPolicy;
+use crate::monitor::record::STOPPED;
 use crate::net::Mode;
 use ancestor::Ancestor;
 use port::Ports;
 
 /// List of all keys, for hints.
 const KEYS: &str = "id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, health, volume, \
-                    network, publish, expose, command, pod, is-task";
+                    network, publish, expose, command, pod, should-start-on-boot, is-task";
 
 /// Filter of containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub enum ContainerFilter {
     Until(Timestamp),
     /// Name of the restart policy.
     RestartPolicy(String),
+    /// True for containers that a boot starts: policy always, or unless-stopped and not stopped on purpose (podman's).
+    StartOnBoot(bool),
     /// Volume that the container mounts: its name, or its mount point in the container.
     Volume(String),
     /// docker's word for the health.
@@ -112,6 +116,10 @@ impl FromStr for ContainerFilter {
                 _ => return bad("starting, healthy, unhealthy, none"),
             },
             ("restart-policy", _) => Self::RestartPolicy(value),
+            ("should-start-on-boot", _) => match crate::spec::parse_switch(&value) {
+                Ok(starts) => Self::StartOnBoot(starts),
+                Err(_) => return bad("true or false"),
+            },
             ("volume", _) => Self::Volume(value),
             ("network", _) => Self::Network(value),
             ("publish", _) => Self::Publish(value.parse().map_err(Error::new).context(phrase)?),
@@ -148,6 +156,7 @@ impl ContainerFilter {
             Self::Publish(_) | Self::Expose(_) => 9,
             Self::Command(_) => 10,
             Self::Pod(_) => 11,
+            Self::StartOnBoot(_) => 12,
             // Each of these must match by itself.
             Self::Label(_)
             | Self::NoLabel(_)
@@ -184,6 +193,7 @@ impl ContainerFilter {
                 super::health(container, status).map_or("none", |told| told.health.word()) == word
             }
             Self::RestartPolicy(name) => record.restart.name() == name,
+            Self::StartOnBoot(starts) => starts_on_boot(container) == *starts,
             Self::Volume(text) => volumes::used_by(container)?
                 .iter()
                 .any(|used| used.name.as_str() == text || used.destination == Path::new(text)),
@@ -215,6 +225,15 @@ impl ContainerFilter {
             }
         }
         Ok(true)
+    }
+}
+
+/// True if the container's policy starts it after a boot.
+fn starts_on_boot(container: &Container) -> bool {
+    match container.record.restart {
+        RestartPolicy::Always => true,
+        RestartPolicy::UnlessStopped => !container.folder.join(STOPPED).exists(),
+        RestartPolicy::No | RestartPolicy::OnFailure(_) => false,
     }
 }
 
@@ -270,6 +289,7 @@ mod tests {
             "publish=http",
             "expose=0",
             "is-task=perhaps",
+            "should-start-on-boot=perhaps",
         ] {
             assert!(wrong.parse::<ContainerFilter>().is_err(), "{wrong}");
         }

@@ -1,6 +1,7 @@
 //! Verbs of usnea, a function each: combine images, root filesystems, specs and the engine.
 
 mod attach;
+pub mod auto_update;
 mod check;
 mod client;
 mod clone;
@@ -26,12 +27,12 @@ mod image_root;
 pub mod images;
 mod info;
 mod inspect;
-mod layers;
 mod journal_entry;
 mod journal_log;
+mod layers;
 mod list;
-pub mod login;
 mod log_printer;
+pub mod login;
 mod logs;
 mod names;
 mod network;

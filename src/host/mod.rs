@@ -25,6 +25,7 @@ pub mod program;
 pub mod routes;
 pub mod scratch;
 pub mod subid;
+pub mod systemctl;
 pub mod trial;
 pub mod userns;
 

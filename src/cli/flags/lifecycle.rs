@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use super::attach::detach_keys;
 use super::stop::SignalFlag;
+use crate::container::auto_update::UNIT_LABEL;
 use crate::container::{Lifecycle, Usnea};
 use crate::duration;
 use crate::error::{Context, Error, Result};
@@ -204,7 +205,7 @@ impl LifecycleFlags {
             stop_timeout: self.stop_timeout,
             health: self.health()?,
             health_on_failure: self.health_on_failure.map(OnFailure::from),
-            labels: labels_of(&self.label_file, &self.label)?,
+            labels: with_unit(labels_of(&self.label_file, &self.label)?),
             log: self.log(usnea)?,
             cidfile: self.cidfile,
             pidfile: self.pidfile,
@@ -307,6 +308,15 @@ impl LifecycleFlags {
         // Without a command, the flags change the check of the image.
         Ok((check != Healthcheck::default()).then_some(check))
     }
+}
+
+/// Adds the label of the unit that runs this program, as podman does: `usnea auto-update` restarts it.
+fn with_unit(mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let unit = std::env::var(UNIT_LABEL).ok().filter(|unit| !unit.is_empty());
+    if let Some(unit) = unit {
+        labels.entry(UNIT_LABEL.to_owned()).or_insert(unit);
+    }
+    labels
 }
 
 /// Returns the labels of files and of flags, which come last. Errors: an unreadable file; a label without a key.

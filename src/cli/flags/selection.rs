@@ -25,7 +25,7 @@ pub struct Selection {
     pub latest: bool,
 
     /// Filter the containers by id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
-    /// restart-policy, health, volume, network, pod, publish, expose or command. May be given more than once.
+    /// restart-policy, should-start-on-boot, health, volume, network, pod, publish, expose or command. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     pub filters: Vec<String>,
 

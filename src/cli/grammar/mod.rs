@@ -18,7 +18,8 @@ const NUMBERS: [&str; 8] =
     ["BYTES", "N", "SECONDS", "MICROSECONDS", "SHARES", "WEIGHT", "SCORE", "OCTAL"];
 
 /// Options with their own meaning for an empty value, or for which a forgotten value must be an error.
-const EMPTY_HAS_MEANING: [&str; 2] = ["entrypoint", "root"];
+const EMPTY_HAS_MEANING: [&str; 5] =
+    ["entrypoint", "root", "container_prefix", "pod_prefix", "separator"];
 
 /// ID of a list of words that begins with a name, and goes on with a command.
 const WORDS: &str = "words";

@@ -1,10 +1,12 @@
 //! Commands at the top level: a file for each, or a folder for those with subcommands.
 
+mod auto_update;
 mod check;
 pub mod completion;
 pub mod container;
 mod doctor;
 pub mod events;
+mod generate;
 pub mod image;
 mod login;
 mod logout;
@@ -64,6 +66,10 @@ pub enum TopLevelCommand {
     Pod(Late<pod::Arguments>),
     /// Manage Quadlet files: systemd units for containers.
     Quadlet(Late<quadlet::Arguments>),
+    /// Generate units of systemd for containers and pods.
+    Generate(Late<generate::Arguments>),
+    /// Update containers of services of systemd.
+    AutoUpdate(Late<auto_update::Arguments>),
     /// Run containers as an OCI runtime, with the command line of runc and crun.
     Oci(Late<Box<oci::Arguments>>),
     /// Remove images.
@@ -108,6 +114,8 @@ impl TopLevelCommand {
             Self::Network(Late(network)) => network::run(network, usnea),
             Self::Pod(Late(pod)) => pod::run(pod, usnea),
             Self::Quadlet(Late(quadlet)) => quadlet::run(quadlet),
+            Self::Generate(Late(generate)) => generate::run(generate, usnea),
+            Self::AutoUpdate(Late(update)) => auto_update::run(update, usnea),
             Self::Oci(Late(oci)) => oci::run(*oci, usnea),
             Self::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
             Self::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),

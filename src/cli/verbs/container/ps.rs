@@ -48,7 +48,7 @@ pub struct Arguments {
     noheading: bool,
 
     /// Filter by KEY=VALUE; keys: id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
-    /// restart-policy, health, volume, network, pod, publish, expose or command. May be given more than once.
+    /// restart-policy, should-start-on-boot, health, volume, network, pod, publish, expose or command. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
