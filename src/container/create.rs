@@ -33,7 +33,8 @@ use crate::monitor::journal;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::protocol;
 use crate::monitor::record::{
-    self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, OnFailure, Record, Stream,
+    self, CONFIG, CONTAINER, HealthLog, Healthcheck, Input, LogSettings, OnFailure, Record,
+    StartupCheck, Stream,
 };
 use crate::object_id::{random_id, short};
 use crate::phrase;
@@ -60,6 +61,10 @@ pub struct Lifecycle {
     pub health: Option<Healthcheck>,
     /// Action on an unhealthy container: `--health-on-failure`.
     pub health_on_failure: Option<OnFailure>,
+    /// Check that runs first, in place of the regular one.
+    pub startup: Option<StartupCheck>,
+    /// Bounds of the recorded check results.
+    pub health_log: HealthLog,
     /// Labels: `--label`, `--label-file`.
     pub labels: BTreeMap<String, String>,
     /// File for the container's ID: `--cidfile`.
@@ -337,6 +342,8 @@ pub(super) fn record(
         stop_timeout: lifecycle.stop_timeout.unwrap_or(STOP_TIMEOUT),
         health: health(lifecycle, image)?,
         health_on_failure: lifecycle.health_on_failure.unwrap_or_default(),
+        startup: lifecycle.startup.clone(),
+        health_log: lifecycle.health_log.clone(),
         log: lifecycle.log.clone(),
         network: workspace.network.clone(),
         pidfile: absolute(lifecycle.pidfile.as_deref()).context(|| Setting::Pidfile)?,
@@ -380,8 +387,10 @@ fn health(lifecycle: &Lifecycle, image: Option<&StoredImage>) -> Result<Option<H
     }
     let says_none = check.as_ref().is_some_and(|check| check.test == ["NONE"]);
     let says_how = lifecycle.health_on_failure.is_some_and(|action| action != OnFailure::None)
-        || lifecycle.health.as_ref().is_some_and(|check| check.test.is_empty());
-    if is_off && says_how && !says_none {
+        || lifecycle.health.as_ref().is_some_and(|check| check.test.is_empty())
+        || lifecycle.startup.is_some()
+        || lifecycle.health_log != HealthLog::default();
+    if is_off && says_how && (!says_none || lifecycle.startup.is_some()) {
         return Err(
             Error::invalid("there is nothing to check the health with").hint(hint::HEALTH_COMMAND)
         )

@@ -116,10 +116,7 @@ impl FromStr for ContainerFilter {
                 _ => return bad("starting, healthy, unhealthy, none"),
             },
             ("restart-policy", _) => Self::RestartPolicy(value),
-            ("should-start-on-boot", _) => match crate::spec::parse_switch(&value) {
-                Ok(starts) => Self::StartOnBoot(starts),
-                Err(_) => return bad("true or false"),
-            },
+            ("should-start-on-boot", _) => Self::StartOnBoot(truth(&value).context(phrase)?),
             ("volume", _) => Self::Volume(value),
             ("network", _) => Self::Network(value),
             ("publish", _) => Self::Publish(value.parse().map_err(Error::new).context(phrase)?),
@@ -127,10 +124,9 @@ impl FromStr for ContainerFilter {
             ("command", _) => Self::Command(value),
             ("pod", _) => Self::Pod(value),
             // Swarms do not exist here.
-            ("is-task", _) => match value.as_str() {
-                "true" | "1" => Self::Never,
-                "false" | "0" => Self::Always,
-                _ => return bad("true or false"),
+            ("is-task", _) => match truth(&value).context(phrase)? {
+                true => Self::Never,
+                false => Self::Always,
             },
             _ => {
                 let error = format!("there is no filter {key}");
@@ -226,6 +222,11 @@ impl ContainerFilter {
         }
         Ok(true)
     }
+}
+
+/// Parses docker's words for yes and no.
+fn truth(text: &str) -> Result<bool> {
+    crate::spec::parse_switch(text).map_err(|_| Error::invalid("true or false"))
 }
 
 /// True if the container's policy starts it after a boot.

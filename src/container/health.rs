@@ -12,13 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{Container, find};
 use crate::error::{Context, Error, Result};
 use crate::hint;
-use crate::monitor::health::{Check, HEALTH, HealthReport};
+use crate::monitor::health::{Check, HEALTH, HealthReport, RunProgress};
 use crate::monitor::record::{self, Healthcheck};
 use crate::monitor::{Status, events, record::State};
 use crate::sys::fd;
-
-/// Number of bytes of a check's output that are recorded (docker's limit).
-const OUTPUT: usize = 4096;
 
 /// Returns the health of a running container. `None`: no health check, or not running.
 pub fn health(container: &Container, status: &Status) -> Option<HealthReport> {
@@ -48,7 +45,12 @@ pub fn check_health(container: &Container) -> Result<CheckOutcome> {
         return Err(Error::not_running(format!("container {name} is not running")));
     };
     let age = state.process.age();
-    let check = check(container, settings)?;
+    let report = HealthReport::of(&container.folder, &state)?;
+    let command = match report.startup_check(&container.record) {
+        Some(startup) => CheckCommand { test: &startup.test, timeout: startup.timeout() },
+        None => CheckCommand { test: &settings.test, timeout: settings.timeout() },
+    };
+    let check = check(container, &command)?;
     let passed = if check.exit_code == 0 { CheckOutcome::Passed } else { CheckOutcome::Failed };
     note(container, settings, &RunAge { state: &state, age }, check)?;
     Ok(passed)
@@ -68,6 +70,12 @@ pub fn check_of_monitor(folder: &str) -> Result<()> {
     check_health(&container).map(|_| ())
 }
 
+/// Command of a check.
+struct CheckCommand<'a> {
+    test: &'a [String],
+    timeout: Duration,
+}
+
 /// State of a running container, and the time since its start.
 struct RunAge<'a> {
     state: &'a State,
@@ -82,8 +90,16 @@ fn note(
 ) -> Result<()> {
     let mut report = HealthReport::of(&container.folder, run.state)?;
     let before = report.health;
-    report.note(check, settings, run.age);
+    let log = &container.record.health_log;
+    match report.startup_check(&container.record) {
+        Some(startup) => report.note_startup(check, startup, log),
+        None => report.note(check, settings, RunProgress { age: run.age, log }),
+    }
     record::write(&container.folder, HEALTH, &report)?;
+    if let Some(folder) = &log.folder {
+        let name = format!("{}-healthcheck.log", container.record.id);
+        record::write(folder, &name, &report)?;
+    }
     if report.health != before {
         let action = format!("health_status: {}", report.health.word());
         events::of_container(&container.store, &container.record, &action, &[]);
@@ -93,11 +109,12 @@ fn note(
 
 /// Runs the check, as `usnea exec` does. Executes this program again in a child: entering the container's namespaces
 /// changes a process for good, and the caller must stay as it is.
-fn check(container: &Container, settings: &Healthcheck) -> Result<Check> {
+fn check(container: &Container, command: &CheckCommand<'_>) -> Result<Check> {
+    let timeout = command.timeout;
     let start = Timestamp::now();
     let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .context(|| "cannot make a pipe")?;
-    let command = match settings.test.split_first() {
+    let words = match command.test.split_first() {
         Some((kind, words)) if kind == "CMD" => words.to_vec(),
         Some((_, words)) => vec!["/bin/sh".to_owned(), "-c".to_owned(), words.join(" ")],
         None => Vec::new(),
@@ -106,31 +123,38 @@ fn check(container: &Container, settings: &Healthcheck) -> Result<Check> {
         .arg("--root")
         .arg(&container.store)
         .args(["exec", "--check", &container.record.id])
-        .args(command)
+        .args(words)
         .stdin(Stdio::null())
         .stdout(far.try_clone().context(|| "cannot copy a pipe")?)
         .stderr(far)
         .spawn()
         .context(|| "cannot run our own program")?;
     fd::set_nonblocking(&near).context(|| "cannot read a pipe")?;
-    let mut output = Vec::new();
-    let ended = wait_with_output(&mut child, near.into(), &mut output, settings.timeout())?;
-    let mut output = String::from_utf8_lossy(&output).into_owned();
+    let mut output =
+        CheckOutput { bytes: Vec::new(), most: container.record.health_log.output_limit() };
+    let ended = wait_with_output(&mut child, near.into(), &mut output, timeout)?;
+    let mut output = String::from_utf8_lossy(&output.bytes).into_owned();
     let exit_code = match ended {
         Some(status) => status.code().unwrap_or(128),
         None => {
-            output.push_str(&format!("Health check exceeded timeout ({:?})", settings.timeout()));
+            output.push_str(&format!("Health check exceeded timeout ({timeout:?})"));
             -1
         }
     };
     Ok(Check { start, end: Timestamp::now(), exit_code, output })
 }
 
+/// Beginning of a check's output.
+struct CheckOutput {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
 /// Collects the output until the command has ended; `None`: the command timed out and was killed.
 fn wait_with_output(
     child: &mut Child,
     mut output: std::fs::File,
-    collected: &mut Vec<u8>,
+    kept: &mut CheckOutput,
     timeout: Duration,
 ) -> Result<Option<std::process::ExitStatus>> {
     let pidfd = crate::sys::process::open_pidfd(child.id() as i32);
@@ -151,8 +175,8 @@ fn wait_with_output(
             match output.read(&mut room) {
                 Ok(0) => is_open = false,
                 Ok(length) => {
-                    let free = OUTPUT - collected.len();
-                    collected.extend(&room[..length.min(free)]);
+                    let free = kept.most - kept.bytes.len();
+                    kept.bytes.extend(&room[..length.min(free)]);
                 }
                 Err(_) => break,
             }

@@ -10,7 +10,7 @@ use super::graph_driver::GraphDriver;
 use super::host_config::HostConfig;
 use super::network::NetworkSettings;
 use crate::monitor::health::Check;
-use crate::monitor::record::Healthcheck;
+use crate::monitor::record::{Healthcheck, StartupCheck};
 
 /// Document of a container.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -142,6 +142,10 @@ pub struct ConfigDocument {
     pub cmd: Vec<String>,
     pub healthcheck: Option<Healthcheck>,
     pub healthcheck_on_failure_action: &'static str,
+    pub startup_health_check: Option<StartupCheck>,
+    pub health_log_destination: String,
+    pub healthcheck_max_log_count: usize,
+    pub healthcheck_max_log_size: usize,
     pub image: String,
     /// Mount points of volumes.
     pub volumes: GoSet,

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::record::{self, Healthcheck, State};
+use super::record::{self, HealthLog, Healthcheck, Record, StartupCheck, State};
 use crate::error::Result;
 
 /// Name of the file with the check results, in the container's folder.
 pub const HEALTH: &str = "health.json";
-/// Number of check results in the file (docker's value).
-const KEPT: usize = 5;
+/// Number of check results in the file, unless set (docker's value).
+pub const KEPT: usize = 5;
+/// Number of bytes of a check's output that are recorded, unless set (docker's value).
+pub const OUTPUT: usize = 4096;
 
 /// Health of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,21 @@ pub struct Check {
     pub output: String,
 }
 
+/// Progress of a startup check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartupState {
+    /// Not passed yet.
+    #[default]
+    Pending,
+    /// Passed: the first regular check comes at once.
+    Passed,
+    /// Failed too often: the container is to be restarted.
+    Failed,
+    /// A regular check has run.
+    Over,
+}
+
 /// Results of the checks of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthReport {
@@ -62,6 +79,12 @@ pub struct HealthReport {
     pub health: Health,
     /// Number of failures in a row.
     pub streak: u32,
+    /// Progress of the startup check.
+    #[serde(default)]
+    pub startup: StartupState,
+    /// Number of successes of the startup check in a row.
+    #[serde(default)]
+    pub startup_successes: u32,
     /// The last check results, the newest last.
     pub checks: Vec<Check>,
 }
@@ -73,9 +96,39 @@ impl HealthReport {
         Ok(told.unwrap_or_else(|| Self { run: state.run, ..Self::default() }))
     }
 
+    /// Startup check that is to run next. `None`: the regular one.
+    pub fn startup_check<'a>(&self, record: &'a Record) -> Option<&'a StartupCheck> {
+        record.startup.as_ref().filter(|_| self.startup == StartupState::Pending)
+    }
+
+    /// Adds a startup check. The health does not change.
+    pub fn note_startup(&mut self, check: Check, settings: &StartupCheck, log: &HealthLog) {
+        if check.exit_code == 0 {
+            (self.streak, self.startup_successes) = (0, self.startup_successes.saturating_add(1));
+            if self.startup_successes >= settings.successes.max(1) {
+                self.startup = StartupState::Passed;
+            }
+        } else {
+            (self.streak, self.startup_successes) = (self.streak.saturating_add(1), 0);
+            if settings.retries > 0 && self.streak >= settings.retries {
+                self.startup = StartupState::Failed;
+            }
+        }
+        self.keep(check, log);
+    }
+
+    fn keep(&mut self, check: Check, log: &HealthLog) {
+        self.checks.push(check);
+        let most = log.max_count.unwrap_or(KEPT);
+        let old = if most == 0 { 0 } else { self.checks.len().saturating_sub(most) };
+        self.checks.drain(..old);
+    }
+
     /// Adds a check that began when the container had run for `age`. Failures within the start period do not count
     /// until the first success (docker).
-    pub fn note(&mut self, check: Check, settings: &Healthcheck, age: Duration) {
+    pub fn note(&mut self, check: Check, settings: &Healthcheck, run: RunProgress<'_>) {
+        let RunProgress { age, log } = run;
+        self.startup = StartupState::Over;
         let counts = self.health != Health::Starting || age >= settings.start_period();
         if check.exit_code == 0 {
             self.health = Health::Healthy;
@@ -86,9 +139,34 @@ impl HealthReport {
                 self.health = Health::Unhealthy;
             }
         }
-        self.checks.push(check);
-        let old = self.checks.len().saturating_sub(KEPT);
-        self.checks.drain(..old);
+        self.keep(check, log);
+    }
+}
+
+/// Run that a check belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct RunProgress<'a> {
+    /// Time since the start of the container.
+    pub age: Duration,
+    /// Bounds of the results.
+    pub log: &'a HealthLog,
+}
+
+impl HealthLog {
+    /// Number of bytes of a check's output that are recorded.
+    pub fn output_limit(&self) -> usize {
+        match self.max_size {
+            None => OUTPUT,
+            Some(0) => usize::MAX,
+            Some(size) => size,
+        }
+    }
+}
+
+impl StartupCheck {
+    /// Longest duration of one check.
+    pub fn timeout(&self) -> Duration {
+        Healthcheck::or(self.timeout, 30)
     }
 }
 
@@ -102,9 +180,18 @@ pub struct Timer {
 
 impl Timer {
     /// Sets the time of the next check, after a start or a check.
-    pub fn next(&mut self, settings: &Healthcheck, health: Health, age: Duration) {
+    /// Idle without a check.
+    pub fn next(&mut self, record: &Record, report: &HealthReport, age: Duration) {
+        let Some(settings) = record.health.as_ref().filter(|settings| settings.is_on()) else {
+            return;
+        };
+        let wait = match (report.startup_check(record), report.startup) {
+            (Some(startup), _) => Healthcheck::or(startup.interval, 30),
+            (None, StartupState::Passed) => Duration::ZERO,
+            (None, _) => settings.wait(report.health, age),
+        };
         self.checks = None;
-        self.due = Some(Instant::now() + settings.wait(health, age));
+        self.due = Some(Instant::now() + wait);
     }
 
     /// Stops the checks.
@@ -174,14 +261,35 @@ mod tests {
         Check { start, end: start, exit_code, output: String::new() }
     }
 
+    fn after(seconds: u64, log: &HealthLog) -> RunProgress<'_> {
+        RunProgress { age: Duration::from_secs(seconds), log }
+    }
+
+    #[test]
+    fn a_startup_check_passes_or_fails_by_its_own_numbers() {
+        let settings = StartupCheck { retries: 2, successes: 2, ..StartupCheck::default() };
+        let log = HealthLog { max_count: Some(2), ..HealthLog::default() };
+        let states = |codes: &[i32]| {
+            let mut told = HealthReport::default();
+            for code in codes {
+                told.note_startup(check(Timestamp::now(), *code), &settings, &log);
+            }
+            assert!(told.checks.len() <= 2 && told.health == Health::Starting);
+            told.startup
+        };
+        assert_eq!(states(&[0, 1, 0]), StartupState::Pending);
+        assert_eq!(states(&[0, 1, 0, 0]), StartupState::Passed);
+        assert_eq!(states(&[1, 0, 1, 1]), StartupState::Failed);
+    }
+
     #[test]
     fn so_many_failures_in_a_row_are_ill_and_one_success_is_well() {
         let settings = Healthcheck { retries: 2, ..Healthcheck::default() };
         let start = Timestamp::now();
-        let mut told = HealthReport::default();
+        let (log, mut told) = (HealthLog::default(), HealthReport::default());
         let mut health = Vec::new();
         for code in [1, 0, 1, 1, 1, 0, -1] {
-            told.note(check(start, code), &settings, Duration::from_secs(1));
+            told.note(check(start, code), &settings, after(1, &log));
             health.push(told.health.word());
         }
         assert_eq!(
@@ -199,10 +307,10 @@ mod tests {
         // The time of day is for display only: the clock may jump.
         let day = Duration::from_secs(86_400);
         let (yesterday, tomorrow) = (Timestamp::now() - day, Timestamp::now() + day);
-        let mut told = HealthReport::default();
-        told.note(check(tomorrow, 1), &settings, Duration::from_secs(59));
+        let (log, mut told) = (HealthLog::default(), HealthReport::default());
+        told.note(check(tomorrow, 1), &settings, after(59, &log));
         assert_eq!((told.health, told.streak), (Health::Starting, 0));
-        told.note(check(yesterday, 1), &settings, Duration::from_secs(60));
+        told.note(check(yesterday, 1), &settings, after(60, &log));
         assert_eq!(told.health, Health::Unhealthy);
         let wait = |health, age| settings.wait(health, Duration::from_secs(age)).as_secs();
         assert_eq!((wait(Health::Starting, 1), wait(Health::Starting, 60)), (5, 30));

@@ -120,6 +120,34 @@ pub struct Healthcheck {
     pub retries: u32,
 }
 
+/// Health check that runs first, in place of the regular one: podman's startup check. Times in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct StartupCheck {
+    /// Command of the check, as in [`Healthcheck`].
+    pub test: Vec<String>,
+    /// Time between two checks; 0: 30 seconds.
+    pub interval: u64,
+    /// Longest duration of one check; 0: 30 seconds.
+    pub timeout: u64,
+    /// Number of failures in a row after which the container is restarted; 0: no limit.
+    pub retries: u32,
+    /// Number of successes in a row after which the regular check takes over; 0: one.
+    pub successes: u32,
+}
+
+/// Bounds and place of the recorded check results.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthLog {
+    /// Number of results; null: 5; 0: no limit.
+    pub max_count: Option<usize>,
+    /// Bytes of a check's output; null: 4096; 0: no limit.
+    pub max_size: Option<usize>,
+    /// Folder for a copy of the results; null: none.
+    pub folder: Option<PathBuf>,
+}
+
 /// Action on an unhealthy container (podman's).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -197,6 +225,12 @@ pub struct Record {
     /// Action on an unhealthy container.
     #[serde(default)]
     pub health_on_failure: OnFailure,
+    /// Check that runs first, in place of the regular one.
+    #[serde(default)]
+    pub startup: Option<StartupCheck>,
+    /// Bounds of the recorded check results.
+    #[serde(default)]
+    pub health_log: HealthLog,
     /// Settings of the log.
     #[serde(default)]
     pub log: LogSettings,

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clients::{self, Clients, Wish};
 use super::handover::{Handover, RELAUNCH, REMOVE, start_check, take};
-use super::health::{self, Health, Timer};
+use super::health::{Health, HealthReport, StartupState, Timer};
 use super::launch::SIGNALS;
 use super::log::Source;
 use super::oom::Oom;
@@ -202,7 +202,7 @@ impl Monitor {
         for signal in handover.signals {
             monitor.hear(signal);
         }
-        monitor.await_check(Health::Starting);
+        monitor.await_check(&HealthReport::default());
         // Children that ended before this point have sent their signal already.
         monitor.reap();
         Ok(monitor)
@@ -467,10 +467,8 @@ impl Monitor {
     }
 
     /// Sets the time of the next health check, if the container has any.
-    fn await_check(&mut self, health: Health) {
-        if let Some(settings) = self.record.health.as_ref().filter(|settings| settings.is_on()) {
-            self.health.next(settings, health, self.state.process.age());
-        }
+    fn await_check(&mut self, report: &HealthReport) {
+        self.health.next(&self.record, report, self.state.process.age());
     }
 
     fn check_health(&mut self) {
@@ -478,28 +476,38 @@ impl Monitor {
             Ok(pid) => self.health.begun(pid),
             Err(error) => {
                 self.log.say(&error.to_string());
-                self.await_check(Health::Healthy);
+                self.await_check(&unknown_health());
             }
         }
     }
 
     /// Reads the result of a health check that has ended, and acts on it.
     fn has_checked(&mut self) {
-        let health = match health::HealthReport::of(&self.folder, &self.state) {
-            Ok(told) => told.health,
+        let report = match HealthReport::of(&self.folder, &self.state) {
+            Ok(report) => report,
             Err(error) => {
                 self.log.say(&error.to_string());
-                Health::Healthy
+                unknown_health()
             }
         };
+        let health = report.health;
         if self.was.replace(health).unwrap_or(Health::Starting) != health {
             self.log.say(&format!("health: {}", health.word()));
         }
         if health == Health::Healthy {
             self.notifier.iter_mut().for_each(Notifier::is_healthy);
         }
-        self.await_check(health);
-        if health != Health::Unhealthy || self.deadline.is_some() {
+        self.await_check(&report);
+        if self.deadline.is_some() {
+            return;
+        }
+        if report.startup == StartupState::Failed {
+            self.log.say("the startup check has failed: the container is restarted");
+            self.is_to_restart = true;
+            self.ask_to_end();
+            return;
+        }
+        if health != Health::Unhealthy {
             return;
         }
         match self.record.health_on_failure {
@@ -512,6 +520,12 @@ impl Monitor {
             }
         }
     }
+}
+
+/// Report in place of one that cannot be read: the regular check goes on, and nothing happens to the container.
+fn unknown_health() -> HealthReport {
+    let (health, startup) = (Health::Healthy, StartupState::Over);
+    HealthReport { health, startup, ..HealthReport::default() }
 }
 
 /// Time at which the command has run too long; `None`: it may run for ever.

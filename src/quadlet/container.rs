@@ -7,9 +7,6 @@ use super::source::{QuadletFile, QuadletKind};
 use super::unit_file::{Toggle, UnitFile, UnitSetting};
 use super::words;
 
-const NO_STARTUP_CHECK: &str =
-    "usnea has no startup health checks; HealthStartPeriod= gives a container time";
-const NO_HEALTH_LOG: &str = "usnea keeps the last five results, and shows them in 'usnea inspect'";
 const NO_SUBORDINATE_NAME: &str =
     "usnea maps the user's own subordinate IDs; UIDMap= and GIDMap= choose among them";
 const NO_REMAP: &str = "podman replaced this key: use UserNS=";
@@ -99,14 +96,14 @@ pub const KEYS: &[FlagKey] = &[
     ("HealthRetries", FlagRule::Last("--health-retries")),
     ("HealthStartPeriod", FlagRule::Last("--health-start-period")),
     ("HealthTimeout", FlagRule::Last("--health-timeout")),
-    ("HealthLogDestination", FlagRule::Refused(NO_HEALTH_LOG)),
-    ("HealthMaxLogCount", FlagRule::Refused(NO_HEALTH_LOG)),
-    ("HealthMaxLogSize", FlagRule::Refused(NO_HEALTH_LOG)),
-    ("HealthStartupCmd", FlagRule::Refused(NO_STARTUP_CHECK)),
-    ("HealthStartupInterval", FlagRule::Refused(NO_STARTUP_CHECK)),
-    ("HealthStartupRetries", FlagRule::Refused(NO_STARTUP_CHECK)),
-    ("HealthStartupSuccess", FlagRule::Refused(NO_STARTUP_CHECK)),
-    ("HealthStartupTimeout", FlagRule::Refused(NO_STARTUP_CHECK)),
+    ("HealthLogDestination", FlagRule::Last("--health-log-destination")),
+    ("HealthMaxLogCount", FlagRule::Last("--health-max-log-count")),
+    ("HealthMaxLogSize", FlagRule::Last("--health-max-log-size")),
+    ("HealthStartupCmd", FlagRule::Last("--health-startup-cmd")),
+    ("HealthStartupInterval", FlagRule::Last("--health-startup-interval")),
+    ("HealthStartupRetries", FlagRule::Last("--health-startup-retries")),
+    ("HealthStartupSuccess", FlagRule::Last("--health-startup-success")),
+    ("HealthStartupTimeout", FlagRule::Last("--health-startup-timeout")),
 ];
 
 const GROUP: &str = "Container";

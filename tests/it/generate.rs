@@ -221,3 +221,50 @@ fn systemd_has_nothing_to_say_about_the_units() {
     }
     clean(&place);
 }
+
+#[test]
+fn a_boot_starts_what_was_not_stopped_on_purpose() {
+    let place = Place::new();
+    let image = place.image();
+    for (name, policy) in
+        [("one", "always"), ("two", "unless-stopped"), ("three", "unless-stopped")]
+    {
+        let words = ["run", "-d", "--name", name, "--restart", policy, &image, "sleep", "1000"];
+        place.usnea(&words).works();
+    }
+    place.usnea(&["create", "--name", "four", &image, "sleep", "1000"]).works();
+    place.usnea(&["stop", "--time", "0", "one", "two"]).works();
+    let filter = ["--filter", "should-start-on-boot=true"];
+    let names = |more: &[&str]| {
+        let words = [&["ps", "--format", "{{.Names}}"], more].concat();
+        let ran = place.usnea(&words);
+        let mut names: Vec<_> = ran.works().lines().map(str::to_owned).collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    assert_eq!(names(&[&["--all"], &filter[..]].concat()), "one three");
+    assert_eq!(names(&["--all", "--filter", "should-start-on-boot=0"]), "four two");
+    place.usnea(&[&["start", "--all"], &filter[..]].concat()).works();
+    assert_eq!(names(&[]), "one three");
+    let wrong = place.usnea(&["ps", "--filter", "should-start-on-boot=daily"]);
+    wrong.fails_with(125, &["should-start-on-boot=daily", "true or false"]);
+    clean(&place);
+}
+
+#[test]
+fn packaged_units_run_commands_that_exist() {
+    let folder = crate::support::source().join("packaging/systemd");
+    let mut commands = 0;
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    for path in paths.filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(path).expect("a unit");
+        for line in text.lines().filter(|line| line.starts_with("Exec")) {
+            let (_, command) = line.split_once("=/usr/bin/").expect("a command");
+            let words = command.split(' ').map(Into::into).collect();
+            assert!(usnea::cli::parse(words).is_ok(), "{line}");
+            commands += 1;
+        }
+    }
+    assert_eq!(commands, 4);
+}

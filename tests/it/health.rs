@@ -182,3 +182,66 @@ fn what_makes_no_sense_is_refused() {
     place.usnea(&["healthcheck", "run", "box"]).fails_with(125, &["not running"]);
     clean(&place);
 }
+
+#[test]
+fn the_startup_check_comes_before_the_regular_one() {
+    let place = Place::new();
+    let startup = ["--health-startup-cmd", "echo startup; test -e /up"];
+    let often = ["--health-startup-interval", "100ms", "--health-startup-success", "2"];
+    checked(&place, "echo regular", &[&startup[..], &often].concat());
+    let last = "{{range .State.Health.Log}}{{.Output}}{{end}}";
+    assert!(within(LIMIT, || field(&place, last).contains("startup")));
+    assert_eq!(health(&place), "starting");
+    assert!(!field(&place, last).contains("regular"));
+    let check = field(&place, "{{json .Config.StartupHealthCheck}}");
+    let check: Value = serde_json::from_str(&check).unwrap();
+    assert_eq!((&check["Interval"], &check["Successes"]), (&100_000_000.into(), &2.into()));
+    place.usnea(&["exec", "box", "touch", "/up"]).works();
+    assert!(within(LIMIT, || health(&place) == "healthy"));
+    assert!(field(&place, last).contains("regular"));
+    clean(&place);
+}
+
+#[test]
+fn a_container_whose_startup_check_fails_too_often_is_restarted() {
+    let place = Place::new();
+    let startup = ["--health-startup-cmd", "test -e /up", "--health-startup-interval", "100ms"];
+    let often = ["--health-startup-retries", "3"];
+    checked(&place, "true", &[&startup[..], &often].concat());
+    let restarts = || field(&place, "{{.RestartCount}}").parse::<u32>().unwrap();
+    assert!(within(LIMIT, || restarts() >= 1));
+    // The next run is in the same root.
+    assert!(within(LIMIT, || place.usnea(&["exec", "box", "touch", "/up"]).status == 0));
+    assert!(within(LIMIT, || health(&place) == "healthy"));
+    clean(&place);
+}
+
+#[test]
+fn a_startup_check_needs_a_regular_one() {
+    let place = Place::new();
+    let run = |options: &[&str]| place.run_kept(options, "true");
+    run(&["--health-startup-cmd", "true"]).fails_with(125, &["nothing to check the health with"]);
+    run(&["--health-cmd", "none", "--health-startup-cmd", "true"])
+        .fails_with(125, &["nothing to check the health with"]);
+    run(&["--health-cmd", "true", "--health-startup-retries", "1"])
+        .fails_with(125, &["--health-startup-cmd"]);
+    run(&["--health-cmd", "true", "--health-log-destination", "/no/such/folder"])
+        .fails_with(125, &["--health-log-destination /no/such/folder"]);
+}
+
+#[test]
+fn results_are_kept_as_many_as_asked_for_and_copied_to_a_directory() {
+    let place = Place::new();
+    let folder = place.folder("results");
+    let bounds = ["--health-max-log-count", "7", "--health-max-log-size", "3"];
+    let options = [&bounds[..], &["--health-log-destination", text(&folder)]].concat();
+    checked(&place, "echo output", &options);
+    let count = || field(&place, "{{len .State.Health.Log}}");
+    assert!(within(LIMIT, || count() == "7"));
+    assert_eq!(field(&place, "{{(index .State.Health.Log 0).Output}}"), "out");
+    let template = "{{.Config.HealthLogDestination}} {{.Config.HealthcheckMaxLogCount}} {{.Config.HealthcheckMaxLogSize}}";
+    assert_eq!(field(&place, template), format!("{} 7 3", text(&folder)));
+    let copy = folder.join(format!("{}-healthcheck.log", field(&place, "{{.Id}}")));
+    assert!(std::fs::read_to_string(copy).expect("a copy").contains("\"Output\":\"out\""));
+    clean(&place);
+}

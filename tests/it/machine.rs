@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Place, finish, not_applicable, within};
+use crate::support::{Place, finish, not_applicable, text, within};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -230,4 +230,91 @@ fn the_journal_has_what_a_container_says() {
     };
     assert!(within(LIMIT, read), "{:?}", place.usnea(&["logs", "box"]));
     place.usnea(&["rm", "box"]).works();
+}
+
+/// Writes the units of `usnea generate systemd WORDS` for the user's systemd; returns their names.
+fn generate_units(place: &Place, words: &[&str]) -> Vec<String> {
+    let folder = std::path::Path::new(&std::env::var("XDG_RUNTIME_DIR").expect("a session"))
+        .join("systemd/user");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let words = [&["generate", "systemd", "--name", "--format=json"], words].concat();
+    let units: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(place.usnea(&words).works()).expect("an object");
+    for (name, text) in &units {
+        std::fs::write(folder.join(format!("{name}.service")), text).expect("a unit");
+    }
+    systemctl(&["daemon-reload"]);
+    units.into_keys().map(|name| format!("{name}.service")).collect()
+}
+
+fn show(unit: &str, property: &str) -> String {
+    let words = ["--user", "show", "--value", "--property", property, unit];
+    finish(Command::new("systemctl").args(words), "").works().to_owned()
+}
+
+#[test]
+fn generated_units_start_stop_and_start_their_containers_again() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let image = place.image();
+    let name = format!("generated-{}", std::process::id());
+    let script = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+    for new in [&[][..], &["--new"]] {
+        place.usnea(&["create", "--name", &name, &image, "sh", "-c", script]).works();
+        let units = generate_units(&place, &[new, &[name.as_str()]].concat());
+        let [unit] = &units[..] else { panic!("{units:?}") };
+        for _ in 0..2 {
+            systemctl(&["start", unit]);
+            assert_eq!(show(unit, "ActiveState"), "active");
+            assert_eq!(status(&place, &name), "running 0");
+            let monitor = place.usnea(&["inspect", "-f", "{{.State.ConmonPid}}", &name]);
+            assert_eq!(show(unit, "MainPID"), monitor.works());
+            systemctl(&["stop", unit]);
+            assert_eq!(
+                (show(unit, "ActiveState"), show(unit, "Result")),
+                ("inactive".into(), "success".into())
+            );
+        }
+        place.usnea(&["rm", "--force", "--ignore", "--time", "0", &name]).works();
+    }
+}
+
+#[test]
+fn a_unit_is_updated_to_a_newer_image_or_keeps_the_old_one() {
+    if !is_machine() {
+        return;
+    }
+    let stocked = crate::stocked::Stocked::new();
+    let place = &stocked.place;
+    let name = format!("updated-{}", std::process::id());
+    crate::small_root::make(&place.path("made-1"));
+    // The session's own runtime folder: systemctl needs it.
+    let usnea = |words: &[&str]| place.usnea(words);
+    let import = |file: &str| {
+        place.write(&format!("made-1/{file}"), "");
+        let tarball = stocked.tarball("made-1", &[]);
+        usnea(&["import", text(&tarball), "localhost/app:1"]).works().replace("sha256:", "")
+    };
+    let old = import("one");
+    let words = ["create", "--name", &name, "--label", "io.containers.autoupdate=local"];
+    let command = ["localhost/app:1", "sh", "-c", "[ ! -e /broken ] && exec sleep 1000"];
+    let health = ["--health-cmd", "true", "--health-interval", "200ms", "--sdnotify", "healthy"];
+    usnea(&[&words[..], &health, &command].concat()).works();
+    let units = generate_units(place, &["--new", "--restart-policy", "no", &name]);
+    let [unit] = &units[..] else { panic!("{units:?}") };
+    systemctl(&["start", unit]);
+    let update = || usnea(&["auto-update", "--format", "{{.Unit}} {{.Updated}}"]);
+    let image = || usnea(&["inspect", "-f", "{{.Image}}", &name]).works().replace("sha256:", "");
+    assert_eq!(update().works(), format!("{unit} false"));
+    let new = import("two");
+    assert_eq!(image(), old);
+    assert_eq!(update().works(), format!("{unit} true"));
+    assert_eq!((image(), show(unit, "ActiveState")), (new.clone(), "active".into()));
+    import("broken");
+    assert_eq!(update().works(), format!("{unit} rolled back"));
+    assert_eq!((image(), show(unit, "ActiveState")), (new, "active".into()));
+    systemctl(&["stop", unit]);
+    usnea(&["rm", "--all", "--force", "--time", "0"]).works();
 }

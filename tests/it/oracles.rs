@@ -19,11 +19,6 @@ const LEFT_OUT: &[(&str, &str, &str)] = &[
     ),
     (
         "container",
-        "Config/HealthLogDestination Config/HealthcheckMaxLogCount Config/HealthcheckMaxLogSize",
-        "there are no flags for it: results are kept as docker keeps them",
-    ),
-    (
-        "container",
         "HostConfig/HostsFile UseImageHosts UseImageHostname",
         "there are no flags for it",
     ),

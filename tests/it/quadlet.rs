@@ -189,8 +189,18 @@ fn the_commands_of_services_are_in_the_grammar() {
                     "IP6" => "2001:db8::7",
                     "PublishPort" | "ExposeHostPort" => "8080",
                     "Memory" | "ShmSize" => "64m",
-                    "PidsLimit" | "StopTimeout" | "HealthRetries" => "10",
-                    "HealthInterval" | "HealthStartPeriod" | "HealthTimeout" => "10s",
+                    "PidsLimit"
+                    | "StopTimeout"
+                    | "HealthRetries"
+                    | "HealthMaxLogCount"
+                    | "HealthMaxLogSize"
+                    | "HealthStartupRetries"
+                    | "HealthStartupSuccess" => "10",
+                    "HealthInterval"
+                    | "HealthStartPeriod"
+                    | "HealthTimeout"
+                    | "HealthStartupInterval"
+                    | "HealthStartupTimeout" => "10s",
                     "HealthOnFailure" => "kill",
                     "AddHost" => "name:192.0.2.7",
                     "AddCapability" | "DropCapability" => "CHOWN",

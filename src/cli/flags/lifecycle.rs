@@ -13,7 +13,9 @@ use crate::duration;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::monitor::policy::RestartPolicy;
-use crate::monitor::record::{Healthcheck, Input, LogDriver, LogSettings, OnFailure};
+use crate::monitor::record::{
+    HealthLog, Healthcheck, Input, LogDriver, LogSettings, OnFailure, StartupCheck,
+};
 use crate::readiness::NotifyMode;
 use crate::spec::Size;
 
@@ -161,6 +163,38 @@ pub struct LifecycleFlags {
     #[arg(long, value_enum, value_name = "ACTION")]
     health_on_failure: Option<OnFailureFlag>,
 
+    /// Command to check the health until it succeeds: only then the regular check begins.
+    #[arg(long, value_name = "COMMAND")]
+    health_startup_cmd: Option<String>,
+
+    /// Time between startup checks. Default: 30s.
+    #[arg(long, value_name = "TIME")]
+    health_startup_interval: Option<String>,
+
+    /// Consecutive failures of the startup check after which the container is restarted. Default, and 0: no limit.
+    #[arg(long, value_name = "N")]
+    health_startup_retries: Option<u32>,
+
+    /// Consecutive successes of the startup check after which the regular check begins. Default, and 0: one.
+    #[arg(long, value_name = "N")]
+    health_startup_success: Option<u32>,
+
+    /// Maximum time of one startup check. Default: 30s.
+    #[arg(long, value_name = "TIME")]
+    health_startup_timeout: Option<String>,
+
+    /// Directory for a copy of the check results, ID-healthcheck.log; local: none. Default: local.
+    #[arg(long, value_name = "DIR")]
+    health_log_destination: Option<PathBuf>,
+
+    /// Number of check results that are kept; 0: all. Default: 5.
+    #[arg(long, value_name = "N")]
+    health_max_log_count: Option<usize>,
+
+    /// Bytes of a check's output that are kept; 0: all. Default: 4096.
+    #[arg(long, value_name = "BYTES")]
+    health_max_log_size: Option<usize>,
+
     /// Disable all health checks, the image's too.
     #[arg(long)]
     no_healthcheck: bool,
@@ -185,6 +219,14 @@ impl LifecycleFlags {
             self.health_start_period.is_some(),
             self.health_start_interval.is_some(),
             self.health_timeout.is_some(),
+            self.health_startup_cmd.is_some(),
+            self.health_startup_interval.is_some(),
+            self.health_startup_retries.is_some(),
+            self.health_startup_success.is_some(),
+            self.health_startup_timeout.is_some(),
+            self.health_log_destination.is_some(),
+            self.health_max_log_count.is_some(),
+            self.health_max_log_size.is_some(),
             self.health_on_failure.is_some_and(|action| action != OnFailureFlag::None),
         ];
         has.contains(&true)
@@ -205,6 +247,8 @@ impl LifecycleFlags {
             stop_timeout: self.stop_timeout,
             health: self.health()?,
             health_on_failure: self.health_on_failure.map(OnFailure::from),
+            startup: self.startup()?,
+            health_log: self.health_log()?,
             labels: with_unit(labels_of(&self.label_file, &self.label)?),
             log: self.log(usnea)?,
             cidfile: self.cidfile,
@@ -270,43 +314,79 @@ impl LifecycleFlags {
         Ok(settings)
     }
 
-    fn health(&self) -> Result<Option<Healthcheck>> {
-        let time = |name: &str, value: &Option<String>| match value {
-            None => Ok(0),
-            Some(text) => duration::nanoseconds(text).ok_or_else(|| {
-                Error::invalid(format!(
-                    "--{name} {}: a time is like 30s or 1m30s",
-                    text.escape_debug()
-                ))
-            }),
+    fn startup(&self) -> Result<Option<StartupCheck>> {
+        let check = StartupCheck {
+            test: self.health_startup_cmd.as_deref().map(check_words).unwrap_or_default(),
+            interval: time("health-startup-interval", self.health_startup_interval.as_deref())?,
+            timeout: time("health-startup-timeout", self.health_startup_timeout.as_deref())?,
+            retries: self.health_startup_retries.unwrap_or(0),
+            successes: self.health_startup_success.unwrap_or(0),
         };
+        if check.test.is_empty() && check != StartupCheck::default() {
+            fail!(Invalid: "flags of the startup check need --health-startup-cmd");
+        }
+        Ok((!check.test.is_empty()).then_some(check))
+    }
+
+    fn health_log(&self) -> Result<HealthLog> {
+        let folder = match &self.health_log_destination {
+            Some(folder) if folder.as_os_str() != "local" => {
+                let describe = || format!("--health-log-destination {}", folder.display());
+                let folder = std::path::absolute(folder).context(describe)?;
+                if !folder.is_dir() {
+                    return Err(Error::invalid("local, or an existing directory"))
+                        .context(describe);
+                }
+                Some(folder)
+            }
+            _ => None,
+        };
+        Ok(HealthLog {
+            max_count: self.health_max_log_count,
+            max_size: self.health_max_log_size,
+            folder,
+        })
+    }
+
+    fn health(&self) -> Result<Option<Healthcheck>> {
         let test = match (self.health_cmd.as_deref(), self.no_healthcheck) {
             (Some(_), true) => {
                 fail!(Invalid: "--no-healthcheck and --health-cmd exclude each other")
             }
             (Some("none"), _) | (None, true) => vec!["NONE".to_owned()],
-            (Some(command), _) => match serde_json::from_str::<Vec<String>>(command) {
-                // podman's rule: a list is run without a shell.
-                Ok(words)
-                    if words.first().is_some_and(|word| word == "CMD" || word == "CMD-SHELL") =>
-                {
-                    words
-                }
-                Ok(words) => [vec!["CMD".to_owned()], words].concat(),
-                Err(_) => vec!["CMD-SHELL".to_owned(), command.to_owned()],
-            },
+            (Some(command), _) => check_words(command),
             (None, false) => Vec::new(),
         };
         let check = Healthcheck {
             test,
-            interval: time("health-interval", &self.health_interval)?,
-            timeout: time("health-timeout", &self.health_timeout)?,
-            start_period: time("health-start-period", &self.health_start_period)?,
-            start_interval: time("health-start-interval", &self.health_start_interval)?,
+            interval: time("health-interval", self.health_interval.as_deref())?,
+            timeout: time("health-timeout", self.health_timeout.as_deref())?,
+            start_period: time("health-start-period", self.health_start_period.as_deref())?,
+            start_interval: time("health-start-interval", self.health_start_interval.as_deref())?,
             retries: self.health_retries.unwrap_or(0),
         };
         // Without a command, the flags change the check of the image.
         Ok((check != Healthcheck::default()).then_some(check))
+    }
+}
+
+/// Parses a time in nanoseconds; 0 without a value.
+fn time(name: &str, value: Option<&str>) -> Result<u64> {
+    let Some(text) = value else { return Ok(0) };
+    duration::nanoseconds(text).ok_or_else(|| {
+        Error::invalid(format!("--{name} {}: a time is like 30s or 1m30s", text.escape_debug()))
+    })
+}
+
+/// Returns a check's command in docker's form.
+fn check_words(command: &str) -> Vec<String> {
+    match serde_json::from_str::<Vec<String>>(command) {
+        // podman's rule: a list is run without a shell.
+        Ok(words) if words.first().is_some_and(|word| word == "CMD" || word == "CMD-SHELL") => {
+            words
+        }
+        Ok(words) => [vec!["CMD".to_owned()], words].concat(),
+        Err(_) => vec!["CMD-SHELL".to_owned(), command.to_owned()],
     }
 }
 

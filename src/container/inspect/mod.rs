@@ -23,7 +23,7 @@ use crate::documents::graph_driver::GraphDriver;
 use crate::error::Result;
 use crate::image::store::USED;
 use crate::monitor::Status;
-use crate::monitor::health::{HEALTH, HealthReport};
+use crate::monitor::health::{HEALTH, HealthReport, KEPT, OUTPUT};
 use crate::monitor::record::{
     self, CONFIG, Input, LogDriver, OnFailure, Record, STATE, STOPPED, State, Stream,
 };
@@ -236,6 +236,13 @@ fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocu
             OnFailure::Restart => "restart",
             OnFailure::Stop => "stop",
         },
+        startup_health_check: record.startup.clone(),
+        health_log_destination: match &record.health_log.folder {
+            Some(folder) => folder.display().to_string(),
+            None => "local".to_owned(),
+        },
+        healthcheck_max_log_count: record.health_log.max_count.unwrap_or(KEPT),
+        healthcheck_max_log_size: record.health_log.max_size.unwrap_or(OUTPUT),
         image: record.image.clone(),
         volumes: volumes.map(|path| (path, Nothing {})).collect(),
         working_dir: process.map(|process| process.cwd().clone()).unwrap_or_default(),

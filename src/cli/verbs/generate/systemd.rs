@@ -104,7 +104,7 @@ const STOP_MARGIN: u64 = 60;
 const SET_BY_UNIT: [&str; 8] =
     ["rm", "cidfile", "cgroups", "detach", "replace", "restart", "conmon-pidfile", "name"];
 
-/// What a unit takes from the pod of its container.
+/// Pod whose unit that of a container depends on.
 struct PodUnit<'a> {
     /// Name of the pod's unit, without `.service`.
     unit: &'a str,
