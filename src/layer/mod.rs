@@ -6,6 +6,7 @@
 //!  trial          the form that a file system can hold
 //!  mark           attributes of overlayfs: opaque, whiteout, redirect, metacopy
 //!  mark_attributes  the same attributes, written
+//!  acl            access control lists in attributes
 //!  override_stat  the attribute with a file's intended owner, mode and type
 //!  folder         trait to read one layer, and its implementation for a folder on disk
 //!  entry          one name in one layer, decoded         merged   a stack of layers as one tree
@@ -44,6 +45,7 @@
 //! A whiteout by name hides the layers below, never a file of its own layer: that file was made after the whiteout. A
 //! folder beside the whiteout of its own name hides those below like an opaque one.
 
+pub mod acl;
 mod entry;
 mod folder;
 mod mark;

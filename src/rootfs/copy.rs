@@ -21,6 +21,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 use crate::ids::{BaseIds, FileIds, Id, IdMaps, Map};
+use crate::layer::acl;
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 use crate::layer::whiteout::{WhiteoutName, Whiteouts};
 use crate::layer::{Below, DiskFolder, Layer, LayerFolder, unescaped};
@@ -46,7 +47,7 @@ fn content(from: &DiskFolder, to: BorrowedFd<'_>, meaning: CopyRules<'_>) -> Res
 /// Copies as [`tree`] does, with open folders. Gives `to` the owner, mode, times and attributes of `from` too.
 pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     content(&from.try_clone_to_owned()?.into(), to, CopyRules::default())?;
-    copy_attributes(from, to);
+    copy_attributes(from, to, CopyRules::default());
     Ok(finish(to, &rustix::fs::fstat(from)?)?)
 }
 
@@ -89,15 +90,24 @@ impl CopyRules<'_> {
             }
         };
         recorded.st_mode = kind | (recorded.st_mode & 0o7777);
-        let shown = |map: &Map<FileIds, BaseIds>, disk| {
-            map.outside_of(Id::new(disk)).map_or(disk, Id::number)
-        };
         if let Some(maps) = self.shown {
             recorded.st_uid = shown(&maps.uids, recorded.st_uid);
             recorded.st_gid = shown(&maps.gids, recorded.st_gid);
         }
         Ok(recorded)
     }
+
+    /// Returns the ACL with the IDs of the copy, without those that have none in this user namespace.
+    fn acl(self, on_disk: &[u8]) -> Result<Vec<u8>, Errno> {
+        let on_disk = acl::without_unmapped(on_disk)?;
+        let Some(maps) = self.shown else { return Ok(on_disk) };
+        let user = |id| Ok(Some(shown(&maps.uids, id)));
+        acl::map_ids(&on_disk, user, |id| Ok(Some(shown(&maps.gids, id))))
+    }
+}
+
+fn shown(map: &Map<FileIds, BaseIds>, on_disk: u32) -> u32 {
+    map.outside_of(Id::new(on_disk)).map_or(on_disk, Id::number)
 }
 
 struct TreeCopy<'a> {
@@ -158,7 +168,8 @@ impl TreeCopy<'_> {
                 if self.link_if_known(&stat, to, name).context(|| failed(path))? {
                     return Ok(());
                 }
-                let file = copy_file(from.as_fd(), to, name).context(|| failed(path))?;
+                let file =
+                    copy_file(from.as_fd(), to, name, self.meaning).context(|| failed(path))?;
                 if stat.st_nlink > 1 {
                     let inode = rustix::fs::fstat(&file).context(|| failed(path))?.st_ino;
                     let first = FirstCopy { path: path.clone(), inode };
@@ -209,10 +220,12 @@ impl TreeCopy<'_> {
         }
         let target =
             rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| failed(path))?;
+        // A lower layer's folder: new files would inherit its default ACL (acl(5)).
+        let _ = rustix::fs::fremovexattr(&target, acl::DEFAULT_ACL);
         // Mounts in the root are not part of it: an overlay does not show them either.
         if let Some(source) = source {
             self.folder(&source, target.as_fd(), path)?;
-            copy_attributes(&source, &target);
+            copy_attributes(&source, &target, self.meaning);
         }
         Ok(target)
     }
@@ -280,7 +293,12 @@ fn open_folder(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<DiskFol
     }
 }
 
-fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+fn copy_file(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &CStr,
+    meaning: CopyRules<'_>,
+) -> io::Result<OwnedFd> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut source =
         File::from(rustix::fs::openat(from, name, flags | OFlags::RDONLY, Mode::empty())?);
@@ -293,11 +311,11 @@ fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Resul
     if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
         io::copy(&mut source, &mut target)?;
     }
-    copy_attributes(&source, &target);
+    copy_attributes(&source, &target, meaning);
     Ok(target.into())
 }
 
-fn copy_attributes(from: impl AsFd, to: impl AsFd) {
+fn copy_attributes(from: impl AsFd, to: impl AsFd, meaning: CopyRules<'_>) {
     let mut names = vec![0u8; 65536];
     let Ok(length) = rustix::fs::flistxattr(&from, &mut names[..]) else {
         return;
@@ -308,7 +326,12 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
         };
         let mut value = vec![0u8; 65536];
         let copied = rustix::fs::fgetxattr(&from, name, &mut value[..]).and_then(|length| {
-            rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty())
+            let value = &value[..length];
+            let value = match acl::is_acl(name.to_bytes()) {
+                true => &*meaning.acl(value)?,
+                false => value,
+            };
+            rustix::fs::fsetxattr(&to, name, value, XattrFlags::empty())
         });
         if unescaped(name.to_bytes()).as_deref() != Some(name.to_bytes()) {
             // These attributes describe layers, and the copy has none.

@@ -16,6 +16,7 @@ mod stocked;
 mod support;
 
 mod activated;
+mod acls;
 mod attach;
 mod attached;
 mod auto_update;

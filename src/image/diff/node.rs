@@ -15,6 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{BaseIds, FileIds, Id, IdMaps, Map};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
+use crate::layer::acl;
 use crate::layer::{Below, DiskFolder, Layer, LayerFolder};
 use crate::sys::inroot::{self, Symlinks};
 
@@ -75,12 +76,32 @@ impl NodeRules<'_> {
         if *self.owners == Owners::Shared {
             return (0, 0); // all files belong to the store's owner, who may be another user
         }
-        let Some(maps) = self.shown else { return (stat.st_uid, stat.st_gid) };
-        let of = |map: &Map<FileIds, BaseIds>, shown| {
-            map.inside_of(Id::new(shown)).map_or(shown, Id::number)
-        };
-        (of(&maps.uids, stat.st_uid), of(&maps.gids, stat.st_gid))
+        (self.uid(stat.st_uid), self.gid(stat.st_gid))
     }
+
+    fn uid(&self, on_disk: u32) -> u32 {
+        self.shown.map_or(on_disk, |maps| shown(&maps.uids, on_disk))
+    }
+
+    fn gid(&self, on_disk: u32) -> u32 {
+        self.shown.map_or(on_disk, |maps| shown(&maps.gids, on_disk))
+    }
+
+    /// The ACL with the container's IDs. `None`: not an ACL that an image can hold.
+    fn acl(&self, on_disk: &[u8]) -> Option<Vec<u8>> {
+        if *self.owners == Owners::Shared {
+            return None;
+        }
+        // An ID without a place in our user namespace is -1.
+        let known = |id: u32| (id != u32::MAX).then_some(id);
+        let user = |id| Ok(known(id).map(|id| self.uid(id)));
+        let group = |id| Ok(known(id).map(|id| self.gid(id)));
+        acl::map_ids(on_disk, user, group).ok()
+    }
+}
+
+fn shown(map: &Map<FileIds, BaseIds>, on_disk: u32) -> u32 {
+    map.inside_of(Id::new(on_disk)).map_or(on_disk, Id::number)
 }
 
 /// Opens the folder at `path` below `root`. `None`: missing, or not a folder. Errors: a symbolic link on the way.
@@ -248,6 +269,17 @@ impl LayerNode {
                         }
                     }
                 }
+                _ if acl::is_acl(text.as_bytes()) => {
+                    let Some(on_disk) = xattr(file, name)? else { continue };
+                    match rules.acl(&on_disk) {
+                        Some(acl) => self.xattrs.push((text.to_owned(), acl)),
+                        // The mask is in the mode, in place of the group's own rights.
+                        None if text.as_bytes() == acl::ACCESS_ACL => {
+                            self.mode = acl::mode_without(&on_disk, self.mode);
+                        }
+                        None => {}
+                    }
+                }
                 _ if is_of_an_image(text) => {
                     if let Some(value) = xattr(file, name)? {
                         self.xattrs.push((text.to_owned(), value));
@@ -290,8 +322,8 @@ impl LayerNode {
 /// True for attributes that an image stores. Those of overlayfs and containers are excluded. Of the security modules'
 /// attributes only capabilities are included: labels belong to the host. A PAX header has no form for a name with `=`.
 fn is_of_an_image(name: &str) -> bool {
-    let theirs = ["user.overlay.", "user.containers.", "user.fuseoverlayfs."];
-    let kept = matches!(name, "security.capability" | "system.posix_acl_access")
+    let theirs = ["user.overlay.", "user.containers.", "user.fuseoverlayfs.", "user.usnea."];
+    let kept = name == "security.capability"
         || name.starts_with("user.") && !theirs.iter().any(|prefix| name.starts_with(prefix));
     if kept && name.contains('=') {
         log::warn!("the extended attribute {} is left out", name.escape_debug());

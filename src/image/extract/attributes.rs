@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::acl;
 use super::entry::{EntryKind, TarEntry};
 use crate::error::{Context, Result};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
+use crate::layer::acl;
 use crate::sys::inode;
 
 /// Owner and umask of this process: the initial attributes of a new file.
@@ -57,6 +57,8 @@ pub(super) struct EntryAttributes<'a> {
     xattrs: &'a [(Vec<u8>, Vec<u8>)],
     /// True if the file's ACL is set too; else the mode has the group's own bits, not the ACL's mask.
     keeps_acl: bool,
+    /// ACL for new files in the folder, to be set when nothing more is made in it.
+    pub(super) default_acl: Option<&'a [u8]>,
     pub(super) mtime: Option<Timespec>,
 }
 
@@ -80,11 +82,16 @@ impl<'a> EntryAttributes<'a> {
             EntryKind::Block(major, minor) => FileType::Block(major, minor),
             EntryKind::Character(major, minor) => FileType::Character(major, minor),
         };
-        let acl = entry.xattrs.iter().find(|(name, _)| name == acl::ACCESS).map(|(_, acl)| acl);
-        let has_ids = |id| owners.has(id, id);
-        let keeps_acl = matches!(owners, Owners::Mapped(_))
-            && matches!(entry.kind, EntryKind::File | EntryKind::Folder)
-            && acl.is_some_and(|acl| acl::is_possible(acl, has_ids));
+        let acl = acl_of(entry, acl::ACCESS_ACL);
+        let is_possible = |acl: &&[u8]| {
+            let has_ids = |id| owners.has(id, id);
+            matches!(owners, Owners::Mapped(_))
+                && matches!(entry.kind, EntryKind::File | EntryKind::Folder)
+                && acl::is_possible(acl, has_ids)
+        };
+        let keeps_acl = acl.as_ref().is_some_and(is_possible);
+        let is_folder = |_: &&[u8]| entry.kind == EntryKind::Folder;
+        let default_acl = acl_of(entry, acl::DEFAULT_ACL).filter(is_folder).filter(is_possible);
         let entry_mode = match acl {
             Some(acl) if !keeps_acl => acl::mode_without(acl, entry.mode),
             _ => entry.mode,
@@ -110,20 +117,36 @@ impl<'a> EntryAttributes<'a> {
         let on_disk = (owner.unwrap_or((0, 0)), mode);
         let record = (on_disk != ((real.uid, real.gid), real.mode)).then_some(real);
         let (xattrs, mtime) = (&*entry.xattrs, Some(entry.mtime));
-        Self { owner, mode, record, xattrs, keeps_acl, mtime }
+        Self { owner, mode, record, xattrs, keeps_acl, default_acl, mtime }
     }
 
     /// Attributes for a copy owned by the user: the copy gives no powers that the user lacks.
     pub(super) fn of_a_copy(entry: &TarEntry) -> Self {
-        let mode = entry.mode & !SETUID_SETGID;
-        let mtime = Some(entry.mtime);
-        Self { owner: None, mode, record: None, xattrs: &[], keeps_acl: false, mtime }
+        let acl = acl_of(entry, acl::ACCESS_ACL);
+        let mode = acl.map_or(entry.mode, |acl| acl::mode_without(acl, entry.mode));
+        Self {
+            owner: None,
+            mode: mode & !SETUID_SETGID,
+            record: None,
+            xattrs: &[],
+            keeps_acl: false,
+            default_acl: None,
+            mtime: Some(entry.mtime),
+        }
     }
 
     /// Attributes for a folder made without an entry.
     pub(super) fn of_missing_folder(owners: &Owners) -> Self {
         let owner = (!owners.are_recorded()).then_some((0, 0));
-        Self { owner, mode: 0o755, record: None, xattrs: &[], keeps_acl: false, mtime: None }
+        Self {
+            owner,
+            mode: 0o755,
+            record: None,
+            xattrs: &[],
+            keeps_acl: false,
+            default_acl: None,
+            mtime: None,
+        }
     }
 
     /// Attributes for an empty file in place of a device, with a record of the device.
@@ -194,12 +217,18 @@ impl<'a> EntryAttributes<'a> {
         if let Some((uid, gid)) = self.other_owner(process, NewFileGroup::Folder) {
             rustix::fs::fchown(folder, uid, gid).context(|| "cannot set its owner")?;
         }
-        self.set_mode(folder)?;
-        // A record of an earlier entry does not apply to this one.
-        match rustix::fs::fremovexattr(folder, OVERRIDE_STAT) {
-            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno).context(|| format!("cannot remove {OVERRIDE_STAT}")),
+        // Record and ACLs of an earlier entry do not apply to this one.
+        for name in [OVERRIDE_STAT.as_bytes(), acl::ACCESS_ACL, acl::DEFAULT_ACL] {
+            match rustix::fs::fremovexattr(folder, name) {
+                // EPERM: fuse-overlayfs reserves the first for itself.
+                Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => {}
+                Err(errno) => {
+                    return Err(errno)
+                        .context(|| format!("cannot remove {}", super::path::printable(name)));
+                }
+            }
         }
+        self.set_mode(folder)?;
         self.set_xattrs(folder)
     }
 
@@ -217,9 +246,10 @@ impl<'a> EntryAttributes<'a> {
             rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode | 0o200))?;
         }
         for (name, value) in self.xattrs {
-            match name == acl::ACCESS {
-                true if self.keeps_acl => self.set_acl(file, value)?,
-                _ => set_xattr(file, name, value)?,
+            match acl::is_acl(name) {
+                true if name == acl::ACCESS_ACL && self.keeps_acl => self.set_acl(file, value)?,
+                true => {}
+                false => set_xattr(file, name, value)?,
             }
         }
         self.record.as_ref().map_or(Ok(()), |record| set_record(file, record))?;
@@ -228,7 +258,7 @@ impl<'a> EntryAttributes<'a> {
 
     /// Sets the file's ACL. If the file system supports none, the mode gets the group's own bits.
     fn set_acl(&self, file: BorrowedFd<'_>, acl: &[u8]) -> Result<()> {
-        match rustix::fs::fsetxattr(file, acl::ACCESS, acl, XattrFlags::empty()) {
+        match rustix::fs::fsetxattr(file, acl::ACCESS_ACL, acl, XattrFlags::empty()) {
             Ok(()) => Ok(()),
             Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => {
                 let mode = Mode::from_raw_mode(acl::mode_without(acl, self.mode));
@@ -281,6 +311,18 @@ impl<'a> EntryAttributes<'a> {
     fn is_all_of_a_link(&self, record: &OverrideStat, kind: EntryKind) -> bool {
         kind == EntryKind::Symlink && (record.uid, record.gid) == (0, 0)
     }
+}
+
+/// Sets the ACL for new files in a folder. A file system without ACLs has none.
+pub(super) fn set_default_acl(folder: BorrowedFd<'_>, acl: &[u8]) -> Result<()> {
+    match rustix::fs::fsetxattr(folder, acl::DEFAULT_ACL, acl, XattrFlags::empty()) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => Ok(()),
+        Err(errno) => Err(errno).context(|| "cannot set its default ACL"),
+    }
+}
+
+fn acl_of<'a>(entry: &'a TarEntry, name: &[u8]) -> Option<&'a [u8]> {
+    entry.xattrs.iter().find(|(found, _)| found == name).map(|(_, acl)| &**acl)
 }
 
 /// Uses the same time for access and change.

@@ -11,11 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec};
 use rustix::io::Errno;
 
-use super::attributes::{EntryAttributes, NewFileGroup, ProcessOwner, both};
+use super::attributes::{EntryAttributes, NewFileGroup, ProcessOwner, both, set_default_acl};
 use super::{UnpackRules, path};
 use crate::error::{Context, Error, Result};
-use crate::layer::MarkAttributes;
+use crate::layer::acl::{ACCESS_ACL, DEFAULT_ACL};
 use crate::layer::whiteout::{self, Whiteouts};
+use crate::layer::{MarkAttributes, read_value};
 
 /// Most open folders: deeper ones displace the upper ones. Several layers are unpacked at once.
 const MOST_OPEN: usize = 32;
@@ -28,10 +29,15 @@ struct PathLevel {
     is_changed: bool,
     /// Group of new files.
     new_group: NewFileGroup,
+    /// Default ACL to set when the path leaves the folder: until then, new files would inherit it (acl(5)).
+    default_acl: Option<Vec<u8>>,
 }
 
 impl PathLevel {
     fn leave(self) -> Result<()> {
+        if let Some(acl) = &self.default_acl {
+            set_default_acl(self.folder.as_fd(), acl)?;
+        }
         match self.mtime.filter(|_| self.is_changed) {
             Some(mtime) => Ok(rustix::fs::futimens(&self.folder, &both(mtime))?),
             None => Ok(()),
@@ -101,6 +107,8 @@ pub(super) struct FolderPath {
     /// Number of such folders.
     pub(super) made: u64,
     whiteouts: Whiteouts,
+    /// True if any folder has a default ACL.
+    has_default_acls: bool,
     /// True if any whiteout or opaque mark was written.
     pub(super) has_marks: bool,
 }
@@ -114,10 +122,13 @@ impl FolderPath {
     ) -> Result<Self> {
         let root = open(into, b".").context(|| "cannot open its folder")?;
         // Default ACLs are inherited, and would change the modes of all files (acl(5)).
-        for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+        for acl in [DEFAULT_ACL, ACCESS_ACL] {
             match rustix::fs::fremovexattr(&root, acl) {
                 Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-                Err(errno) => return Err(errno).context(|| format!("cannot remove {acl}")),
+                Err(errno) => {
+                    return Err(errno)
+                        .context(|| format!("cannot remove {}", path::printable(acl)));
+                }
             }
         }
         rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755))?;
@@ -130,6 +141,7 @@ impl FolderPath {
             missing: EntryAttributes::of_missing_folder(rules.owners),
             made: 0,
             whiteouts: rules.whiteouts,
+            has_default_acls: false,
             has_marks: false,
         })
     }
@@ -226,7 +238,10 @@ impl FolderPath {
             },
             answer => answer?,
         };
-        let level = level(folder, self.process)?;
+        let mut level = level(folder, self.process)?;
+        if self.has_default_acls {
+            level.default_acl = take_default_acl(level.folder.as_fd())?;
+        }
         self.push(name, level)?;
         Ok(None)
     }
@@ -275,7 +290,10 @@ impl FolderPath {
             attributes.apply(folder.as_fd(), self.process, new_group)?;
         }
         let new_group = attributes.new_group(self.process);
-        self.push(name, PathLevel { folder, mtime: attributes.mtime, is_changed: true, new_group })
+        let default_acl = attributes.default_acl.map(<[u8]>::to_vec);
+        self.has_default_acls |= default_acl.is_some();
+        let mtime = attributes.mtime;
+        self.push(name, PathLevel { folder, mtime, is_changed: true, new_group, default_acl })
     }
 
     /// Sets the entry's attributes on the root.
@@ -285,6 +303,7 @@ impl FolderPath {
         self.root.mtime = attributes.mtime;
         self.root.is_changed = true;
         self.root.new_group = attributes.new_group(self.process);
+        self.root.default_acl = attributes.default_acl.map(<[u8]>::to_vec);
         Ok(())
     }
 
@@ -449,6 +468,18 @@ fn whiteout_of(name: &[u8]) -> OsString {
     whiteout::whiteout_name(OsStr::from_bytes(name))
 }
 
+/// Removes the default ACL of a folder in which files will be made, and returns it.
+fn take_default_acl(folder: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
+    match read_value(|room| rustix::fs::fgetxattr(folder, DEFAULT_ACL, room)) {
+        Ok(acl) => {
+            rustix::fs::fremovexattr(folder, DEFAULT_ACL)?;
+            Ok(Some(acl))
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 fn mtime(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
 }
@@ -460,5 +491,5 @@ fn level(folder: OwnedFd, process: ProcessOwner) -> Result<PathLevel> {
         false => NewFileGroup::Process,
     };
     let mtime = mtime(&stat);
-    Ok(PathLevel { folder, mtime: Some(mtime), is_changed: false, new_group })
+    Ok(PathLevel { folder, mtime: Some(mtime), is_changed: false, new_group, default_acl: None })
 }

@@ -16,7 +16,6 @@
 //! used: it drops fractions of seconds, refuses times before 1970, and lets numbers overflow. The parser also takes a
 //! PAX size for the content's after a sparse map.
 
-mod acl;
 mod attributes;
 mod entry;
 mod folders;

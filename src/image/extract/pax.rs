@@ -5,10 +5,15 @@ use rustix::fs::Timespec;
 use super::number;
 use super::sparse::{self, Region};
 use crate::error::{Error, Result};
+use crate::layer::acl;
 
 /// Most extended attributes of one entry: more than any real file has, and than most filesystems support.
 const MOST_XATTRS: usize = 128;
 const MOST_XATTR_BYTES: usize = 256 << 10;
+
+/// ACLs in text form, as GNU tar and libarchive write them.
+const ACCESS_TEXT: &[u8] = b"SCHILY.acl.access";
+const DEFAULT_TEXT: &[u8] = b"SCHILY.acl.default";
 
 /// The records that usnea uses.
 #[derive(Default)]
@@ -65,6 +70,13 @@ impl Pax {
         // "A record with an empty value deletes": the header's own field then holds.
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
             return self.xattr(name, value);
+        }
+        for (text, name) in [(ACCESS_TEXT, acl::ACCESS_ACL), (DEFAULT_TEXT, acl::DEFAULT_ACL)] {
+            if key == text
+                && let Some(acl) = acl::from_text(value)
+            {
+                return self.xattr(name, &acl);
+            }
         }
         if value.is_empty() && key != b"GNU.sparse.map" {
             return Ok(());

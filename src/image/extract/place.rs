@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::{EntryAttributes, NewFileGroup, ProcessOwner, both};
+use super::attributes::{EntryAttributes, NewFileGroup, ProcessOwner, both, set_default_acl};
 use super::entry::{EntryKind, TarEntries, TarEntry};
 use super::{path, unpack};
 use crate::error::{Context, Error, Result};
@@ -88,12 +88,19 @@ pub fn place(
     entries.drain()
 }
 
+/// Attributes of a folder that would disturb the creation of its content, or be changed by it.
+struct LastAttributes {
+    mode: Mode,
+    mtime: rustix::fs::Timespec,
+    default_acl: Option<Vec<u8>>,
+}
+
 /// An open folder on the current path.
 struct PlacedLevel {
     name: Vec<u8>,
     folder: OwnedFd,
     // Mode and time to set after its content is complete, for folders made here.
-    last: Option<(Mode, rustix::fs::Timespec)>,
+    last: Option<LastAttributes>,
 }
 
 struct MemberWriter<'a> {
@@ -169,9 +176,12 @@ impl MemberWriter<'_> {
     fn leave_to(&mut self, depth: usize) -> Result<()> {
         while self.levels.len() > depth {
             let Some(level) = self.levels.pop() else { break };
-            if let Some((mode, time)) = level.last {
-                rustix::fs::fchmod(&level.folder, mode).context(|| "cannot set its mode")?;
-                let times = both(time);
+            if let Some(last) = level.last {
+                rustix::fs::fchmod(&level.folder, last.mode).context(|| "cannot set its mode")?;
+                if let Some(acl) = last.default_acl {
+                    set_default_acl(level.folder.as_fd(), &acl)?;
+                }
+                let times = both(last.mtime);
                 rustix::fs::futimens(&level.folder, &times).context(|| "cannot set its time")?;
             }
         }
@@ -235,7 +245,11 @@ impl MemberWriter<'_> {
             // Writable for us until its content is complete.
             let (mode, writer) = (attributes.mode, attributes.mode | 0o700);
             rustix::fs::fchmod(&folder, Mode::from_raw_mode(writer))?;
-            last = Some((Mode::from_raw_mode(mode), entry.mtime));
+            last = Some(LastAttributes {
+                mode: Mode::from_raw_mode(mode),
+                mtime: entry.mtime,
+                default_acl: attributes.default_acl.map(<[u8]>::to_vec),
+            });
         }
         self.levels.push(PlacedLevel { name: name.to_vec(), folder, last });
         Ok(())

@@ -9,7 +9,6 @@ use rustix::fs::{AtFlags, Gid, IFlags, Mode, OFlags, Stat, Timespec, Timestamps,
 use rustix::io::Errno;
 
 use super::access::FileReach;
-use super::acl::ACCESS_ACL;
 use super::attributes::FileAttributes;
 use super::attributes::{AttributeChange, NewTime};
 use super::copyup::CopyContent;
@@ -18,6 +17,7 @@ use super::layers::{FsCaller, FsResult};
 use super::make::errno;
 use super::node::{Node, UPPER};
 use super::overlay::OverlayTree;
+use crate::layer::acl::ACCESS_ACL;
 use crate::layer::override_stat::{OVERRIDE_STAT, OverrideStat};
 use crate::layer::path_of;
 use crate::sys::inroot;

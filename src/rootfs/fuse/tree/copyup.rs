@@ -16,7 +16,8 @@ use super::node::{Node, UPPER};
 use super::number::RealFile;
 use super::overlay::OverlayTree;
 use super::work::WorkFolder;
-use super::{acl, xattr};
+use super::xattr;
+use crate::layer::acl;
 use crate::layer::{DiskFolder, is_overlay_attribute, path_of, read_names};
 
 /// Part of a file's content to copy.

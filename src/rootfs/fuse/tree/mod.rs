@@ -8,7 +8,6 @@
 //! finds a file by its place, and exclusive for renaming folders. Copy-up of data holds none of them.
 
 mod access;
-mod acl;
 mod attributes;
 mod change;
 mod copied_links;

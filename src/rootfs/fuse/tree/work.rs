@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
-use super::acl::DEFAULT_ACL;
 use super::layers::{FsResult, reopened};
+use crate::layer::acl::DEFAULT_ACL;
 use crate::layer::whiteout::{self, OPAQUE};
 use crate::layer::{DiskFolder, MarkAttributes, for_each_entry, path_of};
 use crate::sys::inode;

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::acl::{is_acl, map_ids, without_unmapped};
 use super::layers::FsResult;
 use super::overlay::OverlayTree;
 use crate::ids::Id;
+use crate::layer::acl::{is_acl, map_ids, without_unmapped};
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 use crate::layer::{escaped, read_names, read_value, unescaped};
 
