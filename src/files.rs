@@ -4,6 +4,7 @@
 //! layer's folder, or a folder being filled.
 
 mod locks;
+mod spool;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -20,6 +21,7 @@ pub use locks::{
     LOCK, Lock, LockAttempt, grip, hold, is_held, leads_to, remove_held, remove_unlocked, share,
     try_exclusive,
 };
+pub use spool::{SPOOL, Spool};
 
 /// Opens the lock file `path` (created if missing, never removed) and locks it, waiting.
 pub fn lock_file(path: &Path, lock: Lock) -> Result<File> {

@@ -208,7 +208,7 @@ impl ImagePush<'_> {
         let mut writer = LayerWriter::new(self.tmp)?;
         std::io::copy(&mut compression.decode(stored)?, &mut writer)
             .context(|| "cannot compress it")?;
-        let NewLayer { descriptor, diff_id, content } = writer.finish()?;
+        let NewLayer { descriptor, diff_id, content, .. } = writer.finish()?;
         let is_named_by_content = compression == Compression::None;
         if is_named_by_content && diff_id != layer.digest {
             return Err(Error::new("the store's copy of it is damaged"))

@@ -7,6 +7,7 @@ use super::manifest::Descriptor;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fail;
+use crate::files::Spool;
 
 /// A manifest or an index as the source sent it.
 #[derive(Clone, Debug)]
@@ -35,6 +36,11 @@ pub trait ImageSource: Sync {
     /// Returns the length of a blob in bytes, for a descriptor without a size.
     fn size(&self, digest: &Digest) -> Result<u64> {
         fail!("blob {digest}: its size is not said")
+    }
+
+    /// Returns the blob as a verified file in tmp/ of the store that is pulled into. That store may take the file over.
+    fn spool(&self, _digest: &Digest) -> Option<&Spool> {
+        None
     }
 
     /// True if the manifest is the published one, not one generated while reading: only then does its digest show where

@@ -212,6 +212,25 @@ fn a_pull_that_finds_no_room_gives_back_what_it_took() {
     );
 }
 
+/// Once packed and once unpacked: there is no third copy on the way.
+#[test]
+fn an_import_needs_the_space_of_its_layer_twice() {
+    let place = Stocked::new();
+    place
+        .shell("mkdir big; head -c 4000000 /dev/urandom > big/random; tar -cf big.tar -C big .; gzip -k big.tar")
+        .works();
+    for tar in ["big.tar", "big.tar.gz", "- < big.tar"] {
+        let ran = place.on_small_disk(
+            "10m",
+            &format!("usnea import {tar} big > said && usnea check && echo whole"),
+        );
+        assert_eq!(ran.works(), "whole", "{tar}: {ran:?}");
+    }
+    let ran = place.on_small_disk("6m", "usnea import -q big.tar big");
+    ran.fails_with(125, &["cannot import", "No space left on device"]);
+    assert!(ran.stderr.contains("usnea image prune"), "{ran:?}");
+}
+
 #[test]
 fn a_sound_blob_is_not_suspected_when_what_is_in_it_is_refused() {
     let place = Stocked::new();

@@ -1,4 +1,4 @@
-//! Makes a layer's blob: compresses and hashes the tar while writing an unnamed file. The same content gives the same
+//! Makes a layer's blob: compresses and hashes the tar while writing a file in tmp/. The same content gives the same
 //! bytes.
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Result};
-use crate::files;
+use crate::files::{self, Spool};
 use crate::image::archive::plain::ArchiveSource;
 use crate::image::compression::{Compression, sniff};
 use crate::image::file_range::FileRange;
@@ -26,27 +26,41 @@ pub struct NewLayer {
     pub diff_id: Digest,
     /// Content of the blob.
     pub content: FileRange,
+    /// File of the blob.
+    pub spool: Spool,
 }
 
-/// An unnamed file that is hashed and counted while it is written.
+/// A file that is hashed and counted while it is written.
 struct HashingFile {
     file: BufWriter<File>,
+    spool: Spool,
     hasher: Hasher,
     count: u64,
 }
 
 impl HashingFile {
     fn new(tmp: &Path) -> Result<Self> {
-        let file = tempfile::tempfile_in(tmp).map_err(|error| files::cannot_write(error, tmp))?;
+        let spool = Spool::new(tmp)?;
+        let file = spool.file.try_clone().context(|| "cannot duplicate a file")?;
         let file = BufWriter::with_capacity(256 << 10, file);
-        Ok(Self { file, hasher: Hasher::new(Algorithm::Sha256), count: 0 })
+        Ok(Self { file, spool, hasher: Hasher::new(Algorithm::Sha256), count: 0 })
     }
 
-    fn finish(self) -> io::Result<(File, Digest, u64)> {
+    fn finish(self) -> io::Result<HashedFile> {
         let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
-        Ok((file, self.hasher.finish(), self.count))
+        let content = FileRange::whole(file)?;
+        let (digest, size) = (self.hasher.finish(), self.count);
+        Ok(HashedFile { spool: self.spool, content, digest, size })
     }
+}
+
+/// A complete [`HashingFile`].
+struct HashedFile {
+    spool: Spool,
+    content: FileRange,
+    digest: Digest,
+    size: u64,
 }
 
 impl Write for HashingFile {
@@ -80,11 +94,12 @@ impl LayerWriter {
     /// Ends the layer after the whole tar was written.
     pub fn finish(self) -> Result<NewLayer> {
         let blob = self.encoder.finish().and_then(HashingFile::finish);
-        let (file, digest, size) = blob.map_err(|error| files::cannot_write(error, &self.tmp))?;
+        let blob = blob.map_err(|error| files::cannot_write(error, &self.tmp))?;
         Ok(NewLayer {
-            descriptor: Descriptor::new(media::OCI_LAYER_GZIP, digest, size),
+            descriptor: Descriptor::new(media::OCI_LAYER_GZIP, blob.digest, blob.size),
             diff_id: self.hasher.finish(),
-            content: FileRange::whole(file)?,
+            content: blob.content,
+            spool: blob.spool,
         })
     }
 }
@@ -128,13 +143,13 @@ pub fn of_tarball(source: &ArchiveSource, tmp: &Path) -> Result<NewLayer> {
     };
     let mut sink = HashingFile::new(tmp)?;
     copy(&mut stream, &mut sink, tmp)?;
-    let (file, digest, size) = sink.finish().map_err(|error| files::cannot_write(error, tmp))?;
-    let content = FileRange::whole(file)?;
+    let blob = sink.finish().map_err(|error| files::cannot_write(error, tmp))?;
     let mut diff = Hasher::new(Algorithm::Sha256);
-    io::copy(&mut compression.decode(content.clone())?, &mut diff)
+    io::copy(&mut compression.decode(blob.content.clone())?, &mut diff)
         .context(|| "cannot decompress it")?;
-    let descriptor = Descriptor::new(media_type, digest, size);
-    Ok(NewLayer { descriptor, diff_id: diff.finish(), content })
+    let descriptor = Descriptor::new(media_type, blob.digest, blob.size);
+    let (content, spool) = (blob.content, blob.spool);
+    Ok(NewLayer { descriptor, diff_id: diff.finish(), content, spool })
 }
 
 /// [`io::copy`] whose error tells which of the two sides failed.

@@ -1,7 +1,7 @@
 //! New images as sources: a pull from such a source checks, unpacks and records the image like any other.
 //!
 //! `rootfs_image` makes an image of a root directory's tarball (`usnea import`), `commit` one of another image and a
-//! layer over it. The layers are unnamed temporary files; the manifest and the config are in memory.
+//! layer over it. The layers are files in tmp/, which the store takes over; the manifest and the config are in memory.
 
 mod layer;
 
@@ -23,6 +23,7 @@ use super::store::Store;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::files::Spool;
 
 /// Facts for the config of a new image, besides its layers.
 #[derive(Clone, Debug)]
@@ -58,9 +59,15 @@ pub struct ComposedImage {
     manifest: Vec<u8>,
     digest: Digest,
     config: (Digest, Vec<u8>),
-    layers: HashMap<Digest, FileRange>,
+    layers: HashMap<Digest, ComposedLayer>,
     /// Store that has the parent's layers; `None` without a parent.
     parent: Option<Store>,
+}
+
+/// Content of a new layer.
+struct ComposedLayer {
+    content: FileRange,
+    spool: Spool,
 }
 
 /// Makes an image whose only layer is the tarball `source`, plain or compressed.
@@ -124,7 +131,10 @@ fn make(
         "layers": layers,
     });
     let manifest = manifest.to_string().into_bytes();
-    let layers = layer.map(|layer| (layer.descriptor.digest, layer.content)).into_iter().collect();
+    let composed = |NewLayer { descriptor, content, spool, .. }| {
+        (descriptor.digest, ComposedLayer { content, spool })
+    };
+    let layers = layer.map(composed).into_iter().collect();
     let digest = Digest::of(&manifest);
     let parent = parent.map(|parent| parent.store.clone());
     Ok(ComposedImage { name, manifest, digest, config: (config_is.digest, config), layers, parent })
@@ -226,6 +236,10 @@ impl ImageSource for ComposedImage {
         }
     }
 
+    fn spool(&self, digest: &Digest) -> Option<&Spool> {
+        self.layers.get(digest).map(|layer| &layer.spool)
+    }
+
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobReader> {
         let digest = &descriptor.digest;
         if *digest == self.config.0 {
@@ -233,8 +247,8 @@ impl ImageSource for ComposedImage {
             let rest = self.config.1.get(from..).unwrap_or_default().to_vec();
             return Ok(Box::new(std::io::Cursor::new(rest)));
         }
-        if let Some(range) = self.layers.get(digest) {
-            return Ok(Box::new(range.clone().skip(from)));
+        if let Some(layer) = self.layers.get(digest) {
+            return Ok(Box::new(layer.content.clone().skip(from)));
         }
         let held = self.parent.as_ref().map(|store| store.blob(digest)).transpose()?.flatten();
         let Some(held) = held else {

@@ -177,7 +177,15 @@ impl<'a> LayersFetch<'a> {
             }
             LayerClaim::Ours(unpacking) => unpacking,
         };
-        let (blob, layer) = match store.claim_blob(&descriptor.digest, on_wait)? {
+        let claim = match store.claim_blob(&descriptor.digest, on_wait)? {
+            BlobClaim::Ours(partial) => match source.spool(&descriptor.digest) {
+                // Taken over, not copied: a new image needs the space of its layer only once.
+                Some(spool) => BlobClaim::Present(store.adopt(&partial, spool)?),
+                None => BlobClaim::Ours(partial),
+            },
+            present => present,
+        };
+        let (blob, layer) = match claim {
             BlobClaim::Present(blob) => {
                 on_progress(descriptor.size);
                 let layer = unpack_blob(store, unpacking, &blob, descriptor, self.pull.limits)?;

@@ -6,11 +6,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::{SPOOL, Store};
+use super::Store;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::files::{self, Lock};
+use crate::files::{self, Lock, Spool};
 use crate::hint;
 use crate::image::manifest::LARGEST;
 use crate::image::source::BlobReader;
@@ -83,7 +83,7 @@ impl Store {
 
     /// Adds the content of `source` as a blob. Returns its digest and its length in bytes.
     pub fn add_large_blob(&self, mut source: impl Read) -> Result<(HeldBlob, Digest, u64)> {
-        let mut spool = self.spool()?;
+        let mut spool = Spool::new(&self.tmp())?;
         let mut tee = HashingTee { to: &mut spool.file, hasher: Hasher::new(Algorithm::Sha256) };
         let length = io::copy(&mut source, &mut tee).map_err(|error| match error.kind() {
             io::ErrorKind::Other => Error::from(error),
@@ -117,10 +117,11 @@ impl Store {
         Ok(HeldBlob { file })
     }
 
-    /// Creates a locked file in tmp/; dropping the value removes it unless it was renamed.
-    pub fn spool(&self) -> Result<Spool> {
-        let (path, file) = files::new_file(&self.tmp(), SPOOL, 0o644)?;
-        Ok(Spool { path, file })
+    /// Takes over `spool`, a verified file in tmp/, as the blob of the claim `partial`.
+    pub fn adopt(&self, partial: &PartialBlob, spool: &Spool) -> Result<HeldBlob> {
+        let held = self.name_blob(&spool.file, &spool.path, &partial.digest)?;
+        let _ = std::fs::remove_file(&partial.path);
+        Ok(held)
     }
 
     /// Returns the blob, or the right to fetch it. Waits while another command fetches it, and calls `on_wait` if that
@@ -158,23 +159,6 @@ pub(super) fn digest_of(bytes: &[u8], algorithm: Algorithm) -> Digest {
     let mut hasher = Hasher::new(algorithm);
     hasher.update(bytes);
     hasher.finish()
-}
-
-/// A new file in tmp/ that has no place in the store yet.
-#[derive(Debug)]
-pub struct Spool {
-    /// Path of the file in tmp/.
-    pub path: PathBuf,
-    /// The file, open for reading and writing.
-    pub file: File,
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        if files::leads_to(&self.path, &self.file) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
 }
 
 struct HashingTee<'a> {

@@ -105,7 +105,7 @@ impl Store {
 
     /// Removes the remains of killed commands in tmp/. Runs in the base namespace: layers have files of other IDs.
     pub fn sweep(&self) {
-        files::sweep(&self.tmp(), &[layers::PREFIX, REMOVED, SPOOL, files::FILE_PREFIX]);
+        files::sweep(&self.tmp(), &[layers::PREFIX, REMOVED, files::SPOOL, files::FILE_PREFIX]);
     }
 
     /// Takes the exclusive lock of images.json, to change it or to remove objects that no image needs.
@@ -144,5 +144,3 @@ impl Store {
 pub const USED: &str = "image";
 /// Prefix in tmp/ for objects to be removed.
 const REMOVED: &str = "removed-";
-/// Prefix in tmp/ for incoming content that has no digest yet.
-pub const SPOOL: &str = "spool-";
