@@ -15,8 +15,8 @@ mod small_root;
 mod stocked;
 mod support;
 
-mod activated;
 mod acls;
+mod activated;
 mod attach;
 mod attached;
 mod auto_update;
@@ -50,6 +50,7 @@ mod fuse_ends;
 mod fuse_forms;
 mod fuse_full;
 mod fuse_hostile;
+mod fuse_limits;
 mod fuse_modes;
 mod fuse_oracle;
 mod fuse_overlay;
