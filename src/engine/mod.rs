@@ -44,7 +44,7 @@ mod explain;
 mod hooks;
 mod keeper;
 mod launch;
-mod messages;
+pub mod messages;
 mod plan;
 mod root;
 mod session;

@@ -27,7 +27,7 @@ mod runtime;
 mod start;
 mod state;
 
-pub use bundle::template;
+pub use bundle::{parse, template};
 pub use create::{CreateRequest, OciCaller, RunEnd, create, run};
 pub use delete::{Deletion, delete};
 pub use exec::{OciExecRequest, exec};

@@ -36,6 +36,10 @@ impl UnitFile {
     /// Reads the `text` of `file`. Errors: a line that is no group, no setting and no comment.
     pub fn parse(text: &str, file: &Path) -> Result<Self, FileProblem> {
         let file: Rc<Path> = file.into();
+        // systemd reads no such file, and a command line cannot quote it.
+        if let Some(index) = text.lines().position(|line| line.contains('\0')) {
+            return Err(SourceLine { file, number: index + 1 }.problem("a zero byte"));
+        }
         let mut unit = Self::default();
         let mut group = None;
         let mut lines = text.lines().enumerate();
@@ -226,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_setting_is_named_by_file_and_line() {
-        for (text, line) in [("[A\n", 1), ("[A]\n\nx\n", 3), ("x=1\n", 1)] {
+        for (text, line) in [("[A\n", 1), ("[A]\n\nx\n", 3), ("x=1\n", 1), ("[A]\nx=a\\\n\0b\n", 3)]
+        {
             let problem = UnitFile::parse(text, Path::new("/x/a.container")).unwrap_err();
             let expected = format!("/x/a.container:{line}: ");
             assert!(problem.to_string().starts_with(&expected), "{problem}");

@@ -12,8 +12,9 @@ const LONGEST_README: usize = 200;
 const LARGEST_PICTURE: usize = 60_000;
 
 /// Flags of other programs that the guides name.
-const FLAGS_OF_OTHERS: [&str; 9] = [
+const FLAGS_OF_OTHERS: [&str; 10] = [
     "--bench",
+    "--fuzz",
     "--isolation",
     "--lib",
     "--mount-proc",

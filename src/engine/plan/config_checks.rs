@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use crate::error::Result;
 use crate::fail;
@@ -18,6 +18,10 @@ pub fn check(spec: &Spec) -> Result<()> {
     }
     if let Some(process) = spec.process() {
         check_process(process)?;
+    }
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        check_lines(&format!("mounts[{index}].uidMappings"), mount.uid_mappings())?;
+        check_lines(&format!("mounts[{index}].gidMappings"), mount.gid_mappings())?;
     }
     let Some(linux) = spec.linux() else { return Ok(()) };
     let kinds = namespace_kinds(linux)?;
@@ -111,17 +115,7 @@ fn refuse_root_settings(linux: &Linux) -> Result<()> {
 fn check_maps(linux: &Linux) -> Result<()> {
     let lists = [("uidMappings", linux.uid_mappings()), ("gidMappings", linux.gid_mappings())];
     for (name, list) in lists {
-        for (index, line) in list.iter().flatten().enumerate() {
-            if line.size() == 0 {
-                fail!(Invalid: "config.json: linux.{name}[{index}].size: no IDs");
-            }
-            for (field, first) in [("containerID", line.container_id()), ("hostID", line.host_id())]
-            {
-                if first.checked_add(line.size() - 1).is_none() {
-                    fail!(Invalid: "config.json: linux.{name}[{index}].{field}: the range ends above the last ID");
-                }
-            }
-        }
+        check_lines(&format!("linux.{name}"), list)?;
     }
     let [(one, uids), (other, gids)] = lists;
     let is_empty = |list: &Option<Vec<_>>| list.as_ref().is_none_or(Vec::is_empty);
@@ -130,6 +124,21 @@ fn check_maps(linux: &Linux) -> Result<()> {
         (true, false) => fail!(Invalid: "config.json: linux.{one}: missing beside linux.{other}"),
         _ => Ok(()),
     }
+}
+
+/// Checks that each line of a map has IDs, and none above the last one: 4294967295 is (uid_t) -1, which is no ID.
+fn check_lines(place: &str, lines: &Option<Vec<LinuxIdMapping>>) -> Result<()> {
+    for (index, line) in lines.iter().flatten().enumerate() {
+        if line.size() == 0 {
+            fail!(Invalid: "config.json: {place}[{index}].size: no IDs");
+        }
+        for (field, first) in [("containerID", line.container_id()), ("hostID", line.host_id())] {
+            if first.checked_add(line.size()).is_none() {
+                fail!(Invalid: "config.json: {place}[{index}].{field}: the range ends above the last ID");
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_time(linux: &Linux, kinds: &HashSet<LinuxNamespaceType>) -> Result<()> {
@@ -272,6 +281,14 @@ mod tests {
             (
                 json!({ "linux": { "uidMappings": [{ "containerID": 0, "hostID": 4294967295u32, "size": 2 }] } }),
                 "linux.uidMappings[0].hostID",
+            ),
+            (
+                json!({ "mounts": [{ "destination": "/", "uidMappings": [{ "containerID": 5, "hostID": 4294967290u32, "size": 6 }] }] }),
+                "mounts[0].uidMappings[0].hostID",
+            ),
+            (
+                json!({ "linux": { "gidMappings": [{ "containerID": 4294967295u32, "hostID": 0, "size": 1 }] } }),
+                "linux.gidMappings[0].containerID",
             ),
             (
                 json!({ "linux": { "namespaces": [{ "type": "time" }], "timeOffsets": { "realtime": {} } } }),

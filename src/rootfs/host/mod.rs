@@ -15,9 +15,9 @@
 //!
 //! Starts no thread: the process will fork.
 
-mod cache;
+pub mod cache;
 mod closure;
-mod elf;
+pub mod elf;
 mod etc;
 mod extras;
 mod layer;
