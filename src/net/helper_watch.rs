@@ -1,12 +1,12 @@
 //! Running helper of a container, watched by its parent: the monitor, or the parent of a container in the foreground. A
 //! helper that dies is started again in the same namespaces. A helper that cannot follow a change of the host's network
-//! is replaced, and one that is stopped is continued. A helper that runs without doing its work is not noticed: pasta has
-//! no socket for questions, and slirp4netns one for port requests alone. Nothing here waits: the parent's loop polls the descriptors and calls [`HelperWatch::turn`].
+//! is replaced, and one that is stopped is continued. A helper that runs without answering is ended and started again
+//! (see `answer_watch`). Nothing here waits: the parent's loop polls the descriptors and calls [`HelperWatch::turn`].
 //!
 //! ```text
-//!          died: after a delay                 ready
-//! Running --------------------> Waiting --> Starting --> Running
-//!    \----- host's network changed ------------^
+//!          died, or does not answer: after a delay          ready
+//! Running ---------------------------------> Waiting --> Starting --> Running
+//!    \----- host's network changed -------------------------^
 //! ```
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::Network;
+use super::answer_watch::AnswerWatch;
 use super::host_network::{HostChanges, HostNetwork};
 use super::host_ports::{HostPorts, PortClaim};
 use super::membership::Membership;
@@ -81,12 +82,14 @@ enum Reason {
     /// The container has had no way out.
     Beginning,
     Death,
+    /// The helper did not answer.
+    Silence,
     Host,
 }
 
 #[derive(Debug)]
 enum Phase {
-    Running { child: Child, since: Instant },
+    Running { child: Child, since: Instant, answers: AnswerWatch },
     Waiting { until: Instant },
     Starting(Box<HelperStart>),
 }
@@ -111,6 +114,8 @@ pub enum HelperChange {
     Down,
     /// The helper was started again after its death.
     Restarted,
+    /// The helper was started again because it did not answer.
+    Revived,
     /// The helper was started again for the host's new network.
     Replaced,
     /// The helper was stopped by a signal, and was continued.
@@ -280,18 +285,21 @@ impl HelperWatch {
 
     /// Descriptors to poll for input.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let own = match &self.phase {
-            Phase::Running { child, .. } => Some(child.pidfd.as_fd()),
-            Phase::Starting(start) => Some(start.readiness()),
-            Phase::Waiting { .. } => None,
+        let (own, answers) = match &self.phase {
+            Phase::Running { child, answers, .. } => {
+                (Some(child.pidfd.as_fd()), answers.descriptor())
+            }
+            Phase::Starting(start) => (Some(start.readiness()), None),
+            Phase::Waiting { .. } => (None, None),
         };
-        own.into_iter().chain(self.changes.iter().flat_map(HostChanges::descriptors))
+        let changes = self.changes.iter().flat_map(HostChanges::descriptors);
+        own.into_iter().chain(answers).chain(changes)
     }
 
     /// Time of the next [`Self::turn`] without input.
     pub fn due(&self) -> Option<Instant> {
         let own = match &self.phase {
-            Phase::Running { .. } => None,
+            Phase::Running { answers, .. } => answers.due(),
             Phase::Waiting { until } => Some(*until),
             Phase::Starting(start) => Some(start.deadline()),
         };
@@ -303,19 +311,7 @@ impl HelperWatch {
         self.follow_host();
         let now = Instant::now();
         let result = match &mut self.phase {
-            Phase::Running { child, since } => {
-                if !child.has_ended() {
-                    return None;
-                }
-                let _ = child.wait();
-                if now.duration_since(*since) >= SOUND {
-                    (self.delay, self.reported) = (FIRST_DELAY, Reported::default());
-                }
-                let died =
-                    format!("network helper {} died; starting it again", self.program().name());
-                let is_known = std::mem::replace(&mut self.reported.death, true);
-                return Some(self.fall((!is_known).then_some(died)));
-            }
+            Phase::Running { .. } => return self.look_after_running(now),
             Phase::Waiting { until } if now < *until => return None,
             Phase::Waiting { .. } => self.start().map(|()| None),
             Phase::Starting(start) => start.advance(&self.plan, Duration::ZERO),
@@ -330,6 +326,29 @@ impl HelperWatch {
                 Some(self.fall((!is_known).then_some(failed)))
             }
         }
+    }
+
+    /// Handles the end of a running helper, and the want of its answers.
+    fn look_after_running(&mut self, now: Instant) -> Option<HelperNews> {
+        let pid = self.plan.namespaces.pid();
+        let interface = &self.plan.helpers[0].interface;
+        let Phase::Running { child, since, answers } = &mut self.phase else { return None };
+        let what = if child.has_ended() {
+            "died"
+        } else if answers.has_ceased(pid, interface) {
+            self.reason = Reason::Silence;
+            let _ = child.signal(libc::SIGKILL);
+            "does not answer"
+        } else {
+            return None;
+        };
+        let _ = child.wait();
+        if now.duration_since(*since) >= SOUND {
+            (self.delay, self.reported) = (FIRST_DELAY, Reported::default());
+        }
+        let report = format!("network helper {} {what}; starting it again", self.program().name());
+        let is_known = std::mem::replace(&mut self.reported.death, true);
+        Some(self.fall((!is_known).then_some(report)))
     }
 
     /// Continues a helper that a signal has stopped (SIGCHLD reports it). Its connections go on, unlike those of one that
@@ -390,11 +409,15 @@ impl HelperWatch {
                 let report = Some(format!("network helper {} started", program.name()));
                 HelperNews { change: HelperChange::Begun, report, program }
             }
-            Reason::Death => {
+            reason @ (Reason::Death | Reason::Silence) => {
                 let is_known = std::mem::replace(&mut self.reported.restart, true);
                 let report = format!("network helper {} restarted", program.name());
                 let report = (!is_known).then_some(report);
-                HelperNews { change: HelperChange::Restarted, report, program }
+                let change = match reason {
+                    Reason::Silence => HelperChange::Revived,
+                    _ => HelperChange::Restarted,
+                };
+                HelperNews { change, report, program }
             }
             Reason::Host => {
                 let report = "the host's network changed; network helper";
@@ -421,6 +444,7 @@ impl HelperWatch {
 
 impl Phase {
     fn running(child: Child) -> Self {
-        Self::Running { child, since: Instant::now() }
+        let answers = AnswerWatch::of_young_helper();
+        Self::Running { child, since: Instant::now(), answers }
     }
 }

@@ -22,6 +22,7 @@
 //! address is known before the launch. Nor is it one of the host's own, which would then be unreachable.
 
 mod addresses;
+mod answer_watch;
 pub mod definition;
 pub mod dns;
 mod helper_watch;

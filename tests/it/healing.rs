@@ -185,7 +185,6 @@ fn a_helper_that_is_stopped_is_continued_and_keeps_its_connections() {
             |one: Process| before.contains(&one.number) && one.runs() && !one.is_stopped();
         assert!(within(LIMIT, || after().all(goes_on) && after().count() == 2), "{helper}");
         place.usnea(&["rm", "--all", "--force", "--time", "0"]).works();
-        run.signal(rustix::process::Signal::KILL);
         assert!(run.end().stderr.contains(&report), "{helper}");
         clean(&place, "10.78.26.");
     }
@@ -277,6 +276,75 @@ fn a_helper_that_hangs_at_its_start_is_given_up() {
     let pid: i32 = place.read("helpers/pid").trim().parse().expect("a number");
     assert!(Pid::from_raw(pid).is_none_or(|pid| rustix::process::test_kill_process(pid).is_err()));
     clean(&place, "10.78.255.");
+}
+
+/// Helper that makes its interface, says that it is ready, and never reads from the interface.
+const DEAF: &str = r#"
+import fcntl, os, struct, subprocess, sys, time
+tap = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH22x", b"eth0", 2 | 0x1000))  # TUNSETIFF: IFF_TAP | IFF_NO_PI
+for words in "addr add 10.78.27.100/24 dev eth0", "link set eth0 up", "route add default via 10.78.27.2":
+    subprocess.run(["ip"] + words.split(), check=True)
+os.write(3, b"1")
+time.sleep(1000)
+"#;
+
+#[test]
+fn a_helper_that_does_not_answer_any_more_is_started_again() {
+    if !["slirp4netns", "unshare", "nsenter", "python3", "ip"].into_iter().all(need) {
+        return;
+    }
+    let place = Place::for_root_of_a_namespace();
+    place.write("deaf.py", DEAF);
+    // The first helper is deaf, in the namespaces that the words name.
+    let script = "[ ! -e $folder/deaf ] || exec $real \"$@\"
+        touch $folder/deaf; user=
+        for word; do case $word in
+            --userns-path=*) user=--user=${word#*=};;
+            /proc/*/ns/net) net=--net=$word;;
+        esac; done
+        exec nsenter $user $net python3 $folder/../deaf.py";
+    let network = "slirp4netns:cidr=10.78.27.0/24";
+    let words = ["run", "-d", "--network", network, "--name", "box"];
+    let ask = "while :; do busybox nc -w 1 10.78.27.2 9 < /dev/null; sleep 0.2; done";
+    finish(&mut with_fake(&place, script, &words, ask), "").works();
+    let said = |report: &str| log(&place, "box").contains(report);
+    let report = "network helper slirp4netns does not answer; starting it again";
+    assert!(within(LIMIT, || said(report)), "{}", log(&place, "box"));
+    assert!(
+        within(LIMIT, || said("network helper slirp4netns restarted")),
+        "{}",
+        log(&place, "box")
+    );
+    let ways = || place.usnea(&["exec", "box", "ip", "route"]);
+    assert!(within(LIMIT, || ways().stdout.contains("default via 10.78.27.2")), "{:?}", ways());
+    let events = ["events", "--until", "0s", "--filter", "event=network_restart", "--format"];
+    let events = place.usnea(&[&events[..], &["{{.Actor.Attributes.reason}}"]].concat());
+    assert_eq!(events.works(), "hung");
+    assert_eq!(helpers_with("10.78.27.").len(), 1);
+    let error = place.usnea(&["inspect", "--format", "{{.State.Error}}", "box"]);
+    assert_eq!(error.works(), "");
+    clean(&place, "10.78.27.");
+}
+
+#[test]
+fn a_helper_of_a_container_that_asks_for_nobody_goes_on() {
+    for helper in usable_helpers() {
+        let place = Place::new();
+        let network = format!("{helper}:cidr=10.78.28.0/24");
+        // slirp4netns answers for no such neighbour, and pasta's does not listen. The gateway answers.
+        let ask = "for round in 1 2 3; do for host in 77 2; do \
+            timeout 5 busybox nc -w 4 10.78.28.$host 9 < /dev/null; done; done; \
+            ip neigh; echo asked; exec sleep 1000";
+        place.run_kept(&["-d", "--network", &network, "--name", "box"], ask).works();
+        let before: Vec<i32> = helpers_with("10.78.28.").iter().map(|one| one.number).collect();
+        assert_eq!(before.len(), 1, "{helper}");
+        assert!(within(LIMIT, || log(&place, "box").contains("asked")), "{helper}");
+        let after: Vec<i32> = helpers_with("10.78.28.").iter().map(|one| one.number).collect();
+        assert_eq!(after, before, "{helper}: {}", log(&place, "box"));
+        assert!(!log(&place, "box").contains("network helper"), "{}", log(&place, "box"));
+        clean(&place, "10.78.28.");
+    }
 }
 
 #[test]

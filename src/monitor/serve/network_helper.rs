@@ -58,6 +58,7 @@ impl Monitor {
             HelperChange::Continued => return,
             HelperChange::Begun => None,
             HelperChange::Restarted => Some("died"),
+            HelperChange::Revived => Some("hung"),
             HelperChange::Replaced => Some("host_changed"),
         };
         let was_offline = self.state.offline.take().is_some();
