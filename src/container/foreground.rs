@@ -78,8 +78,7 @@ impl ForegroundRecord {
         record.name = random_name::name(0)?;
         record.log.driver = LogDriver::None;
         let born = Self(place.join(hidden(&record.id)));
-        // Makes the folder of all records too: the end of another container removes it when empty.
-        DirBuilder::new().recursive(true).mode(0o700).create(&born.0).context(|| "its folder")?;
+        make_folder(&born.0).context(|| "its folder")?;
         born.write(CONTAINER, &record)?;
         born.write(CONFIG, &workspace.spec)?;
         born.write(STATE, &state)?;
@@ -103,6 +102,21 @@ impl ForegroundRecord {
             .and_then(|mut file| file.write_all(&bytes))
             .context(|| name)
     }
+}
+
+/// Makes the folder of a record, together with the folder above. Another container's end removes that one when it is
+/// empty, between the two steps too: then both are made again.
+fn make_folder(path: &Path) -> io::Result<()> {
+    const TRIES: u32 = 20;
+    let make = || DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let mut made = make();
+    for _ in 1..TRIES {
+        match &made {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => made = make(),
+            _ => break,
+        }
+    }
+    made
 }
 
 /// Name of the socket for requests, in the record's folder.
