@@ -10,6 +10,8 @@ use std::fmt::Display;
 
 /// A running container that is to be removed.
 pub const STOP_OR_FORCE: &str = "stop it first, or use --force";
+/// A container that others require.
+pub const REQUIRED: &str = "remove those first, or use --force: they do not start without it";
 /// A running container that a clone replaces.
 pub const STOP_OR_DESTROY: &str = "stop it first, or use --force with --destroy";
 /// A name that another container or pod has.

@@ -64,6 +64,9 @@ pub fn remove(usnea: &Usnea, id: &str, how: Removal) -> Result<()> {
     if let Some(container) = container.as_ref().filter(|container| !container.is_in_store()) {
         return end_foreground(container, how);
     }
+    if let Some(container) = container.as_ref().filter(|_| !how.force) {
+        refuse_required(container)?;
+    }
     let name = container.as_ref().map(|container| container.record.name.clone());
     let Some(lock) = lock_when_stopped(&folder, container.as_ref(), how)? else { return Ok(()) };
     if let Ok(Some(State { socket: Some(socket), .. })) = record::read(&folder, STATE) {
@@ -80,6 +83,21 @@ pub fn remove(usnea: &Usnea, id: &str, how: Removal) -> Result<()> {
         events::of_container(store, &container.record, "destroy", &[]);
     }
     Ok(())
+}
+
+/// Refuses to remove a container that others require: they could not start any more. Errors: podman's text.
+fn refuse_required(container: &Container) -> Result<()> {
+    let id = &container.record.id;
+    let mut others = super::all(&container.store)?;
+    others.retain(|other| other.record.requires.contains(id));
+    if others.is_empty() {
+        return Ok(());
+    }
+    let name = &container.record.name;
+    let names: Vec<_> = others.iter().map(|other| other.record.name.as_str()).collect();
+    let names = names.join(", ");
+    let text = "has dependent containers which must be removed before it";
+    Err(Error::conflict(format!("container {name} {text}: {names}")).hint(hint::REQUIRED))
 }
 
 /// True if a container with `--rm` has ended, but its monitor was killed before it removed the container.

@@ -144,8 +144,15 @@ fn required_containers_are_started_first() {
     place.usnea(&["rm", "-f", "-t", "0", "first", "second"]).works();
     create(&["--name", "gone"]);
     create(&["--name", "waits", "--requires", "gone"]);
-    place.usnea(&["rm", "gone"]).works();
-    place.usnea(&["start", "waits"]).fails_with(1, &["waits: --requires", "gone"]);
+    let refusal = "container gone has dependent containers which must be removed before it: waits";
+    let refused = place.usnea(&["rm", "gone"]);
+    refused.fails_with(1, &[refusal]);
+    refused.hints();
+    place.usnea(&["container", "prune", "--force", "--filter", "label!=x"]).works();
+    create(&["--name", "gone"]);
+    create(&["--name", "waits", "--requires", "gone"]);
+    place.usnea(&["rm", "--force", "gone"]).works();
+    place.usnea(&["start", "waits"]).fails_with(1, &["waits: --requires", "was removed"]);
     place.usnea(&["rm", "-a", "-f", "-t", "0"]).works();
     place.nothing_is_left();
 }

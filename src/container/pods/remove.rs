@@ -45,7 +45,8 @@ pub fn remove(usnea: &Usnea, id: &str, how: PodRemoval) -> Result<()> {
     for (container, stopping) in stopping.into_iter().flatten() {
         stopping.finish(&container)?;
     }
-    for member in &members {
+    // The newest first: a member may require an older one.
+    for member in members.iter().rev() {
         container::remove(usnea, &member.record.id, removal)
             .context(|| format!("container {}", member.record.name))?;
     }
