@@ -1,11 +1,13 @@
 //! `usnea exec`: runs another command in a running container. `usnea events` shows its start and its end, except the
 //! end of a detached command: no process waits for that.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 
+use super::exec_sessions::ExecSession;
 use super::request::{PreservedDescriptors, passed_sockets};
 use super::stop::ended_within;
 use super::{Container, not_running};
@@ -14,6 +16,7 @@ use crate::engine::{
     RunningContainer, Stdin,
 };
 use crate::error::{Context, Error, Result};
+use crate::host::process_id::ProcessId;
 use crate::monitor::{Status, events};
 use crate::object_id::random_id;
 use crate::security::{self, Privileges};
@@ -98,26 +101,45 @@ pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<
         keys: request.keys.or(own_keys).unwrap_or_default(),
         finish: request.finish,
     };
-    if request.audience == Audience::Nobody {
-        return engine::exec(&entry, streams, &signals).map(Option::unwrap_or_default);
-    }
+    let status = match request.audience {
+        Audience::Nobody => engine::exec(&entry, streams, &signals, |_| ()),
+        Audience::All => {
+            let words = request.command.join(" ");
+            exec_with_events(container, &words, &entry, streams, &signals)
+        }
+    };
+    status.map(Option::unwrap_or_default)
+}
+
+/// Runs the command with events, and with a record while it runs.
+fn exec_with_events(
+    container: &Container,
+    words: &str,
+    entry: &ExecPlan,
+    streams: CallerStreams<'_>,
+    signals: &Signals,
+) -> Result<Option<u8>> {
     let id = random_id()?;
     let log_event = |action: &str, more: &[(&str, String)]| {
         let more = [&[("execID", id.clone())], more].concat();
         events::of_container(&container.store, &container.record, action, &more);
     };
-    let words = request.command.join(" ");
     log_event(&format!("exec_create: {words}"), &[]);
     log_event(&format!("exec_start: {words}"), &[]);
-    let status = engine::exec(&entry, streams, &signals);
+    let mut session = None;
+    let status = engine::exec(entry, streams, signals, |command| {
+        let process = ProcessId::of_pidfd(command.pidfd.as_fd());
+        session = process.and_then(|process| ExecSession::record(container, &id, process));
+    });
     let ended = match &status {
         Ok(status) => *status,
         Err(error) => Some(error.status()),
     };
     if let Some(ended) = ended {
+        session.into_iter().for_each(ExecSession::end);
         log_event("exec_die", &[("exitCode", ended.to_string())]);
     }
-    status.map(Option::unwrap_or_default)
+    status
 }
 
 fn running(container: &Container, spec: &Spec) -> Result<RunningContainer> {

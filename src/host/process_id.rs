@@ -1,6 +1,7 @@
 //! Identifies a process beyond its PID, which the kernel reuses (after a reboot at once). PID, start time and boot ID
 //! together name exactly one process.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,14 @@ impl ProcessId {
     pub fn of(pid: i32) -> Option<Self> {
         let (start, _) = stat(pid)?;
         Some(Self { pid, start })
+    }
+
+    /// Identifies the process of a pidfd by its PID here. `None`: the process has ended, or has no PID here.
+    pub fn of_pidfd(pidfd: BorrowedFd<'_>) -> Option<Self> {
+        let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+        let text = std::fs::read_to_string(path).ok()?;
+        let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+        Self::of(pid).filter(|_| pid > 0)
     }
 
     /// Identifies this process.
@@ -117,6 +126,14 @@ mod tests {
         assert!(age >= Duration::from_millis(40) && age < Duration::from_secs(3600), "{age:?}");
         assert!(process_id.age() >= age, "it goes on when the process has ended");
         assert_eq!(ProcessId { start: u64::MAX, ..process_id }.age(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_pidfd_names_its_process() {
+        use std::os::fd::AsFd;
+        let own = ProcessId::ourselves().unwrap();
+        assert_eq!(ProcessId::of_pidfd(own.open().unwrap().as_fd()), Some(own));
+        assert_eq!(ProcessId::of_pidfd(std::fs::File::open("/").unwrap().as_fd()), None);
     }
 
     #[test]

@@ -415,3 +415,39 @@ fn a_kernel_that_enters_namespaces_one_by_one_will_do() {
         clean(&place);
     }
 }
+
+#[test]
+fn running_commands_are_listed_by_their_ids() {
+    let place = Place::new();
+    sleeping(&place, &[]);
+    let ids = || {
+        let shown = place.usnea(&["inspect", "-f", "{{json .ExecIDs}}", "box"]);
+        serde_json::from_str::<Vec<String>>(shown.works()).expect("a list")
+    };
+    assert!(ids().is_empty());
+    let script = format!("echo up; exec sleep {}", span(62));
+    let mut attached = Started::new(&mut place.command(&["exec", "box", "sh", "-c", &script]), "");
+    attached.wait_for("up");
+    exec(&place, &["-d", "box", "sh", "-c", &format!("sleep {}; :", span(61))]).works();
+    assert!(within(LIMIT, || sleeps(61) == 1 && ids().len() == 2), "{:?}", ids());
+    let events =
+        place.usnea(&["events", "--until", "0s", "--format", "{{json .Actor.Attributes}}"]);
+    let of_events = events.works().to_owned();
+    assert!(ids().iter().all(|id| of_events.contains(id.as_str())), "{of_events}");
+    attached.signal(Signal::KILL);
+    attached.end();
+    assert!(within(LIMIT, || ids().len() == 1), "{:?}", ids());
+    for process in processes_with(&format!("sleep {}", span(61))) {
+        let pid = rustix::process::Pid::from_raw(process.number).expect("a process");
+        rustix::process::kill_process(pid, Signal::KILL).expect("a kill");
+    }
+    assert!(within(LIMIT, || ids().is_empty()), "{:?}", ids());
+    // A command that has ended in good order, and one that never ran.
+    sh(&place, &[], "true").works();
+    exec(&place, &["box", "no-such-program"]).exits(127);
+    let left = place.store().join("containers").read_dir().expect("containers");
+    let left =
+        left.flatten().flat_map(|one| one.path().join("exec").read_dir().into_iter().flatten());
+    assert_eq!(left.count(), 0);
+    clean(&place);
+}

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Spec};
 
 use super::Container;
+use super::exec_sessions::exec_ids;
 use super::layers::ContainerLayers;
 use crate::container::Usnea;
 use crate::container::volumes::{self, MountedVolume};
@@ -92,6 +93,10 @@ pub fn inspect(
         size_root_fs,
         mounts: mounts::mounts(&spec, &volumes),
         dependencies: record.requires.clone(),
+        exec_ids: match status.is_running() {
+            true => exec_ids(container),
+            false => Vec::new(),
+        },
         network_settings: network::settings(container, &spec, &status)?,
         config: config(record, &spec, &volumes),
         ..ContainerDocument::default()

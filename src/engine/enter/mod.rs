@@ -5,7 +5,7 @@
 //!      |------ fork ---------------->| hides, closes unneeded descriptors
 //!      |                             | enters all namespaces but the mounts'
 //!      |                             |---- fork (CLONE_PARENT) ---->| is in its pid namespace; our child
-//!      |<----- Container(pid, pidfd)-|                              | enters the mount namespace: "/" is the container's
+//!      |<----- Container(pid, pidfd)-| (from command: AtStart)      | enters the mount namespace: "/" is the container's
 //!      |                             x                              | a session of its own, working folder, limits
 //!      |<----- Terminal(fd) ----------------------------------------|
 //!      |<----- Listener(fd) ----------------------------------------| only with root emulation: a supervisor of its own
@@ -118,11 +118,19 @@ fn conversation<'a>(
 }
 
 /// Runs a command and returns its exit status; `None`: the command is detached. `streams`: those of the caller. The
-/// caller has blocked `signals`. Errors: the command could not be run.
-pub fn exec(entry: &ExecPlan, streams: CallerStreams<'_>, signals: &Signals) -> Result<Option<u8>> {
+/// caller has blocked `signals`. Calls `running` when the command runs. Errors: the command could not be run.
+pub fn exec(
+    entry: &ExecPlan,
+    streams: CallerStreams<'_>,
+    signals: &Signals,
+    running: impl FnOnce(&Child),
+) -> Result<Option<u8>> {
     let (command, relay) =
         wire_streams(entry, streams).context(|| "cannot wire the standard streams")?;
     let progress = begin(entry, streams, Some(command), signals)?;
+    if let Some(command) = &progress.process {
+        running(command);
+    }
     match (progress.process.as_ref(), entry.finish) {
         (_, Finish::AtStart) => {
             let detached = progress.terminal.as_ref().map(|master| detach(None, master));
@@ -347,6 +355,12 @@ impl EntryProcess<'_> {
             && let Forked::Parent(_) = process::fork()?
         {
             process::exit_now(0);
+        }
+        if finish == Finish::AtStart {
+            // The number is that of the container's PID namespace; the descriptor means the same process everywhere.
+            let pid = std::process::id() as i32;
+            let pidfd = process::open_pidfd(pid)?;
+            self.channel.send(&ChildMessage::Container { pid, pidfd })?;
         }
         running.enter_files().on(|| "its files")?;
         rustix::process::setsid()?;
