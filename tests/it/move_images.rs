@@ -504,3 +504,60 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
     };
     pull.run(&source).expect("an image");
 }
+
+/// ssh(1) whose other machines are folders here: their stores are `NAME/store`, and the words are told in `NAME.words`.
+const SSH: &str = r#"#!/bin/sh
+name=
+while [ $# -gt 1 ]; do case $1 in --) name=${2#*@}; words="$words$2 "; shift 2;; *) words="$words$1 "; shift;; esac; done
+echo "$words$1" >> "$HERE/$name.words"
+[ "$name" != down ] || { echo "no route to $name" >&2; exit 255; }
+USNEA_ROOT=$HERE/$name exec sh -c "$1"
+"#;
+
+#[test]
+fn an_image_is_copied_to_from_and_between_other_machines() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Stocked::new();
+    let id = place.import("q.io/one:1", FILES, &["-c", "CMD /bin/tool"]);
+    let ssh = place.place.path("bin/ssh");
+    std::fs::create_dir_all(ssh.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&ssh, SSH).expect("a script");
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    std::os::unix::fs::symlink(crate::support::binary(), place.place.path("bin/usnea"))
+        .expect("a link");
+    let here = "export HERE=$PWD PATH=$PWD/bin:$PATH;";
+    let scp = |words: &str| place.shell(&format!("{here} usnea image scp {words}"));
+    let names = |store: &str| {
+        let words = ["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"];
+        place.usnea_in(store, &words).works().to_owned()
+    };
+    let there = format!("q.io/one:1 {id}");
+    assert_eq!(scp("q.io/one:1 me@east:2222::").works(), "Loaded image: q.io/one:1");
+    assert_eq!(names("east"), there);
+    assert_eq!(place.place.read("east.words"), "-p 2222 me@east 'usnea' load\n");
+    assert_eq!(scp("--quiet east::q.io/one:1 west::").works(), "");
+    assert_eq!(names("west"), there);
+    place.usnea(&["rmi", "q.io/one:1"]).works();
+    assert!(scp("west::q.io/one:1").works().ends_with("Loaded image: q.io/one:1"));
+    assert_eq!(place.field("q.io/one:1", "{{.Id}}"), id);
+    // The other machine's reason, and its name.
+    let fails = |words: &str, phrases: &[&str]| {
+        let ran = scp(words);
+        assert_eq!((ran.status, ran.stdout.as_str()), (125, ""), "{words}: {ran:?}");
+        for phrase in phrases {
+            assert!(ran.stderr.contains(phrase), "{words}: '{phrase}' is not in {ran:?}");
+        }
+    };
+    fails("west::nothing:1", &["no image 'nothing:1'", "host west"]);
+    fails("q.io/one:1 down::", &["no route to down", "host down", "255"]);
+    fails("down::q.io/one:1 west::", &["no route to down", "host down"]);
+    scp("nothing:1 west::").fails_with(125, &["no image 'nothing:1'"]);
+    fails("--program no-such-program q.io/one:1 west::", &["host west", "127"]);
+    scp("q.io/one:1").fails_with(125, &["both ends are this machine"]);
+    scp("q.io/one:1 west").fails_with(125, &["'west' is no machine"]);
+    scp("-- q.io/one:1 -oProxyCommand=x::").fails_with(125, &["no host such as"]);
+    // No shell reads a name.
+    fails("\"west::a';touch bad;'\"", &["host west"]);
+    assert!(!place.place.path("bad").exists());
+    place.place.nothing_is_left();
+}

@@ -27,6 +27,7 @@ mod push;
 mod remove;
 mod save;
 mod search;
+mod secure_copy;
 mod sharing;
 
 use crate::container::Usnea;
@@ -59,6 +60,7 @@ pub use push::{Push, names_of_repository, push};
 pub use remove::{Missing, check, ids, prune, remove, tag, untag, usage};
 pub use save::{SaveFormat, save};
 pub use search::{RepositoryTags, Search, SearchFilter, SearchResult, search, tags};
+pub use secure_copy::{RemoteHost, SecureCopy};
 pub use sharing::{ImageShares, ShareTotals, SharedLayer, Sharing, label, sharing};
 
 /// Returns the image that `text` names, and its store. Errors: no such image, with the searched stores.

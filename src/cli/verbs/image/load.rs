@@ -12,7 +12,8 @@ use crate::documents::text::NameForm;
 use crate::error::{Error, Result};
 use crate::image::manifest::Platform;
 
-const WORDS: LayerWords = LayerWords { moved: "Loaded", was_there: "Already exists" };
+/// Words about layers.
+pub const WORDS: LayerWords = LayerWords { moved: "Loaded", was_there: "Already exists" };
 
 /// Load images from an archive
 ///
@@ -55,7 +56,8 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     }
 }
 
-fn names_of(image: &LoadedImage) -> String {
+/// Returns lines with the names of a loaded image.
+pub fn names_of(image: &LoadedImage) -> String {
     match image.names.is_empty() {
         true => format!("Loaded image ID: {}\n", image.id),
         false => image

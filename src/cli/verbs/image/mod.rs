@@ -14,6 +14,7 @@ pub mod pull;
 pub mod push;
 pub mod remove;
 pub mod save;
+pub mod scp;
 pub mod search;
 pub mod tag;
 pub mod tree;
@@ -49,6 +50,8 @@ enum ImageCommand {
     Exists(Late<exists::Arguments>),
     /// Export the file system of an image as a tar archive.
     Export(Late<export::Arguments>),
+    /// Copy an image from one machine to another, over ssh.
+    Scp(Late<scp::Arguments>),
     /// Remove images.
     #[command(visible_alias = "remove")]
     Rm(Late<remove::Arguments>),
@@ -88,6 +91,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         ImageCommand::Diff(Late(diff)) => diff::run(&diff, usnea),
         ImageCommand::Exists(Late(exists)) => exists::run(&exists, usnea),
         ImageCommand::Export(Late(export)) => export::run(&export, usnea),
+        ImageCommand::Scp(Late(scp)) => scp::run(&scp, usnea),
         ImageCommand::Rm(Late(remove)) => remove::run(&remove, usnea),
         ImageCommand::Prune(Late(prune)) => prune::run(&prune, usnea),
     }
