@@ -134,7 +134,7 @@ fn listed(
             && ContainerFilter::fit(filters, &container, &status)?
         {
             let (size, mounts, namespaces) = (None, None, None);
-            let ports = listeners.shown(&container.record.network, &status);
+            let ports = listeners.shown(&container, &status);
             listed.push(ListedContainer { container, status, size, mounts, namespaces, ports });
         }
     }

@@ -17,6 +17,7 @@ mod disposable_name;
 mod driver;
 mod events;
 mod exec;
+mod exec_sessions;
 mod files;
 mod filter;
 mod folder;

@@ -12,7 +12,7 @@ use crate::fail;
 use crate::forward::{Forward, Protocol};
 use crate::hint;
 use crate::host::network_helper::NetworkHelper;
-use crate::monitor::Status;
+use crate::monitor::{Status, pod};
 use crate::net::{NetworkRequest, host_ports};
 use crate::phrase;
 use crate::spec::{ContainerOptions, ExposedPorts, ImageDefaults, PublishedPorts};
@@ -163,7 +163,9 @@ pub struct Ipv6Listeners(OnceCell<BTreeSet<(Protocol, u16)>>);
 impl Ipv6Listeners {
     /// Returns the published ports as docker lists them. A port without an address is listed for IPv4. It is listed for
     /// IPv6 too while the container's helper listens there.
-    pub fn shown(&self, network: &NetworkRequest, status: &Status) -> Vec<Forward> {
+    pub fn shown(&self, container: &Container, status: &Status) -> Vec<Forward> {
+        let of_pod = network_of_pod(container);
+        let network = of_pod.as_ref().unwrap_or(&container.record.network);
         let is_here = status.is_running() && status.elsewhere().is_none();
         let mut shown = Vec::with_capacity(network.forwards.len());
         for forward in &network.forwards {
@@ -180,9 +182,18 @@ impl Ipv6Listeners {
     }
 }
 
-/// Returns the published ports of a container as docker lists them.
+/// Returns the published ports of a container as docker lists them. Those of a pod are there for each member (podman's
+/// rule).
 pub fn published_ports(container: &Container) -> Result<Vec<Forward>> {
-    Ok(Ipv6Listeners::default().shown(&container.record.network, &container.status()?))
+    Ok(Ipv6Listeners::default().shown(container, &container.status()?))
+}
+
+/// Returns the network of the container's pod. `None`: the container has its own network.
+fn network_of_pod(container: &Container) -> Option<NetworkRequest> {
+    let id = container.record.pod.as_deref()?;
+    // A damaged record of the pod is no reason not to list its members.
+    let pod = pod::open(&container.store, id).ok().flatten()?;
+    pod.has_network().then_some(pod.network)
 }
 
 /// Returns the kind of a running container's network helper, which is a child of the monitor. `None`: no helper, or the

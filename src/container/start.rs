@@ -135,6 +135,8 @@ fn launch(
     match monitor::start(Job { client, streams, ..job }, blocked) {
         Ok(()) => {
             ours.iter().for_each(ListenSockets::close);
+            // A running container is not ended for want of its name in the members' files.
+            pods::tell_members(container).unwrap_or_else(|error| log::warn!("{error}"));
             Ok(())
         }
         Err(error) => {

@@ -9,7 +9,7 @@ use super::sample::Sample;
 use super::{Container, Usnea, all, find_id, processes};
 use crate::amount;
 use crate::documents::text::Truncation;
-use crate::documents::usage::StatsRow;
+use crate::documents::usage::{PodStatsRow, StatsRow};
 use crate::error::{Error, Result};
 use crate::fail;
 
@@ -27,6 +27,8 @@ pub enum StatsScope {
     Latest,
     /// Containers with these names or IDs, which must be running at the beginning.
     Named(Vec<String>),
+    /// Running containers of the pods with these IDs; `None`: of all pods.
+    Pods(Option<Vec<String>>),
 }
 
 /// Containers to sample, and the interval.
@@ -100,6 +102,11 @@ fn selected(store: &Path, scope: &StatsScope) -> Result<Vec<Container>> {
             .retain(|container| container.status().is_ok_and(|status| status.is_running())),
         StatsScope::Latest if containers.is_empty() => fail!(NotFound: "there is no container"),
         StatsScope::Latest => containers.truncate(1),
+        StatsScope::Pods(pods) => containers.retain(|container| {
+            let is_chosen = |pod: &String| pods.as_ref().is_none_or(|pods| pods.contains(pod));
+            container.record.pod.as_ref().is_some_and(is_chosen)
+                && container.status().is_ok_and(|status| status.is_running())
+        }),
         StatsScope::All | StatsScope::Named(_) => {}
     }
     Ok(containers)
@@ -142,6 +149,27 @@ fn samples(containers: &[Container]) -> Result<Samples> {
 }
 
 impl ContainerStats {
+    /// Returns the row of a table of pods.
+    pub fn row_of_pod(&self, truncation: Truncation) -> PodStatsRow {
+        let row = self.row(truncation);
+        let pod = self.container.record.pod.as_deref().unwrap_or_default();
+        PodStatsRow {
+            pod: match truncation {
+                Truncation::On => crate::object_id::short(pod).to_owned(),
+                Truncation::Off => pod.to_owned(),
+            },
+            cid: row.id,
+            name: row.name,
+            cpu: row.cpu_perc,
+            mem: row.mem_perc,
+            mem_usage: row.mem_usage,
+            mem_usage_bytes: row.mem_usage_bytes,
+            net_io: row.net_io,
+            block_io: row.block_io,
+            pids: row.pids,
+        }
+    }
+
     /// Returns the row of a table.
     pub fn row(&self, truncation: Truncation) -> StatsRow {
         let container = &self.container;

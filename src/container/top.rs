@@ -1,4 +1,4 @@
-//! `usnea top`: processes of a container, in the output of ps(1) of the host.
+//! `usnea top`: processes of containers, in the output of ps(1) of the host.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use super::{Container, processes};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-/// Output of ps(1), for the processes of a container.
+/// Output of ps(1), for the processes of containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessTable {
     /// Line with the names of the columns.
@@ -15,14 +15,17 @@ pub struct ProcessTable {
     pub processes: Vec<String>,
 }
 
-/// Returns the processes of a container. `options` are those of ps(1); without any, `-ef`. Errors: the container does
-/// not run here; ps(1) fails, or shows no process IDs.
-pub fn top(container: &Container, options: &[String]) -> Result<ProcessTable> {
-    let status = container.status_here()?;
-    let Some(state) = status.state().filter(|_| status.is_running()) else {
-        fail!(NotRunning: "container {} is not running: it is {}", container.record.name, status.word());
-    };
-    let within = processes(state);
+/// Returns the processes of containers. `options` are those of ps(1); without any, `-ef`. Errors: a container does not
+/// run here; ps(1) fails, or shows no process IDs.
+pub fn top(containers: &[Container], options: &[String]) -> Result<ProcessTable> {
+    let mut within = Vec::new();
+    for container in containers {
+        let status = container.status_here()?;
+        let Some(state) = status.state().filter(|_| status.is_running()) else {
+            fail!(NotRunning: "container {} is not running: it is {}", container.record.name, status.word());
+        };
+        within.extend(processes(state));
+    }
     let default = ["-ef".to_owned()];
     let options = if options.is_empty() { &default[..] } else { options };
     let output = Command::new("ps").args(options).output();

@@ -105,3 +105,24 @@ pub struct StatsRow {
     pub mem_usage_bytes: String,
     pub mem_limit: String,
 }
+
+/// Row of `usnea pod stats`: podman's fields.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PodStatsRow {
+    pub pod: String,
+    #[serde(rename = "CID")]
+    pub cid: String,
+    pub name: String,
+    #[serde(rename = "CPU")]
+    pub cpu: String,
+    pub mem: String,
+    pub mem_usage: String,
+    pub mem_usage_bytes: String,
+    #[serde(rename = "NetIO")]
+    pub net_io: String,
+    #[serde(rename = "BlockIO")]
+    pub block_io: String,
+    #[serde(rename = "PIDS")]
+    pub pids: String,
+}

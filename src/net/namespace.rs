@@ -1,7 +1,7 @@
 //! Network namespace of a named network, with the bridge. The namespace is owned by a user namespace of its own, which
 //! only its user has powers over. Both live as long as a member has the network namespace open.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -21,6 +21,9 @@ use crate::sys::{fd, network};
 
 /// statfs(2)
 const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// Limit of a generated file that is edited, in bytes: a container may make it larger, and loses the rest.
+const MOST_TEXT: u64 = 1 << 20;
 
 /// Network's namespace, and sockets that were opened in it.
 #[derive(Debug)]
@@ -115,16 +118,32 @@ pub fn upstream_socket(
 /// Replaces the content of a file that was generated for the container of the process `pid`: a file of a tmpfs. A file
 /// that the container has put in its place stays, and so does a missing one. Errors: the file cannot be written.
 pub fn replace_generated(pid: i32, path: &Path, content: &str) -> Result<()> {
+    edit_generated(pid, path, |_| Some(content.to_owned()))
+}
+
+/// Edits a file as [`replace_generated`]. `edit` returns the new content; `None`: the file stays.
+pub fn edit_generated(
+    pid: i32,
+    path: &Path,
+    edit: impl FnOnce(&str) -> Option<String>,
+) -> Result<()> {
     let user = namespace::user_of(pid).context(|| "cannot enter the container")?;
     let replace = || -> io::Result<Vec<OwnedFd>> {
         namespace::enter(user.as_fd())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
         let path = path.strip_prefix("/").unwrap_or(path);
-        let file = inroot::open(&root, path, OFlags::WRONLY | OFlags::NONBLOCK, Symlinks::Refuse)?;
-        if rustix::fs::fstatfs(&file)?.f_type as i64 == TMPFS_MAGIC {
-            rustix::fs::ftruncate(&file, 0)?;
-            std::fs::File::from(file).write_all(content.as_bytes())?;
+        let file = inroot::open(&root, path, OFlags::RDWR | OFlags::NONBLOCK, Symlinks::Refuse)?;
+        if rustix::fs::fstatfs(&file)?.f_type as i64 != TMPFS_MAGIC {
+            return Ok(Vec::new());
+        }
+        let mut file = std::fs::File::from(file);
+        let mut text = Vec::new();
+        (&mut file).take(MOST_TEXT).read_to_end(&mut text)?;
+        if let Some(content) = edit(&String::from_utf8_lossy(&text)) {
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(content.as_bytes())?;
         }
         Ok(Vec::new())
     };

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::networked::{LIMIT, Networked};
-use crate::support::{Place, Ran, Started, within};
+use crate::support::{Place, Ran, Started, finish, within};
 
 fn field(place: &Place, name: &str, format: &str) -> String {
     place.usnea(&["inspect", "-f", format, name]).works().to_owned()
@@ -391,6 +391,13 @@ fn ports_and_the_way_out_outlive_the_member_that_has_them() {
     set.idle("third", &["--pod", "shop"]);
     let port = port(&set, "shop");
     assert!(answers(port));
+    for name in ["first", "web"] {
+        let shown = set.place.usnea(&["port", name]);
+        assert_eq!(shown.works(), format!("7000/tcp -> 127.0.0.1:{port}"), "{name}");
+        let filter = format!("name=^{name}$");
+        let row = set.place.usnea(&["ps", "--filter", &filter, "--format", "{{.Ports}}"]);
+        assert_eq!(row.works(), format!("127.0.0.1:{port}->7000/tcp"), "{name}");
+    }
     set.place.usnea(&["stop", "-t", "0", "first"]).works();
     assert!(answers(port), "after the end of the owner");
     set.place.usnea(&["start", "first"]).works();
@@ -450,4 +457,106 @@ fn a_pod_keeps_its_address_and_its_name_on_a_named_network() {
     assert_eq!(set.dns_status("user", "shop"), "NXDOMAIN");
     set.clean();
     set.place.usnea(&["network", "rm", "net"]).works();
+}
+
+#[test]
+fn the_output_of_all_members_is_shown_with_its_source() {
+    let place = Place::new();
+    pod(&place, &[], "shop");
+    let one = member(
+        &place,
+        "shop",
+        "one",
+        "echo first; echo bad >&2; until [ -e /dev/shm/two ]; do sleep 0.05; done; printf end",
+    );
+    let two = member(&place, "shop", "two", "echo second; echo third; touch /dev/shm/two");
+    place.usnea(&["wait", "one", "two"]).works();
+    let (short_one, short_two) = (&one[..12], &two[..12]);
+    let ran = place.usnea(&["pod", "logs", "shop"]);
+    ran.works();
+    let expected =
+        format!("{short_one} first\n{short_one} end{short_two} second\n{short_two} third\n");
+    assert_eq!((ran.stdout, ran.stderr), (expected, format!("{short_one} bad\n")));
+    let ran = place.usnea(&["pod", "logs", "--names", "--tail", "1", "-c", "two", "shop"]);
+    assert_eq!(ran.works(), "two third");
+    let ran = place.usnea(&["pod", "logs", "--color", "--latest"]);
+    assert!(ran.works().contains(&format!("\x1b[31m{short_one} first\x1b[0m")), "{ran:?}");
+    assert!(ran.stdout.contains(&format!("\x1b[32m{short_two} second\x1b[0m")), "{ran:?}");
+    place
+        .usnea(&["pod", "logs", "-c", "nobody", "shop"])
+        .fails_with(125, &["has no container 'nobody'"]);
+    place.usnea(&["pod", "logs", "nobody"]).fails_with(125, &["no pod is called 'nobody'"]);
+    // Followed side by side: the second one speaks while the first one is silent.
+    let wait = "until [ -e /dev/shm/go ]; do sleep 0.05; done; echo late one";
+    member(&place, "shop", "slow", wait);
+    member(&place, "shop", "quick", "echo early; sleep 0.5; touch /dev/shm/go; echo last");
+    let mut command = place.command(&["pod", "logs", "--follow", "--names", "shop"]);
+    let followed = finish(&mut command, "");
+    for line in ["one first", "two third", "slow late one", "quick early", "quick last"] {
+        assert!(followed.works().lines().any(|one| one.ends_with(line)), "{line}: {followed:?}");
+    }
+    end(&place);
+}
+
+#[test]
+fn processes_and_usage_of_a_pod_are_those_of_its_members() {
+    let place = Place::new();
+    let id = pod(&place, &[], "shop");
+    place
+        .usnea(&["pod", "top", "shop"])
+        .fails_with(125, &["pod shop is not running: it is created"]);
+    let one = member(&place, "shop", "one", "exec sleep 1001");
+    member(&place, "shop", "two", "sleep 1002");
+    member(&place, "shop", "ended", "true");
+    place.usnea(&["wait", "ended"]).works();
+    place.run_kept(&["-d", "--name", "outside", "--network", "none"], "exec sleep 1003").works();
+    let table = place.usnea(&["pod", "top", "shop", "-o", "pid,args"]);
+    let lines: Vec<_> = table.works().lines().collect();
+    assert!(lines[0].contains("PID"), "{table:?}");
+    let count = |word: &str| lines.iter().filter(|line| line.contains(word)).count();
+    assert!(count("sleep 1001") >= 1 && count("sleep 1002") >= 1, "{table:?}");
+    assert_eq!(count("sleep 1003"), 0, "{table:?}");
+    let rows = |words: &[&str]| {
+        let words = [&["pod", "stats", "--no-stream"], words].concat();
+        place.usnea(&words).works().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let table = rows(&[]);
+    assert!(table[0].starts_with("POD") && table[0].contains("CID"), "{table:?}");
+    assert_eq!(table.len(), 3, "{table:?}");
+    assert!(
+        table.iter().any(|row| row.contains(&id[..12]) && row.contains(&one[..12])),
+        "{table:?}"
+    );
+    let mut names = rows(&["--format", "{{.Pod}} {{.Name}}", "shop"]);
+    names.sort();
+    assert_eq!(names, [format!("{} one", &id[..12]), format!("{} two", &id[..12])]);
+    let json: Value = serde_json::from_str(
+        place.usnea(&["pod", "stats", "--no-stream", "--format", "json"]).works(),
+    )
+    .expect("JSON");
+    assert!(json[0]["PIDS"].is_string() && json[0]["MemUsage"].is_string(), "{json}");
+    place.usnea(&["pod", "stats", "--no-stream", "nobody"]).fails_with(125, &["no pod is called"]);
+    end(&place);
+}
+
+#[test]
+fn members_have_each_other_s_names() {
+    let place = Place::new();
+    pod(&place, &[], "shop");
+    member(&place, "shop", "server", "exec busybox nc -ll -p 8080 -e echo served");
+    let ask = "i=0; until busybox nc server 8080 </dev/null; do i=$((i+1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done";
+    let ran = place.run_kept(&["--rm", "--pod", "shop", "--name", "client"], ask);
+    assert_eq!(ran.works(), "served");
+    // The one that was there before knows those that came later, once each.
+    place.usnea(&["pod", "restart", "-t", "0", "shop"]).works();
+    member(&place, "shop", "later", "exec sleep 1000");
+    let hosts = |name: &str| place.usnea(&["exec", name, "cat", "/etc/hosts"]).works().to_owned();
+    for name in ["server", "later"] {
+        let text = hosts(name);
+        for known in ["server", "later", "shop"] {
+            let has_it = |line: &&str| *line == format!("127.0.0.1\t{known}");
+            assert_eq!(text.lines().filter(has_it).count(), 1, "{name}: {text}");
+        }
+    }
+    end(&place);
 }

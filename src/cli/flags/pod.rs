@@ -81,6 +81,16 @@ pub enum MissingPods {
 }
 
 impl PodSelection {
+    /// Opens the pod of this name; without a name, the one that was created last.
+    pub fn single(usnea: &Usnea, name: Option<&str>) -> Result<Pod> {
+        let store = usnea.store()?;
+        let none = || Error::not_found("there is no pod");
+        match name {
+            Some(name) => pods::find(store, name),
+            None => pods::all(store)?.into_iter().next().ok_or_else(none),
+        }
+    }
+
     /// Returns the IDs of the pods. Adds names that do not exist to `failed`. Errors: no selection; an unreadable file.
     pub fn find(
         &self,

@@ -72,7 +72,7 @@ pub(super) fn settings(
 ) -> Result<NetworkSettings> {
     let network = &container.record.network;
     let mut all: BTreeMap<_, _> =
-        by_port(&Ipv6Listeners::default().shown(network, status), |forward| {
+        by_port(&Ipv6Listeners::default().shown(container, status), |forward| {
             forward.address().to_string()
         })
         .into_iter()

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
+use super::host_names;
 use super::known::{Pod, members};
 use crate::container::network::{self, ContainerIdentity};
 use crate::container::shared_namespaces::{self, OtherContainers};
@@ -124,6 +125,7 @@ impl Member<'_> {
                 connected(&joined, &spec, store, own)?
             }
         };
+        host_names::add_all(&mut options.network, self.pod, store)?;
         let others = OtherContainers::MustRun;
         let plan = shared_namespaces::plan(store, &spec, base.clone(), options, others)?;
         Ok((plan, exit))

@@ -3,20 +3,24 @@
 mod act;
 mod create;
 mod filter;
+mod host_names;
 mod inspect;
 mod join;
 mod known;
 mod launch;
 mod list;
+mod observe;
 mod remove;
 
 pub use act::{PodOutcome, kill, pause, restart, start, stop, unpause};
 pub use create::{CreatePod, PodNetwork, create};
 pub use filter::PodFilter;
+pub(super) use host_names::tell_members;
 pub use inspect::inspect;
 pub use join::{NewPod, PodChoice, join};
 pub use known::{Pod, PodState, all, find, find_id, members, name_of};
 pub(super) use known::{check, hold};
 pub(super) use launch::{plan, stopped};
 pub use list::{ListedPod, PodOrder, list};
+pub use observe::{logs, top};
 pub use remove::{PodRemoval, prune, remove};

@@ -65,12 +65,31 @@ pub struct Arguments {
 impl Arguments {
     /// Returns the text before each line of the container `name`, the `index`th.
     fn prefix(&self, index: usize, name: &str) -> String {
-        // podman's colors: red, green, yellow, blue, magenta, cyan (ECMA-48, SGR).
-        let color = if self.color { format!("\x1b[3{}m", 1 + index % 6) } else { String::new() };
+        let color = if self.color { color(index) } else { String::new() };
         let name = if self.names { format!("{name} ") } else { String::new() };
         let details = if self.details { " " } else { "" };
         format!("{color}{name}{details}")
     }
+}
+
+/// End of a color.
+pub const NO_COLOR: &str = "\x1b[0m";
+
+/// Returns the beginning of the color of the `index`th container: podman's red, green, yellow, blue, magenta, cyan
+/// (ECMA-48, SGR).
+pub fn color(index: usize) -> String {
+    format!("\x1b[3{}m", 1 + index % 6)
+}
+
+/// Reads the value of `--tail`. `None`: all lines.
+pub fn tail_of(text: &str) -> Result<Option<usize>> {
+    if text == "all" {
+        return Ok(None);
+    }
+    // docker's rule: a negative number means all lines.
+    text.parse::<i64>()
+        .map(|count| usize::try_from(count).ok())
+        .map_err(|_| Error::invalid(format!("--tail {}: a number, or all", text.escape_debug())))
 }
 
 /// Prints the logs of containers.
@@ -87,19 +106,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if arguments.follow && selected.len() > 1 {
         return Err(Error::invalid("only one container can be followed"));
     }
-    let tail = match arguments.tail.as_str() {
-        "all" => None,
-        text => match text.parse::<i64>() {
-            // docker's rule: a negative number means all lines.
-            Ok(count) => usize::try_from(count).ok(),
-            Err(_) => {
-                return Err(Error::invalid(format!(
-                    "--tail {}: a number, or all",
-                    text.escape_debug()
-                )));
-            }
-        },
-    };
+    let tail = tail_of(&arguments.tail)?;
     let since = time::of_setting(Setting::Since, arguments.since.as_deref())?;
     let until = time::of_setting(Setting::Until, arguments.until.as_deref())?;
     for (index, selected) in selected.iter().enumerate() {
@@ -111,7 +118,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
                 until,
                 timestamps: arguments.timestamps,
                 prefix: arguments.prefix(index, &container.record.name),
-                suffix: if arguments.color { "\x1b[0m" } else { "" },
+                suffix: if arguments.color { NO_COLOR } else { "" },
             };
             // A single write for many lines; with both streams, a reader cannot rely on the order of the log.
             let mut output = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());

@@ -4,10 +4,11 @@ use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::cli::output::format::{Format, Headings, Layout, render};
-use crate::container::{self, StatsRequest, StatsScope, Usnea};
+use crate::container::{self, ContainerStats, StatsRequest, StatsScope, Usnea};
 use crate::documents::text::Truncation;
-use crate::documents::usage::StatsRow;
 use crate::error::Result;
 use crate::sys::signal;
 
@@ -81,20 +82,47 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             false => Some(Duration::from_secs(arguments.interval.into())),
         },
     };
-    let clears = !arguments.no_stream && !arguments.no_reset && std::io::stdout().is_terminal();
     let truncation = if arguments.no_trunc { Truncation::Off } else { Truncation::On };
-    let format = arguments.format.clone().unwrap_or_default();
-    container::stats(usnea, &request, |stats| {
-        let rows: Vec<StatsRow> = stats.iter().map(|stats| stats.row(truncation)).collect();
-        let text = render(&format, &LAYOUT, Headings::Shown, &rows)?;
-        let mut output = std::io::stdout().lock();
-        let start = if clears { "\x1b[H\x1b[2J" } else { "" };
-        let written = output.write_all(format!("{start}{text}").as_bytes());
-        Ok(match written.and_then(|()| output.flush()) {
-            Ok(()) => ControlFlow::Continue(()),
-            // Nobody reads any more.
-            Err(_) => ControlFlow::Break(()),
-        })
-    })?;
-    Ok(0)
+    let view = StatsView {
+        format: arguments.format.clone().unwrap_or_default(),
+        layout: &LAYOUT,
+        keeps_screen: arguments.no_reset,
+    };
+    view.show(usnea, &request, |stats| stats.row(truncation))
+}
+
+/// Form of repeated statistics.
+pub struct StatsView<'a> {
+    /// Format of the rows.
+    pub format: Format,
+    /// Table of the rows.
+    pub layout: &'a Layout,
+    /// True if the terminal is not cleared between samples.
+    pub keeps_screen: bool,
+}
+
+impl StatsView<'_> {
+    /// Prints the statistics, once or again and again, with a `row` for each container.
+    pub fn show<T: Serialize>(
+        &self,
+        usnea: &Usnea,
+        request: &StatsRequest,
+        row: impl Fn(&ContainerStats) -> T,
+    ) -> Result<u8> {
+        let is_repeated = request.interval.is_some();
+        let clears = is_repeated && !self.keeps_screen && std::io::stdout().is_terminal();
+        container::stats(usnea, request, |stats| {
+            let rows: Vec<T> = stats.iter().map(&row).collect();
+            let text = render(&self.format, self.layout, Headings::Shown, &rows)?;
+            let mut output = std::io::stdout().lock();
+            let start = if clears { "\x1b[H\x1b[2J" } else { "" };
+            let written = output.write_all(format!("{start}{text}").as_bytes());
+            Ok(match written.and_then(|()| output.flush()) {
+                Ok(()) => ControlFlow::Continue(()),
+                // Nobody reads any more.
+                Err(_) => ControlFlow::Break(()),
+            })
+        })?;
+        Ok(0)
+    }
 }

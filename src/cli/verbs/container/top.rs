@@ -2,7 +2,7 @@
 
 use crate::cli::output::print;
 use crate::container;
-use crate::container::Usnea;
+use crate::container::{ProcessTable, Usnea};
 use crate::error::Result;
 
 /// Show the running processes of a container
@@ -18,7 +18,11 @@ pub struct Arguments {
 /// Prints the processes.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let container = container::find(usnea.store()?, &arguments.words[0])?;
-    let table = container::top(&container, &arguments.words[1..])?;
+    print_table(&container::top(&[container], &arguments.words[1..])?)
+}
+
+/// Prints a table of processes.
+pub fn print_table(table: &ProcessTable) -> Result<u8> {
     let lines = table.processes.iter().map(|line| format!("{line}\n"));
     print(&format!("{}\n{}", table.head, lines.collect::<String>()))
 }

@@ -5,8 +5,11 @@ mod create;
 mod exists;
 mod inspect;
 mod list;
+mod logs;
 mod prune;
 mod remove;
+mod stats;
+mod top;
 
 use clap::Subcommand;
 
@@ -31,6 +34,8 @@ enum PodCommand {
     Inspect(Late<inspect::Arguments>),
     /// Send a signal to the containers of pods.
     Kill(Late<act::PodKillArguments>),
+    /// Show the logs of the containers of a pod.
+    Logs(Late<logs::Arguments>),
     /// Pause the containers of pods.
     Pause(Late<act::PodPauseArguments>),
     /// Remove all pods without running containers.
@@ -44,8 +49,12 @@ enum PodCommand {
     Rm(Late<remove::Arguments>),
     /// Start the containers of pods.
     Start(Late<act::PodStartArguments>),
+    /// Show resource usage of the running containers of pods.
+    Stats(Late<stats::Arguments>),
     /// Stop the containers of pods.
     Stop(Late<act::PodStopArguments>),
+    /// Show the running processes of a pod.
+    Top(Late<top::Arguments>),
     /// Resume the containers of paused pods.
     Unpause(Late<act::PodUnpauseArguments>),
 }
@@ -57,13 +66,16 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         PodCommand::Exists(Late(exists)) => exists::run(&exists, usnea),
         PodCommand::Inspect(Late(inspect)) => inspect::run(&inspect, usnea),
         PodCommand::Kill(Late(kill)) => act::kill(&kill, usnea),
+        PodCommand::Logs(Late(logs)) => logs::run(&logs, usnea),
         PodCommand::Pause(Late(pause)) => act::pause(&pause, usnea),
         PodCommand::Prune(Late(prune)) => prune::run(&prune, usnea),
         PodCommand::Ps(Late(list)) => list::run(list, usnea),
         PodCommand::Restart(Late(restart)) => act::restart(&restart, usnea),
         PodCommand::Rm(Late(remove)) => remove::run(&remove, usnea),
         PodCommand::Start(Late(start)) => act::start(&start, usnea),
+        PodCommand::Stats(Late(stats)) => stats::run(&stats, usnea),
         PodCommand::Stop(Late(stop)) => act::stop(&stop, usnea),
+        PodCommand::Top(Late(top)) => top::run(&top, usnea),
         PodCommand::Unpause(Late(unpause)) => act::unpause(&unpause, usnea),
     }
 }
