@@ -1,12 +1,13 @@
 //! Locations of usnea's files, and its settings.
 
 mod folders;
+mod path_owners;
 mod settings;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
@@ -16,6 +17,7 @@ use crate::hint;
 pub use folders::{
     cache_folder, data_folder, open_closed, runtime_folder, runtime_path, user_folder,
 };
+pub use path_owners::{refuse_link_of_others, require_sole_control};
 pub use settings::{DefaultNetwork, LayerLimits, LogLimits, Settings};
 
 /// Root folder of the store: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`. Errors: no folder is known (no
@@ -77,14 +79,7 @@ fn open_folder(path: &Path) -> Result<OwnedFd> {
         Err(Errno::LOOP | Errno::NOTDIR) => {}
         answer => return answer.context(said),
     }
-    let link = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let link = rustix::fs::open(path, link, Mode::empty()).context(said)?;
-    let stat = rustix::fs::fstat(&link).context(said)?;
-    let is_link = FileType::from_raw_mode(stat.st_mode).is_symlink();
-    if is_link && ![0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid) {
-        let error = format!("{} is a symbolic link of user {}", path.display(), stat.st_uid);
-        return Err(Error::refused(error).hint("name a folder in a place that is yours alone"));
-    }
+    refuse_link_of_others(path)?;
     rustix::fs::open(path, flags, Mode::empty()).context(said)
 }
 

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folder;
+use crate::config;
 use crate::container::Usnea;
 use crate::container::{self, Removal};
 use crate::error::{Context, Error, Result};
@@ -41,12 +42,14 @@ const OURS: [&str; 23] = [
 /// Folders whose entries are locked while in use.
 const HELD: [&str; 6] = ["blobs/sha256", "layers", "tmp", "ranges", "names", "networks"];
 
-/// Removes the store, including running containers. Returns the files that are not usnea's, which stay.
+/// Removes the store, including running containers. Returns the files that are not usnea's, which stay. Errors: another
+/// user can replace the store's path, and so lead the removal to other files of ours.
 pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
     let store = usnea.store()?;
     if !store.exists() {
         return Ok(Vec::new());
     }
+    config::require_sole_control(store).context(|| format!("cannot remove {}", store.display()))?;
     for id in container::ids(store)? {
         let how = Removal { force: true, ..Removal::default() };
         container::remove(usnea, &id, how)

@@ -62,9 +62,14 @@ impl Usnea {
         check_sockets(self.sockets())
     }
 
-    /// Absolute path of the store, which may not exist yet. Errors: no home is known.
+    /// Absolute path of the store, which may not exist yet. Errors: no home is known; a symbolic link of another user.
     pub fn store(&self) -> Result<&Path> {
-        once(&self.store, || config::store_path(self.root.as_deref())).map(PathBuf::as_path)
+        let path = || {
+            let path = config::store_path(self.root.as_deref())?;
+            config::refuse_link_of_others(&path)?;
+            Ok(path)
+        };
+        once(&self.store, path).map(PathBuf::as_path)
     }
 
     /// Makes the store and its folder for temporary files, if they are missing. Errors: the store belongs to another

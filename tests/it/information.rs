@@ -125,6 +125,48 @@ fn a_reset_waits_for_no_run_and_takes_nothing_from_it() {
 }
 
 #[test]
+fn a_reset_removes_nothing_behind_what_others_can_replace() {
+    let place = Place::new();
+    let precious = ["precious/tmp/file", "precious/layers/file"];
+    for name in precious {
+        place.write(name, "x");
+    }
+    let open = place.folder("open");
+    let inner = place.folder("open/precious");
+    std::fs::rename(place.path("precious"), &inner).expect("moved");
+    let refused = |root: &str, cause: &str| {
+        let root = place.path(root);
+        let words = ["--root", root.to_str().expect("text"), "system", "reset", "-f"];
+        place.usnea(&words).fails_with(125, &[cause]);
+        assert!(precious.iter().all(|name| place.path("open").join(name).exists()));
+    };
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .expect("another mode");
+    refused("open/precious", "every user may write to");
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("another mode");
+    std::os::unix::fs::symlink("open", place.path("way")).expect("a link");
+    if need_subids() {
+        // Links of another user: only those of a subordinate ID can be made here.
+        let top = format!("{}:/top", place.path(".").display());
+        let script =
+            "ln -s open/precious /top/link; ln -s open /top/par; chown -h 33:33 /top/link /top/par";
+        place.run(&["-v", &top, "-u", "0"], script).works();
+        refused("link", "is a symbolic link of user");
+        refused("par/precious", "is a symbolic link of user");
+        let link = place.path("link");
+        let link = link.to_str().expect("text");
+        for words in [&["info"][..], &["ps", "-a"], &["volume", "ls"], &["images"]] {
+            let ran = place.usnea(&[&["--root", link], words].concat());
+            ran.fails_with(125, &["is a symbolic link of user"]);
+        }
+    }
+    let way = place.path("way/precious");
+    place.usnea(&["--root", way.to_str().expect("text"), "system", "reset", "-f"]).works();
+    assert!(!inner.exists());
+}
+
+#[test]
 fn files_of_other_ids_are_reset_too() {
     if !need_subids() {
         return;
