@@ -149,3 +149,58 @@ fn what_is_ours_to_add_needs_no_right_to_write_to_the_root() {
     }
     place.nothing_is_left();
 }
+
+#[test]
+fn a_tower_as_high_as_a_path_is_long_is_compared_and_archived() {
+    let place = Place::new();
+    // 2000 folders; the thread that walks through them has a small stack.
+    let script = "p=; i=0; while [ $i -lt 1000 ]; do p=${p}d/; i=$((i+1)); done
+        mkdir -p /a/$p /b/$p && mv /a /b/$p && echo made";
+    place.run_kept(&["--name", "tower"], script).works();
+    let short = |words: &[&str]| {
+        let mut command = std::process::Command::new("prlimit");
+        command.args(["--stack=1048576", "--"]).arg(crate::support::binary()).args(words);
+        place.prepare(&mut command);
+        crate::support::finish(&mut command, "")
+    };
+    let changes = short(&["diff", "tower"]);
+    assert_eq!(changes.works().lines().filter(|line| line.starts_with("A /b")).count(), 2002);
+    short(&["export", "-o", "out.tar", "tower"]).works();
+    short(&["commit", "tower", "tower"]).works();
+    place.usnea(&["rm", "tower"]).works();
+    place.usnea(&["rmi", "tower"]).works();
+}
+
+// The record of a mode, which any process of the container can write where the user has a single ID.
+#[test]
+fn no_archive_has_setuid_that_only_an_attribute_names() {
+    let place = Place::new();
+    let script = "mkdir /vol/d && echo x > /vol/d/forged-1 && echo x > /forged-2";
+    place.run_kept(&["--name", "forger", "-v", "kept:/vol"], script).works();
+    for name in ["forged-1", "forged-2"] {
+        let flags = rustix::fs::XattrFlags::empty();
+        let file = found(&place, name);
+        rustix::fs::setxattr(&file, "user.containers.override_stat", b"0:0:4755", flags)
+            .expect("an attribute");
+    }
+    for words in [
+        &["volume", "export", "-o", "out.tar", "kept"][..],
+        &["cp", "forger:/forged-2", "-"],
+        &["cp", "forger:/vol", "-"],
+        &["export", "-o", "out.tar", "forger"],
+    ] {
+        let mut command = place.command(words);
+        if words.contains(&"-") {
+            command.stdout(std::fs::File::create(place.path("out.tar")).expect("a file"));
+        }
+        let status = command.stderr(std::process::Stdio::null()).status().expect("it starts");
+        assert!(status.success(), "{words:?}");
+        let mut tar = std::process::Command::new("tar");
+        place.prepare(tar.args(["tvf", "out.tar"]));
+        let listed = crate::support::finish(&mut tar, "");
+        assert!(listed.works().contains("forged-"), "{words:?}: {listed:?}");
+        assert!(!listed.stdout.contains("-rws"), "{words:?}: {listed:?}");
+    }
+    place.usnea(&["rm", "-v", "forger"]).works();
+    place.usnea(&["volume", "rm", "kept"]).works();
+}

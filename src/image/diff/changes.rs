@@ -1,7 +1,7 @@
 //! Changes of a writable layer against the tree below, in the terms of `docker diff`.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, btree_map};
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -88,14 +88,11 @@ fn changes_of_stack(
         lowers: LayerTree::open(lowers, owners)?,
         form,
     };
-    let mut found = Vec::new();
-    let (root, lower) = (walk.upper.root()?, walk.lowers.root()?);
     let visibility = match form {
         UpperForm::Whole => Below::Hidden,
         UpperForm::Changes => Below::Seen,
     };
-    walk.folder(&root, Some(&lower), visibility, &mut found)?;
-    Ok(found)
+    walk.run(visibility)
 }
 
 struct ChangeWalk {
@@ -104,76 +101,125 @@ struct ChangeWalk {
     lowers: LayerTree,
 }
 
+/// A folder of the upper tree while its entries are compared.
+struct ComparedFolder {
+    upper: TreeFolder,
+    /// The folder of the same path below.
+    lower: Option<TreeFolder>,
+    /// Visibility of the lower folder's content.
+    visibility: Below,
+    /// Entries that are not compared yet; `None`: only below, or a whiteout.
+    entries: btree_map::IntoIter<OsString, Option<TreeEntry>>,
+    /// State for the comparison of the folder itself, if both trees have it. It follows that of its content.
+    pair: Option<FolderPair>,
+}
+
+struct FolderPair {
+    node: LayerNode,
+    below: TreeEntry,
+    /// Number of changes up to the folder's own.
+    count: usize,
+}
+
 impl ChangeWalk {
-    /// Compares a folder. `lower`: the folder of the same path below. `visibility`: that of its content below.
+    /// Compares the trees. A container can nest thousands of folders, so the walk does not recurse.
+    fn run(&self, visibility: Below) -> Result<Vec<Change>> {
+        let mut found = Vec::new();
+        let (root, lower) = (self.upper.root()?, self.lowers.root()?);
+        let mut open = vec![self.folder(root, Some(lower), visibility, None)?];
+        while let Some(folder) = open.last_mut() {
+            if let Some((name, entry)) = folder.entries.next() {
+                let inner = self.entry(folder, &name, entry, &mut found)?;
+                open.extend(inner);
+                continue;
+            }
+            let ended = open.pop();
+            if let (Some(ended), Some(above)) = (ended, open.last()) {
+                self.leave(&ended, above, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
     fn folder(
         &self,
-        upper: &TreeFolder,
-        lower: Option<&TreeFolder>,
+        upper: TreeFolder,
+        lower: Option<TreeFolder>,
         visibility: Below,
-        found: &mut Vec<Change>,
-    ) -> Result<()> {
+        pair: Option<FolderPair>,
+    ) -> Result<ComparedFolder> {
         let mut entries: BTreeMap<OsString, Option<TreeEntry>> =
-            self.upper.list(upper)?.into_iter().collect();
-        if let (Below::Hidden, Some(lower)) = (visibility, lower) {
+            self.upper.list(&upper)?.into_iter().collect();
+        if let (Below::Hidden, Some(lower)) = (visibility, &lower) {
             for (name, _) in self.lowers.list(lower)? {
                 entries.entry(name).or_insert(None);
             }
         }
-        for (name, entry) in entries {
-            let path = Path::new("/").join(upper.path.join(&name));
-            let below = lower.map(|lower| self.lowers.child(lower, &name)).transpose()?.flatten();
-            match (entry, below) {
-                (Some(entry), None) if self.upper.is_place(upper, &entry)? => {}
-                (Some(entry), below) => {
-                    let below = lower.zip(below.as_ref());
-                    self.entry(upper, &entry, below, visibility, found, path)?;
-                }
-                // A whiteout, or a file hidden by an opaque folder.
-                (None, Some(_)) => found.push(Change { kind: ChangeKind::Deleted, path }),
-                (None, None) => {}
-            }
-        }
-        Ok(())
+        Ok(ComparedFolder { upper, lower, visibility, entries: entries.into_iter(), pair })
     }
 
-    /// Compares an entry. `below`: the lower tree's entry of that name, with its folder.
+    /// Compares an entry of `folder`. Returns the entry if it is a folder, for the comparison of its content.
     fn entry(
         &self,
-        upper: &TreeFolder,
-        entry: &TreeEntry,
-        below: Option<(&TreeFolder, &TreeEntry)>,
-        visibility: Below,
+        folder: &ComparedFolder,
+        name: &OsStr,
+        entry: Option<TreeEntry>,
         found: &mut Vec<Change>,
-        path: PathBuf,
-    ) -> Result<()> {
+    ) -> Result<Option<ComparedFolder>> {
+        let (upper, lower) = (&folder.upper, folder.lower.as_ref());
+        let path = Path::new("/").join(upper.path.join(name));
         let of = || path.display().to_string();
-        let Some(FoundNode::Node(node)) = self.upper.read_node(upper, entry).context(of)? else {
-            return Ok(());
+        let below = lower.map(|lower| self.lowers.child(lower, name)).transpose()?.flatten();
+        let entry = match (entry, &below) {
+            (Some(entry), None) if self.upper.is_place(upper, &entry)? => return Ok(None),
+            (Some(entry), _) => entry,
+            // A whiteout, or a file hidden by an opaque folder.
+            (None, Some(_)) => {
+                found.push(Change { kind: ChangeKind::Deleted, path });
+                return Ok(None);
+            }
+            (None, None) => return Ok(None),
+        };
+        let Some(FoundNode::Node(node)) = self.upper.read_node(upper, &entry).context(of)? else {
+            return Ok(None);
         };
         let kind = if below.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
         found.push(Change { kind, path: path.clone() });
-        let Some(folder) = &entry.folder else {
+        let Some(inner) = entry.folder else {
             if self.form == UpperForm::Whole
-                && let Some((lower, below)) = below
+                && let Some((lower, below)) = lower.zip(below.as_ref())
                 && let Some(FoundNode::Node(old)) =
                     self.lowers.read_node(lower, below).context(of)?
                 && is_same(&node, &old)
             {
                 found.pop();
             }
-            return Ok(());
+            return Ok(None);
         };
-        let count = found.len();
-        let below_folder = below.and_then(|(_, below)| below.folder.as_ref());
-        let visibility = if node.is_opaque { Below::Hidden } else { visibility };
-        self.folder(folder, below_folder, visibility, found)?;
-        if let (Some((lower, below)), Some(_)) = (below, below_folder)
-            && count == found.len()
-            && let Some(FoundNode::Node(old)) = self.lowers.read_node(lower, below).context(of)?
-            && is_same(&node, &old)
+        let visibility = if node.is_opaque { Below::Hidden } else { folder.visibility };
+        let inner_below = below.as_ref().and_then(|below| below.folder.clone());
+        let pair = match (below, &inner_below) {
+            (Some(below), Some(_)) => Some(FolderPair { node, below, count: found.len() }),
+            _ => None,
+        };
+        self.folder(inner, inner_below, visibility, pair).map(Some)
+    }
+
+    /// Removes the change of a folder that is the same below, and whose content is: the folder was copied up on the way
+    /// to a file that did not change.
+    fn leave(
+        &self,
+        ended: &ComparedFolder,
+        above: &ComparedFolder,
+        found: &mut Vec<Change>,
+    ) -> Result<()> {
+        let (Some(pair), Some(lower)) = (&ended.pair, &above.lower) else { return Ok(()) };
+        let of = || format!("/{}", ended.upper.path.display());
+        if pair.count == found.len()
+            && let Some(FoundNode::Node(old)) =
+                self.lowers.read_node(lower, &pair.below).context(of)?
+            && is_same(&pair.node, &old)
         {
-            // Copied up on the way to a file that did not change.
             found.pop();
         }
         Ok(())

@@ -34,7 +34,8 @@ pub fn changes_tar<W: Write>(
     writer: W,
 ) -> Result<W> {
     let root = File::open(&upper.path).context(|| upper.path.display().to_string())?;
-    let rules = NodeRules { owners, shown: upper.shown.as_ref(), layer: None, is_written: false };
+    // A file that differs from the image's is the container's.
+    let rules = NodeRules { owners, shown: upper.shown.as_ref(), layer: None, is_written: true };
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
     let layers = LayerTree::of(None, owners);
     let mut tree = TreeWriter { tar, layers, form: TarForm::Layer, links, prefix: PathBuf::new() };
@@ -69,7 +70,8 @@ pub fn merged_tar<W: Write>(folders: &[LayerSource], owners: &Owners, writer: W)
 }
 
 /// Writes a tar of a part of the tree below `root`: one member called `name` and, for a folder, all its content. Links
-/// on the way stay inside the root; sockets are left out. Errors: missing, or unreadable.
+/// on the way stay inside the root; sockets are left out. A container may have written any of the files, so setuid and
+/// setgid that are in an attribute alone are left out. Errors: missing, or unreadable.
 pub fn part_tar<W: Write>(
     root: impl AsFd,
     part: &TarPart<'_>,
@@ -80,7 +82,7 @@ pub fn part_tar<W: Write>(
         root,
         part.path,
         part.last,
-        NodeRules { owners, shown: None, layer: None, is_written: false },
+        NodeRules { owners, shown: None, layer: None, is_written: true },
     )?;
     let layers = LayerTree::of(folder, owners);
     let root = layers.root()?;
@@ -90,7 +92,7 @@ pub fn part_tar<W: Write>(
     let is_folder = node.file_type == FileType::Folder;
     tree.node(Path::new(""), node)?;
     if is_folder {
-        tree.folder(&root)?;
+        tree.folder(root)?;
     }
     tree.tar.finish().context(|| "cannot write the archive")
 }
@@ -118,7 +120,7 @@ fn write_tree<W: Write>(layers: LayerTree, form: TarForm, writer: W) -> Result<W
     let root = layers.root()?;
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
     let mut tree = TreeWriter { tar, layers, form, links, prefix: PathBuf::new() };
-    tree.folder(&root)?;
+    tree.folder(root)?;
     tree.tar.finish().context(|| "cannot write the archive")
 }
 
@@ -133,8 +135,14 @@ struct TreeWriter<W> {
 }
 
 impl<W: Write> TreeWriter<W> {
-    fn folder(&mut self, folder: &TreeFolder) -> Result<()> {
-        for (name, entry) in self.layers.list(folder)? {
+    /// Writes the content of a folder. A container can nest thousands of folders, so the walk does not recurse.
+    fn folder(&mut self, folder: TreeFolder) -> Result<()> {
+        let mut open = vec![(self.layers.list(&folder)?.into_iter(), folder)];
+        while let Some((entries, folder)) = open.last_mut() {
+            let Some((name, entry)) = entries.next() else {
+                open.pop();
+                continue;
+            };
             let path = folder.path.join(&name);
             let written = match &entry {
                 Some(entry) if self.is_place(folder, entry)? => continue,
@@ -142,8 +150,8 @@ impl<W: Write> TreeWriter<W> {
                 None => self.write_whiteout_of(&folder.path, &name),
             };
             written.context(|| format!("/{}", path.display()))?;
-            if let Some(folder) = entry.and_then(|entry| entry.folder) {
-                self.folder(&folder)?;
+            if let Some(inner) = entry.and_then(|entry| entry.folder) {
+                open.push((self.layers.list(&inner)?.into_iter(), inner));
             }
         }
         Ok(())
