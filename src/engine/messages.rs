@@ -51,7 +51,8 @@ pub enum ChildMessage {
     Listener(OwnedFd),
     /// The container is set up, and waits for [`ParentMessage::Start`].
     Created,
-    /// Exec is next: from here on, signals are forwarded to the command.
+    /// Exec is next, or the wait at the FIFO: from here on, signals are forwarded to the command. A channel that ends
+    /// without this message belongs to processes that died while they set the container up.
     Running,
     /// A step failed.
     Failed(StepFailure),
@@ -66,7 +67,12 @@ pub struct StepFailure {
     pub what: String,
     /// errno, or 0 when `what` is the whole message.
     pub errno: i32,
+    /// Remedy that only the child knows.
+    pub hint: Option<String>,
 }
+
+/// Byte between the object of a failure and its hint. Neither has it.
+const SEPARATOR: u8 = 0;
 
 /// Message that is sent as bytes and at most one descriptor.
 pub trait WireMessage: Sized {
@@ -111,11 +117,16 @@ impl WireMessage for ChildMessage {
             Self::Listener(listener) => (b"L".to_vec(), Some(listener.as_fd())),
             Self::Created => (b"c".to_vec(), None),
             Self::Running => (b"R".to_vec(), None),
-            Self::Failed(StepFailure { step, what, errno }) => {
+            Self::Failed(StepFailure { step, what, errno, hint }) => {
                 let mut bytes = vec![b'F'];
                 bytes.extend((*step as u32).to_ne_bytes());
                 bytes.extend(errno.to_ne_bytes());
-                bytes.extend(&what.as_bytes()[..what.len().min(ROOM - bytes.len())]);
+                let hint = hint.as_deref().unwrap_or_default().as_bytes();
+                let hint = &hint[..hint.len().min(ROOM / 4)];
+                let room = ROOM - bytes.len() - hint.len() - 1;
+                bytes.extend(&what.as_bytes()[..what.len().min(room)]);
+                bytes.push(SEPARATOR);
+                bytes.extend(hint);
                 (bytes, None)
             }
         }
@@ -140,8 +151,13 @@ impl WireMessage for ChildMessage {
             (b'R', _) => Some(Self::Running),
             (b'F', _) => {
                 let (step, errno) = number(1).zip(number(5))?;
-                let what = String::from_utf8_lossy(&bytes[9..]).into_owned();
-                Some(Self::Failed(StepFailure { step: step as usize, what, errno }))
+                let text = bytes.get(9..)?;
+                let end = text.iter().position(|byte| *byte == SEPARATOR).unwrap_or(text.len());
+                let (what, hint) = text.split_at(end);
+                let what = String::from_utf8_lossy(what).into_owned();
+                let hint = String::from_utf8_lossy(hint.get(1..).unwrap_or_default()).into_owned();
+                let hint = Some(hint).filter(|hint| !hint.is_empty());
+                Some(Self::Failed(StepFailure { step: step as usize, what, errno, hint }))
             }
             _ => None,
         }
@@ -186,8 +202,11 @@ impl<S: WireMessage, R: WireMessage> Channel<S, R> {
     pub fn receive(&self) -> io::Result<Option<R>> {
         let mut room = [0; ROOM];
         let (length, fd) = match fd::receive(&self.socket, &mut room) {
-            // The other end was closed before it had read a message of this end.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            // The other end was closed before it had read a message of this end. The kernel reports that once, and
+            // ahead of the messages that are still to be read.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                fd::receive(&self.socket, &mut room)?
+            }
             answer => answer?,
         };
         if length == 0 {
@@ -225,15 +244,21 @@ mod tests {
     fn a_failure_crosses_unchanged_and_then_the_end_is_seen() {
         let (parent, child) = pair().unwrap();
         for what in ["bind /nope", "", &"x".repeat(ROOM * 2)] {
-            let failure = StepFailure { step: 7, what: what.into(), errno: libc::ENOENT };
+            let hint = Some("do without".to_owned());
+            let failure = StepFailure { step: 7, what: what.into(), errno: libc::ENOENT, hint };
             child.send(&ChildMessage::Failed(failure)).unwrap();
             let Some(ChildMessage::Failed(got)) = parent.receive().unwrap() else { panic!() };
             assert_eq!((got.step, got.errno), (7, libc::ENOENT));
-            assert!(what.starts_with(&got.what));
+            assert!(what.starts_with(&got.what) && got.what.is_empty() == what.is_empty());
+            assert_eq!(got.hint.as_deref(), Some("do without"));
         }
+        // A message that the child has not read does not hide its own.
+        parent.send(&ParentMessage::Mapped).unwrap();
+        child.send(&ChildMessage::Running).unwrap();
         assert!(!parent.is_deserted());
         drop(child);
         assert!(parent.is_deserted());
+        assert!(matches!(parent.receive().unwrap(), Some(ChildMessage::Running)));
         assert!(parent.receive().unwrap().is_none());
     }
 

@@ -46,7 +46,8 @@ pub fn refused_hint(errno: i32) -> Option<String> {
     Some(hint.into())
 }
 
-fn is_filtered() -> bool {
+/// True if a system-call filter is active on this process.
+pub fn is_filtered() -> bool {
     has_filter(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 

@@ -184,6 +184,18 @@ pub fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
 }
 
+/// Returns the signal that has killed our child behind `pidfd`, which stays to be reaped. Waits up to a second for its
+/// end. `None`: it lives, or has exited.
+pub fn killed_by(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+    // An interrupted wait only loses the number.
+    let _ = poll(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], Some(&second));
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    waitid(WaitId::PidFd(pidfd), options).ok()??.terminating_signal()
+}
+
 /// Waits for the end of our child behind `pidfd`, and reaps the child.
 pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
     use rustix::process::{WaitId, WaitIdOptions, waitid};

@@ -40,6 +40,7 @@ mod events;
 mod everyday;
 mod exec;
 mod explain;
+mod filtered;
 mod filters;
 mod foreground;
 mod fuse_acl;

@@ -58,7 +58,7 @@ pub fn prepare(step: &Step, steps: &[Step]) -> StepResult {
         Step::Landlock(domain) => {
             domain.enter().map_err(|failure| StepError {
                 what: failure.path,
-                errno: failure.error.raw_os_error().unwrap_or(libc::EIO),
+                ..StepError::from(failure.error)
             })?;
         }
         Step::Credentials(who) => {

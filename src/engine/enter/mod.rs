@@ -42,7 +42,7 @@ use crate::engine::plan::step::Step;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
 use crate::engine::session::supervise::{CommandSession, SessionEnd};
-use crate::engine::step_error::{OnObject, StepResult};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::engine::streams::{CallerStreams, CommandStreams, Reports, Stdin};
 use crate::engine::{messages, streams};
 use crate::error::{Context, Error, Result};
@@ -272,7 +272,8 @@ impl EntryProcess<'_> {
     fn run(&self) -> ! {
         let mut step = 0;
         let Err(error) = self.become_command(&mut step);
-        let failure = StepFailure { step, what: error.what, errno: error.errno };
+        let StepError { what, errno, hint } = error;
+        let failure = StepFailure { step, what, errno, hint };
         // The caller may be dead: the process ends all the same.
         let _ = self.channel.send(&ChildMessage::Failed(failure));
         process::exit_now(125)

@@ -14,9 +14,10 @@ use crate::engine::messages::{ChildMessage, ParentChannel, ParentMessage};
 use crate::engine::plan::step::{Step, Supervised};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::host::{self, hint::Hint};
 use crate::net::{HelperWatch, Membership, NetlinkSocket, Network, NetworkOrigin, Starting};
 use crate::sys::namespace::Namespaces;
-use crate::sys::process::Child;
+use crate::sys::process::{self, Child};
 use crate::sys::signal::Signals;
 
 /// Signals that end a launch before its command runs.
@@ -46,7 +47,7 @@ pub struct LaunchProgress {
     pub helper: Option<HelperWatch>,
     /// Reason why no helper connects the default network: the container has only a loopback interface.
     pub offline: Option<Error>,
-    /// True if exec is the next step, or has happened.
+    /// True if exec or the wait at the FIFO is the next step, or has happened.
     pub runs: bool,
     /// Signals for the command that arrived during the launch.
     pub signals: Vec<i32>,
@@ -90,9 +91,27 @@ impl Conversation<'_> {
                 Some(ChildMessage::Created) if point == LaunchPoint::Created => return Ok(()),
                 Some(ChildMessage::Hooks(point)) => self.run_hooks(point, signals)?,
                 Some(message) => self.answer(message)?,
-                None if point == LaunchPoint::Exec => return Ok(()),
-                None => fail!("the container's process is gone"),
+                None if point == LaunchPoint::Exec && self.progress.runs => return Ok(()),
+                None => return Err(self.died_early()),
             }
+        }
+    }
+
+    /// Builds the error for processes that ended before the command ran, without a word.
+    fn died_early(&self) -> Error {
+        let base = self.progress.base.and_then(|pid| process::open_pidfd(pid).ok());
+        let both = self.progress.process.as_ref().map(|child| child.pidfd.as_fd());
+        let mut both = both.into_iter().chain(base.as_ref().map(AsFd::as_fd));
+        let signal = both.find_map(process::killed_by);
+        let cause = signal.map(|signal| format!(", killed by signal {signal}")).unwrap_or_default();
+        let error = format!("the container's process ended before its command ran{cause}");
+        let is_filter = match signal {
+            Some(signal) => signal == libc::SIGSYS,
+            None => host::userns::is_filtered(),
+        };
+        match Error::new(error) {
+            error if is_filter => error.hint(Hint::KilledByFilter),
+            error => error,
         }
     }
 

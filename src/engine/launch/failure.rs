@@ -6,6 +6,10 @@ use crate::error::{self, Context, Error, ErrorKind};
 use crate::hint;
 use crate::host::{self, hint::Hint};
 
+/// Warning for a container in which the out-of-memory killer has killed a process.
+pub const KILLED_FOR_MEMORY: &str =
+    "the kernel killed a process of the container for want of memory";
+
 /// Builds the error for the user: step, object, cause and hint.
 pub fn explain_failure(steps: &[Step], failure: StepFailure) -> Error {
     let Some(step) = steps.get(failure.step) else {
@@ -23,6 +27,9 @@ pub fn explain_failure(steps: &[Step], failure: StepFailure) -> Error {
     error = context(error, format!("cannot {}", step.doing()));
     if matches!(failure.errno, libc::EPERM | libc::EACCES) {
         error = error.of_kind(ErrorKind::Refused);
+    }
+    if let Some(hint) = failure.hint {
+        return error.hint(hint);
     }
     match (step, failure.errno) {
         (Step::Exec(_), libc::ENOENT | libc::ENOTDIR) => error
@@ -46,6 +53,12 @@ pub fn explain_failure(steps: &[Step], failure: StepFailure) -> Error {
         (Step::Mount(mount), libc::EPERM) if mount.is_new("proc") => error.hint(Hint::MaskedProc),
         // EBUSY: a process has a listener in one filter at most (seccomp(2)), and an outer container's filter has it.
         (Step::Seccomp(_, Some(_)), libc::EBUSY) => error.hint(hint::ONE_ROOT_EMULATION),
+        // Base has the power to mount: a filter has refused the calls.
+        (Step::Layers(_) | Step::Root(_) | Step::Mount(_) | Step::PivotRoot, libc::EPERM)
+            if host::userns::is_filtered() =>
+        {
+            error.hint(Hint::RefusedCall)
+        }
         (Step::Join(_), libc::ESRCH | libc::ENOMEM) => error.hint("the container has just ended"),
         (Step::Maps(_), _) => match host::userns::forbidden_hint() {
             Some(hint) => error.hint(hint),

@@ -12,6 +12,7 @@ pub mod run;
 pub mod stages;
 mod supervisor;
 
+pub use failure::KILLED_FOR_MEMORY;
 use stages::{Created, Launched, Prepared};
 
 use crate::engine::plan::Plan;
@@ -19,9 +20,6 @@ use crate::engine::streams::LaunchStreams;
 use crate::error::Result;
 use crate::sys::signal::Signals;
 
-/// Warning for a container in which the out-of-memory killer has killed a process.
-pub const KILLED_FOR_MEMORY: &str =
-    "the kernel killed a process of the container for want of memory";
 /// Warning for a network helper that has died.
 pub const HELPER_DIED: &str =
     "the helper of the container's network has died: no way out until it runs again";

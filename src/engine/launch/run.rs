@@ -3,9 +3,10 @@
 use std::os::fd::OwnedFd;
 
 use super::dying;
+use super::failure::KILLED_FOR_MEMORY;
 use super::processes::end_all;
 use super::stages::{Launched, Released};
-use super::{HELPER_DIED, KILLED_FOR_MEMORY, launch};
+use super::{HELPER_DIED, launch};
 use crate::cgroup;
 use crate::engine::hooks::HookPoint;
 use crate::engine::plan::Plan;

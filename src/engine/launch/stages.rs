@@ -23,8 +23,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::child::ChildInput;
 use super::conversation::{Conversation, LaunchPoint, LaunchProgress, supervised};
 use super::dying;
+use super::failure::KILLED_FOR_MEMORY;
 use super::processes::end_all;
-use crate::cgroup::ContainerCgroup;
+use crate::cgroup::{self, ContainerCgroup};
 use crate::engine::messages::{self, ChildChannel, ParentChannel, ParentMessage};
 use crate::engine::plan::{Lifetime, Plan};
 use crate::engine::root::idmapped::Idmapped;
@@ -312,7 +313,12 @@ impl Drop for Launch<'_> {
             let all = [Some(&base), container].into_iter().chain(beside);
             end_all(&all.collect::<Vec<_>>(), &self.preexisting_children);
         }
-        self.cgroup.take().into_iter().for_each(ContainerCgroup::remove);
+        if let Some(cgroup) = self.cgroup.take() {
+            if cgroup::oom_kills(cgroup.folder()) > 0 {
+                log::warn!("{KILLED_FOR_MEMORY}");
+            }
+            cgroup.remove();
+        }
     }
 }
 

@@ -62,7 +62,7 @@ pub fn fill(
         }
         _ => copy(),
     };
-    copied.map_err(|error| StepError { what: error.to_string(), errno: 0 })?;
+    copied.map_err(|error| StepError::of(&error))?;
     files::remove_held(&filling, lock).on(shown(&filling))
 }
 
@@ -72,7 +72,7 @@ pub fn fill_new(place: &OwnedFd, tree: &OwnedFd) -> StepResult {
     let open = |folder: &OwnedFd| rustix::fs::openat(folder, ".", flags, Mode::empty());
     let (from, into) = (open(place)?, open(tree)?);
     let copied = copy::folder(from.as_fd(), into.as_fd());
-    copied.map_err(|error| StepError { what: error.to_string(), errno: 0 })
+    copied.map_err(|error| StepError::of(&error))
 }
 
 /// True if the volume has no files yet, from a copy-up or from a container. It can be marked as new and have files: a

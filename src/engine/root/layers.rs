@@ -116,7 +116,7 @@ pub fn is_copied(work: &Path) -> bool {
 /// Copies all layers into the writable one. `meaning`: format of owners and whiteouts on disk.
 fn copied(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
-        return Err(step_error(Error::new(
+        return Err(StepError::of(&Error::new(
             "layers are copied into a writable one, and there is none",
         )));
     };
@@ -124,7 +124,8 @@ fn copied(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult<OwnedFd> 
     if !is_copied(work) {
         copy_root_attributes(stack, meaning)?;
         for lower in stack.lowers.iter().rev() {
-            crate::rootfs::copy::tree(lower, upper, meaning).map_err(step_error)?;
+            crate::rootfs::copy::tree(lower, upper, meaning)
+                .map_err(|error| StepError::of(&error))?;
         }
         std::fs::write(&done, "").on(|| done.to_string_lossy())?;
     }
@@ -187,11 +188,7 @@ fn served(
         source: "overlay".into(),
         ..fuse::ServerOptions::default()
     };
-    fuse::start(layers, options).map_err(step_error)
-}
-
-fn step_error(error: Error) -> StepError {
-    StepError { what: error.to_string(), errno: 0 }
+    fuse::start(layers, options).map_err(|error| StepError::of(&error))
 }
 
 /// True if the owner of the folder has no ID in this user namespace.
@@ -205,7 +202,10 @@ fn copy_root_attributes(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepRe
     let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
         return Ok(());
     };
-    let stat = meaning.of(lower).context(|| lower.display().to_string()).map_err(step_error)?;
+    let stat = meaning
+        .of(lower)
+        .context(|| lower.display().to_string())
+        .map_err(|error| StepError::of(&error))?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     // chown(2) fails for an owner without an ID here: the folder then keeps its owner.
     let _ = rustix::fs::chown(upper, Some(uid), Some(gid));

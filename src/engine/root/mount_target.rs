@@ -53,5 +53,5 @@ fn is_same(one: &Stat, other: &Stat) -> bool {
 fn led_to(place: &str) -> StepError {
     let what =
         format!("a symbolic link of the image leads to {place}, over which nothing may be mounted");
-    StepError { what, errno: 0 }
+    StepError::whole(what)
 }

@@ -72,7 +72,8 @@ impl ChildInput<'_> {
             hook_outputs: None,
         };
         let Err(error) = child.become_command();
-        let failure = StepFailure { step: child.step, what: error.what, errno: error.errno };
+        let StepError { what, errno, hint } = error;
+        let failure = StepFailure { step: child.step, what, errno, hint };
         let plan = child.input.plan;
         // The parent may be dead: the process exits in any case.
         let sent = child.input.channel.send(&ChildMessage::Failed(failure.clone()));
@@ -495,6 +496,7 @@ impl SetupProcess<'_> {
             filter::install_filter(&plan.steps, &self.input.channel, &mut self.step)?;
         }
         process::set_parent_death_signal(0)?;
+        self.input.channel.send(&ChildMessage::Running)?;
         self.input.channel.hang_up()?;
         rustix::io::retry_on_intr(|| rustix::io::read(fifo, &mut [0]))?;
         Ok(())
@@ -524,7 +526,7 @@ impl SetupProcess<'_> {
 
 /// Converts an error to the error of a step.
 fn as_failure(error: Error) -> StepError {
-    StepError { what: error.to_string(), errno: 0 }
+    StepError::of(&error)
 }
 
 /// Appends `lines` to /etc/hosts, if that is one of `files`.

@@ -62,12 +62,11 @@ impl SetupProcess<'_> {
     /// Gives the files of a bind mount to the user of the command.
     fn chown_files(&self, tree: &OwnedFd, mount: &PlannedMount) -> StepResult {
         let MountSource::Bind(path, _) = &mount.source else { return Ok(()) };
-        let failure = |text: String| StepError { what: text, errno: 0 };
         let owner = self.input.plan.user_in_base();
         let owner =
-            owner.ok_or_else(|| failure("the user of the command is not in base".into()))?;
+            owner.ok_or_else(|| StepError::whole("the user of the command is not in base"))?;
         let (uid, gid) = (owner.uid.number(), owner.gid.number());
-        chown::tree(tree.as_fd(), path, uid, gid).map_err(|error| failure(error.to_string()))
+        chown::tree(tree.as_fd(), path, uid, gid).map_err(|error| StepError::of(&error))
     }
 
     /// Makes a mount, detached.
