@@ -13,7 +13,7 @@ use super::root_source::RootSource;
 use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
-use super::{disposable_name, folder, ports, ranges, scratch, stored, volumes};
+use super::{disposable_name, folder, ports, ranges, remove, scratch, stored, volumes};
 use crate::engine::{
     self, BundleIdentity, CallerStreams, Launched, MemoryLayers, NetworkRequests, Plan, Stdin,
 };
@@ -69,12 +69,16 @@ pub(super) fn run(
     let _name = name.map(|name| disposable_name::reserve(store, name.as_str())).transpose()?;
     let running = |launched: &Launched| running(&workspace, launched);
     if plan.options.layers.is_some() || workspace.layers.is_empty() {
-        return Ok(engine::run(&plan, streams, &signals, running)?.status());
+        let ended = engine::run(&plan, streams, &signals, running);
+        remove::sweep(usnea);
+        return Ok(ended?.status());
     }
     let folder = folder::Folder::make(&workspace.folder, &workspace.layers)?;
     let ended = engine::run(&plan, streams, &signals, running);
     let removed = folder.remove(base);
     folder::sweep(place, base);
+    // After the command: it costs no start.
+    remove::sweep(usnea);
     let status = ended?.status();
     if let Err(error) = removed {
         log::warn!("{error}");

@@ -313,6 +313,11 @@ fn what_was_to_go_at_its_end_and_was_killed_with_its_monitor_is_gone_with_the_ne
     // The name is free.
     detached(&place, &["--rm", "--name", "box"], "sleep 1000");
     kill("box");
+    // A run in the foreground removes it too, with a name or without.
+    place.run(&[], "true").works();
+    assert_eq!(place.usnea(&["ps", "-aq"]).works(), "");
+    detached(&place, &["--rm", "--name", "box"], "sleep 1000");
+    kill("box");
     let kept = detached(&place, &["--name", "kept"], "sleep 1000");
     kill("kept");
     // One without its name goes as well, one that is to stay does not.
