@@ -162,8 +162,8 @@ fn span(seconds: u64) -> String {
 
 fn store(place: &Path, stores: &Stores) -> Result<StoreInfo> {
     let mut images = 0;
-    for store in stores.all() {
-        images += store.images()?.all().len();
+    for list in stores.lists() {
+        images += list?.1.all().len();
     }
     let space = rustix::fs::statvfs(filesystem::nearest_existing(place));
     let space = space.map(|space| {

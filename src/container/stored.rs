@@ -12,7 +12,7 @@ use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::pull::TransferProgress;
 use crate::image::registries_conf::{Registries, RegistryOptions};
-use crate::image::store::{HeldBlob, ImageRecord, Store};
+use crate::image::store::{HeldBlob, ImageLayer, ImageRecord, Store};
 use crate::image::transport::ImageLocation;
 use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
@@ -119,6 +119,13 @@ fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Stor
         let is_own = store.root() == stores.own().root();
         is_own || is_unpacked(store, image, &stores::owners(base, store))
     };
+    if let Some((store, image)) = &here {
+        let refusal =
+            |layer: &ImageLayer| store.refusal(&layer.diff_id, &stores::owners(base, store));
+        if let Some(error) = image.layers.iter().find_map(refusal) {
+            log::warn!("image '{text}' of {} is not used: {error}", store.root().display());
+        }
+    }
     let here = here.filter(|(store, image)| usable(store, image));
     let here = here.filter(|(_, image)| {
         let fits = |platform: &Platform| image.platform.serves(platform);

@@ -1,7 +1,8 @@
 //! Image stores: the user's own, and read-only ones.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -9,7 +10,7 @@ use crate::ids::IdMap;
 use crate::image::owners::Owners;
 use crate::image::reference::{LOCALHOST, Reference, TypedReference};
 use crate::image::registries_conf::Registries;
-use crate::image::store::{ImageRecord, Store};
+use crate::image::store::{ImageList, ImageRecord, Store};
 use crate::userns::Base;
 
 /// All image stores; the user's own is the first.
@@ -17,6 +18,8 @@ use crate::userns::Base;
 pub struct Stores {
     own: Store,
     others: Vec<Store>,
+    /// Stores that a warning has named.
+    left_out: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl Stores {
@@ -24,13 +27,13 @@ impl Stores {
     pub fn open(root: &Path, settings: &Settings) -> Result<Self> {
         let own = Store::open(root)?;
         let others = settings.image_stores.iter().map(|root| Store::open_read_only(root));
-        Ok(Self { own, others: others.collect() })
+        Ok(Self { own, others: others.collect(), left_out: Arc::default() })
     }
 
     /// Opens all stores for reading only. Does not make the user's own store.
     pub fn look(root: &Path, settings: &Settings) -> Self {
         let others = settings.image_stores.iter().map(|root| Store::open_read_only(root)).collect();
-        Self { own: Store::open_read_only(root), others }
+        Self { own: Store::open_read_only(root), others, left_out: Arc::default() }
     }
 
     /// The user's own store.
@@ -41,6 +44,23 @@ impl Stores {
     /// All image stores; the user's own is the first.
     pub fn all(&self) -> impl Iterator<Item = &Store> {
         std::iter::once(&self.own).chain(&self.others)
+    }
+
+    /// Reads the images of all stores, the user's own first. Leaves out another store that cannot be read, with a warning:
+    /// its owner must not stop the use of the others. Errors: the user's own store cannot be read.
+    pub fn lists(&self) -> impl Iterator<Item = Result<(&Store, ImageList)>> {
+        let others = self.others.iter().filter_map(|store| match store.images() {
+            Ok(images) => Some(Ok((store, images))),
+            Err(error) => {
+                let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+                if left_out.insert(store.root().to_owned()) {
+                    log::warn!("{error}: this store of images is left out");
+                }
+                None
+            }
+        });
+        let own = std::iter::once_with(|| self.own.images().map(|images| (&self.own, images)));
+        own.chain(others)
     }
 
     /// Finds the image that `text` names: by its name ([`meanings`]), else by a prefix of its ID. Errors: an ambiguous
@@ -58,8 +78,9 @@ impl Stores {
         }
         // Checked only now: a name under `localhost` is never ambiguous.
         typed.map_or(Ok(Vec::new()), |typed| registries.candidates(&typed))?;
-        for store in self.all() {
-            if let Some(found) = store.images()?.with_id(text)? {
+        for list in self.lists() {
+            let (store, images) = list?;
+            if let Some(found) = images.with_id(text)? {
                 return Ok(Some((store.clone(), found.clone())));
             }
         }
@@ -69,8 +90,8 @@ impl Stores {
     /// Finds the first image with one of these names. Returns its store, too. All names are searched in the user's own
     /// store before any in the others.
     fn named(&self, names: &[Reference]) -> Result<Option<(Store, ImageRecord, Reference)>> {
-        for store in self.all() {
-            let images = store.images()?;
+        for list in self.lists() {
+            let (store, images) = list?;
             let found = names.iter().find_map(|name| Some((images.named(name)?, name)));
             if let Some((image, name)) = found {
                 return Ok(Some((store.clone(), image.clone(), name.clone())));
@@ -92,8 +113,8 @@ impl Stores {
     /// Returns those of `names` whose short form means another image, one named `localhost/NAME`.
     pub fn hidden(&self, names: &[Reference]) -> Result<Vec<Reference>> {
         let mut given = HashSet::new();
-        for store in self.all() {
-            let images = store.images()?;
+        for list in self.lists() {
+            let (_, images) = list?;
             let names = images.all().iter().flat_map(|image| &image.names);
             given.extend(names.filter(|name| name.registry == LOCALHOST).cloned());
         }

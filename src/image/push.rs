@@ -210,7 +210,12 @@ impl ImagePush<'_> {
             .context(|| "cannot compress it")?;
         let NewLayer { descriptor, diff_id, content, .. } = writer.finish()?;
         let is_named_by_content = compression == Compression::None;
-        if is_named_by_content && diff_id != layer.digest {
+        // What the stored bytes decode to does not show their digest, unless they are plain.
+        let is_damaged = match is_named_by_content {
+            true => diff_id != layer.digest,
+            false => self.store.is_damaged(&layer.digest),
+        };
+        if is_damaged {
             return Err(Error::new("the store's copy of it is damaged"))
                 .hint(|| hint::REPAIR_AND_LOAD);
         }
@@ -226,12 +231,7 @@ impl ImagePush<'_> {
     fn open(&self, blob: &Descriptor, content: &LayerContent) -> Result<File> {
         match content {
             LayerContent::Recompressed(section) => Ok(section.file()?),
-            LayerContent::Stored => {
-                let path = self.store.blob_path(&blob.digest);
-                File::open(&path)
-                    .context(|| format!("cannot open {}", path.display()))
-                    .hint(|| hint::FIND_MISSING_AND_PULL)
-            }
+            LayerContent::Stored => self.store.open_blob(&blob.digest),
         }
     }
 

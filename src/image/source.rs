@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use super::manifest::Descriptor;
-use crate::digest::Digest;
-use crate::error::Result;
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
 use crate::fail;
 use crate::files::Spool;
+use crate::hint;
 
 /// A manifest or an index as the source sent it.
 #[derive(Clone, Debug)]
@@ -82,12 +83,39 @@ pub struct ProgressReader<'a> {
     size: u64,
     count: u64,
     told: &'a dyn Fn(u64),
+    /// Digest that the bytes must have, and their hash so far.
+    expected: Option<(Digest, Hasher)>,
 }
 
 impl<'a> ProgressReader<'a> {
     /// Reads `size` bytes of `file`; `told` receives the number of bytes read so far.
     pub fn new(file: File, size: u64, told: &'a dyn Fn(u64)) -> Self {
-        Self { file, size, count: 0, told }
+        Self { file, size, count: 0, told, expected: None }
+    }
+
+    /// Reads the blob `descriptor`. The read that would complete the content fails if the content has another digest:
+    /// a store's blob may have been damaged, or changed by the store's owner.
+    pub fn verified(file: File, descriptor: &Descriptor, told: &'a dyn Fn(u64)) -> Self {
+        let digest = descriptor.digest.clone();
+        let hasher = Hasher::new(digest.algorithm());
+        Self { expected: Some((digest, hasher)), ..Self::new(file, descriptor.size, told) }
+    }
+
+    /// Hashes `bytes`; compares the digest after the last one.
+    fn hash(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some((digest, mut hasher)) = self.expected.take() else { return Ok(()) };
+        hasher.update(bytes);
+        if self.count < self.size {
+            self.expected = Some((digest, hasher));
+            return Ok(());
+        }
+        let has = hasher.finish();
+        if has == digest {
+            return Ok(());
+        }
+        let error =
+            Error::new(format!("blob {digest} is damaged: its content has the digest {has}"));
+        Err(io::Error::other(error.hint(hint::REPAIR_OR_PULL)))
     }
 }
 
@@ -96,14 +124,44 @@ impl Read for ProgressReader<'_> {
         let left = usize::try_from(self.size.saturating_sub(self.count)).unwrap_or(usize::MAX);
         let most = left.min(room.len());
         let Some(room) = room.get_mut(..most).filter(|room| !room.is_empty()) else {
-            return Ok(0);
+            return self.hash(&[]).map(|()| 0);
         };
         let length = self.file.read(room)?;
         if length == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the blob breaks off"));
         }
         self.count += length as u64;
+        self.hash(room.get(..length).unwrap_or_default())?;
         (self.told)(self.count);
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, Write};
+
+    #[test]
+    fn content_with_another_digest_is_never_read_whole() {
+        let read = |content: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(content).unwrap();
+            file.rewind().unwrap();
+            let descriptor = Descriptor {
+                media_type: String::new(),
+                digest: Digest::of(b"content"),
+                size: 7,
+                platform: None,
+                annotations: Default::default(),
+                urls: Vec::new(),
+            };
+            let mut all = Vec::new();
+            let answer = ProgressReader::verified(file, &descriptor, &|_| ()).read_to_end(&mut all);
+            answer.map(|_| all).map_err(|error| Error::from(error).to_string())
+        };
+        assert_eq!(read(b"content").unwrap(), b"content");
+        assert!(read(b"c0ntent").unwrap_err().contains("is damaged"));
+        assert!(read(b"cont").unwrap_err().contains("breaks off"));
     }
 }

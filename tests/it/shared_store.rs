@@ -188,3 +188,78 @@ fn no_link_in_a_store_of_another_user_s_leads_to_the_reader_s_files() {
     }
     as_others("chown -Rh 0:0 \"$0\"");
 }
+
+#[test]
+fn a_store_that_cannot_be_read_does_not_stop_the_others() {
+    let shop = shop();
+    let other = shop.place.folder("other");
+    let stores = format!("{}:{}", text(&other), text(&shop.place.path("shared")));
+    let made = std::process::Command::new("mkfifo").arg(other.join("images.json")).status();
+    assert!(made.expect("mkfifo").success());
+    let usnea = |words: &[&str]| {
+        let mut command = shop.place.command(words);
+        shop.at_home(&mut command);
+        finish(command.env("USNEA_IMAGE_STORES", &stores), "")
+    };
+    for words in
+        [&["images"][..], &["info"], &["run", "--rm", "localhost/image", "/bin/sh", "-c", ":"]]
+    {
+        let ran = usnea(words);
+        ran.works();
+        let told = "images.json: it is not a regular file: this store of images is left out";
+        assert_eq!(ran.stderr.matches(told).count(), 1, "{ran:?}");
+    }
+    assert!(usnea(&["images"]).works().contains("localhost/image"));
+}
+
+/// Replaces the blobs of the store that `is_one` picks by their sizes.
+fn spoil(shop: &Stocked, is_one: impl Fn(&[u8]) -> bool, spoiled: impl Fn(&std::path::Path)) {
+    let blobs = std::fs::read_dir(shop.place.path("shared/blobs/sha256")).expect("the blobs");
+    let is_one = |path: &std::path::PathBuf| std::fs::read(path).is_ok_and(|bytes| is_one(&bytes));
+    let found: Vec<_> =
+        blobs.map(|blob| blob.expect("a blob").path()).filter(|path| is_one(path)).collect();
+    assert!(!found.is_empty());
+    found.iter().for_each(|path| spoiled(path));
+}
+
+#[test]
+fn no_push_hands_on_what_is_not_the_blob() {
+    let is_config = |bytes: &[u8]| bytes.windows(10).any(|part| part == b"\"diff_ids\"");
+    let is_layer = |bytes: &[u8]| !bytes.starts_with(b"{");
+    let zeros = |path: &std::path::Path| {
+        let length = std::fs::metadata(path).expect("its size").len() as usize;
+        std::fs::remove_file(path).expect("removed");
+        std::fs::write(path, vec![0; length]).expect("written");
+    };
+    let pipe = |path: &std::path::Path| {
+        std::fs::remove_file(path).expect("removed");
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.expect("mkfifo").success());
+    };
+    for number in 0..4 {
+        let shop = shop();
+        let phrase = if number < 2 { "damaged" } else { "not a regular file" };
+        match number {
+            0 => spoil(&shop, is_config, zeros),
+            1 => spoil(&shop, is_layer, zeros),
+            2 => spoil(&shop, is_config, pipe),
+            _ => spoil(&shop, is_layer, pipe),
+        }
+        for (at, words) in [
+            &["push", "localhost/image", "oci:made"][..],
+            &["push", "localhost/image", "oci-archive:made.tar"],
+            &["push", "localhost/image", "docker-archive:made.tar"],
+            &["save", "-o", "made.tar", "localhost/image"],
+        ]
+        .iter()
+        .enumerate()
+        {
+            let ran = usnea(&shop, words);
+            assert_eq!(ran.status, 125, "{words:?} {ran:?}");
+            let is_told = ran.stderr.contains(phrase) || (at >= 2 && phrase == "damaged");
+            assert!(is_told, "{number} {words:?} {ran:?}");
+        }
+        let named = std::fs::read_to_string(shop.place.path("made/index.json"));
+        assert!(!named.is_ok_and(|index| index.contains("sha256")), "a broken image is named");
+    }
+}

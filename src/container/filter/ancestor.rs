@@ -62,8 +62,8 @@ impl Family {
             return Ok(Self::default());
         };
         let mut ids = Vec::new();
-        for store in stores.all() {
-            for other in store.images()?.all() {
+        for list in stores.lists() {
+            for other in list?.1.all() {
                 if other.config == image.config || is_built_on(other, &image) {
                     ids.push(other.config.to_string());
                 }

@@ -72,9 +72,9 @@ pub fn list(usnea: &Usnea, request: &ListImages) -> Result<Vec<ListedImage>> {
     let filters = ImageFilters::new(&request.filters, stores)?;
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::new();
-    for (at, store) in stores.all().enumerate() {
-        let images = store.images()?;
-        let read_only = at > 0;
+    for list in stores.lists() {
+        let (store, images) = list?;
+        let read_only = store.root() != stores.own().root();
         let place = if read_only { ImagePlace::ReadOnly } else { ImagePlace::Own };
         for image in images.all() {
             if !filters.pass(store, image, place)? || is_shown_by_another(&images, image) {

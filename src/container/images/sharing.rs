@@ -107,8 +107,8 @@ pub fn label(image: &ImageRecord) -> String {
 pub fn sharing(usnea: &Usnea, texts: &[String]) -> Result<Sharing> {
     let stores = usnea.images()?;
     let mut all: Vec<ImageRecord> = Vec::new();
-    for store in stores.all() {
-        for image in store.images()?.all() {
+    for list in stores.lists() {
+        for image in list?.1.all() {
             if !all.iter().any(|known| known.manifest == image.manifest) {
                 all.push(image.clone());
             }

@@ -215,8 +215,9 @@ impl ImageTarget for DockerArchiveTarget {
             progress(descriptor.size);
             return Ok(());
         }
-        let mut content = ProgressReader::new(open()?, descriptor.size, progress);
         if is_layer(&descriptor.media_type) {
+            // The diff ID in the config shows whether this is the layer.
+            let content = ProgressReader::new(open()?, descriptor.size, progress);
             return self.put_layer(descriptor, content).context(of);
         }
         if descriptor.size > LARGEST {
@@ -224,6 +225,7 @@ impl ImageTarget for DockerArchiveTarget {
             fail!("{}: neither a layer nor a config: {kind}", of());
         }
         let mut bytes = Vec::new();
+        let mut content = ProgressReader::verified(open()?, descriptor, progress);
         content.read_to_end(&mut bytes).context(of)?;
         self.archive().small.insert(descriptor.digest.clone(), bytes);
         Ok(())

@@ -86,7 +86,7 @@ impl ImageTarget for OciArchiveTarget {
             progress(descriptor.size);
             return Ok(());
         }
-        archive.put(descriptor, &mut ProgressReader::new(open()?, descriptor.size, progress))
+        archive.put(descriptor, &mut ProgressReader::verified(open()?, descriptor, progress))
     }
 
     fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()> {

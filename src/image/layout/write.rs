@@ -164,7 +164,8 @@ impl ImageTarget for LayoutTarget {
             progress(descriptor.size);
             return Ok(());
         }
-        self.put(&descriptor.digest, &mut ProgressReader::new(open()?, descriptor.size, progress))
+        let mut content = ProgressReader::verified(open()?, descriptor, progress);
+        self.put(&descriptor.digest, &mut content)
     }
 
     fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::Store;
+use super::foreign::{self, ObjectKind};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -44,11 +45,23 @@ impl Store {
         Ok(held.map(|file| HeldBlob { file }))
     }
 
+    /// Opens a blob for reading; its content is not verified. Errors: missing, or not a regular file of the store's
+    /// owner.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        let path = self.blob_path(digest);
+        self.open_object(&path, ObjectKind::File)
+            .map(File::from)
+            .map_err(foreign::explain)
+            .context(|| format!("cannot open {}", path.display()))
+            .hint(|| hint::FIND_MISSING_AND_PULL)
+    }
+
     /// Reads a small blob (manifest, index, config). Errors: missing, damaged, or larger than [`LARGEST`].
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
         let path = self.blob_path(digest);
         let bytes = self
             .read_object(&path, LARGEST)
+            .map_err(foreign::explain)
             .context(|| format!("cannot read {}", path.display()))
             .hint(|| hint::REPAIR_OR_PULL)?;
         if digest_of(&bytes, digest.algorithm()) != *digest {
@@ -60,7 +73,8 @@ impl Store {
 
     /// True if the blob exists and its content does not match its digest.
     pub fn is_damaged(&self, digest: &Digest) -> bool {
-        has_digest(&self.blob_path(digest), digest).is_ok_and(|is_it| !is_it)
+        let file = self.open_object(&self.blob_path(digest), ObjectKind::File);
+        file.and_then(|file| file_has_digest(&file.into(), digest)).is_ok_and(|is_it| !is_it)
     }
 
     /// Path of the blob's partial download.
@@ -351,9 +365,12 @@ impl std::error::Error for DownloadFailed {}
 
 /// True if the file at `path` has this digest. Errors: the file cannot be read.
 pub(super) fn has_digest(path: &Path, digest: &Digest) -> io::Result<bool> {
-    let file = File::open(path)?;
+    file_has_digest(&File::open(path)?, digest)
+}
+
+fn file_has_digest(file: &File, digest: &Digest) -> io::Result<bool> {
     let mut hasher = Hasher::new(digest.algorithm());
-    hash_beginning(&file, u64::MAX, &mut vec![0; PIECE], &mut hasher)?;
+    hash_beginning(file, u64::MAX, &mut vec![0; PIECE], &mut hasher)?;
     Ok(hasher.finish() == *digest)
 }
 

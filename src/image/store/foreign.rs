@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::Store;
+use crate::error::Error;
 
 /// Kind of object to open.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,15 @@ pub(super) enum ObjectKind {
     File,
     /// A folder (O_PATH).
     Folder,
+}
+
+/// Names the cause of a failed [`Store::open_object`], where the kernel's word does not.
+pub(super) fn explain(error: io::Error) -> Error {
+    match Errno::from_io_error(&error) {
+        Some(Errno::INVAL) => Error::new("it is not a regular file"),
+        Some(Errno::LOOP) => Error::new("a symbolic link leads there, and none is followed here"),
+        _ => error.into(),
+    }
 }
 
 impl Store {
@@ -105,6 +115,12 @@ mod tests {
     fn pipes_devices_links_and_endless_files_are_no_files_of_a_store() {
         let (top, store) = foreign();
         let path = store.root().join("images.json");
+        let digest = crate::digest::Digest::of(b"blob");
+        let blob = store.blob_path(&digest);
+        std::fs::create_dir_all(blob.parent().unwrap()).unwrap();
+        rustix::fs::mkfifoat(CWD, &blob, Mode::RWXU).unwrap();
+        let told = store.open_blob(&digest).unwrap_err().to_string();
+        assert!(told.contains("not a regular file"), "{told}");
         let refused = |make: &dyn Fn(), errno: Errno| {
             make();
             let answer = store.read_object(&path, 1000).map_err(|error| error.raw_os_error());
@@ -138,8 +154,11 @@ mod tests {
         std::fs::remove_dir_all(layer).unwrap();
         let own = top.path().join("own");
         make(&own);
+        assert!(store.refusal(&digest, &owners).is_none());
         symlink(&own, layer).unwrap();
         assert!(!store.has_layer(&digest, &owners));
+        let told = store.refusal(&digest, &owners).unwrap().to_string();
+        assert!(told.contains("a symbolic link leads there"), "{told}");
         // Our own store may lie where we put it.
         assert!(Store::open_read_only(store.root()).has_layer(&digest, &owners));
         // A file with another owner does not belong to the store.

@@ -166,7 +166,9 @@ impl Store {
                 }
                 return Ok(ImageList::new());
             }
-            answer => answer.context(|| format!("cannot read {}", path.display()))?,
+            answer => answer
+                .map_err(super::foreign::explain)
+                .context(|| format!("cannot read {}", path.display()))?,
         };
         let images: ImageList = serde_json::from_slice(&bytes)
             .map_err(Error::new)

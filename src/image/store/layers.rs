@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::census::{Census, census};
-use super::foreign::ObjectKind;
+use super::foreign::{self, ObjectKind};
 use crate::config::LayerLimits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -132,6 +132,20 @@ impl Store {
                     && self.open_object(&facts, ObjectKind::File).is_ok()
             }
         }
+    }
+
+    /// Returns why a layer of another user's store is not read although its files exist; `None`: no such cause.
+    pub fn refusal(&self, diff_id: &Digest, owners: &Owners) -> Option<Error> {
+        let fs = self.layer_path(diff_id, owners);
+        let facts = fs.with_file_name(FACTS_FILE);
+        let objects = [(fs, ObjectKind::Folder), (facts, ObjectKind::File)];
+        let refused = |(path, kind): (PathBuf, ObjectKind)| {
+            let error = self.open_object(&path, kind).err()?;
+            let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+            let told = Err::<(), _>(foreign::explain(error)).context(|| path.display().to_string());
+            told.err().filter(|_| !is_missing)
+        };
+        self.is_foreign().then(|| objects.into_iter().find_map(refused)).flatten()
     }
 
     /// The layers' folders in the order that an overlay takes, topmost first, and the form of whiteouts. The stack ends

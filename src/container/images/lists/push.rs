@@ -106,8 +106,8 @@ impl Sender<'_> {
     /// Sends an image; updates the entry to the sent manifest.
     fn send_image(&self, listing: &mut ListedManifest, format: ListFormat) -> Result<()> {
         let entry = &mut listing.entry;
-        for store in self.stores.all() {
-            let images = store.images()?;
+        for list in self.stores.lists() {
+            let (store, images) = list?;
             let Some(image) = images.of_manifest(&entry.digest) else { continue };
             let form = if self.is_remote { LayerForm::Packed } else { LayerForm::AsStored };
             let parcel = ImagePush {
