@@ -297,3 +297,56 @@ fn a_quick_check_reads_no_content_and_finds_what_is_missing_or_shorter() {
     damage("f=$(ls -S blobs/sha256/* | head -n 1); chmod u+w $f; printf x >> $f");
     assert!(place.usnea(&["check", "-q"]).exits(1).contains("blobs/sha256/"));
 }
+
+#[test]
+fn a_store_that_lost_the_list_and_its_copy_is_not_taken_for_an_empty_one() {
+    let place = Stocked::new();
+    // A new store is empty, and has a list from then on.
+    assert_eq!(place.usnea(&["images", "-q"]).works(), "");
+    place.usnea(&["image", "prune", "-f"]).works();
+    place.import("one:1", &[("v", "x")], &[]);
+    let blobs = |place: &Stocked| {
+        fs::read_dir(place.place.path("store/blobs/sha256")).expect("the blobs").count()
+    };
+    let before = blobs(&place);
+    for name in ["images.json", "images.json.copy"] {
+        fs::remove_file(place.place.path(&format!("store/{name}"))).expect("the list");
+    }
+    let tar = place.tarball("two", &[("v", "y")]);
+    for words in [
+        &["image", "prune", "-f"][..],
+        &["image", "prune", "-af"],
+        &["system", "prune", "-f"],
+        &["images"],
+        &["import", text(&tar), "two:1"],
+    ] {
+        let ran = place.usnea(words);
+        assert_ne!(ran.status, 0, "{words:?}: {ran:?}");
+        assert!(ran.stderr.contains("images.json is missing"), "{ran:?}");
+        assert!(ran.stderr.contains("usnea check --repair"), "{ran:?}");
+    }
+    assert!(blobs(&place) >= before, "nothing was removed");
+    assert!(place.usnea(&["check"]).exits(1).contains("images.json"));
+    place.usnea(&["check", "--repair"]).works();
+    assert_eq!(place.usnea(&["images", "-q"]).works().lines().count(), 1);
+    place.usnea(&["image", "prune", "-af"]).works();
+    assert_eq!(blobs(&place), 0);
+}
+
+#[test]
+fn a_manifest_list_can_be_removed_when_the_disk_is_full() {
+    let place = Stocked::new();
+    let tar = place.tarball("one", &[("w", &"y".repeat(300_000))]);
+    for copy in ["", "rm $USNEA_ROOT/images.json.copy"] {
+        let script = format!(
+            "usnea import -q '{}' one:1; usnea manifest create many one:1 > out
+             usnea manifest create other one:1 >> out; {copy}
+             cat /dev/zero > $M/fill 2>/dev/null || true
+             usnea manifest rm many >> out; usnea manifest exists many && echo still there
+             usnea manifest exists other && usnea check && echo whole",
+            text(&tar)
+        );
+        let ran = place.on_small_disk("12m", &script);
+        assert_eq!(ran.works(), "whole", "{copy}: {ran:?}");
+    }
+}

@@ -160,11 +160,7 @@ impl Store {
         let path = self.images_path();
         let bytes = match self.read_object(&path, LONGEST) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if self.copy_path().exists() {
-                    return Err(Error::new(format!("{} is missing", path.display()))
-                        .hint(hint::REPAIR_FROM_COPY));
-                }
-                return Ok(ImageList::new());
+                return self.images_without_list();
             }
             answer => answer
                 .map_err(super::foreign::explain)
@@ -182,6 +178,48 @@ impl Store {
             );
         }
         Ok(images)
+    }
+
+    /// Returns the empty list of a new store. Errors: the store has lost its images.json.
+    fn images_without_list(&self) -> Result<ImageList> {
+        let hint = match (self.copy_path().exists(), self.has_objects()?) {
+            (true, _) => hint::REPAIR_FROM_COPY,
+            // Without its list, all objects would look unused, and a prune would remove them.
+            (false, true) => hint::REPAIR_FROM_BLOBS,
+            (false, false) => return Ok(ImageList::new()),
+        };
+        // Another command may have begun the store between the two looks.
+        match self.images_path().exists() {
+            true => self.images(),
+            false => {
+                let path = self.images_path();
+                Err(Error::new(format!("{} is missing", path.display())).hint(hint))
+            }
+        }
+    }
+
+    /// True if the store has a blob, or an unpacked layer of an image.
+    pub(super) fn has_objects(&self) -> Result<bool> {
+        let is_layer = |(_, diff_id): &(PathBuf, Option<Digest>)| diff_id.is_some();
+        Ok(!self.blobs()?.is_empty() || self.layers_by_id()?.iter().any(is_layer))
+    }
+
+    /// Writes the empty list of a new store, so that a store with objects and without a list has lost the list.
+    pub(super) fn begin_list(&self) {
+        if self.images_path().exists() || self.copy_path().exists() {
+            return;
+        }
+        let begin = || {
+            let _lock = self.lock_images()?;
+            match self.images_path().exists() || self.has_objects()? {
+                true => Ok(()),
+                false => self.write_images(&ImageList::new()),
+            }
+        };
+        // A read-only or full file system: a command that only reads works all the same.
+        if let Err::<(), Error>(error) = begin() {
+            log::debug!("{error}");
+        }
     }
 
     /// Changes images.json under the lock: reads it, applies `change`, replaces it. After a power cut either the old or
@@ -247,7 +285,7 @@ impl Store {
     }
 
     /// Removes the copy to free its space.
-    fn make_room(&self) -> Result<()> {
+    pub(super) fn make_room(&self) -> Result<()> {
         let path = self.copy_path();
         std::fs::remove_file(&path).map_err(|error| files::cannot_write(error, &path))
     }
@@ -266,7 +304,14 @@ impl Store {
         if self.copy_path().exists() {
             return;
         }
-        if let Ok(_lock) = self.lock_images()
+        if let Ok(_lock) = self.lock_images() {
+            self.renew_copy_locked();
+        }
+    }
+
+    /// Writes the copy again; the caller holds the lock.
+    pub(super) fn renew_copy_locked(&self) {
+        if !self.copy_path().exists()
             && let Ok(bytes) = std::fs::read(self.images_path())
         {
             self.write_copy(&bytes);

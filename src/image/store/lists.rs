@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::files;
 use crate::image::list::ManifestList;
@@ -53,9 +53,25 @@ impl Store {
         if lists != before {
             let lists = ListsFile { version: VERSION, lists };
             let bytes = serde_json::to_vec_pretty(&lists).map_err(Error::new)?;
-            files::replace(&self.tmp(), &self.lists_path(), &bytes)?;
-            self.publish(&self.lists_path())?;
+            self.write_lists(&bytes)?;
         }
         Ok(answer)
+    }
+
+    /// Replaces manifests.json. On a full disk, the copy of images.json is removed to make room, or the file is written
+    /// in place: a removal needs no room.
+    fn write_lists(&self, bytes: &[u8]) -> Result<()> {
+        let path = self.lists_path();
+        let replace = || files::replace(&self.tmp(), &path, bytes);
+        replace().or_else(|error| match error.kind() {
+            ErrorKind::Full => {
+                let again = self.make_room().and_then(|()| replace());
+                let written = again.or_else(|_| files::replace_in_place(&path, bytes));
+                self.renew_copy_locked();
+                written.map_err(|_| error)
+            }
+            _ => Err(error),
+        })?;
+        self.publish(&path)
     }
 }

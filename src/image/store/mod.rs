@@ -75,7 +75,9 @@ impl Store {
             let folder = root.join(folder);
             files::make_folders(&folder)?;
         }
-        Ok(Self::open_read_only(&root))
+        let store = Self::open_read_only(&root);
+        store.begin_list();
+        Ok(store)
     }
 
     /// Opens a store for reading: creates nothing.

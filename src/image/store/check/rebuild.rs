@@ -42,7 +42,7 @@ impl Store {
         }
         let images = self.rebuilt_images(&path)?;
         // A store that never had an image has no list.
-        if is_missing && images.all().is_empty() && !self.copy_path().exists() {
+        if is_missing && !self.has_objects()? && !self.copy_path().exists() {
             return Ok(Some(images));
         }
         let what = if is_missing { "it is missing" } else { "it cannot be read" };
