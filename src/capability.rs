@@ -1,6 +1,7 @@
 //! Capabilities by name and by number (capabilities(7)), and values of `--cap-add` and `--cap-drop`. Vocabulary only:
 //! `security` decides which of them a container gets.
 
+use std::fmt;
 use std::str::FromStr;
 
 pub use oci_spec::runtime::Capability;
@@ -59,6 +60,18 @@ pub enum CapabilityChange {
     All,
     /// Single capability.
     One(Capability),
+}
+
+impl fmt::Display for CapabilityChange {
+    /// Writes `ALL`, or the name with `CAP_`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("ALL"),
+            Self::One(capability) => {
+                write!(f, "CAP_{}", capability.to_string().trim_start_matches("CAP_"))
+            }
+        }
+    }
 }
 
 impl FromStr for CapabilityChange {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Parses a duration. `None`: invalid text; a number without a unit is invalid.
+/// Parses a duration. `None`: invalid text; a number without a unit is invalid. (To Go, 0
+/// is a duration; here callers take it for a time since 1970 too.)
 pub fn parse(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
@@ -30,7 +31,8 @@ pub fn parse(text: &str) -> Option<Duration> {
 /// Parses a duration for docker's health checks, in nanoseconds: 0, which is the default, or from a millisecond to a
 /// century. `None`: invalid or out of range.
 pub fn nanoseconds(text: &str) -> Option<u64> {
-    let time = parse(text)?.as_nanos();
+    // Go's rule: zero alone needs no unit.
+    let time = if text == "0" { 0 } else { parse(text)?.as_nanos() };
     (time == 0 || (1_000_000..3_000_000_000_000_000_000).contains(&time)).then_some(time as u64)
 }
 
@@ -42,6 +44,7 @@ mod tests {
     fn spans_are_gos() {
         assert_eq!(parse("1m30s"), Some(Duration::from_secs(90)));
         assert_eq!(parse("1.5h"), Some(Duration::from_secs(5400)));
+        assert_eq!((parse("0"), nanoseconds("0")), (None, Some(0)));
         for wrong in ["", "soon", "-1", "10", "1h30", "1x", "1e300h"] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }

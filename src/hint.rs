@@ -96,6 +96,8 @@ pub const OPEN_FILES: &str =
 pub const NETWORK_WITH_EXIT: &str = "add a network that is not internal, or --network private";
 /// An ID that the container does not have.
 pub const SUBORDINATE_IDS: &str = "the container has as many IDs as you have subordinate ones: -u 0 runs it as root, --userns keep-id:uid=UID,gid=GID as that user; 'usnea doctor' tells how to get more";
+/// User 0 in a container that does not have it.
+pub const NO_ROOT_ID: &str = "the container was made without root: leave out -u, or make it without --userns keep-id; 'usnea doctor' tells how to get more IDs";
 /// An ID that the container of an ordinary user does not have.
 pub const KEEP_ID: &str = "--userns keep-id: you are yourself in the container";
 /// Groups without subordinate IDs.

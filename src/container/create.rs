@@ -39,7 +39,7 @@ use crate::monitor::record::{
 use crate::object_id::{random_id, short};
 use crate::phrase;
 use crate::readiness::{self, NotifyMode, NotifyRequest};
-use crate::spec::TopLayer;
+use crate::spec::{self, TopLayer};
 use crate::sys::signal;
 
 /// Settings of a container that are not in its spec: restart policy, health check, log, labels.
@@ -326,6 +326,11 @@ pub(super) fn record(
         command: process.and_then(|process| process.args().clone()).unwrap_or_default(),
         entrypoint,
         user: request.options.user.as_ref().map(ToString::to_string),
+        own_user: Some(spec::own_user(&request.options, &workspace.root.defaults)?),
+        group_add: request.options.group_add.iter().map(ToString::to_string).collect(),
+        privileged: request.options.privileged,
+        cap_add: request.options.cap_add.iter().map(ToString::to_string).collect(),
+        cap_drop: request.options.cap_drop.iter().map(ToString::to_string).collect(),
         labels,
         created: Timestamp::now(),
         terminal: request.options.tty,
@@ -349,11 +354,18 @@ pub(super) fn record(
         pidfile: absolute(lifecycle.pidfile.as_deref()).context(|| Setting::Pidfile)?,
         monitor_pidfile: absolute(lifecycle.monitor_pidfile.as_deref())
             .context(|| Setting::ConmonPidfile)?,
-        cidfile: absolute(lifecycle.cidfile.as_deref()).context(|| Setting::Cidfile)?,
+        cidfile: absolute(lifecycle.cidfile.as_deref())
+            .context(|| Setting::Cidfile)?
+            .map(|path| printable(&path)),
         notify: lifecycle.notify,
         detach_keys: lifecycle.detach_keys.clone(),
         create_command: lifecycle.create_command.clone(),
     })
+}
+
+/// Returns a path that JSON can hold. The recorded path is only shown: the file is written before.
+fn printable(path: &Path) -> PathBuf {
+    path.to_string_lossy().into_owned().into()
 }
 
 fn absolute(path: Option<&Path>) -> std::io::Result<Option<PathBuf>> {

@@ -1,7 +1,7 @@
 //! `usnea exec`: runs another command in a running container. `usnea events` shows its start and its end, except the
 //! end of a detached command: no process waits for that.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use oci_spec::runtime::Spec;
@@ -15,12 +15,12 @@ use crate::engine::{
     self, CallerStreams, DetachKeys, ExecPlan, Finish, LaunchOptions, ListenSockets,
     RunningContainer, Stdin,
 };
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::process_id::ProcessId;
 use crate::monitor::{Status, events};
 use crate::object_id::random_id;
 use crate::security::{self, Privileges};
-use crate::spec::{self, ContainerUser, EntryOptions, UserFlag};
+use crate::spec::{self, ContainerUser, EntryOptions, GroupAdd, UserFlag};
 use crate::sys::signal::Signals;
 use crate::sys::title;
 
@@ -69,18 +69,19 @@ pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<
     title::name_container(&container.record.name);
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let spec = container.spec()?;
-    let running = running(container, &spec)?;
+    let (running, first) = running(container, &spec)?;
+    let or_ended = |error: Error| unless_ended(error, &first, &container.record.name);
     let asked = request.options.user.is_some();
     let mut options = request.options;
     options.user = options.user.or_else(|| recorded_user(container));
-    let who = match who(&running, &spec, &options) {
+    let who = match who(&running, &spec, container, &options) {
         // /etc/passwd no longer has the container's own user: the IDs of the container's start are used.
         Err(error) if !asked => {
             log::debug!("{error}");
             options.user = None;
             None
         }
-        who => who?,
+        who => who.map_err(or_ended)?,
     };
     let mut process = spec::entry(&spec, &options, who.as_ref(), &request.command)?;
     process.set_terminal(Some(request.terminal));
@@ -108,7 +109,7 @@ pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<
             exec_with_events(container, &words, &entry, streams, &signals)
         }
     };
-    status.map(Option::unwrap_or_default)
+    status.map_err(or_ended).map(Option::unwrap_or_default)
 }
 
 /// Runs the command with events, and with a record while it runs.
@@ -142,7 +143,8 @@ fn exec_with_events(
     status
 }
 
-fn running(container: &Container, spec: &Spec) -> Result<RunningContainer> {
+/// Returns the container, and the pidfd of its first process.
+fn running(container: &Container, spec: &Spec) -> Result<(RunningContainer, OwnedFd)> {
     let name = &container.record.name;
     let status = container.status_here()?;
     let Status::Running(state) = &status else {
@@ -152,33 +154,51 @@ fn running(container: &Container, spec: &Spec) -> Result<RunningContainer> {
     let process =
         process.ok_or_else(|| Error::not_running(format!("container {name} has ended")))?;
     let pidfd = process.try_clone().context(|| "cannot duplicate a descriptor")?;
-    RunningContainer::of(process, state.process.pid, spec, state.cgroup.clone()).map_err(|error| {
-        match ended_within(&pidfd, Some(Duration::ZERO)) {
-            Ok(true) => Error::not_running(format!("container {name} has ended")),
-            _ => Err::<(), _>(error).context(|| format!("container {name}")).unwrap_err(),
+    match RunningContainer::of(process, state.process.pid, spec, state.cgroup.clone()) {
+        Ok(running) => Ok((running, pidfd)),
+        Err(error) => {
+            let error = error.within(format!("container {name}"));
+            Err(unless_ended(error, &pidfd, name))
         }
-    })
+    }
 }
 
-/// Returns the user of the container's `--user`, if it is a name: the command gets the groups that the container's
-/// account files have now.
+/// Returns `error`, or the error of a container that has ended meanwhile: then `error` is a consequence. The failure of
+/// the command itself (126, 127) stays.
+fn unless_ended(error: Error, first: &OwnedFd, name: &str) -> Error {
+    /// An ending process has no namespaces for some milliseconds before its pidfd tells the end.
+    const ENDING: Duration = Duration::from_millis(200);
+    let is_of_command = matches!(error.status(), 126 | 127);
+    let has_ended = error.kind() == ErrorKind::NotRunning
+        || !is_of_command && ended_within(first, Some(ENDING)).unwrap_or(false);
+    match has_ended {
+        true => Error::not_running(format!("container {name} has ended")),
+        false => error,
+    }
+}
+
+/// Returns the user of the container's own command: a command of `exec` gets the groups that the container's account
+/// files have now, as in docker.
 fn recorded_user(container: &Container) -> Option<UserFlag> {
-    let flag: UserFlag = container.record.user.as_ref()?.parse().ok()?;
-    flag.has_names().then_some(flag)
+    let record = &container.record;
+    record.own_user.as_ref().or(record.user.as_ref())?.parse().ok()
 }
 
-/// Looks up the user of `-u` in the current account files of the container.
+/// Looks up the user of `-u` in the current account files of the container, with the groups of `--group-add`.
 fn who(
     running: &RunningContainer,
     spec: &Spec,
+    container: &Container,
     options: &EntryOptions,
 ) -> Result<Option<ContainerUser>> {
     let Some(flag) = &options.user else { return Ok(None) };
     let own = spec.process().as_ref().map_or(0, |process| process.user().uid());
+    let added = container.record.group_add.iter().map(|group| group.parse());
+    let added: Vec<GroupAdd> = added.collect::<Result<_, String>>().map_err(Error::new)?;
     let look_up = || {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open("/", flags, Mode::empty()).context(|| "/")?;
-        spec::look_up(root, flag, own)
+        spec::look_up(root, flag, &added, own)
     };
     running.inside(look_up).context(|| format!("-u {flag}")).map(Some)
 }

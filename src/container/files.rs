@@ -120,11 +120,17 @@ pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
                 process::pidfd_signal(first.as_fd(), 0).map_err(|_| gone())?;
                 return Ok((user, mounts));
             }
+            // An ending process has no namespaces any more.
+            (Err(error), _) | (_, Err(error)) if is_of_ended(&error) => {}
             (Err(error), _) | (_, Err(error)) => failure = error.into(),
             _ => {}
         }
     }
     Err(failure)
+}
+
+fn is_of_ended(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 /// File to which a path in a container leads.

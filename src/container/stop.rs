@@ -59,7 +59,10 @@ impl Stopping {
         if let (Status::Paused(_), Some(folder)) = (&status, &state.cgroup) {
             let _ = cgroup::freeze(folder, FreezerState::Running); // a frozen process gets no signal
         }
-        let time = u64::try_from(time.unwrap_or(container.record.stop_timeout as i64)).ok();
+        let time = match time {
+            Some(time) => u64::try_from(time).ok(),
+            None => Some(container.record.stop_timeout),
+        };
         let deadline = time.and_then(|time| Instant::now().checked_add(Duration::from_secs(time)));
         Ok(Some(Self { state: state.clone(), process, deadline }))
     }

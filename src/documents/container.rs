@@ -157,7 +157,7 @@ pub struct ConfigDocument {
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub stop_signal: String,
-    pub stop_timeout: u64,
+    pub stop_timeout: i64,
     pub create_command: Vec<String>,
     pub systemd_mode: bool,
     pub umask: String,

@@ -163,6 +163,9 @@ pub enum OnFailure {
     Stop,
 }
 
+/// Stop timeout of a container that is never killed.
+pub const FOREVER: u64 = u64::MAX;
+
 /// Settings of a container, as its creation recorded them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -183,6 +186,21 @@ pub struct Record {
     /// User from `--user`; null without the flag.
     #[serde(default)]
     pub user: Option<String>,
+    /// User of the command, as `--user`, the image or the user namespace has it; null in records of older versions.
+    #[serde(default)]
+    pub own_user: Option<String>,
+    /// The values of `--group-add`.
+    #[serde(default)]
+    pub group_add: Vec<String>,
+    /// True with `--privileged`.
+    #[serde(default)]
+    pub privileged: bool,
+    /// The values of `--cap-add`, with `CAP_`.
+    #[serde(default)]
+    pub cap_add: Vec<String>,
+    /// The values of `--cap-drop`, with `CAP_`.
+    #[serde(default)]
+    pub cap_drop: Vec<String>,
     /// Labels, including those of the image.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -217,7 +235,7 @@ pub struct Record {
     pub restart: RestartPolicy,
     /// Number of the signal that asks the command to end.
     pub stop_signal: i32,
-    /// Seconds from the stop signal to SIGKILL.
+    /// Seconds from the stop signal to SIGKILL; [`FOREVER`]: no SIGKILL.
     pub stop_timeout: u64,
     /// Health check; null without one.
     #[serde(default)]

@@ -445,7 +445,8 @@ impl Monitor {
         self.notifier.iter().for_each(Notifier::is_stopping);
         self.signal(self.record.stop_signal);
         let time = Duration::from_secs(self.record.stop_timeout);
-        self.deadline.get_or_insert(Instant::now() + time);
+        // No deadline is beyond what the clock can count: the wait is for ever.
+        self.deadline = self.deadline.or_else(|| Instant::now().checked_add(time));
     }
 
     fn signal(&self, signal: i32) {

@@ -12,7 +12,8 @@ use super::env::{EnvChange, Environment};
 use super::env_file;
 use super::inputs::KEEP_GROUPS;
 use super::process::unmapped;
-use super::user::{UserFlag, identify};
+use super::group::GroupAdd;
+use super::user::{UserFlag, find_group, identify};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::ids::{ContainerIds, HostIds, Id, IdMap, Map};
@@ -52,18 +53,29 @@ pub struct ContainerUser {
     containers_home: Option<String>,
 }
 
-/// Resolves `flag` in the accounts below `root`. `own`: the user ID of the container's command. Errors: a name without
-/// an entry.
-pub fn look_up(root: OwnedFd, flag: &UserFlag, own: u32) -> Result<ContainerUser> {
+/// Resolves `flag` in the accounts below `root`, with the groups of `--group-add`. `own`: the user ID of the container's
+/// command. Errors: a name without an entry.
+pub fn look_up(
+    root: OwnedFd,
+    flag: &UserFlag,
+    added: &[GroupAdd],
+    own: u32,
+) -> Result<ContainerUser> {
     let root = Merged::of([root], Whiteouts::Overlay);
     let users = account::users(&root)?.unwrap_or_default();
     let groups = account::groups(&root)?.unwrap_or_default();
     let identity = identify(flag, &users, &groups)?;
+    let mut others = identity.others;
+    for group in added {
+        if let GroupAdd::Group(group) = group {
+            others.push(find_group(group, &groups).context(|| Setting::GroupAdd)?);
+        }
+    }
     let containers_home = identify(&UserFlag::of(own, None), &users, &groups)?.home;
     Ok(ContainerUser {
         uid: identity.uid,
         gid: identity.gid,
-        others: identity.others,
+        others,
         home: identity.home,
         containers_home,
     })
@@ -150,14 +162,11 @@ fn become_user(
     if !keeps && !is_single {
         // The process's group is among them, as for the container's own command (CVE-2022-36109).
         additional.push(who.gid);
-        let others = who.others.iter().copied().filter(|gid| groups.has(Id::new(*gid)));
-        additional.extend(others.filter(|gid| *gid != who.gid));
-        // Groups of --group-add are among them.
-        let own = process.user();
-        let given = own.additional_gids().iter().flatten().filter(|_| own.uid() == who.uid);
-        let given = given.filter(|gid| !additional.contains(gid)).copied();
-        let given: Vec<u32> = given.collect();
-        additional.extend(given);
+        for gid in who.others.iter().copied().filter(|gid| groups.has(Id::new(*gid))) {
+            if !additional.contains(&gid) {
+                additional.push(gid);
+            }
+        }
     }
     let builder = UserBuilder::default().uid(who.uid).gid(who.gid).additional_gids(additional);
     process.set_user(builder.build().map_err(Error::new)?);

@@ -74,7 +74,7 @@ pub use options::ContainerOptions;
 pub use own_account::{GROUP_ENTRY, PASSWD_ENTRY};
 pub use parse::parse_config;
 pub use personality::PersonalityFlag;
-pub use process::{ids_needed, image_user};
+pub use process::{ids_needed, image_user, own_user};
 pub use publish::{ExposedPorts, PublishValue, PublishedPorts};
 pub use resources::Resources;
 pub use root_emulation::RootEmulation;

@@ -200,11 +200,16 @@ fn environment(inputs: &SpecInputs<'_>, identity: &ProcessIdentity) -> Result<Ve
     Ok(environment.into_strings())
 }
 
+/// Returns the user of a container's command, in the notation of `--user`. Errors: the image's user is malformed.
+pub fn own_user(options: &ContainerOptions, image: &ImageDefaults) -> Result<String> {
+    wish(options, image).map(|(_, flag)| flag.to_string())
+}
+
 /// Returns the requested user, with the label that errors use for the request.
-fn wish(inputs: &SpecInputs<'_>) -> Result<(Phrase, UserFlag)> {
-    if let Some(flag) = &inputs.options.user {
+fn wish(options: &ContainerOptions, image: &ImageDefaults) -> Result<(Phrase, UserFlag)> {
+    if let Some(flag) = &options.user {
         // keep-id was chosen for the caller's sake, whose group is not root's.
-        let own = (inputs.options.userns.is_none() && inputs.options.userns() != UsernsMode::Host)
+        let own = (options.userns.is_none() && options.userns() != UsernsMode::Host)
             .then(|| {
                 UserFlag::of(
                     rustix::process::geteuid().as_raw(),
@@ -214,12 +219,12 @@ fn wish(inputs: &SpecInputs<'_>) -> Result<(Phrase, UserFlag)> {
         let flag = own.as_ref().unwrap_or(flag);
         return Ok((Setting::User.with(flag), flag.clone()));
     }
-    if let UsernsMode::KeepId { uid, gid, .. } = inputs.options.userns() {
+    if let UsernsMode::KeepId { uid, gid, .. } = options.userns() {
         let uid = uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
         let gid = gid.unwrap_or_else(|| rustix::process::getegid().as_raw());
         return Ok((Setting::Userns.with("keep-id"), UserFlag::of(uid, Some(gid))));
     }
-    match inputs.image.user.as_deref().filter(|user| !user.is_empty()) {
+    match image.user.as_deref().filter(|user| !user.is_empty()) {
         Some(user) => {
             let label = format!("the image's user {user}");
             let flag = user.parse::<UserFlag>().map_err(Error::new).context(|| label.clone())?;
@@ -232,7 +237,7 @@ fn wish(inputs: &SpecInputs<'_>) -> Result<(Phrase, UserFlag)> {
 fn who(
     inputs: &SpecInputs<'_>,
 ) -> Result<(ProcessIdentity, Vec<account::PasswdEntry>, Vec<GroupEntry>)> {
-    let (label, flag) = wish(inputs)?;
+    let (label, flag) = wish(inputs.options, &inputs.image)?;
     let (users, groups) = accounts(inputs)?;
     let identity = identify(&flag, &users, &groups)?;
     for (map, kind, id) in
@@ -249,7 +254,11 @@ fn who(
 }
 
 pub(super) fn unmapped(label: Phrase, kind: &str, id: u32) -> Error {
-    not_mapped(label, kind, id).hint(hint::SUBORDINATE_IDS)
+    let hint = match id {
+        0 => hint::NO_ROOT_ID,
+        _ => hint::SUBORDINATE_IDS,
+    };
+    not_mapped(label, kind, id).hint(hint)
 }
 
 fn not_mapped(label: Phrase, kind: &str, id: u32) -> Error {

@@ -27,12 +27,6 @@ impl UserFlag {
 }
 
 impl UserFlag {
-    /// Whether a part of it is a name, which the accounts may give another ID some day.
-    pub fn has_names(&self) -> bool {
-        let is_name = |who: &NameOrId| matches!(who, NameOrId::Name(_));
-        is_name(&self.user) || self.group.as_ref().is_some_and(is_name)
-    }
-
     /// IDs that the value gives as numbers.
     pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
         let id = |who: &NameOrId| match who {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::{
-    Place, Ran, Started, finish, need, need_no_subids, need_subids, processes_with, within,
+    Place, Ran, Started, finish, has_subids, need, need_no_subids, need_subids, processes_with, within,
 };
 use crate::terminal::Screen;
 
@@ -410,7 +410,8 @@ fn a_kernel_that_enters_namespaces_one_by_one_will_do() {
         let words = |ran: &Ran| ran.works().lines().take(2).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&slow), words(&fast), "{options:?}");
         let trace = place.read("trace");
-        assert_eq!(trace.matches("(INJECTED)").count(), 2, "{trace}");
+        // The processes that look up the user, that set up the command, and that become it.
+        assert_eq!(trace.matches("(INJECTED)").count(), 3, "{trace}");
         assert!(trace.matches("= 0").count() >= 3, "{trace}");
         clean(&place);
     }
@@ -449,5 +450,69 @@ fn running_commands_are_listed_by_their_ids() {
     let left =
         left.flatten().flat_map(|one| one.path().join("exec").read_dir().into_iter().flatten());
     assert_eq!(left.count(), 0);
+    clean(&place);
+}
+
+#[test]
+fn its_groups_are_those_of_the_container_now_and_of_group_add() {
+    if !need_subids() {
+        return;
+    }
+    let place = Place::new();
+    sleeping(&place, &["--group-add", "88"]);
+    let said = |options: &[&str]| sh(&place, options, "id -G").works().to_owned();
+    assert_eq!((said(&[]), said(&["-u", "0"])), ("0 88".to_owned(), "0 88".to_owned()));
+    assert_eq!(said(&["-u", "worker"]), "1001 88 1002");
+    sh(&place, &[], "echo added:x:77:root,worker >> /etc/group").works();
+    for options in [&[][..], &["-u", "0"], &["-u", "root"]] {
+        assert_eq!(said(options), "0 77 88", "{options:?}");
+    }
+    assert_eq!(said(&["-u", "worker"]), "1001 77 88 1002");
+    assert_eq!(said(&["-u", "worker:1001"]), "1001 88");
+    sh(&place, &[], "sed -i /^added/d /etc/group").works();
+    assert_eq!((said(&[]), said(&["-u", "0"])), ("0 88".to_owned(), "0 88".to_owned()));
+    let shown = place.usnea(&["inspect", "-f", "{{json .HostConfig.GroupAdd}}", "box"]);
+    assert_eq!(shown.works(), r#"["88"]"#);
+    clean(&place);
+}
+
+#[test]
+fn a_container_that_ends_meanwhile_is_said_to_have_ended() {
+    let place = Place::new();
+    for round in 0..8 {
+        place.run_kept(&["-d", "--name", "box"], "exec sleep 0.2").works();
+        let words: [&[&str]; 3] =
+            [&["exec", "box", "true"], &["cp", "box:/etc/passwd", "-"], &["top", "box"]];
+        let words = words[round % 3];
+        let failed = within(LIMIT, || {
+            let ran = place.usnea(words);
+            if ran.status == 0 && words[0] == "cp" {
+                // The files of a stopped container can be copied.
+                let state = place.usnea(&["inspect", "-f", "{{.State.Running}}", "box"]);
+                return state.works() == "false";
+            }
+            let said = ["has ended", "not running", "just ended"];
+            let is_told = said.iter().any(|text| ran.stderr.contains(text));
+            // 137: the command ran, and ended with the container.
+            assert!(ran.status == 0 || ran.status == 137 || is_told, "{words:?}: {ran:?}");
+            is_told
+        });
+        assert!(failed, "the container ends");
+        clean(&place);
+    }
+}
+
+#[test]
+fn the_hint_of_a_container_without_root_does_not_advise_root() {
+    let place = Place::new();
+    let map = ["--userns", "keep-id:size=1"];
+    let options = match has_subids() {
+        true => &map[..],
+        false => &["--userns", "keep-id"],
+    };
+    sleeping(&place, options);
+    let ran = sh(&place, &["-u", "0"], "true");
+    ran.fails_with(125, &["user ID 0 is not mapped"]);
+    assert!(ran.stderr.contains("leave out -u") && !ran.stderr.contains("-u 0 runs"), "{ran:?}");
     clean(&place);
 }

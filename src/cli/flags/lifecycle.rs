@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{
-    HealthLog, Healthcheck, Input, LogDriver, LogSettings, OnFailure, StartupCheck,
+    FOREVER, HealthLog, Healthcheck, Input, LogDriver, LogSettings, OnFailure, StartupCheck,
 };
 use crate::readiness::NotifyMode;
 use crate::spec::Size;
@@ -80,9 +80,9 @@ pub struct LifecycleFlags {
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<SignalFlag>,
 
-    /// Seconds to wait before the container is killed. Default: 10.
-    #[arg(long, value_name = "SECONDS")]
-    stop_timeout: Option<u64>,
+    /// Seconds to wait before the container is killed; -1: no limit. Default: 10.
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    stop_timeout: Option<i64>,
 
     /// Kill the container after this many seconds. Default: 0, no limit.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
@@ -244,7 +244,7 @@ impl LifecycleFlags {
             has_default_restart: self.restart.is_none(),
             pod: None,
             stop_signal: self.stop_signal.map(|signal| signal.0),
-            stop_timeout: self.stop_timeout,
+            stop_timeout: self.stop_timeout.map(|time| u64::try_from(time).unwrap_or(FOREVER)),
             health: self.health()?,
             health_on_failure: self.health_on_failure.map(OnFailure::from),
             startup: self.startup()?,

@@ -41,14 +41,15 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[MountedVolume
         auto_remove: record.auto_remove,
         auto_remove_image: record.remove_image,
         volumes_from: record.volumes_from.clone(),
-        capabilities: capability_changes(bounding(process)),
+        capabilities: capabilities(record, bounding(process)),
         cgroup: cgroup_settings(linux),
         namespaces: namespace_modes(spec),
         dns: resolver.servers,
         dns_options: resolver.options,
         dns_search: resolver.search,
         extra_hosts: hosts.collect(),
-        group_add: groups(process),
+        group_add: record.group_add.clone(),
+        privileged: record.privileged,
         oom_score_adj: process.and_then(Process::oom_score_adj).unwrap_or(0),
         readonly_rootfs: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
         security_opt: security_options(spec),
@@ -118,6 +119,20 @@ fn bounding(process: Option<&Process>) -> Vec<String> {
     bounding
 }
 
+/// Returns the capabilities as docker shows them: the values of the options, and none for `--privileged` alone.
+fn capabilities(record: &Record, bounding: Vec<String>) -> CapabilityChanges {
+    let is_asked = record.privileged || !(record.cap_add.is_empty() && record.cap_drop.is_empty());
+    match is_asked {
+        true => CapabilityChanges {
+            cap_add: record.cap_add.clone(),
+            cap_drop: record.cap_drop.clone(),
+            capabilities: bounding,
+        },
+        // A record of an older version has no options.
+        false => capability_changes(bounding),
+    }
+}
+
 /// Returns the capabilities beyond the default set, and those missing from it, in podman's form: with `CAP_`.
 fn capability_changes(bounding: Vec<String>) -> CapabilityChanges {
     let mut default = security::default_capabilities();
@@ -137,13 +152,6 @@ fn cgroup_parent(linux: Option<&Linux>) -> String {
     let path = linux.and_then(|linux| linux.cgroups_path().as_ref());
     let parent = path.and_then(|path| path.parent()).filter(|parent| *parent != Path::new(""));
     parent.map(|parent| parent.display().to_string()).unwrap_or_default()
-}
-
-/// Returns the supplementary groups without the process's own.
-fn groups(process: Option<&Process>) -> Vec<String> {
-    let Some(user) = process.map(Process::user) else { return Vec::new() };
-    let others = user.additional_gids().iter().flatten().filter(|gid| **gid != user.gid());
-    others.map(ToString::to_string).collect()
 }
 
 /// Returns the values of `--security-opt`, derived from the config. Masked paths are left out: they have a field of

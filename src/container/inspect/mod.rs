@@ -257,7 +257,8 @@ fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocu
         labels: record.labels.clone(),
         annotations,
         stop_signal: signal::name(record.stop_signal),
-        stop_timeout: record.stop_timeout,
+        // docker's -1 is no limit.
+        stop_timeout: i64::try_from(record.stop_timeout).unwrap_or(-1),
         create_command: record.create_command.clone(),
         systemd_mode: false,
         umask: format!("{umask:04o}"),

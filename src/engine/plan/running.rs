@@ -39,8 +39,9 @@ impl RunningContainer {
             let inode = |whose: &str| rustix::fs::stat(format!("/proc/{whose}/ns/{name}"));
             let Ok(ours) = inode("self") else { continue }; // not in this kernel
             let its = inode(&pid.to_string());
-            let its =
-                its.context(|| format!("cannot look at the {name} namespace of process {pid}"))?;
+            let its = its
+                .context(|| format!("cannot look at the {name} namespace of process {pid}"))
+                .map_err(or_ended)?;
             if (its.st_dev, its.st_ino) != (ours.st_dev, ours.st_ino) {
                 namespaces = namespaces.with(one);
             }
@@ -124,10 +125,11 @@ impl RunningContainer {
             let path = format!("/proc/{}/ns/{name}", self.pid);
             rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .context(|| path)
+                .map_err(or_ended)
         };
         let namespaces = vec![open("user")?, open("mnt")?];
         // After the opening: the process still lives, thus `pid` named it when its namespaces were opened.
-        process::pidfd_signal(self.process.as_fd(), 0).context(|| "the container has ended")?;
+        process::pidfd_signal(self.process.as_fd(), 0).map_err(|_| ended())?;
         Ok(namespaces)
     }
 
@@ -142,7 +144,8 @@ impl RunningContainer {
             Forked::Child => {
                 drop(near);
                 let answer =
-                    self.see().context(|| "cannot enter the container").and_then(|()| work());
+                    self.see().context(|| "cannot enter the container").map_err(or_ended);
+                let answer = answer.and_then(|()| work());
                 // The parent may be dead: an error has no receiver then.
                 let _ = serde_json::to_writer(std::fs::File::from(far), &answer);
                 process::exit_now(0)
@@ -169,14 +172,28 @@ impl RunningContainer {
 
 /// Returns the oldest child of a process. Errors: the process has no child, or has ended.
 fn first_child(pid: i32, process: BorrowedFd<'_>) -> Result<(i32, OwnedFd)> {
-    let ended = || Error::not_running("the container has ended");
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let children = children.context(|| "cannot list the children of the container's init")?;
+    let children = children
+        .context(|| "cannot list the children of the container's init")
+        .map_err(or_ended)?;
     let child = children.split_ascii_whitespace().next().and_then(|number| number.parse().ok());
     let child: i32 = child.ok_or_else(ended)?;
-    let pidfd = process::open_pidfd(child).context(|| "the container has ended")?;
+    let pidfd = process::open_pidfd(child).map_err(|_| ended())?;
     // usnea's init exits when its first child does. If it still runs, the PID belonged to that child when its pidfd was
     // opened.
-    process::pidfd_signal(process, 0).context(|| "the container has ended")?;
+    process::pidfd_signal(process, 0).map_err(|_| ended())?;
     Ok((child, pidfd))
+}
+
+fn ended() -> Error {
+    Error::not_running("the container has ended")
+}
+
+/// Replaces the error of a missing process. An ending process loses its namespaces first, and a reader of its folder in
+/// /proc gets ENOENT or ESRCH then, before its pidfd tells the end.
+fn or_ended(error: Error) -> Error {
+    match error.errno() {
+        Some(libc::ENOENT | libc::ESRCH) => ended(),
+        _ => error,
+    }
 }
