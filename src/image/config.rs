@@ -27,8 +27,12 @@ pub struct ImageConfig {
     /// History of the image, the oldest step first.
     #[serde(deserialize_with = "go_json::list")]
     pub history: Vec<HistoryEntry>,
-    #[serde(flatten)]
-    platform: WrittenPlatform,
+    #[serde(deserialize_with = "go_json::or_zero")]
+    os: String,
+    #[serde(deserialize_with = "go_json::or_zero")]
+    architecture: String,
+    #[serde(deserialize_with = "go_json::text")]
+    variant: Option<String>,
 }
 
 impl ImageConfig {
@@ -39,7 +43,13 @@ impl ImageConfig {
 
     /// Platform that the image is for.
     pub fn platform(&self) -> Platform {
-        self.platform.platform()
+        // Not flattened: a flattened struct's keys are read as they are, with their case.
+        let written = WrittenPlatform {
+            os: self.os.clone(),
+            architecture: self.architecture.clone(),
+            variant: self.variant.clone(),
+        };
+        written.platform()
     }
 }
 

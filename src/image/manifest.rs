@@ -166,15 +166,19 @@ impl ManifestDocument {
         if bytes.len() as u64 > LARGEST {
             fail!("the manifest is larger than {LARGEST} bytes");
         }
-        let value: Value =
-            go_json::read(bytes).map_err(not_json(bytes)).context(|| "the manifest")?;
-        let version = value.get("schemaVersion").and_then(Value::as_u64).unwrap_or(2);
+        let value =
+            go_json::value(bytes).map_err(not_json(bytes)).context(|| "the manifest")?;
+        let version = go_json::field(&value, "schemaVersion").and_then(Value::as_u64).unwrap_or(2);
         if !matches!(version, 0 | 2) {
             return Err(Error::new(format!("the manifest has schema version {version}")).hint(
                 "only version 2 (docker 1.10 and newer, OCI) is known: push the image anew with a newer tool",
             ));
         }
-        let media_type = value.get("mediaType").and_then(Value::as_str).unwrap_or_default();
+        let media_type = go_json::field(&value, "mediaType").and_then(Value::as_str);
+        let media_type = media_type.unwrap_or_default();
+        if let Some(kind) = artifact_alone(&value, media_type, declared) {
+            return Err(not_an_image(&kind));
+        }
         let is_index = is_index(&value, media_type)?;
         let declared =
             declared.map(|declared| declared.split(';').next().unwrap_or(declared).trim());
@@ -214,15 +218,36 @@ impl ManifestDocument {
     }
 }
 
+/// Returns the type of an artifact whose document is neither a manifest nor an index: OCI had a manifest of its own for
+/// artifacts once, and older tools theirs. `None`: another document.
+fn artifact_alone(value: &Value, media_type: &str, declared: Option<&str>) -> Option<String> {
+    let has = |name: &str| go_json::field(value, name).is_some();
+    if ["config", "layers", "manifests"].into_iter().any(has) {
+        return None;
+    }
+    let artifact = go_json::field(value, "artifactType").and_then(Value::as_str);
+    let types = [artifact, Some(media_type), declared].into_iter().flatten();
+    let is_artifact = |kind: &&str| {
+        Some(*kind) == artifact && !kind.is_empty() || kind.contains("artifact.manifest")
+    };
+    types.filter(is_artifact).map(str::to_owned).next()
+}
+
+fn not_an_image(kind: &str) -> Error {
+    let kind: String = kind.chars().take(100).collect();
+    let error = format!("an artifact of type {}, not an image", kind.escape_debug());
+    Error::new(error).of_kind(ErrorKind::Artifact)
+}
+
 /// True if a document is an index. Errors: both or neither.
 fn is_index(value: &Value, media_type: &str) -> Result<bool> {
-    let has = |name: &str| value.get(name).is_some_and(|field| !field.is_null());
+    let has = |name: &str| go_json::field(value, name).is_some_and(|field| !field.is_null());
     match (has("config") || has("layers"), has("manifests")) {
         (true, false) => Ok(false),
         (false, true) => Ok(true),
         (true, true) => fail!("the manifest is an index too: it has both layers and manifests"),
         (false, false)
-            if value.get("manifests").is_some()
+            if go_json::field(value, "manifests").is_some()
                 || matches!(media_type, media::OCI_INDEX | media::DOCKER_LIST) =>
         {
             Ok(true)
@@ -232,7 +257,7 @@ fn is_index(value: &Value, media_type: &str) -> Result<bool> {
 }
 
 /// Replaces the error for a web page: proxies and login pages send one in place of a manifest.
-fn not_json(bytes: &[u8]) -> impl Fn(Error) -> Error {
+pub(super) fn not_json(bytes: &[u8]) -> impl Fn(Error) -> Error {
     let is_page = bytes.trim_ascii_start().starts_with(b"<");
     move |error| if is_page { Error::new("a web page, not JSON") } else { error }
 }
@@ -289,11 +314,7 @@ impl Manifest {
         };
         match artifact {
             None => Ok(()),
-            Some(kind) => {
-                let kind: String = kind.chars().take(100).collect();
-                let error = format!("an artifact of type {}, not an image", kind.escape_debug());
-                Err(Error::new(error).of_kind(ErrorKind::Artifact))
-            }
+            Some(kind) => Err(not_an_image(&kind)),
         }
     }
 }

@@ -414,3 +414,49 @@ fn all_images_are_removed_at_once_and_a_policy_decides_what_is_pulled() {
     place.usnea(&["rmi", "-a"]).works();
     place.usnea(&["rmi", "-a", "x"]).exits(125);
 }
+
+#[test]
+fn the_case_of_keys_is_gos_business() {
+    let place = Stocked::new();
+    let image = Composed::of(&[small_root(&place)]);
+    let image = image.config(json!({"cmd": ["sh", "-c", "echo $A $PWD"], "ENV": ["A=1"], "workingdir": "/tmp"}));
+    image.write(&place, "l");
+    change(&place, "l", |manifest, config| {
+        for name in ["config", "rootfs", "os"] {
+            let value = config[name].clone();
+            remove(config, name);
+            config[name.to_uppercase()] = value;
+        }
+        for (name, other) in [("schemaVersion", "SchemaVersion"), ("layers", "LAYERS")] {
+            let value = manifest[name].clone();
+            remove(manifest, name);
+            manifest[other] = value;
+        }
+    });
+    let path = "l/index.json";
+    let index = place.place.read(path).replace("\"manifests\"", "\"Manifests\"");
+    place.place.write(path, index.replace("\"mediaType\"", "\"MediaType\""));
+    place.usnea(&["load", "-q", "-i", "l"]).works();
+    let id = place.usnea(&["images", "-q"]).works().to_owned();
+    assert_eq!(place.usnea(&["run", "--rm", &id]).works(), "1 /tmp");
+    assert_eq!(place.field(&id, "{{.Config.WorkingDir}}"), "/tmp");
+}
+
+#[test]
+fn an_artifact_manifest_of_its_own_kind_is_passed_over() {
+    let place = Stocked::new();
+    Composed::of(&[small_root(&place)]).config(json!({"Cmd": ["true"]})).write(&place, "l");
+    let kind = "application/vnd.oci.artifact.manifest.v1+json";
+    let artifact = json!({"mediaType": kind, "artifactType": "text/spdx", "blobs": []}).to_string();
+    let digest = Digest::of(artifact.as_bytes());
+    place.place.write(&format!("l/blobs/sha256/{}", digest.hex()), &artifact);
+    let mut index: Value = serde_json::from_str(&place.place.read("l/index.json")).expect("JSON");
+    let entry = json!({"mediaType": kind, "digest": digest, "size": artifact.len()});
+    let entries = index["manifests"].as_array_mut().expect("entries");
+    entries.insert(0, entry);
+    place.place.write("l/index.json", index.to_string());
+    let ran = place.usnea(&["load", "-i", "l"]);
+    ran.works();
+    assert!(ran.stderr.contains("an artifact of type text/spdx, not an image"), "{ran:?}");
+    assert_eq!(place.usnea(&["images", "-q"]).works().lines().count(), 1);
+}

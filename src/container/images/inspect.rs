@@ -9,6 +9,7 @@ use crate::container::stores::{self, Stores};
 use crate::documents::graph_driver::GraphDriver;
 use crate::documents::image::{EmptyImageConfig, ImageDocument, ImageMetadata, RootFsDocument};
 use crate::error::{Context, Error, Result};
+use crate::go_json::field;
 use crate::image::Reference;
 use crate::image::manifest::{ManifestDocument, media};
 use crate::image::store::{ImageRecord, Store};
@@ -35,8 +36,9 @@ fn familiar<'a>(references: impl Iterator<Item = &'a Reference>) -> Vec<String> 
 fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<ImageDocument> {
     let config = store.read_blob(&image.config)?;
     let config: Value = serde_json::from_slice(&config).map_err(Error::new)?;
-    let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let comment = config.get("history").and_then(Value::as_array).and_then(|list| list.last());
+    let text =
+        |name: &str| field(&config, name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let comment = field(&config, "history").and_then(Value::as_array).and_then(|list| list.last());
     let comment = comment.and_then(|step| step.get("comment")?.as_str()).unwrap_or_default();
     let images = store.images()?;
     let mut records: Vec<&ImageRecord> = images.of_config(&image.config).collect();
@@ -73,8 +75,7 @@ fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<ImageDocu
         manifest_type,
         annotations,
         names_history: image.names.iter().map(ToString::to_string).collect(),
-        history: config
-            .get("history")
+        history: field(&config, "history")
             .cloned()
             .filter(|steps| !steps.is_null())
             .unwrap_or_else(|| Value::Array(Vec::new())),
@@ -85,7 +86,7 @@ fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<ImageDocu
 pub fn labels(stores: &Stores, image: &ImageRecord) -> BTreeMap<String, String> {
     let config = stores.all().find_map(|store| store.read_blob(&image.config).ok());
     let config = config.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let labels = config.as_ref().and_then(|config| config.pointer("/config/Labels")?.as_object());
+    let labels = config.as_ref().and_then(|config| field(field(config, "config")?, "Labels")?.as_object());
     let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
     labels.into_iter().flatten().filter_map(text).collect()
 }
@@ -125,10 +126,18 @@ fn manifest_facts(
 /// missing.
 fn run_config(config: &Value) -> Result<Map<String, Value>> {
     let empty = serde_json::to_value(EmptyImageConfig::default()).map_err(Error::new)?;
-    let settings = config.get("config").and_then(Value::as_object).into_iter().flatten();
+    let settings = field(config, "config").and_then(Value::as_object).into_iter().flatten();
     let settings = settings.filter(|(_, value)| !value.is_null());
     let mut fields = empty.as_object().cloned().unwrap_or_default();
-    fields.extend(settings.map(|(key, value)| (key.clone(), value.clone())));
+    let names: Vec<String> = fields.keys().cloned().collect();
+    // A key that differs from a field's name in case alone is that field's, unless the config has the name itself too.
+    let has = |name: &str| field(config, "config").and_then(|all| all.get(name)).is_some();
+    for (key, value) in settings {
+        let name = names.iter().find(|name| name.eq_ignore_ascii_case(key)).unwrap_or(key);
+        if name == key || !has(name) {
+            fields.insert(name.clone(), value.clone());
+        }
+    }
     Ok(fields)
 }
 

@@ -67,8 +67,30 @@ pub fn place(
     other_kind: OtherKind,
     choose: impl FnOnce(FirstMember) -> Result<MemberPlace>,
 ) -> Result<()> {
+    match place_if_any(stream, owners, other_kind, choose)? {
+        Placed::Some => Ok(()),
+        Placed::Nothing => Err(Error::invalid("the archive is empty")),
+    }
+}
+
+/// Result of [`place_if_any`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// Members were put in place.
+    Some,
+    /// The archive has no members.
+    Nothing,
+}
+
+/// Same as [`place`], but an archive without members is no error.
+pub fn place_if_any(
+    stream: impl BufRead,
+    owners: MemberOwners<'_>,
+    other_kind: OtherKind,
+    choose: impl FnOnce(FirstMember) -> Result<MemberPlace>,
+) -> Result<Placed> {
     let mut entries = TarEntries::new(stream);
-    let Some(first) = entries.next()? else { return Err(Error::invalid("the archive is empty")) };
+    let Some(first) = entries.next()? else { return Ok(Placed::Nothing) };
     let kind =
         if first.kind == EntryKind::Folder { FirstMember::Folder } else { FirstMember::File };
     let place = choose(kind)?;
@@ -85,7 +107,8 @@ pub fn place(
         next = entries.next()?;
     }
     writer.leave_to(0)?;
-    entries.drain()
+    entries.drain()?;
+    Ok(Placed::Some)
 }
 
 /// Attributes of a folder that would disturb the creation of its content, or be changed by it.

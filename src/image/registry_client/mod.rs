@@ -145,7 +145,9 @@ impl Registry {
         let mut tags: Vec<String> = Vec::new();
         let path = self.session.path("tags/list");
         let is_whole = search::pages(&self.session, path, RequestSubject::Tags, |bytes| {
-            let page: TagsPage = go_json::read(bytes).context(|| "the list of tags")?;
+            let page: TagsPage = go_json::read(bytes)
+                .map_err(crate::image::manifest::not_json(bytes))
+                .context(|| "the list of tags")?;
             tags.extend(page.tags);
             let is_enough = tags.len() > MOST_TAGS;
             Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
