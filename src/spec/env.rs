@@ -107,6 +107,10 @@ impl Environment {
             };
             match value.to_str() {
                 Some(value) => self.set(name, value),
+                // Nobody asked for this variable by its name.
+                None if prefix.is_empty() => {
+                    log::warn!("the host's variable {name} is not UTF-8: left out");
+                }
                 None => {
                     return Err(not_utf8()
                         .within(name)

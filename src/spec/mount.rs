@@ -8,7 +8,7 @@ use super::destination::Destination;
 use super::idmap::Idmap;
 use super::size::Size;
 use super::switch::parse_switch;
-use super::tmpfs::{TmpfsMount, parse_mode};
+use super::tmpfs::{COPY_UP, TmpfsMount, parse_mode};
 use super::volume::{CONSISTENCY, VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
 
 /// Parsed value of `--mount`.
@@ -46,7 +46,14 @@ struct MountFields {
     size: Option<Size>,
     mode: Option<u32>,
     nocopy: Option<bool>,
+    /// Word of `bind-recursive`.
+    recursion: Option<&'static str>,
+    /// Whether a tmpfs begins with the files of the root.
+    copy_up: Option<bool>,
 }
+
+/// Values of `bind-recursive` (docker).
+const RECURSIONS: [&str; 4] = ["enabled", "disabled", "writable", "readonly"];
 
 impl MountFields {
     fn take(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
@@ -67,11 +74,15 @@ impl MountFields {
                 })?);
             }
             "bind-nonrecursive" => self.reach = Some(if switch()? { "bind" } else { "rbind" }),
-            "bind-recursive" => match needed()? {
-                "enabled" => self.reach = Some("rbind"),
-                "disabled" => self.reach = Some("bind"),
-                _ => return Err("bind-recursive is enabled or disabled".into()),
-            },
+            "bind-recursive" => {
+                let word = word_of(&RECURSIONS, needed()?).ok_or_else(|| {
+                    format!("bind-recursive is one of {}", RECURSIONS.join(", "))
+                })?;
+                self.reach = Some(if word == "disabled" { "bind" } else { "rbind" });
+                self.recursion = Some(word);
+            }
+            "tmpcopyup" => self.copy_up = Some(switch()?),
+            "notmpcopyup" => self.copy_up = Some(!switch()?),
             "consistency"
                 if value
                     .is_some_and(|value| value == "default" || CONSISTENCY.contains(&value)) => {}
@@ -107,6 +118,21 @@ impl MountFields {
         if self.nocopy.is_some() {
             return Err("volume-nocopy is not for type=bind".into());
         }
+        if self.copy_up.is_some() {
+            return Err("tmpcopyup is for type=tmpfs".into());
+        }
+        match (self.recursion, self.access) {
+            (Some("readonly"), BindAccess::ReadWrite) => {
+                return Err("bind-recursive=readonly needs readonly".into());
+            }
+            (Some("readonly"), _) if self.propagation.is_some_and(|word| word != "rprivate") => {
+                return Err("bind-recursive=readonly needs bind-propagation=rprivate".into());
+            }
+            (Some("writable"), BindAccess::ReadOnly) => {
+                return Err("bind-recursive=writable: a read-only bind mount is read-only with the mounts below it".into());
+            }
+            _ => {}
+        }
         let default = BindOptions::default();
         Ok(MountFlag::Bind {
             text: text.to_owned(),
@@ -140,6 +166,7 @@ impl MountFields {
         if self.access == BindAccess::ReadOnly {
             tmpfs.flags[0] = "ro";
         }
+        tmpfs.words.extend(self.copy_up.filter(|copies| *copies).map(|_| COPY_UP));
         tmpfs.mode = self.mode.unwrap_or(tmpfs.mode);
         tmpfs.size = self.size.map(|size| size.to_string());
         Ok(MountFlag::Tmpfs(tmpfs))
@@ -149,8 +176,10 @@ impl MountFields {
         if self.size.is_some() || self.mode.is_some() {
             return Err("tmpfs-size and tmpfs-mode are not for type=volume".into());
         }
-        if self.propagation.is_some() || self.reach.is_some() {
-            return Err("bind-propagation and bind-nonrecursive are not for type=volume".into());
+        if self.propagation.is_some() || self.reach.is_some() || self.copy_up.is_some() {
+            return Err(
+                "bind-propagation, bind-nonrecursive and tmpcopyup are not for type=volume".into()
+            );
         }
         let source = match &self.source {
             Some(name) => VolumeSource::Named(name.parse().map_err(|why| {
@@ -262,6 +291,10 @@ mod tests {
             ("type=bind,src=/a,dst=/b,ro=false,relabel=shared", "rbind,rprivate"),
             ("type=bind,src=/a,dst=/b,bind-propagation=rslave,bind-nonrecursive", "bind,rslave"),
             ("type=tmpfs,dst=/b", "rw,noexec,nosuid,nodev,mode=1777"),
+            ("type=tmpfs,dst=/b,tmpcopyup", "rw,noexec,nosuid,nodev,mode=1777,tmpcopyup"),
+            ("type=bind,src=/a,dst=/b,bind-recursive=writable", "rbind,rprivate"),
+            ("type=bind,src=/a,dst=/b,ro,bind-recursive=readonly", "rbind,rprivate,ro,rro"),
+            ("type=bind,src=/a,dst=/b,ro,bind-recursive=disabled", "bind,rprivate,ro"),
             (
                 "type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=700,ro",
                 "ro,noexec,nosuid,nodev,mode=700,size=1048576",
@@ -305,6 +338,11 @@ mod tests {
             ("source=data,target=/b,U,idmap", "exclude"),
             ("type=bind,source=/a,target=/b,idmap=0-0-1", "uids="),
             ("type=bind,source=/a,target=/b,", "''"),
+            ("type=bind,source=/a,target=/b,bind-recursive=readonly", "needs readonly"),
+            ("type=bind,source=/a,target=/b,ro,bind-recursive=writable", "read-only with"),
+            ("type=bind,source=/a,target=/b,bind-recursive=on", "writable, readonly"),
+            ("type=bind,source=/a,target=/b,tmpcopyup", "tmpcopyup"),
+            ("type=volume,source=a,target=/b,tmpcopyup", "tmpcopyup"),
             ("type=tmpfs,source=/a,target=/b", "no source"),
             ("type=tmpfs,target=/b,bind-propagation=slave", "bind-propagation"),
             ("type=tmpfs,target=/b,tmpfs-mode=9", "octal"),

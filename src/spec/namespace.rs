@@ -127,6 +127,21 @@ impl NetworkMode {
     }
 }
 
+impl NetworkMode {
+    /// Parses a value of `--network`. An empty one asks for no network, as if it was not given (docker, podman).
+    pub fn of_flag(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Ok(Self::Named(Vec::new(), None)),
+            _ => text.parse(),
+        }
+    }
+
+    /// True if the value asks for a network.
+    pub fn is_asked(&self) -> bool {
+        !matches!(self, Self::Named(attachments, None) if attachments.is_empty())
+    }
+}
+
 impl FromStr for NetworkMode {
     type Err = String;
 

@@ -206,7 +206,7 @@ pub struct ContainerOptions {
     /// NAME[:ip=,ip6=,mac=,alias=,interface_name=] is a named network. container:NAME joins the network of a running
     /// container, with its host name, /etc/hosts and /etc/resolv.conf; ns:PATH joins a network namespace. May be given
     /// more than once for several named networks. Default: private, unless set in usnea.toml.
-    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", value_parser = NetworkMode::of_flag)]
     pub network: Vec<NetworkMode>,
 
     /// IPv4 address on the named network.

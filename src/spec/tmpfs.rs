@@ -22,6 +22,8 @@ pub struct TmpfsMount {
     pub(super) uid: Option<u32>,
     /// Group inside the container.
     pub(super) gid: Option<u32>,
+    /// Further words, those of `WORDS`.
+    pub(super) words: Vec<&'static str>,
 }
 
 /// Pairs of exclusive flags; the first word is docker's default.
@@ -29,8 +31,20 @@ const PAIRS: [[&str; 2]; 4] =
     [["rw", "ro"], ["noexec", "exec"], ["nosuid", "suid"], ["nodev", "dev"]];
 
 /// Ignored options: those that a tmpfs has anyway, or that mean nothing in memory.
-const NOTHING: [&str; 7] =
-    ["defaults", "private", "rprivate", "notmpcopyup", "relatime", "sync", "async"];
+const NOTHING: [&str; 6] = ["defaults", "relatime", "atime", "diratime", "sync", "async"];
+
+/// Word of a tmpfs that begins with a copy of the root's files at its mount point.
+pub(super) const COPY_UP: &str = "tmpcopyup";
+
+/// Groups of exclusive words that config.json takes as they are. The first word of a group is the default, and not
+/// written.
+const WORDS: [&[&str]; 5] = [
+    &["notmpcopyup", COPY_UP],
+    &["rprivate", "private", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"],
+    &["", "noatime", "strictatime"],
+    &["", "nodiratime"],
+    &["", "dirsync"],
+];
 
 impl TmpfsMount {
     /// docker's defaults: writable by all, no programs, no set-user-ID, no devices, half of memory.
@@ -43,6 +57,7 @@ impl TmpfsMount {
             inodes: None,
             uid: None,
             gid: None,
+            words: Vec::new(),
         }
     }
 
@@ -61,6 +76,7 @@ impl TmpfsMount {
         options.extend(self.inodes.map(|inodes| format!("nr_inodes={inodes}")));
         options.extend(self.uid.map(|uid| format!("uid={uid}")));
         options.extend(self.gid.map(|gid| format!("gid={gid}")));
+        options.extend(self.words.iter().map(|word| (*word).to_owned()));
         options
     }
 
@@ -71,6 +87,12 @@ impl TmpfsMount {
         });
         if let Some((index, word)) = pair {
             self.flags[index] = word;
+            return Ok(());
+        }
+        if let Some(group) = WORDS.iter().find(|group| !option.is_empty() && group.contains(&option)) {
+            self.words.retain(|word| !group.contains(word));
+            let word = group.iter().skip(1).find(|word| **word == option);
+            self.words.extend(word.filter(|word| **word != "private"));
             return Ok(());
         }
         let number = |text: &str| match text.parse() {
@@ -137,6 +159,11 @@ mod tests {
             ("/t:size=5%", "rw,noexec,nosuid,nodev,mode=1777,size=5%"),
             ("/t:exec,suid,dev,ro", "ro,exec,suid,dev,mode=1777"),
             ("/t:relatime,sync,rprivate,notmpcopyup", "rw,noexec,nosuid,nodev,mode=1777"),
+            ("/t:tmpcopyup,shared,private", "rw,noexec,nosuid,nodev,mode=1777,tmpcopyup"),
+            (
+                "/t:noatime,nodiratime,dirsync,rslave,strictatime",
+                "rw,noexec,nosuid,nodev,mode=1777,nodiratime,dirsync,rslave,strictatime",
+            ),
             (
                 "/t:mode=0755,uid=5,gid=6,nr_inodes=1k",
                 "rw,noexec,nosuid,nodev,mode=755,nr_inodes=1024,uid=5,gid=6",

@@ -60,6 +60,7 @@ mod fuse_sequence;
 mod fuse_size;
 mod fuse_work;
 mod generate;
+mod given_values;
 mod grammar;
 mod guides;
 mod healing;

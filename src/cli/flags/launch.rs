@@ -2,7 +2,7 @@
 
 use crate::container::{ContainerRequest, Usnea, volumes};
 use crate::error::Result;
-use crate::spec::ContainerOptions;
+use crate::spec::{ContainerOptions, NetworkMode};
 
 /// Arguments that `run`, `create` and `spec` have in common.
 #[derive(clap::Args)]
@@ -43,6 +43,7 @@ impl LaunchFlags {
     pub fn request(self, usnea: &Usnea) -> Result<ContainerRequest> {
         let image = self.image().parse()?;
         let mut options = self.options;
+        options.network.retain(NetworkMode::is_asked);
         options.rw_root |= self.rootfs && !self.words[0].ends_with(":O");
         let command = self.words.into_iter().skip(1).collect();
         if !options.volumes_from.is_empty() {

@@ -59,9 +59,7 @@ impl Selection {
         missing: MissingContainers,
         failed: &mut Failures,
     ) -> Result<Vec<Selected>> {
-        let filters = self
-            .filters
-            .iter()
+        let filters = given_filters(&self.filters)
             .map(|text| text.parse())
             .collect::<Result<Vec<ContainerFilter>>>()?;
         let mut names = self.names.clone();
@@ -115,13 +113,18 @@ impl Selection {
 
     /// True if all containers are selected, without filters.
     pub fn is_all(&self) -> bool {
-        self.all && self.filters.is_empty()
+        self.all && self.filters.iter().all(String::is_empty)
     }
 
     /// True if containers in the wrong state are skipped silently, because they were not named.
     pub fn is_vague(&self) -> bool {
         self.names.is_empty() && self.cidfile.is_empty()
     }
+}
+
+/// Returns the filters without empty ones, which are as good as not given (docker).
+pub fn given_filters(filters: &[String]) -> impl Iterator<Item = &String> {
+    filters.iter().filter(|text| !text.is_empty())
 }
 
 /// Runs `work` for each container, prints the typed name after a success, and goes on to the end after a failure.

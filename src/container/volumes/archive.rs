@@ -15,7 +15,7 @@ use crate::files::{self, Lock};
 use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::compression;
 use crate::image::diff::merged_tar;
-use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, OtherKind, place};
+use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, OtherKind, place_if_any};
 use crate::userns;
 
 /// Writes all files of the volume `text` to `output` as a tar archive.
@@ -55,7 +55,8 @@ pub fn import(usnea: &Usnea, text: &str, input: TarInput<'_>) -> Result<()> {
             let data = rustix::fs::open(&data, flags, Mode::empty());
             Ok(MemberPlace::In(data.context(|| data_of(text))?))
         };
-        place(plain, MemberOwners::Recorded(&owners), OtherKind::Refused, into)
+        // The export of an empty volume has no members.
+        place_if_any(plain, MemberOwners::Recorded(&owners), OtherKind::Refused, into).map(|_| ())
     };
     userns::in_base(base, unpack).context(|| format!("cannot import into volume {text}"))
 }

@@ -1,5 +1,9 @@
 //! `usnea volume rm` and `prune`, and the removal of a container's own volumes.
 
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use super::filter::VolumeFilter;
 use super::record::{all, find, folder as volumes};
 use super::{size, usage};
@@ -19,7 +23,7 @@ pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
     if !place.exists() {
         return Ok(());
     }
-    let lock = files::try_exclusive(&place);
+    let lock = lock_alone(&place);
     // The users are listed after the lock: a command that makes a container with the volume has that lock until the
     // container can be found.
     let users = usage::users(store, name)?;
@@ -29,6 +33,10 @@ pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
             .hint(hint::remove_users(&users)));
     }
     let Some(lock) = lock else {
+        // Another command has removed the volume meanwhile.
+        if !place.exists() {
+            return Ok(());
+        }
         return Err(Error::conflict(format!("volume {name} is in use by a container that runs"))
             .hint("stop that first"));
     };
@@ -38,6 +46,20 @@ pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
     removed?;
     events::of_other(store, "volume", name.as_str(), "destroy", &[]);
     Ok(())
+}
+
+/// Locks a volume's folder against all others. Waits a little for other removals, which hold the lock for a moment.
+/// `None`: a container uses the volume, or it is gone.
+fn lock_alone(place: &Path) -> Option<File> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let lock = files::try_exclusive(place);
+        if lock.is_some() || !place.exists() || Instant::now() >= deadline {
+            return lock;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Removes those of a removed container's volumes that are anonymous and unused. Warns if a removal fails.

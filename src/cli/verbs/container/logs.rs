@@ -83,7 +83,8 @@ pub fn color(index: usize) -> String {
 
 /// Reads the value of `--tail`. `None`: all lines.
 pub fn tail_of(text: &str) -> Result<Option<usize>> {
-    if text == "all" {
+    // docker's rule: an empty value means all lines.
+    if matches!(text, "all" | "") {
         return Ok(None);
     }
     // docker's rule: a negative number means all lines.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use jiff::Timestamp;
 
+use crate::cli::flags::selection::given_filters;
 use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::container::{
@@ -173,9 +174,7 @@ fn list(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
 
 /// Returns the request of the flags: what the format does not show is not computed.
 fn request(arguments: &Arguments, format: &Format) -> Result<ListContainers> {
-    let filters = arguments
-        .filters
-        .iter()
+    let filters = given_filters(&arguments.filters)
         .map(|text| text.parse())
         .collect::<Result<Vec<ContainerFilter>>>()?;
     let last = match (arguments.latest, arguments.last) {

@@ -1,5 +1,6 @@
 //! `usnea import`: makes an image of a tarball.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 
 use crate::cli::output::print;
@@ -19,7 +20,7 @@ pub struct Arguments {
     /// Tarball, plain or compressed with gzip, zstd, xz or bzip2: a file, an http or https URL, or - for standard
     /// input.
     #[arg(value_name = "FILE|URL|-")]
-    file: String,
+    file: OsString,
 
     /// Name of the image; without a registry, localhost/NAME.
     #[arg(value_name = "NAME")]
@@ -49,9 +50,9 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         return Err(Error::invalid("nothing to import: standard input is a terminal")
             .hint("redirect standard input, or name a file"));
     }
-    let input = match &*arguments.file {
-        "-" => ArchiveSource::Stream(streams::duplicate(rustix::stdio::stdin())?),
-        file => ArchiveSource::File(file.into()),
+    let input = match arguments.file == "-" {
+        true => ArchiveSource::Stream(streams::duplicate(rustix::stdio::stdin())?),
+        false => ArchiveSource::File(arguments.file.into()),
     };
     let request = Import {
         input,

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use crate::cli::flags::selection::given_filters;
 use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::container::Usnea;
@@ -80,7 +81,7 @@ const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE ID"), ("CreatedSince", "CREATE
 
 /// Lists images.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let filters = arguments.filters.iter().map(|text| text.parse::<ImageFilter>());
+    let filters = given_filters(&arguments.filters).map(|text| text.parse::<ImageFilter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
     filters.extend(arguments.name.map(ImageFilter::Reference));
     let format = arguments.format.unwrap_or_default();

@@ -1,5 +1,6 @@
 //! `usnea network ls`: lists networks.
 
+use crate::cli::flags::selection::given_filters;
 use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::container::Usnea;
@@ -41,7 +42,7 @@ const LAYOUT: Layout = Layout {
 
 /// Lists networks.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let filters = arguments.filters.iter().map(|text| text.parse::<NetworkFilter>());
+    let filters = given_filters(&arguments.filters).map(|text| text.parse::<NetworkFilter>());
     let filters = filters.collect::<Result<Vec<_>>>()?;
     let networks = networks::list(usnea.store()?, &filters)?;
     let truncation = if arguments.no_trunc { Truncation::Off } else { Truncation::On };

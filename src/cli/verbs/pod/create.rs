@@ -50,7 +50,7 @@ pub struct Arguments {
     hostname: Option<Hostname>,
 
     /// Network of the containers, as for 'usnea run', except container:NAME.
-    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", value_parser = NetworkMode::of_flag)]
     network: Vec<NetworkMode>,
 
     /// Additional name of the pod on its named networks.
@@ -152,7 +152,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         labels: labels_of(&arguments.label_file, &arguments.label)?,
         shares,
         network: PodNetwork {
-            network: arguments.network,
+            network: arguments.network.into_iter().filter(NetworkMode::is_asked).collect(),
             network_alias: arguments.network_alias,
             ip: arguments.ip,
             ip6: arguments.ip6,

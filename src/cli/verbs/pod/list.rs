@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use jiff::Timestamp;
 
+use crate::cli::flags::selection::given_filters;
 use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::container::Usnea;
@@ -94,7 +95,7 @@ const HEADINGS: &[(&str, &str)] = &[
 
 /// Lists pods.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let filters = arguments.filters.iter().map(|text| text.parse::<PodFilter>());
+    let filters = given_filters(&arguments.filters).map(|text| text.parse::<PodFilter>());
     let filters = filters.collect::<Result<Vec<_>>>()?;
     let order = arguments.sort.map_or(PodOrder::Newest, PodSortKey::order);
     let mut listed = pods::list(usnea, &filters, order)?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::cli::flags::selection::given_filters;
 use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
 use crate::container::volumes::{self, VolumeFilter};
@@ -35,7 +36,7 @@ const LAYOUT: Layout =
 
 /// Lists volumes.
 pub fn run(arguments: Arguments, store: &Path) -> Result<u8> {
-    let filters = arguments.filters.iter().map(|text| text.parse::<VolumeFilter>());
+    let filters = given_filters(&arguments.filters).map(|text| text.parse::<VolumeFilter>());
     let filters = filters.collect::<Result<Vec<_>>>()?;
     let volumes = volumes::list(store, &filters)?;
     let rows: Vec<VolumeRow> = volumes.iter().map(|volume| volume.row(store)).collect();
