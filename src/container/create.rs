@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use oci_spec::runtime::Spec;
 
 use super::folder::{self, Folder};
 use super::image_root::StoredImage;
@@ -309,13 +310,6 @@ pub(super) fn record(
     };
     let spec = &workspace.spec;
     let process = spec.process().as_ref();
-    let of_image = spec.annotations().as_ref().and_then(|all| all.get(crate::spec::STOP_SIGNAL));
-    let stop_signal = match (lifecycle.stop_signal, of_image) {
-        (Some(signal), _) => signal,
-        // An image with an unknown stop signal can still be run.
-        (None, Some(text)) => signal::number(text).unwrap_or(libc::SIGTERM),
-        (None, None) => libc::SIGTERM,
-    };
     let mut labels = image.map(|image| image.labels.clone()).unwrap_or_default();
     labels.extend(lifecycle.labels.clone());
     Ok(Record {
@@ -343,7 +337,7 @@ pub(super) fn record(
         remove_image: lifecycle.remove_image,
         auto_remove: request.options.rm,
         restart: lifecycle.restart,
-        stop_signal,
+        stop_signal: stop_signal(lifecycle, spec),
         stop_timeout: lifecycle.stop_timeout.unwrap_or(STOP_TIMEOUT),
         health: health(lifecycle, image)?,
         health_on_failure: lifecycle.health_on_failure.unwrap_or_default(),
@@ -361,6 +355,16 @@ pub(super) fn record(
         detach_keys: lifecycle.detach_keys.clone(),
         create_command: lifecycle.create_command.clone(),
     })
+}
+
+fn stop_signal(lifecycle: &Lifecycle, spec: &Spec) -> i32 {
+    let of_image = spec.annotations().as_ref().and_then(|all| all.get(spec::STOP_SIGNAL));
+    match (lifecycle.stop_signal, of_image) {
+        (Some(signal), _) => signal,
+        // An image with an unknown stop signal can still be run.
+        (None, Some(text)) => signal::number(text).unwrap_or(libc::SIGTERM),
+        (None, None) => libc::SIGTERM,
+    }
 }
 
 /// Returns a path that JSON can hold. The recorded path is only shown: the file is written before.

@@ -166,8 +166,7 @@ impl ManifestDocument {
         if bytes.len() as u64 > LARGEST {
             fail!("the manifest is larger than {LARGEST} bytes");
         }
-        let value =
-            go_json::value(bytes).map_err(not_json(bytes)).context(|| "the manifest")?;
+        let value = go_json::value(bytes).map_err(not_json(bytes)).context(|| "the manifest")?;
         let version = go_json::field(&value, "schemaVersion").and_then(Value::as_u64).unwrap_or(2);
         if !matches!(version, 0 | 2) {
             return Err(Error::new(format!("the manifest has schema version {version}")).hint(

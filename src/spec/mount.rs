@@ -75,9 +75,8 @@ impl MountFields {
             }
             "bind-nonrecursive" => self.reach = Some(if switch()? { "bind" } else { "rbind" }),
             "bind-recursive" => {
-                let word = word_of(&RECURSIONS, needed()?).ok_or_else(|| {
-                    format!("bind-recursive is one of {}", RECURSIONS.join(", "))
-                })?;
+                let word = word_of(&RECURSIONS, needed()?)
+                    .ok_or_else(|| format!("bind-recursive is one of {}", RECURSIONS.join(", ")))?;
                 self.reach = Some(if word == "disabled" { "bind" } else { "rbind" });
                 self.recursion = Some(word);
             }
@@ -178,7 +177,7 @@ impl MountFields {
         }
         if self.propagation.is_some() || self.reach.is_some() || self.copy_up.is_some() {
             return Err(
-                "bind-propagation, bind-nonrecursive and tmpcopyup are not for type=volume".into()
+                "bind-propagation, bind-nonrecursive and tmpcopyup are not for type=volume".into(),
             );
         }
         let source = match &self.source {

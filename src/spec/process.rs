@@ -209,13 +209,12 @@ pub fn own_user(options: &ContainerOptions, image: &ImageDefaults) -> Result<Str
 fn wish(options: &ContainerOptions, image: &ImageDefaults) -> Result<(Phrase, UserFlag)> {
     if let Some(flag) = &options.user {
         // keep-id was chosen for the caller's sake, whose group is not root's.
-        let own = (options.userns.is_none() && options.userns() != UsernsMode::Host)
-            .then(|| {
-                UserFlag::of(
-                    rustix::process::geteuid().as_raw(),
-                    Some(rustix::process::getegid().as_raw()),
-                )
-            });
+        let own = (options.userns.is_none() && options.userns() != UsernsMode::Host).then(|| {
+            UserFlag::of(
+                rustix::process::geteuid().as_raw(),
+                Some(rustix::process::getegid().as_raw()),
+            )
+        });
         let flag = own.as_ref().unwrap_or(flag);
         return Ok((Setting::User.with(flag), flag.clone()));
     }

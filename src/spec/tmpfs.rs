@@ -89,7 +89,9 @@ impl TmpfsMount {
             self.flags[index] = word;
             return Ok(());
         }
-        if let Some(group) = WORDS.iter().find(|group| !option.is_empty() && group.contains(&option)) {
+        if let Some(group) =
+            WORDS.iter().find(|group| !option.is_empty() && group.contains(&option))
+        {
             self.words.retain(|word| !group.contains(word));
             let word = group.iter().skip(1).find(|word| **word == option);
             self.words.extend(word.filter(|word| **word != "private"));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::{
-    Place, Ran, Started, finish, has_subids, need, need_no_subids, need_subids, processes_with, within,
+    Place, Ran, Started, finish, has_subids, need, need_no_subids, need_subids, processes_with,
+    within,
 };
 use crate::terminal::Screen;
 

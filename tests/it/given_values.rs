@@ -40,8 +40,16 @@ fn an_empty_value_is_none() {
 fn zero_is_a_time_without_a_unit_and_minus_one_waits_for_ever() {
     let place = Place::new();
     let options = [
-        "create", "--name", "box", "--health-cmd", "true", "--health-interval=0",
-        "--health-start-period=0", "--stop-timeout=-1", "--stop-signal", "USR1",
+        "create",
+        "--name",
+        "box",
+        "--health-cmd",
+        "true",
+        "--health-interval=0",
+        "--health-start-period=0",
+        "--stop-timeout=-1",
+        "--stop-signal",
+        "USR1",
     ];
     let script = "trap 'sleep 1; exit 5' USR1; echo ready; while :; do sleep 0.1; done";
     place.usnea(&place.kept(&options, script)).works();
@@ -69,10 +77,7 @@ fn privileges_are_shown_as_they_were_asked_for() {
     };
     assert_eq!(shown(&[]), "false [] []");
     assert_eq!(shown(&["--privileged"]), "true [] []");
-    assert_eq!(
-        shown(&["--cap-drop", "all", "--cap-add", "chown"]),
-        "false [CAP_CHOWN] [ALL]"
-    );
+    assert_eq!(shown(&["--cap-drop", "all", "--cap-add", "chown"]), "false [CAP_CHOWN] [ALL]");
     place.nothing_is_left();
 }
 

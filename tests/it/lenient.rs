@@ -419,7 +419,8 @@ fn all_images_are_removed_at_once_and_a_policy_decides_what_is_pulled() {
 fn the_case_of_keys_is_gos_business() {
     let place = Stocked::new();
     let image = Composed::of(&[small_root(&place)]);
-    let image = image.config(json!({"cmd": ["sh", "-c", "echo $A $PWD"], "ENV": ["A=1"], "workingdir": "/tmp"}));
+    let image = image
+        .config(json!({"cmd": ["sh", "-c", "echo $A $PWD"], "ENV": ["A=1"], "workingdir": "/tmp"}));
     image.write(&place, "l");
     change(&place, "l", |manifest, config| {
         for name in ["config", "rootfs", "os"] {

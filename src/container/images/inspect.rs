@@ -86,7 +86,8 @@ fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<ImageDocu
 pub fn labels(stores: &Stores, image: &ImageRecord) -> BTreeMap<String, String> {
     let config = stores.all().find_map(|store| store.read_blob(&image.config).ok());
     let config = config.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let labels = config.as_ref().and_then(|config| field(field(config, "config")?, "Labels")?.as_object());
+    let labels =
+        config.as_ref().and_then(|config| field(field(config, "config")?, "Labels")?.as_object());
     let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
     labels.into_iter().flatten().filter_map(text).collect()
 }

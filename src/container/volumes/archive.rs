@@ -15,7 +15,9 @@ use crate::files::{self, Lock};
 use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::compression;
 use crate::image::diff::merged_tar;
-use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, OtherKind, place_if_any};
+use crate::image::extract::place::{
+    FirstMember, MemberOwners, MemberPlace, OtherKind, place_if_any,
+};
 use crate::userns;
 
 /// Writes all files of the volume `text` to `output` as a tar archive.

@@ -143,8 +143,7 @@ impl RunningContainer {
         match process::fork().context(|| "cannot fork")? {
             Forked::Child => {
                 drop(near);
-                let answer =
-                    self.see().context(|| "cannot enter the container").map_err(or_ended);
+                let answer = self.see().context(|| "cannot enter the container").map_err(or_ended);
                 let answer = answer.and_then(|()| work());
                 // The parent may be dead: an error has no receiver then.
                 let _ = serde_json::to_writer(std::fs::File::from(far), &answer);

@@ -99,9 +99,8 @@ fn catalog(session: &RegistrySession, term: &str, limit: usize) -> Result<Vec<Fo
     }
     let mut found = Vec::new();
     pages(session, format!("/v2/_catalog?n={PAGE}"), RequestSubject::Catalog, |bytes| {
-        let page: CatalogPage = go_json::read(bytes)
-            .map_err(not_json(bytes))
-            .context(|| "the list of repositories")?;
+        let page: CatalogPage =
+            go_json::read(bytes).map_err(not_json(bytes)).context(|| "the list of repositories")?;
         let fitting = page.repositories.into_iter().filter(|name| name.contains(term));
         found.extend(fitting.map(|name| FoundRepository { name, ..FoundRepository::default() }));
         Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
