@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use oci_spec::runtime::Spec;
 
+use super::descriptors::check_sockets;
 use super::folder::{self, Folder};
 use super::image_root::StoredImage;
 use super::names::Names;
@@ -17,7 +18,7 @@ use super::pods;
 use super::ports;
 use super::ranges;
 use super::remove::{Removal, is_left_over, remove};
-use super::request::{ContainerRequest, check_sockets};
+use super::request::ContainerRequest;
 use super::shared_namespaces::OtherContainers;
 use super::stored::PullSettings;
 use super::usnea::Usnea;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 
+use super::descriptors::{PreservedDescriptors, passed_sockets};
 use super::exec_sessions::ExecSession;
-use super::request::{PreservedDescriptors, passed_sockets};
 use super::stop::ended_within;
 use super::{Container, not_running};
 use crate::engine::{

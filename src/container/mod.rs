@@ -11,6 +11,7 @@ mod commit;
 mod container;
 mod copy;
 mod create;
+mod descriptors;
 mod diff;
 mod disk_usage;
 mod disposable_name;

@@ -6,9 +6,10 @@ use oci_spec::runtime::Spec;
 
 use super::client::check_terminal;
 use super::create::notify_request;
+use super::descriptors::{PreservedDescriptors, passed_sockets};
 use super::image_root::ImageRoot;
 use super::network;
-use super::request::{ContainerRequest, PreservedDescriptors, passed_sockets};
+use super::request::ContainerRequest;
 use super::root_source::RootSource;
 use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;

@@ -12,13 +12,14 @@ use super::client::{Client, check_terminal};
 use super::create::{
     AfterCreate, CreatedContainer, Lifecycle, create, launch_options, notify_request,
 };
+use super::descriptors::check_sockets;
 use super::folder;
 use super::images;
 use super::network::{self, ContainerIdentity};
 use super::pods;
 use super::ports;
 use super::remove::{Removal, own_volumes, remove, sweep};
-use super::request::{ContainerRequest, check_sockets};
+use super::request::ContainerRequest;
 use super::root_source::RootSource;
 use super::shared_namespaces::{self, OtherContainers};
 use super::stop::{Stopping, ended_within};

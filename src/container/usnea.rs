@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::request::check_sockets;
+use super::descriptors::check_sockets;
 use super::stores::Stores;
 use crate::config::{self, Settings};
 use crate::engine::{CallerStreams, ListenSockets};

@@ -167,15 +167,13 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
             return Err(error);
         }
     };
-    let sockets = job.plan.options.sockets.take().filter(|_| job.record.restarts_itself());
-    keep_sockets(sockets.as_ref())?;
+    let sockets = sockets_for_restart(&mut job)?;
     drop(job.plan);
     notifier.iter_mut().for_each(Notifier::has_started);
     let networks = launched.membership.definitions();
     events::of_networks(&job.store, &job.record.id, "connect", networks);
     events::of_container(&job.store, &job.record, "start", &[]);
-    let failed = |error: std::io::Error| Error::from(error);
-    let number = |fd: OwnedFd| fd::hand_over(fd).map_err(failed);
+    let number = |fd: OwnedFd| fd::hand_over(fd).map_err(Error::from);
     let some = |fd: Option<OwnedFd>| fd.map(number).transpose();
     let [input, output, error] = pipes;
     let held = job.held.into_iter().map(number).collect::<Result<Vec<RawFd>>>()?;
@@ -306,6 +304,13 @@ pub fn state(
         offline: launched.offline.as_ref().map(Error::to_string),
         cgroup: launched.cgroup.as_ref().map(|group| group.folder().to_owned()),
     })
+}
+
+/// Takes the sockets, and keeps them at the next exec, if the monitor may start the container again.
+fn sockets_for_restart(job: &mut Job) -> Result<Option<ListenSockets>> {
+    let sockets = job.plan.options.sockets.take().filter(|_| job.record.restarts_itself());
+    keep_sockets(sockets.as_ref())?;
+    Ok(sockets)
 }
 
 /// Keeps the sockets at the next exec; all others close there.

@@ -318,3 +318,96 @@ fn a_unit_is_updated_to_a_newer_image_or_keeps_the_old_one() {
     systemctl(&["stop", unit]);
     usnea(&["rm", "--all", "--force", "--time", "0"]).works();
 }
+
+/// Unit files of the user's systemd; removed, and unloaded, when the value is dropped.
+struct UnitFiles(Vec<std::path::PathBuf>);
+
+impl UnitFiles {
+    /// Writes files below `~/.config`, and reloads systemd.
+    fn write(files: &[(&str, &str)]) -> Self {
+        let home = std::env::var_os("HOME").expect("a home");
+        let config = std::path::Path::new(&home).join(".config");
+        let write = |(name, content): &(&str, &str)| {
+            let path = config.join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(&path, content).expect("a unit file");
+            path
+        };
+        let written = Self(files.iter().map(write).collect());
+        systemctl(&["daemon-reload"]);
+        written
+    }
+}
+
+impl Drop for UnitFiles {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+        let _ = Command::new("systemctl").args(["--user", "daemon-reload"]).status();
+    }
+}
+
+/// Server on the socket that it was started with.
+const SERVER: &str = "import os, socket
+assert os.environ['LISTEN_PID'] == str(os.getpid())
+server = socket.socket(fileno=3)
+while True:
+    with server.accept()[0] as end:
+        end.sendall(os.environ['LISTEN_FDNAMES'].encode() + b' ' + end.recv(100))
+";
+
+/// Asks the server of a socket unit, which starts its service.
+fn ask(port: u16) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("a socket unit");
+    stream.set_read_timeout(Some(LIMIT * 5)).unwrap();
+    stream.write_all(b"question").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_socket_unit_starts_a_server_in_a_container() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let script = place.write("server.py", SERVER);
+    // The host's own python3: a copy of all its files takes minutes under emulation.
+    let root = place.folder("system/usr");
+    for name in ["bin", "lib", "lib64"] {
+        let link = root.with_file_name(name);
+        std::os::unix::fs::symlink(std::path::Path::new("usr").join(name), link).unwrap();
+    }
+    let name = unit("activated");
+    let socket = name.replace(".service", ".socket");
+    let port = free_port();
+    let listens =
+        format!("[Socket]\nListenStream=127.0.0.1:{port}\nAccept=no\nFileDescriptorName=web\n");
+    let service = format!(
+        "[Service]\nDelegate=yes\nEnvironment=USNEA_ROOT={}\nExecStart={} run --rm --init --network none \
+         -v /usr:/usr:ro -v {}:/server.py:ro dir:{} python3 /server.py\n",
+        text(&place.store()),
+        text(&crate::support::binary()),
+        text(&script),
+        text(root.parent().unwrap())
+    );
+    let files =
+        [(format!("systemd/user/{socket}"), listens), (format!("systemd/user/{name}"), service)];
+    let files = files.each_ref().map(|(name, content)| (&**name, &**content));
+    let _units = UnitFiles::write(&files);
+    systemctl(&["start", &socket]);
+    assert_eq!(property(&name, "ActiveState"), "inactive");
+    for _ in 0..2 {
+        assert_eq!(ask(port), "web question");
+    }
+    systemctl(&["stop", &socket, &name]);
+    assert_eq!(property(&name, "Result"), "success");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+}
