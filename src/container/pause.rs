@@ -40,8 +40,7 @@ fn freeze(container: &Container, state: &State, what: FreezerState, action: &str
 /// Returns the cgroup of a running container. Errors: no cgroup.
 pub(super) fn cgroup_folder(container: &Container, state: &State) -> Result<PathBuf> {
     state.cgroup.clone().ok_or_else(|| {
-        let error = format!("container {} runs without a cgroup", container.record.name);
-        Error::conflict(error).hint(cgroup::delegation_advice())
+        Error::conflict("it runs without a cgroup").hint(cgroup::delegation_advice())
     })
 }
 

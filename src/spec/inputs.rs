@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::namespace::NamespaceSharing;
+use super::namespace::{NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
 use super::storage_driver::Stacking;
 use crate::error::{Error, Result};
@@ -134,6 +134,10 @@ impl SpecInputs<'_> {
         match (&self.options.uts, &self.options.hostname) {
             (NamespaceSharing::Host | NamespaceSharing::Joined(_), _) => None,
             (NamespaceSharing::Private, Some(name)) => Some(name.as_str().to_owned()),
+            // The host's /etc/hosts, which such a container has, knows the host's name alone.
+            (NamespaceSharing::Private, None) if self.options.network() == NetworkMode::Host => {
+                Some(host_name())
+            }
             (NamespaceSharing::Private, None) => {
                 Some(self.joined_hostname.clone().unwrap_or_else(|| self.id.to_owned()))
             }
@@ -142,9 +146,10 @@ impl SpecInputs<'_> {
 
     /// Host name that processes of the container see.
     pub(super) fn seen_hostname(&self) -> String {
-        self.hostname().or_else(|| self.joined_hostname.clone()).unwrap_or_else(|| {
-            let uname = rustix::system::uname();
-            uname.nodename().to_string_lossy().into_owned()
-        })
+        self.hostname().or_else(|| self.joined_hostname.clone()).unwrap_or_else(host_name)
     }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -39,7 +39,7 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "NAME")]
     pub name: Option<ContainerName>,
 
-    /// Host name of the container. Default: the first 12 digits of its ID.
+    /// Host name of the container. Default: the first 12 digits of its ID; on the host's network, the host's name.
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<Hostname>,
 

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -54,8 +55,12 @@ pub fn open(
     }
 }
 
-/// Opens `path` below `root` as a mount point, creating missing parts (folders with mode 0755). A symbolic link with no
-/// target inside the root is ENOENT, never followed out of the root.
+/// Symbolic links to missing files that a path may have, as in the kernel's own limit (path_resolution(7)).
+const MOST_LINKS: u32 = 40;
+
+/// Opens `path` below `root` as a mount point, creating missing parts (folders with mode 0755). The target of a symbolic
+/// link is created too if it is missing, inside the root: many images have `/etc/resolv.conf` as a link to a file that
+/// systemd-resolved makes.
 pub fn mount_point(
     root: BorrowedFd<'_>,
     path: &Path,
@@ -64,7 +69,7 @@ pub fn mount_point(
 ) -> io::Result<OwnedFd> {
     match open(root, path, OFlags::PATH, symlinks) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-            make(root, path, kind, symlinks)
+            make(root, path, kind, symlinks, MOST_LINKS)
         }
         answer => answer,
     }
@@ -77,13 +82,14 @@ fn make(
     path: &Path,
     kind: MountPointKind,
     symlinks: Symlinks,
+    links: u32,
 ) -> io::Result<OwnedFd> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL)); // "/" is always there
     };
     let folder = match open(root, parent, OFlags::PATH, symlinks) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-            make(root, parent, MountPointKind::Directory, symlinks)?
+            make(root, parent, MountPointKind::Directory, symlinks, links)?
         }
         answer => answer?,
     };
@@ -97,9 +103,16 @@ fn make(
     match made {
         Ok(Some(file)) => Ok(file),
         Ok(None) => open(root, path, OFlags::PATH, symlinks),
-        // Created concurrently by another process; or a dangling link, which this open reports as ENOENT.
+        // Created concurrently by another process; or a link to a missing file, which this open reports as ENOENT.
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-            open(root, path, OFlags::PATH, symlinks)
+            match open(root, path, OFlags::PATH, symlinks) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) && links > 0 => {
+                    let target = rustix::fs::readlinkat(&folder, name, Vec::new())?;
+                    let target = parent.join(OsStr::from_bytes(target.as_bytes()));
+                    make(root, &target, kind, symlinks, links - 1)
+                }
+                answer => answer,
+            }
         }
         Err(error) => Err(error),
     }

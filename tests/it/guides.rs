@@ -18,6 +18,7 @@ const FLAGS_OF_OTHERS: [&str; 10] = [
     "--isolation",
     "--lib",
     "--mount-proc",
+    "--now",
     "--release",
     "--short",
     "--target",

@@ -242,6 +242,47 @@ fn names_are_those_of_the_flags_and_of_the_host() {
 }
 
 #[test]
+fn a_link_of_resolv_conf_to_a_missing_file_leads_to_the_container_s_file() {
+    let place = Place::new();
+    let root = place.small_root();
+    fs::create_dir_all(root.join("run")).expect("a directory");
+    fs::create_dir_all(root.join("etc")).expect("a directory");
+    let own = place.write("own", "nameserver 10.2.2.2\n");
+    let volume = format!("{}:/etc/resolv.conf", text(&own));
+    let outside = place.folder("outside");
+    let helper = usable_helpers().first().copied();
+    for target in ["../run/systemd/resolve/stub-resolv.conf", "/run/../../../link", "absolute"] {
+        for (from, to) in [
+            ("etc/resolv.conf", target),
+            ("run/link", "/run/second"),
+            ("etc/absolute", text(&outside)),
+        ] {
+            let _ = fs::remove_file(root.join(from));
+            std::os::unix::fs::symlink(to, root.join(from)).expect("a link");
+        }
+        let mut options = vec![
+            vec!["--network", "host"],
+            vec!["--network", "none", "--dns", "10.2.2.2"],
+            vec!["--network", "none", "-v", &volume],
+        ];
+        options.extend(helper.map(|helper| vec!["--network", helper, "-p", "127.0.0.1::80"]));
+        for options in options {
+            let ran =
+                place.run(&options, "cat /etc/resolv.conf; [ -L /etc/resolv.conf ] && echo link");
+            let answer = ran.works();
+            assert!(answer.ends_with("link") && answer.len() > 6, "{target} {options:?}: {ran:?}");
+        }
+        // The target is made in the container alone.
+        assert!(!root.join("run/systemd").exists() && !root.join("run/second").exists());
+        assert_eq!(fs::read_dir(&outside).expect("a directory").count(), 0);
+    }
+    let ran = place.run(&["--network", "host"], "hostname");
+    assert_eq!(ran.works(), rustix::system::uname().nodename().to_string_lossy());
+    let ran = place.run(&["--network", "host", "--hostname", "box"], "hostname");
+    assert_eq!(ran.works(), "box");
+}
+
+#[test]
 fn what_joins_the_container_is_on_its_network() {
     for helper in usable_helpers() {
         let place = Place::new();
