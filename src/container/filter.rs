@@ -123,7 +123,7 @@ impl FromStr for ContainerFilter {
             ("expose", _) => Self::Expose(value.parse().map_err(Error::new).context(phrase)?),
             ("command", _) => Self::Command(value),
             ("pod", _) => Self::Pod(value),
-            // Swarms do not exist here.
+            // usnea has no swarm mode, and so no tasks.
             ("is-task", _) => match truth(&value).context(phrase)? {
                 true => Self::Never,
                 false => Self::Always,

@@ -85,7 +85,7 @@ pub struct ListedContainer {
     pub size: Option<u64>,
     /// Mounts of the user; `None`: not read.
     pub mounts: Option<Vec<UserMount>>,
-    /// Namespaces; `None`: not looked up, or the container does not run here.
+    /// Namespaces; `None`: not looked up, or the container does not run on this machine.
     pub namespaces: Option<NamespaceIds>,
     /// Published ports, as docker lists them.
     pub ports: Vec<Forward>,
@@ -168,7 +168,7 @@ fn sort(listed: &mut [ListedContainer], order: ContainerOrder) {
     }
 }
 
-/// Looks up the namespaces of a container that runs here.
+/// Looks up the namespaces of a container that runs on this machine.
 fn namespaces_of(status: &Status) -> Option<NamespaceIds> {
     let is_here = status.is_running() && status.elsewhere().is_none();
     let pid = status.state().filter(|_| is_here)?.process.pid;

@@ -17,11 +17,11 @@
 //!      |-- newuidmap, newgidmap            | (waits)
 //!      |------ Mapped -------------------->| mounts what needs base's IDs, detached
 //!      |                                   |-- clone3 (CLONE_PARENT) --->|   when the container's map differs; else base
-//!      |<----- Container(pid, pidfd) ------|-- writes its maps           |   goes on as the container itself, or makes it
+//!      |<----- Container(pid, pidfd) ------|-- writes its maps           |   continues as the container, or makes it
 //!      |                                   |                             |   at once and waits with it for newuidmap
 //!      |                                   |------- Mapped ------------->|
-//!      |                                   | keeps watch: the parent's   | root, mounts, pivot_root, ids
-//!      |                                   | death is the container's    |
+//!      |                                   | keeper: ends the container  | root, mounts, pivot_root, ids
+//!      |                                   | when the parent dies        |
 //!      |<----- Network --------------------------------------------------|   only with a network's helper: the parent starts
 //!      |                                   |                             |   it, and it gets ready meanwhile
 //!      |<----- Hooks(point) -------------------------------------------|   only with hooks of the runtime, which the parent
@@ -35,7 +35,7 @@
 //!      |------ Start ---------------------------------------------------->|   up, and its command waits for the caller
 //!      |<----- Running -------------------------------------------------|   from here on signals are the command's
 //!      |<----- end of file ----------------------------------------------| exec: the socket is close-on-exec
-//!      |<----- Failed(step, what, errno) --------------------------------|   instead, from whoever failed
+//!      |<----- Failed(step, what, errno) --------------------------------|   instead, from the process that failed
 //! ```
 
 mod command;

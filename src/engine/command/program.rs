@@ -59,7 +59,7 @@ fn try_candidates<T>(
         };
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => {}
-            // execvp(3): a match without permission is remembered, and the search goes on.
+            // execvp(3): EACCES is remembered, and the search continues.
             Some(libc::EACCES) => last = error,
             _ => return Err(error.into()),
         }

@@ -1,10 +1,10 @@
 //! User namespaces of a bundle's container, for the OCI runtime's command line.
 //!
 //! ```text
-//! config.json          root of our own user namespace       an ordinary user
-//! no user namespace    that of this process                 an error
-//! a new one            below ours, mapped by us             below ours, mapped by itself or by newuidmap
-//! one with a path      that one                             that one
+//! config.json          caller is root of its namespace        ordinary user
+//! no user namespace    the caller's                           an error
+//! a new one            below the caller's, mapped by usnea    below the caller's, mapped by itself or newuidmap
+//! one with a path      the one at the path                    the one at the path
 //! ```
 //!
 //! The outer IDs of a map are those that this process sees. They are the host's, or those of the user namespace in

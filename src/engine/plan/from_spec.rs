@@ -357,7 +357,8 @@ pub fn plan_bundle_exec(
     Ok(steps)
 }
 
-/// Returns the cgroup of the container; `None`: the container gets none. Errors: a limit that cannot apply here.
+/// Returns the cgroup of the container; `None`: the container gets none. Errors: a limit that this machine cannot
+/// apply.
 fn cgroup(spec: &Spec) -> Result<Option<cgroup::CgroupRequest>> {
     let Some(linux) = spec.linux() else { return Ok(None) };
     let limits = linux.resources().as_ref().map(cgroup::CgroupLimits::of).transpose()?;

@@ -64,8 +64,8 @@ pub struct NamespacesToJoin {
     /// Namespaces to enter.
     pub namespaces: Vec<JoinedNamespace>,
     /// New namespaces that the base process makes, instead of the container's process. A network helper enters a
-    /// network namespace through /proc of a process in it. In a joined PID namespace the container's process is hidden,
-    /// and cannot serve for that.
+    /// network namespace through /proc of a process in it. In a joined PID namespace that process cannot be the
+    /// container's, which is hidden.
     pub made_in_base: Namespaces,
 }
 

@@ -39,7 +39,7 @@ struct IdmappedLayer {
     whose: LayerOwner,
 }
 
-/// Owner of the store in which a layer lies, who may replace the layer's folder by another file.
+/// Owner of a layer's store, who may replace the layer's folder by another file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LayerOwner {
     Ours,
