@@ -12,7 +12,7 @@ const LONGEST_README: usize = 200;
 const LARGEST_PICTURE: usize = 60_000;
 
 /// Flags of other programs that the guides name.
-const FLAGS_OF_OTHERS: [&str; 10] = [
+const FLAGS_OF_OTHERS: [&str; 11] = [
     "--bench",
     "--fuzz",
     "--isolation",
