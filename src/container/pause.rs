@@ -32,13 +32,13 @@ pub fn unpause(container: &Container) -> Result<()> {
 
 fn freeze(container: &Container, state: &State, what: FreezerState, action: &str) -> Result<()> {
     let phrase = || format!("cannot {action} container {}", container.record.name);
-    cgroup::freeze(&cgroup_folder(container, state)?, what).context(phrase)?;
+    cgroup::freeze(&cgroup_folder(state)?, what).context(phrase)?;
     events::of_container(&container.store, &container.record, action, &[]);
     Ok(())
 }
 
 /// Returns the cgroup of a running container. Errors: no cgroup.
-pub(super) fn cgroup_folder(container: &Container, state: &State) -> Result<PathBuf> {
+pub(super) fn cgroup_folder(state: &State) -> Result<PathBuf> {
     state.cgroup.clone().ok_or_else(|| {
         Error::conflict("it runs without a cgroup").hint(cgroup::delegation_advice())
     })

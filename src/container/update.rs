@@ -66,9 +66,7 @@ fn limit(container: &Container, changes: &LinuxResources) -> Result<()> {
     let merged = merged(linux.resources().as_ref(), changes)?;
     let status = container.status_here()?;
     match status.state().filter(|_| status.is_running()) {
-        Some(state) => {
-            cgroup::change(&cgroup_folder(container, state)?, &CgroupLimits::of(&merged)?)?
-        }
+        Some(state) => cgroup::change(&cgroup_folder(state)?, &CgroupLimits::of(&merged)?)?,
         // Limits of a stopped container are checked before they are recorded.
         None => drop(cgroup::find(&path, CgroupLimits::of(&merged)?)?),
     }

@@ -161,9 +161,7 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
     let pod = match recorded(&mut job, &launched, run, socket) {
         Ok(pod) => pod,
         Err(error) => {
-            let _ = launched.command.signal(libc::SIGKILL);
-            engine::end_children();
-            launched.cgroup.into_iter().for_each(ContainerCgroup::remove);
+            abandon(launched);
             return Err(error);
         }
     };
@@ -200,6 +198,13 @@ fn become_monitor(mut job: Job, told: &OwnedFd) -> Result<std::convert::Infallib
     leave_streams()?;
     tell(told, &Ok(()));
     handover.exec(MONITOR)
+}
+
+/// Ends a container that runs without a record.
+fn abandon(launched: Launched) {
+    let _ = launched.command.signal(libc::SIGKILL);
+    engine::end_children();
+    launched.cgroup.into_iter().for_each(ContainerCgroup::remove);
 }
 
 /// Number of the start that follows the last one of the container in `folder`.
