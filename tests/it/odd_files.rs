@@ -166,9 +166,10 @@ fn a_tower_as_high_as_a_path_is_long_is_compared_and_archived() {
     let changes = short(&["diff", "tower"]);
     assert_eq!(changes.works().lines().filter(|line| line.starts_with("A /b")).count(), 2002);
     short(&["export", "-o", "out.tar", "tower"]).works();
-    short(&["commit", "tower", "tower"]).works();
+    // No layer of an image has that many.
+    let ran = short(&["commit", "tower", "tower"]);
+    assert!(ran.status == 125 && ran.stderr.contains("more than 1000 folders deep"), "{ran:?}");
     place.usnea(&["rm", "tower"]).works();
-    place.usnea(&["rmi", "tower"]).works();
 }
 
 // The record of a mode, which any process of the container can write where the user has a single ID.
@@ -183,18 +184,10 @@ fn no_archive_has_setuid_that_only_an_attribute_names() {
         rustix::fs::setxattr(&file, "user.containers.override_stat", b"0:0:4755", flags)
             .expect("an attribute");
     }
-    for words in [
-        &["volume", "export", "-o", "out.tar", "kept"][..],
-        &["cp", "forger:/forged-2", "-"],
-        &["cp", "forger:/vol", "-"],
-        &["export", "-o", "out.tar", "forger"],
-    ] {
-        let mut command = place.command(words);
-        if words.contains(&"-") {
-            command.stdout(std::fs::File::create(place.path("out.tar")).expect("a file"));
-        }
-        let status = command.stderr(std::process::Stdio::null()).status().expect("it starts");
-        assert!(status.success(), "{words:?}");
+    for words in
+        [&["volume", "export", "-o", "out.tar", "kept"][..], &["export", "-o", "out.tar", "forger"]]
+    {
+        place.usnea(words).works();
         let mut tar = std::process::Command::new("tar");
         place.prepare(tar.args(["tvf", "out.tar"]));
         let listed = crate::support::finish(&mut tar, "");

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
 use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::compression;
-use crate::image::diff::merged_tar;
+use crate::image::diff::{LayerSource, merged_tar};
 use crate::image::extract::place::{
     FirstMember, MemberOwners, MemberPlace, OtherKind, place_if_any,
 };
@@ -26,7 +26,9 @@ pub fn export(usnea: &Usnea, text: &str, output: &ArchiveSink) -> Result<()> {
     let (_held, data) = held(store, text)?;
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(base);
-    let write = || merged_tar(&[data.into()], &owners, ArchiveOutput::create(output)?)?.put();
+    // Containers have written the files.
+    let files = LayerSource { is_written: true, ..LayerSource::from(data) };
+    let write = || merged_tar(&[files], &owners, ArchiveOutput::create(output)?)?.put();
     userns::in_base(base, write).context(|| format!("cannot export volume {text}"))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::quote;
+use super::quote::quote;
 use crate::engine::hooks::{HookPoint, Hooks};
 
 /// Returns the commands for the hooks of `point`.

@@ -79,9 +79,18 @@ impl DockerArchiveTarget {
     }
 
     fn put_layer(&self, blob: &Descriptor, content: ProgressReader<'_>) -> Result<()> {
-        let (compression, mut content) = sniff(content)?;
+        let (compression, content) = sniff(content)?;
         if compression == Compression::None && blob.digest.algorithm() == Algorithm::Sha256 {
-            return self.archive().put_layer(&blob.digest, &blob.digest, blob.size, &mut content);
+            let mut plain = Hashed::new(content, Algorithm::Sha256);
+            self.archive().put_layer(&blob.digest, &blob.digest, blob.size, &mut plain)?;
+            let is_read = plain.count() == blob.size;
+            return match plain.finish() {
+                (has, _) if is_read && has != blob.digest => {
+                    let error = format!("it is damaged: its content has the digest {has}");
+                    Err(Error::new(error).hint(hint::REPAIR_OR_PULL))
+                }
+                _ => Ok(()),
+            };
         }
         let mut plain = Hashed::new(compression.decode(content)?, Algorithm::Sha256);
         let mut file = spool(&mut plain, &self.tmp)?;

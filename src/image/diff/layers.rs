@@ -132,8 +132,7 @@ impl LayerTree {
         Ok(Self { roots: folders.iter().map(open).collect::<Result<_>>()? })
     }
 
-    /// Wraps the single folder of a whole tree that a container may have written, without whiteouts. `None`: no folder
-    /// at all.
+    /// Wraps the single folder of a whole tree, without whiteouts. `None`: no folder at all.
     pub fn of(root: Option<OwnedFd>, owners: &Owners) -> Self {
         let owners = owners.clone();
         let make = |fd: OwnedFd| TreeRoot {
@@ -142,7 +141,7 @@ impl LayerTree {
             shown: None,
             owners,
             places: &[],
-            is_written: true,
+            is_written: false,
         };
         Self { roots: root.map(make).into_iter().collect() }
     }

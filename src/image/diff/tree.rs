@@ -70,8 +70,8 @@ pub fn merged_tar<W: Write>(folders: &[LayerSource], owners: &Owners, writer: W)
 }
 
 /// Writes a tar of a part of the tree below `root`: one member called `name` and, for a folder, all its content. Links
-/// on the way stay inside the root; sockets are left out. A container may have written any of the files, so setuid and
-/// setgid that are in an attribute alone are left out. Errors: missing, or unreadable.
+/// on the way stay inside the root; sockets are left out. Records count as an image's: the merged tree does not
+/// show whether a container wrote a file. Errors: missing, or unreadable.
 pub fn part_tar<W: Write>(
     root: impl AsFd,
     part: &TarPart<'_>,
@@ -82,7 +82,7 @@ pub fn part_tar<W: Write>(
         root,
         part.path,
         part.last,
-        NodeRules { owners, shown: None, layer: None, is_written: true },
+        NodeRules { owners, shown: None, layer: None, is_written: false },
     )?;
     let layers = LayerTree::of(folder, owners);
     let root = layers.root()?;

@@ -115,12 +115,6 @@ mod tests {
     fn pipes_devices_links_and_endless_files_are_no_files_of_a_store() {
         let (top, store) = foreign();
         let path = store.root().join("images.json");
-        let digest = crate::digest::Digest::of(b"blob");
-        let blob = store.blob_path(&digest);
-        std::fs::create_dir_all(blob.parent().unwrap()).unwrap();
-        rustix::fs::mkfifoat(CWD, &blob, Mode::RWXU).unwrap();
-        let told = store.open_blob(&digest).unwrap_err().to_string();
-        assert!(told.contains("not a regular file"), "{told}");
         let refused = |make: &dyn Fn(), errno: Errno| {
             make();
             let answer = store.read_object(&path, 1000).map_err(|error| error.raw_os_error());
@@ -136,6 +130,12 @@ mod tests {
         refused(&|| symlink(&own, &path).unwrap(), Errno::LOOP);
         refused(&|| File::create(&path).unwrap().set_len(1 << 40).unwrap(), Errno::FBIG);
         assert!(store.images().unwrap().all().is_empty());
+        let digest = crate::digest::Digest::of(b"blob");
+        let blob = store.blob_path(&digest);
+        std::fs::create_dir_all(blob.parent().unwrap()).unwrap();
+        rustix::fs::mkfifoat(CWD, &blob, Mode::RWXU).unwrap();
+        let told = store.open_blob(&digest).unwrap_err().to_string();
+        assert!(told.contains("not a regular file"), "{told}");
     }
 
     #[test]
