@@ -27,7 +27,7 @@ const ORDERS: [(&str, &str); 3] = [
     ),
     (
         "image",
-        "ls inspect history tree diff search exists pull push save load import export rm tag untag prune",
+        "ls inspect history tree diff search exists pull push save load import export scp rm tag untag prune",
     ),
 ];
 
