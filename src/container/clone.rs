@@ -20,7 +20,7 @@ use crate::spec::{self, CGROUP, ContainerName};
 
 /// Settings of a clone.
 #[derive(Debug, Default)]
-pub struct Cloning {
+pub struct CloneRequest {
     /// Name of the clone. Default: the original's, with "-clone" and a number.
     pub name: Option<ContainerName>,
     /// Limits that replace those of the original.
@@ -33,7 +33,7 @@ pub struct Cloning {
 
 /// Clones the container; returns the clone's ID. Both share the volumes. Errors: a taken name; a running original that
 /// is to be removed without force.
-pub fn clone(usnea: &Usnea, container: &Container, cloning: &Cloning) -> Result<String> {
+pub fn clone(usnea: &Usnea, container: &Container, cloning: &CloneRequest) -> Result<String> {
     container.refuse_foreground("clone")?;
     let status = container.status_here()?;
     if status.state().is_some() && cloning.destroy.is_some_and(|removal| !removal.force) {
@@ -88,7 +88,7 @@ pub fn clone(usnea: &Usnea, container: &Container, cloning: &Cloning) -> Result<
 }
 
 /// Returns the original's configuration, with folders, cgroup and host name of the clone.
-fn config(container: &Container, id: &str, place: &Path, cloning: &Cloning) -> Result<Spec> {
+fn config(container: &Container, id: &str, place: &Path, cloning: &CloneRequest) -> Result<Spec> {
     let mut spec = container.spec()?;
     spec::move_paths(&mut spec, &container.folder, place);
     let (before, now) = (container.short_id().to_owned(), short(id).to_owned());
@@ -129,7 +129,7 @@ fn name_and_place(
     mut made: Container,
     container: &Container,
     born: &Folder,
-    cloning: &Cloning,
+    cloning: &CloneRequest,
 ) -> Result<Container> {
     let names = Names::lock(&made.store)?;
     let id = made.record.id.clone();

@@ -243,9 +243,14 @@ pub fn find(store: &Path, text: &str) -> Result<Container> {
 }
 
 /// Moves a container's folder away for removal, and frees its name. The caller removes the returned folder.
-pub(super) fn bury(store: &Path, id: &str, name: Option<&str>, lock: File) -> Result<Folder> {
+pub(super) fn move_to_tmp(
+    store: &Path,
+    id: &str,
+    name: Option<&str>,
+    lock: File,
+) -> Result<Folder> {
     let names = Names::lock(store)?;
-    let folder = Folder::bury(store, &store.join("containers").join(id), lock)?;
+    let folder = Folder::move_to_tmp(store, &store.join("containers").join(id), lock)?;
     if let Some(name) = name {
         names.take(name, id);
     }

@@ -43,7 +43,7 @@ pub enum Owned {
 
 /// Settings of a copy.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Copying {
+pub struct CopyRequest {
     /// New owner of the files.
     pub owned: Owned,
     /// Rule for a source that is a symbolic link.
@@ -82,7 +82,7 @@ impl<'a> HostEnd<'a> {
 }
 
 /// Copies from `from` to `to`, exactly one of which is in a container.
-pub fn copy(usnea: &Usnea, from: &CopyEnd, to: &CopyEnd, how: Copying) -> Result<()> {
+pub fn copy(usnea: &Usnea, from: &CopyEnd, to: &CopyEnd, how: CopyRequest) -> Result<()> {
     let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .context(|| "cannot make a pipe")?;
     match (from, to) {
@@ -218,7 +218,7 @@ fn send(to: OwnedFd, from: HostEnd<'_>, last: LastLink) -> Result<()> {
 }
 
 /// Receives files on the host, or as an archive.
-fn receive(from: OwnedFd, path: &Path, to: HostEnd<'_>, how: Copying) -> Result<()> {
+fn receive(from: OwnedFd, path: &Path, to: HostEnd<'_>, how: CopyRequest) -> Result<()> {
     let mut from = File::from(from);
     match to {
         HostEnd::Path(to) => {

@@ -163,7 +163,7 @@ pub fn create(
     replaced(usnea, request, lifecycle)?;
     if next == AfterCreate::Start {
         // A replaced container may have used the ports.
-        ports::look_at_ports(store, &workspace.network)?;
+        ports::check_ports_free(store, &workspace.network)?;
         network::warn_if_offline(&plan.options.network, store);
     }
 
@@ -262,7 +262,7 @@ fn name_and_place(
     let names = Names::lock(store)?;
     match request.options.name.as_ref() {
         Some(name) => names.give(name.as_str(), &record.id)?,
-        None => record.name = names.invent(&record.id)?,
+        None => record.name = names.assign_random(&record.id)?,
     }
     record::write(born.path(), CONTAINER, record)
         .and_then(|()| born.keep(place))

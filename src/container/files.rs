@@ -80,12 +80,12 @@ fn in_running<T: Serialize + DeserializeOwned, R>(
     let (user, mounts) = namespaces(state).context(|| "cannot enter the container")?;
     let enter = || {
         // No process of the container may inspect this one.
-        process::hide_from_others()?;
+        process::set_undumpable()?;
         namespace::enter(user.as_fd())?;
         namespace::enter(mounts.as_fd())?;
         // Fails in a container without a root user: this process then keeps its user.
         let _ = process::become_user(0, 0);
-        process::hide_from_others()?;
+        process::set_undumpable()?;
         rustix::process::umask(Mode::empty());
         Ok(())
     };

@@ -58,7 +58,7 @@ impl Folder {
     }
 
     /// Moves the folder `place`, whose lock is `lock`, to `tmp` for its removal.
-    pub fn bury(store: &Path, place: &Path, lock: File) -> Result<Self> {
+    pub fn move_to_tmp(store: &Path, place: &Path, lock: File) -> Result<Self> {
         let path = path(store, &files::random_name(""));
         std::fs::rename(place, &path).context(|| format!("cannot remove {}", place.display()))?;
         Ok(Self { path, lock })

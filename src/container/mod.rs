@@ -79,10 +79,10 @@ pub use crate::sys::signal::Signals;
 pub use attach::{Attachment, attach, connect_monitor};
 pub use check::check;
 pub use client::{Client, SignalProxy};
-pub use clone::{Cloning, clone};
+pub use clone::{CloneRequest, clone};
 pub use commit::{Commit, DuringCommit, Squash, commit};
 pub use container::{Container, all, damaged, find, find_id, ids, size};
-pub use copy::{CopyEnd, Copying, Owned, copy};
+pub use copy::{CopyEnd, CopyRequest, Owned, copy};
 pub use create::{AfterCreate, CreatedContainer, Lifecycle, create};
 pub use diff::{diff, export, in_base as changes_in_base};
 pub use disk_usage::{DiskUsage, disk_usage};
@@ -118,4 +118,6 @@ pub use update::{ContainerUpdate, update};
 pub use usnea::Usnea;
 pub use wait::{WaitCondition, wait, wait_for};
 
-use container::{Hold, bury, elsewhere, folder_size, is_id, not_running, processes, try_lock};
+use container::{
+    Hold, elsewhere, folder_size, is_id, move_to_tmp, not_running, processes, try_lock,
+};

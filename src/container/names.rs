@@ -63,7 +63,7 @@ impl Names {
     }
 
     /// Assigns a free random name to container `id`.
-    pub fn invent(&self, id: &str) -> Result<String> {
+    pub fn assign_random(&self, id: &str) -> Result<String> {
         self.invent_for(NamedKind::Container, id)
     }
 

@@ -32,7 +32,8 @@ pub fn unpause(container: &Container) -> Result<()> {
 
 fn freeze(container: &Container, state: &State, what: FreezerState, action: &str) -> Result<()> {
     let phrase = || format!("cannot {action} container {}", container.record.name);
-    cgroup::freeze(&cgroup_folder(state)?, what).context(phrase)?;
+    let folder = cgroup_folder(state).context(phrase)?;
+    cgroup::freeze(&folder, what).context(phrase)?;
     events::of_container(&container.store, &container.record, action, &[]);
     Ok(())
 }

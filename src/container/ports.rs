@@ -19,7 +19,7 @@ use crate::spec::{ContainerOptions, ExposedPorts, ImageDefaults, PublishedPorts}
 
 /// Checks that the ports are free, just before a launch. Errors: a port in use; names the container of this store that
 /// has it.
-pub fn look_at_ports(store: &Path, wanted: &NetworkRequest) -> Result<()> {
+pub fn check_ports_free(store: &Path, wanted: &NetworkRequest) -> Result<()> {
     let taken = |forward: &Forward| Some((*forward, host_ports::bind(forward).err()?));
     match wanted.forwards.iter().find_map(taken) {
         None => Ok(()),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::stop::{Stopping, end_monitor, ended_within, stop};
-use super::{Container, Hold, bury, elsewhere, try_lock};
+use super::{Container, Hold, elsewhere, move_to_tmp, try_lock};
 use super::{folder, volumes};
 use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
@@ -75,7 +75,7 @@ pub fn remove(usnea: &Usnea, id: &str, how: Removal) -> Result<()> {
     let own = container.as_ref().filter(|container| how.volumes || container.record.auto_remove);
     let own = own.map(own_volumes).unwrap_or_default();
     let base = usnea.base()?;
-    let removed = bury(store, id, name.as_deref(), lock)?.remove(base);
+    let removed = move_to_tmp(store, id, name.as_deref(), lock)?.remove(base);
     folder::sweep(store, base);
     volumes::remove_anonymous(usnea, &own);
     removed?;

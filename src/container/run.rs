@@ -63,7 +63,7 @@ pub(super) fn run(
     let _volumes = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
     let mut plan = plan(request, &workspace, store, notify)?;
     plan.options.sockets = sockets;
-    ports::look_at_ports(store, &workspace.network)?;
+    ports::check_ports_free(store, &workspace.network)?;
     network::warn_if_offline(&plan.options.network, store);
     workspace.remember_driver(store);
 

@@ -26,7 +26,7 @@ use super::stop::{Stopping, ended_within};
 use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::volumes;
-use super::{Container, Hold, bury};
+use super::{Container, Hold, move_to_tmp};
 use crate::engine::{self, ListenSockets, Plan};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
@@ -305,7 +305,7 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
         let (plan, pod) = pods::plan(container, pod, &spec, base, &options)?;
         return Ok(Job { pod: Some(pod), ..job_of(container, lock, plan, image) });
     }
-    ports::look_at_ports(&container.store, &container.record.network)?;
+    ports::check_ports_free(&container.store, &container.record.network)?;
     let identity =
         ContainerIdentity { id: &container.record.id, name: Some(&container.record.name) };
     let request = &container.record.network;
@@ -409,7 +409,8 @@ pub fn remove_ended(number: &str) -> Result<u8> {
     let lock = File::from(monitor::take(handover.lock)?);
     let container = open_folder(&handover.store, &handover.folder)?;
     let own = own_volumes(&container);
-    let buried = bury(&container.store, &container.record.id, Some(&container.record.name), lock)?;
+    let buried =
+        move_to_tmp(&container.store, &container.record.id, Some(&container.record.name), lock)?;
     let removed = buried.remove(usnea.base()?);
     volumes::remove_anonymous(&usnea, &own);
     removed?;

@@ -159,7 +159,7 @@ fn newer(
         Ok(_) => pulled(usnea, wanted),
         Err(error) => Err(error),
     }
-    .or_else(|error| match error.is_of_place() {
+    .or_else(|error| match error.is_endpoint_specific() {
         true => {
             log::warn!("{error}: the image that is here is used");
             Ok(here)

@@ -35,7 +35,7 @@ pub fn keep(
     let needed = [container.as_fd(), watched.as_fd()].into_iter();
     let needed: Vec<_> = needed.chain(servers.iter().map(|server| server.pidfd.as_fd())).collect();
     fd::close_all_but(&needed);
-    leave_standard_streams(if servers.is_empty() { 2 } else { 1 });
+    replace_standard_streams_by_null(if servers.is_empty() { 2 } else { 1 });
     let mut fds: Vec<_> =
         needed.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let mut alive: Vec<_> = servers.iter().collect();
@@ -60,7 +60,7 @@ pub fn keep(
     // If the container has ended by itself, this signal reaches no process.
     let _ = process::pidfd_signal(container.as_fd(), libc::SIGKILL);
     rest.iter().for_each(ProcessesOfMounts::end);
-    leave_standard_streams(2);
+    replace_standard_streams_by_null(2);
     servers.iter().for_each(end_in_time);
     process::exit_now(0)
 }
@@ -68,7 +68,7 @@ pub fn keep(
 /// Waits until the parent no longer needs the base process, for a container without a keeper
 /// ([`Lifetime::Own`](super::Lifetime)). Closes all descriptors of the launch: the parent recognizes the command's exec
 /// by the end of its channel. Never returns.
-pub fn stay_until_released(watched: &OwnedFd) -> ! {
+pub fn wait_for_release(watched: &OwnedFd) -> ! {
     fd::close_all_but(&[watched.as_fd()]);
     let _ = rustix::io::retry_on_intr(|| rustix::io::read(watched, &mut [0]));
     process::exit_now(0)
@@ -154,7 +154,7 @@ fn end_in_time(server: &Child) {
 
 /// Replaces standard streams 0 to `last` by /dev/null: a reader of the command's output must see the command's end, not
 /// wait for this process.
-pub fn leave_standard_streams(last: i32) {
+pub fn replace_standard_streams_by_null(last: i32) {
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
         for number in 0..=last {
             let _ = fd::install(null.as_fd(), number);

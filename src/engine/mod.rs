@@ -65,7 +65,7 @@ pub use plan::process::{ExecCommand, Groups, Limit, ProcessCredentials};
 pub use plan::running::RunningContainer;
 pub use plan::sockets::{LISTEN_FDS, ListenSockets};
 pub use plan::step::{AccountEntry, MemoryLayers, Step, Supervised, SupervisorLifetime};
-pub use plan::{Begin, LaunchOptions, Lifetime, Plan, RootChange, SessionKeyring};
+pub use plan::{LaunchOptions, Lifetime, Plan, RootChange, SessionKeyring, StartTrigger};
 pub use root::idmapped::Idmapped;
 pub use root::layers::{has_whiteout_names, is_copied};
 pub use root::mounted::{FilesAccess, MountedRoot, can_be_read_alone, mount_files};

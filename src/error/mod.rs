@@ -35,7 +35,7 @@ pub struct Error {
     status: u8,
     kind: ErrorKind,
     #[serde(default)]
-    is_of_place: bool,
+    is_endpoint_specific: bool,
     #[serde(default)]
     errno: Option<i32>,
 }
@@ -53,7 +53,7 @@ impl Error {
             hint: None,
             status: STATUS_OURS,
             kind: ErrorKind::Internal,
-            is_of_place: false,
+            is_endpoint_specific: false,
             errno: None,
         }
     }
@@ -144,10 +144,10 @@ impl Error {
     }
 
     /// Sets the kind of a failure of this peer alone. An inner kind stays, as the more specific one.
-    pub fn of_place(mut self, kind: ErrorKind) -> Self {
+    pub fn at_endpoint(mut self, kind: ErrorKind) -> Self {
         if self.kind == ErrorKind::Internal {
             self.kind = kind;
-            self.is_of_place = true;
+            self.is_endpoint_specific = true;
         }
         self
     }
@@ -158,8 +158,8 @@ impl Error {
     }
 
     /// True if the failure concerns this peer alone: another peer may succeed.
-    pub fn is_of_place(&self) -> bool {
-        self.is_of_place
+    pub fn is_endpoint_specific(&self) -> bool {
+        self.is_endpoint_specific
     }
 
     /// Text of the failure, from the outermost phrase to the cause, with settings in this notation.
@@ -271,7 +271,7 @@ mod tests {
         );
         assert_eq!(error.way_out(), Some("create it first"));
         assert_eq!(error.status(), STATUS_OURS);
-        assert!(!error.is_of_place());
+        assert!(!error.is_endpoint_specific());
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::state::{self, OciContainer};
 use super::{Runtime, bundle, console, delete, pid_file, start};
 
 use crate::engine::{
-    self, Begin, BundleIdentity, CallerStreams, Created, LaunchOptions, LaunchStreams, Launched,
-    Lifetime, ListenSockets, Plan, RootChange, SessionKeyring, Stdin,
+    self, BundleIdentity, CallerStreams, Created, LaunchOptions, LaunchStreams, Launched, Lifetime,
+    ListenSockets, Plan, RootChange, SessionKeyring, StartTrigger, Stdin,
 };
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -80,7 +80,11 @@ impl Drop for NewContainer {
 }
 
 impl NewContainer {
-    fn prepare(runtime: &Runtime, request: &CreateRequest, begin: Begin) -> Result<(Self, Plan)> {
+    fn prepare(
+        runtime: &Runtime,
+        request: &CreateRequest,
+        begin: StartTrigger,
+    ) -> Result<(Self, Plan)> {
         runtime.folder(&request.id)?;
         let folder = bundle::folder(&request.bundle)?;
         let path = folder.join(bundle::CONFIG);
@@ -102,7 +106,7 @@ impl NewContainer {
             ..LaunchOptions::default()
         };
         let planned = match begin {
-            Begin::AtFifo => fifo(&container.fifo()).map(|fifo| options.fifo = Some(fifo)),
+            StartTrigger::AtFifo => fifo(&container.fifo()).map(|fifo| options.fifo = Some(fifo)),
             _ => Ok(()),
         };
         let planned = planned.and_then(|()| engine::plan_bundle(&spec, options));
@@ -140,7 +144,7 @@ fn fifo(path: &Path) -> Result<Arc<OwnedFd>> {
 /// Creates a container, whose command waits for `start`. Errors: the ID is in use; the config cannot be applied; nobody
 /// listens at the console socket. Nothing is left behind then.
 pub fn create(runtime: &Runtime, request: &CreateRequest, caller: OciCaller<'_>) -> Result<()> {
-    let (mut new, plan) = NewContainer::prepare(runtime, request, Begin::AtFifo)?;
+    let (mut new, plan) = NewContainer::prepare(runtime, request, StartTrigger::AtFifo)?;
     let socket = console_socket(&new.spec, request)?;
     if socket.is_none() && has_terminal(&new.spec) {
         fail_without_socket()?;
@@ -167,7 +171,7 @@ pub fn run(
     end: RunEnd,
     caller: OciCaller<'_>,
 ) -> Result<u8> {
-    let (mut new, plan) = NewContainer::prepare(runtime, request, Begin::AtStart)?;
+    let (mut new, plan) = NewContainer::prepare(runtime, request, StartTrigger::AtStart)?;
     let socket = console_socket(&new.spec, request)?;
     if socket.is_none() && has_terminal(&new.spec) && end == RunEnd::AtStart {
         fail_without_socket()?;

@@ -322,12 +322,12 @@ pub fn set_personality(persona: Personality) -> io::Result<()> {
 }
 
 /// Denies inspection of this process (`/proc/PID/exe`, ptrace) to all without power over the host: PR_SET_DUMPABLE 0.
-pub fn hide_from_others() -> io::Result<()> {
+pub fn set_undumpable() -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0)
 }
 
-/// Undoes [`hide_from_others`], and the same effect of a change of user.
-pub fn show_to_others() -> io::Result<()> {
+/// Undoes [`set_undumpable`], and the same effect of a change of user.
+pub fn set_dumpable() -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 1)
 }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use usnea::container::{
     self, AfterCreate, Attachment, Audience, CallerStreams, Container, ContainerOptions,
-    ContainerRequest, CopyEnd, Copying, EntryOptions, ExecRequest, Finish, Input, Lifecycle,
+    ContainerRequest, CopyEnd, CopyRequest, EntryOptions, ExecRequest, Finish, Input, Lifecycle,
     Privileges, PullSettings, Removal, RootSource, SignalProxy, Signals, Stdin, Usnea,
 };
 
@@ -124,7 +124,7 @@ fn copy(usnea: &Usnea, container: &Container) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let target = folder.path().join("name");
     let from = CopyEnd::Container(Box::new(container.clone()), "/tmp/name".into());
-    container::copy(usnea, &from, &CopyEnd::Host(target.clone()), Copying::default())?;
+    container::copy(usnea, &from, &CopyEnd::Host(target.clone()), CopyRequest::default())?;
     Ok(std::fs::read_to_string(target)?)
 }
 

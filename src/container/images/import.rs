@@ -1,6 +1,6 @@
 //! `usnea import`: makes an image of one layer from the tarball of a root directory.
 
-use super::Silent;
+use super::NoProgress;
 use crate::config::LayerLimits;
 use crate::container::Usnea;
 use crate::container::stores::{self};
@@ -56,11 +56,16 @@ pub fn import(usnea: &Usnea, import: &Import) -> Result<ImageRecord> {
             owners: &owners,
             limits: &LayerLimits::NONE,
             parallel: 1,
-            progress: &Silent,
+            progress: &NoProgress,
             approve: &|_| Ok(()),
         };
         pull.run(&source)
     })?;
-    super::happened(stores, &imported.config, "import", names.first().map(ToString::to_string));
+    super::log_image_event(
+        stores,
+        &imported.config,
+        "import",
+        names.first().map(ToString::to_string),
+    );
     Ok(imported)
 }

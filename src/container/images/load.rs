@@ -105,7 +105,7 @@ pub fn load(
         }
     })?;
     for one in &loaded {
-        super::happened(stores, &one.id, "load", one.names.first().map(ToString::to_string));
+        super::log_image_event(stores, &one.id, "load", one.names.first().map(ToString::to_string));
     }
     Ok(loaded)
 }

@@ -51,7 +51,7 @@ pub use import::{Import, import};
 pub use inspect::inspect;
 pub use listing::{ImageOrder, ListImages, ListedImage, list};
 pub use lists::{
-    Annotated, Existing, ListedImages, PushList, add_to_list, annotate_list, create_list, has_list,
+    Annotated, Existing, ImagesToList, PushList, add_to_list, annotate_list, create_list, has_list,
     inspect_list, push_list, remove_from_list, remove_list,
 };
 pub use load::{Load, LoadInput, LoadedImage, load};
@@ -88,15 +88,20 @@ fn name_typed(text: &str, image: &ImageRecord, registries: &Registries) -> Optio
 }
 
 /// Records an event of the image with this ID for `usnea events`. Only the user's own store ever changes.
-fn happened(stores: &Stores, id: &impl std::fmt::Display, action: &str, name: Option<String>) {
+fn log_image_event(
+    stores: &Stores,
+    id: &impl std::fmt::Display,
+    action: &str,
+    name: Option<String>,
+) {
     let more: Vec<_> = name.into_iter().map(|name| ("name", name)).collect();
     events::of_other(stores.own().root(), "image", &id.to_string(), action, &more);
 }
 
 /// Progress listener that discards all reports.
-pub(super) struct Silent;
+pub(super) struct NoProgress;
 
-impl TransferProgress for Silent {
+impl TransferProgress for NoProgress {
     fn layers(&self, _: &[(String, u64)]) {}
     fn waiting(&self, _: Option<usize>) {}
     fn transferred(&self, _: usize, _: u64) {}

@@ -92,7 +92,7 @@ pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn TransferProgress) -> Resu
         }
     })?;
     warn_of_platform(&pulled, pull.platform.as_ref());
-    super::happened(stores, &pulled.config, "pull", Some(pull.place.to_string()));
+    super::log_image_event(stores, &pulled.config, "pull", Some(pull.place.to_string()));
     Ok(pulled)
 }
 
@@ -123,7 +123,7 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &SignaturePolicy) -> Result<
             registries.candidates(typed)?.iter().map(Reference::to_string).collect();
         let error = format!("{name} is an image that was named here, and no registry has it");
         return Err(Error::new(error)
-            .of_place(ErrorKind::NotFound)
+            .at_endpoint(ErrorKind::NotFound)
             .hint(format!("to pull an image of a registry type {}", elsewhere.join(" or "))));
     }
     let one = |reference: Reference| {
@@ -135,7 +135,7 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &SignaturePolicy) -> Result<
     if all.is_empty() {
         let name = typed.repository.escape_debug();
         let error = format!("'{name}' names no registry, and registries.conf has none to look in");
-        return Err(Error::new(error).of_place(ErrorKind::NotFound).hint(
+        return Err(Error::new(error).at_endpoint(ErrorKind::NotFound).hint(
             "type the whole name, such as docker.io/library/NAME, or fill unqualified-search-registries",
         ));
     }
@@ -178,8 +178,9 @@ pub fn registry_digest(usnea: &Usnea, pull: &Pull) -> Result<Digest> {
     let candidates = candidates(stores, pull, &policy)?;
     userns::in_base(usnea.base()?, || {
         first_of(&candidates, |registry, reference| {
-            let absent =
-                || Error::new(format!("{reference} does not exist")).of_place(ErrorKind::NotFound);
+            let absent = || {
+                Error::new(format!("{reference} does not exist")).at_endpoint(ErrorKind::NotFound)
+            };
             registry.head_manifest()?.ok_or_else(absent)
         })
     })
@@ -206,7 +207,7 @@ fn first_of<T>(
             let registry =
                 Registry::new(endpoint.clone(), reference.which(), RegistryAccess::Pull)?;
             match work(&registry, reference) {
-                Err(error) if error.is_of_place() => {
+                Err(error) if error.is_endpoint_specific() => {
                     log::info!("{error}");
                     failures.push(error);
                 }
@@ -227,7 +228,7 @@ fn all_of(mut failures: Vec<Error>) -> Error {
     // An unreachable endpoint may have the image: then it is unknown whether the image exists.
     let unreachable = failures.iter().any(|error| error.kind() == ErrorKind::Unreachable);
     let kind = if unreachable { ErrorKind::Unreachable } else { ErrorKind::NotFound };
-    let error = Error::new(all.join("; ")).of_place(kind);
+    let error = Error::new(all.join("; ")).at_endpoint(kind);
     match failures.iter().find_map(Error::way_out) {
         Some(hint) => error.hint(hint),
         None => error,

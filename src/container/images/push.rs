@@ -86,7 +86,7 @@ pub fn push(
                 .context(|| format!("cannot push {text} to {place}"))?
         }
     };
-    super::happened(stores, &image.config, "push", Some(place.to_string()));
+    super::log_image_event(stores, &image.config, "push", Some(place.to_string()));
     Ok((place, pushed))
 }
 

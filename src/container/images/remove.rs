@@ -2,7 +2,7 @@
 //! namespace.
 
 use super::filter::{ImageFilter, ImageFilters, ImagePlace};
-use super::{happened, known, name_typed};
+use super::{known, log_image_event, name_typed};
 use crate::config::LayerLimits;
 use crate::container::Usnea;
 use crate::container::folder;
@@ -110,10 +110,10 @@ fn remove_one(
         Ok(removal)
     })?;
     for name in &removal.untagged {
-        happened(stores, &image.config, "untag", Some(name.to_string()));
+        log_image_event(stores, &image.config, "untag", Some(name.to_string()));
     }
     if let Some(id) = &removal.deleted {
-        happened(stores, id, "delete", Some(text.to_owned()));
+        log_image_event(stores, id, "delete", Some(text.to_owned()));
     }
     Ok(removal)
 }
@@ -134,7 +134,7 @@ pub fn tag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
     let names = names.collect::<Result<Vec<_>>>()?;
     stores.own().tag(&image.manifest, &names)?;
     for name in &names {
-        happened(stores, &image.config, "tag", Some(name.to_string()));
+        log_image_event(stores, &image.config, "tag", Some(name.to_string()));
     }
     Ok(())
 }
@@ -151,7 +151,7 @@ pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
     };
     let names = texts.iter().map(name).collect::<Result<Vec<_>>>()?;
     for name in stores.own().untag(&image.manifest, &names)? {
-        happened(stores, &image.config, "untag", Some(name.to_string()));
+        log_image_event(stores, &image.config, "untag", Some(name.to_string()));
     }
     Ok(())
 }

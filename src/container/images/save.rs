@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Silent;
+use super::NoProgress;
 use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::hint;
@@ -80,7 +80,7 @@ pub fn save(
             },
             tmp: &tmp,
             parallel: 1,
-            progress: &Silent,
+            progress: &NoProgress,
         };
         let sent = work.run(next.target());
         sent.context(|| {
@@ -90,7 +90,12 @@ pub fn save(
     }
     growing.map_or(Ok(()), |growing| growing.target().finish())?;
     for (_, image, name) in &images {
-        super::happened(stores, &image.config, "save", name.as_ref().map(ToString::to_string));
+        super::log_image_event(
+            stores,
+            &image.config,
+            "save",
+            name.as_ref().map(ToString::to_string),
+        );
     }
     Ok(())
 }

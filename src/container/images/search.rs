@@ -127,7 +127,7 @@ pub fn search(search: &Search) -> Result<Vec<SearchResult>> {
     if places.is_empty() {
         let error = Error::new(format!("'{}' names no registry", search.term.escape_debug()));
         return Err(error
-            .of_place(ErrorKind::NotFound)
+            .at_endpoint(ErrorKind::NotFound)
             .hint("type REGISTRY/TERM, or fill unqualified-search-registries in registries.conf"));
     }
     let (mut found, mut failures) = (Vec::new(), Vec::new());

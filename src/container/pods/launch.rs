@@ -100,11 +100,11 @@ impl Member<'_> {
         let mut exit = None;
         options.network = match (self.pod.has_network(), self.running) {
             (false, _) => {
-                ports::look_at_ports(store, &record.network)?;
+                ports::check_ports_free(store, &record.network)?;
                 connected(&record.network, &spec, store, own)?
             }
             (true, None) => {
-                ports::look_at_ports(store, &self.pod.network)?;
+                ports::check_ports_free(store, &self.pod.network)?;
                 let network = self.network(&spec)?;
                 exit = Some(PodExit::of(&network));
                 network

@@ -50,7 +50,7 @@ pub fn remove(usnea: &Usnea, id: &str, how: PodRemoval) -> Result<()> {
         container::remove(usnea, &member.record.id, removal)
             .context(|| format!("container {}", member.record.name))?;
     }
-    bury(usnea, id, &name)?;
+    move_to_tmp(usnea, id, &name)?;
     if let Some(pod) = &pod {
         pod.log_event("remove");
     }
@@ -58,7 +58,7 @@ pub fn remove(usnea: &Usnea, id: &str, how: PodRemoval) -> Result<()> {
 }
 
 /// Removes the folder of a pod without members, and frees its name.
-fn bury(usnea: &Usnea, id: &str, name: &str) -> Result<()> {
+fn move_to_tmp(usnea: &Usnea, id: &str, name: &str) -> Result<()> {
     let store = usnea.store()?;
     let folder = pod::folder(store, id);
     let names = Names::lock(store)?;

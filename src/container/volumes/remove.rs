@@ -41,7 +41,7 @@ pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
             .hint("stop that first"));
     };
     let base = usnea.base()?;
-    let removed = Folder::bury(store, &place, lock)?.remove(base);
+    let removed = Folder::move_to_tmp(store, &place, lock)?.remove(base);
     folder::sweep(store, base);
     removed?;
     events::of_other(store, "volume", name.as_str(), "destroy", &[]);

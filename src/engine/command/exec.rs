@@ -19,13 +19,13 @@ use crate::sys::{fd, process, pty};
 
 /// Effect on the command when the process that waits for the command dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParentsDeath {
+pub enum OnParentDeath {
     /// The command is killed too (PR_SET_PDEATHSIG).
-    IsOurs,
+    Kill,
     /// No signal: the command is detached, or its terminal sends the hangup.
-    IsNothing,
+    Ignore,
     /// No parent any more: that process has ended its part of the launch, and receives no message.
-    HasLeft,
+    Detached,
 }
 
 /// Input of the last steps before exec.
@@ -41,7 +41,7 @@ pub struct LastSteps<'a> {
     /// The command's terminal, if any.
     pub terminal: Option<&'a OwnedFd>,
     /// Effect of the death of the process that waits.
-    pub parents_death: ParentsDeath,
+    pub parents_death: OnParentDeath,
 }
 
 impl LastSteps<'_> {
@@ -49,10 +49,10 @@ impl LastSteps<'_> {
     pub fn exec(&self, exec: &ExecCommand, step: &mut usize) -> StepResult<Infallible> {
         // After the change of credentials, which clears this signal (prctl(2), PR_SET_PDEATHSIG).
         process::set_parent_death_signal(match self.parents_death {
-            ParentsDeath::IsOurs => libc::SIGKILL,
-            ParentsDeath::IsNothing | ParentsDeath::HasLeft => 0,
+            OnParentDeath::Kill => libc::SIGKILL,
+            OnParentDeath::Ignore | OnParentDeath::Detached => 0,
         })?;
-        let has_left = self.parents_death == ParentsDeath::HasLeft;
+        let has_left = self.parents_death == OnParentDeath::Detached;
         // The channel's end shows a parent that died meanwhile.
         if !has_left && self.channel.is_deserted() {
             process::exit_now(125);
@@ -79,7 +79,7 @@ impl LastSteps<'_> {
 
     /// Installs the filter, and reports that the command runs.
     fn filter_and_announce(&self, step: &mut usize) -> StepResult {
-        let has_left = self.parents_death == ParentsDeath::HasLeft;
+        let has_left = self.parents_death == OnParentDeath::Detached;
         let announce = || {
             let sent = match has_left {
                 true => Ok(()),

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::engine::keeper::leave_standard_streams;
+use crate::engine::keeper::replace_standard_streams_by_null;
 use crate::sys::process::{self, Child, Ended, Forked};
 use crate::sys::{fd, signal, title};
 
@@ -14,7 +14,7 @@ use crate::sys::{fd, signal, title};
 pub fn fork_init(in_init: impl FnOnce()) -> io::Result<()> {
     // Before the fork: the command must find no moment in which it can inspect this process. Its own exec makes the
     // command dumpable again.
-    process::hide_from_others()?;
+    process::set_undumpable()?;
     process::adopt_orphans()?; // for an init that is not process 1 (--pid host)
     // Before the fork: a quick command's end sends a signal, which must be blocked until the wait begins.
     signal::block_all();
@@ -35,7 +35,7 @@ fn run_init(command: &Child) -> ! {
     let pid = command.pid;
     title::set("init");
     fd::close_from(3);
-    leave_standard_streams(2);
+    replace_standard_streams_by_null(2);
     loop {
         match signal::wait() {
             libc::SIGCHLD => {

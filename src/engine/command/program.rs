@@ -52,7 +52,7 @@ fn try_candidates<T>(
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for candidate in candidates {
         let tried =
-            refuse_own_program(&candidate, command.ourselves).and_then(|()| attempt(&candidate));
+            refuse_own_program(&candidate, command.own_program).and_then(|()| attempt(&candidate));
         let error = match tried {
             Ok(done) => return Ok(done),
             Err(error) => error,
@@ -69,11 +69,11 @@ fn try_candidates<T>(
 
 /// Refuses usnea's own program, also as an interpreter: follows `#!` lines as the kernel does (binfmt_script: at most
 /// five).
-fn refuse_own_program(program: &str, ourselves: (u64, u64)) -> io::Result<()> {
+fn refuse_own_program(program: &str, own_program: (u64, u64)) -> io::Result<()> {
     let mut program = program.to_owned();
     for _ in 0..5 {
         let stat = rustix::fs::stat(&*program)?;
-        if (stat.st_dev, stat.st_ino) == ourselves {
+        if (stat.st_dev, stat.st_ino) == own_program {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
         let mut head = [0u8; 256];

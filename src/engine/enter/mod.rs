@@ -29,7 +29,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 
-use crate::engine::command::exec::{LastSteps, ParentsDeath};
+use crate::engine::command::exec::{LastSteps, OnParentDeath};
 use crate::engine::command::prepare;
 use crate::engine::keeper;
 use crate::engine::launch::conversation::{Conversation, LaunchPoint, LaunchProgress, supervised};
@@ -178,7 +178,7 @@ fn begin(
     };
     drop((theirs, command));
     entry.options.sockets.iter().for_each(ListenSockets::close);
-    let received = conversation.hear_until(LaunchPoint::Exec, signals);
+    let received = conversation.receive_until(LaunchPoint::Exec, signals);
     let progress = conversation.progress;
     if let Err(error) = received {
         let others = [progress.process.as_ref(), progress.supervisor.as_ref()];
@@ -214,7 +214,7 @@ fn detach(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     title::set("terminal");
     let pidfd = command.map(|command| command.pidfd.as_fd());
     fd::close_all_but(&[&[master.as_fd()], pidfd.as_slice()].concat());
-    keeper::leave_standard_streams(2);
+    keeper::replace_standard_streams_by_null(2);
     let mut room = [0; 4096];
     let mut is_open = true;
     loop {
@@ -281,7 +281,7 @@ impl EntryProcess<'_> {
 
     fn become_command(&self, index: &mut usize) -> StepResult<Infallible> {
         let entry = self.entry;
-        process::hide_from_others()?;
+        process::set_undumpable()?;
         self.close_other_descriptors();
         rustix::process::umask(Mode::from_raw_mode(0o022));
         let mut terminal = None;
@@ -301,8 +301,8 @@ impl EntryProcess<'_> {
                         streams: self.streams,
                         terminal: terminal.as_ref(),
                         parents_death: match dies_with_caller {
-                            true => ParentsDeath::IsOurs,
-                            false => ParentsDeath::IsNothing,
+                            true => OnParentDeath::Kill,
+                            false => OnParentDeath::Ignore,
                         },
                     };
                     return last.exec(command, index);
@@ -310,7 +310,7 @@ impl EntryProcess<'_> {
                 step => prepare::prepare(step, &entry.steps)?,
             }
             // A change of credentials makes a process traceable again where fs.suid_dumpable says so.
-            process::hide_from_others()?;
+            process::set_undumpable()?;
         }
         Err(io::Error::from_raw_os_error(libc::ENOEXEC).into())
     }

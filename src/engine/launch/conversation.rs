@@ -83,7 +83,7 @@ pub struct Conversation<'a> {
 
 impl Conversation<'_> {
     /// Receives messages until the launch has reached `point`. Errors: a step failed; a signal ended the launch.
-    pub fn hear_until(&mut self, point: LaunchPoint, signals: &Signals) -> Result<()> {
+    pub fn receive_until(&mut self, point: LaunchPoint, signals: &Signals) -> Result<()> {
         loop {
             self.wait_for_message(signals)?;
             let message = self.channel.receive();

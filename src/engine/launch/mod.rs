@@ -30,7 +30,7 @@ pub fn launch(plan: &Plan, streams: LaunchStreams<'_>, signals: &Signals) -> Res
 }
 
 /// Carries out a plan until the container is set up. The command waits for [`Created::start`] if the plan holds it
-/// ([`Begin::AtStart`](crate::engine::Begin)).
+/// ([`StartTrigger::AtStart`](crate::engine::Begin)).
 pub fn create<'a>(
     plan: &'a Plan,
     streams: LaunchStreams<'a>,

@@ -227,7 +227,7 @@ impl<'a> Mapped<'a> {
     /// Waits until the container is set up, if the plan holds it there. Errors: a step failed.
     pub fn set_up(mut self, signals: &Signals) -> Result<Created<'a>> {
         if self.0.plan.is_held() {
-            self.0.conversation.hear_until(LaunchPoint::Created, signals)?;
+            self.0.conversation.receive_until(LaunchPoint::Created, signals)?;
         }
         Ok(Created(self.0))
     }
@@ -255,7 +255,7 @@ impl Created<'_> {
         if self.0.plan.is_held() {
             self.0.conversation.send(&ParentMessage::Start)?;
         }
-        self.0.conversation.hear_until(LaunchPoint::Exec, signals)?;
+        self.0.conversation.receive_until(LaunchPoint::Exec, signals)?;
         log_moment(self.0.started, "the command runs");
         self.0.finish()
     }

@@ -89,7 +89,7 @@ fn run_supervisor(
     kept.extend(namespaces.iter().map(|namespace| namespace.as_fd()));
     fd::close_all_but(&kept);
     let ready = || {
-        if supervised.until == SupervisorLifetime::ParentsDeath {
+        if supervised.until == SupervisorLifetime::OnParentDeath {
             // After the change of user namespace, which clears this signal (prctl(2), PR_SET_PDEATHSIG).
             let _ = process::set_parent_death_signal(libc::SIGKILL);
         }

@@ -23,7 +23,7 @@ use crate::sys::namespace::Namespaces;
 use crate::userns::{self, Base, Levels, Setgroups};
 
 /// Decisions on a container's namespaces: which are made, which are joined, and the ID maps.
-pub struct PlacedContainer {
+pub struct NamespacePlan {
     /// User namespaces.
     pub levels: Levels,
     /// Permission for setgroups(2).
@@ -34,7 +34,7 @@ pub struct PlacedContainer {
     pub join: Option<NamespacesToJoin>,
 }
 
-impl PlacedContainer {
+impl NamespacePlan {
     /// Decides on the namespaces of a bundle's container. `maps`: those of its config. Errors: this process may not map
     /// these IDs, or may not enter a namespace.
     pub fn of_bundle(spec: &Spec, maps: &IdMaps<ContainerIds, HostIds>) -> Result<Self> {

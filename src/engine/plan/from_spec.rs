@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 
 use crate::cgroup;
 use crate::engine::hooks::{HookPoint, Hooks};
-use crate::engine::plan::bundle::{self, PlacedContainer};
+use crate::engine::plan::bundle::{self, NamespacePlan};
 use crate::engine::plan::mount::{Maker, map_of};
 use crate::engine::plan::namespace::{ContainerNamespaces, NamespacesToJoin};
 use crate::engine::plan::notify;
@@ -16,7 +16,7 @@ use crate::engine::plan::process_steps::{command, console_size, last_steps};
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::step::{AccountEntry, Step, SupervisorLifetime};
 use crate::engine::plan::{
-    Begin, LaunchOptions, Lifetime, Plan, config_checks, root_steps, scheduling,
+    LaunchOptions, Lifetime, Plan, StartTrigger, config_checks, root_steps, scheduling,
 };
 use crate::error::{Error, Result};
 use crate::fail;
@@ -47,7 +47,7 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
         levels = join.levels(levels)?;
         check_joined(spec, join, &levels)?;
     }
-    let placed = PlacedContainer { levels, setgroups, new, join };
+    let placed = NamespacePlan { levels, setgroups, new, join };
     plan_placed(spec, process, (placed, maps), options)
 }
 
@@ -58,7 +58,7 @@ pub fn plan_bundle(spec: &Spec, options: LaunchOptions) -> Result<Plan> {
     let process = spec.process().as_ref();
     let process = process.ok_or_else(|| Error::invalid("config.json: process: missing"))?;
     let mut maps = maps(spec);
-    let placed = PlacedContainer::of_bundle(spec, &maps)?;
+    let placed = NamespacePlan::of_bundle(spec, &maps)?;
     if placed.levels.container.is_none() && placed.levels.base.writer == Writer::Nobody {
         maps = placed.levels.base.maps.clone().as_containers();
     }
@@ -72,10 +72,10 @@ pub fn plan_bundle(spec: &Spec, options: LaunchOptions) -> Result<Plan> {
 fn plan_placed(
     spec: &Spec,
     process: &Process,
-    placed: (PlacedContainer, IdMaps<ContainerIds, HostIds>),
+    placed: (NamespacePlan, IdMaps<ContainerIds, HostIds>),
     options: LaunchOptions,
 ) -> Result<Plan> {
-    let (PlacedContainer { levels, setgroups, new, join }, maps) = placed;
+    let (NamespacePlan { levels, setgroups, new, join }, maps) = placed;
     let joined = join.as_ref().map(NamespacesToJoin::kinds).unwrap_or_default();
     let is_hidden = joined.contains(Namespaces::PID);
     let mut oom_score = process.oom_score_adj().map(Step::OomScore);
@@ -112,11 +112,11 @@ fn plan_placed(
     steps.splice(pivot..pivot, before.into_iter().filter_map(at));
     adapt_mounts(joined, shown, &mut steps);
     let until = match options.lifetime {
-        Lifetime::OfParent => SupervisorLifetime::ParentsDeath,
+        Lifetime::OfParent => SupervisorLifetime::OnParentDeath,
         Lifetime::Own => SupervisorLifetime::LastCaller,
     };
     last_steps(spec, process, setgroups, until, &mut steps)?;
-    if options.begin == Begin::AtFifo {
+    if options.begin == StartTrigger::AtFifo {
         steps.push(Step::HoldAtFifo);
     }
     steps.extend(at(HookPoint::StartContainer));
@@ -261,7 +261,7 @@ fn container_steps(
     if network.is_connected() {
         steps.push(Step::Connect);
     }
-    if options.begin == Begin::AtStart {
+    if options.begin == StartTrigger::AtStart {
         steps.push(Step::Hold);
     }
     Ok(())

@@ -59,12 +59,12 @@ pub struct LaunchOptions {
     /// Network helpers, and files such as `/etc/resolv.conf`.
     pub network: Network,
     /// Moment at which the command may run.
-    pub begin: Begin,
+    pub begin: StartTrigger,
     /// Identity for the state that hooks and a seccomp agent get.
     pub container: BundleIdentity,
     /// Readiness notification to the service manager; `None`: no service manager waits.
     pub notify: Option<NotifyRequest>,
-    /// FIFO at which the command waits ([`Begin::AtFifo`]), open for reading and writing.
+    /// FIFO at which the command waits ([`StartTrigger::AtFifo`]), open for reading and writing.
     pub fifo: Option<Arc<OwnedFd>>,
     /// Lifetime of the container.
     pub lifetime: Lifetime,
@@ -120,7 +120,7 @@ pub enum RootChange {
 
 /// Moment at which a command may run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Begin {
+pub enum StartTrigger {
     /// As soon as the container is set up.
     #[default]
     AtOnce,

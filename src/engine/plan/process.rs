@@ -84,7 +84,7 @@ pub struct ExecCommand {
     /// True if the command has a terminal of its own.
     pub terminal: bool,
     /// Device and inode of usnea's own program, which is refused as the command (CVE-2019-5736).
-    pub ourselves: (u64, u64),
+    pub own_program: (u64, u64),
 }
 
 /// Process 1 of a container.

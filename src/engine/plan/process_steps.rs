@@ -239,14 +239,14 @@ pub fn command(process: &Process, reaper: Reaper) -> Result<ExecCommand> {
     if arguments.first().is_none_or(|name| name.is_empty()) {
         fail!(Invalid: "no command given");
     }
-    let ourselves =
+    let own_program =
         rustix::fs::stat("/proc/self/exe").context(|| "cannot look at /proc/self/exe")?;
     Ok(ExecCommand {
         arguments,
         environment: texts(process.env())?,
         reaper,
         terminal: process.terminal() == Some(true),
-        ourselves: (ourselves.st_dev, ourselves.st_ino),
+        own_program: (own_program.st_dev, own_program.st_ino),
     })
 }
 
@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn step(spec: &Spec) -> Result<Option<Step>> {
-        filter(spec, spec.process().as_ref().unwrap(), SupervisorLifetime::ParentsDeath)
+        filter(spec, spec.process().as_ref().unwrap(), SupervisorLifetime::OnParentDeath)
     }
 
     fn rule(action: &str) -> Value {

@@ -162,9 +162,9 @@ impl RunningContainer {
     }
 
     fn see(&self) -> io::Result<()> {
-        process::hide_from_others()?;
+        process::set_undumpable()?;
         self.join(Namespaces::USER)?;
-        process::hide_from_others()?;
+        process::set_undumpable()?;
         self.enter_files()
     }
 }

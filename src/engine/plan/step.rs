@@ -182,7 +182,7 @@ pub struct Supervised {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupervisorLifetime {
     /// Until the process that launched the container dies; the container dies with that process.
-    ParentsDeath,
+    OnParentDeath,
     /// Until no process with the filter is left.
     LastCaller,
 }

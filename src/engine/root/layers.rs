@@ -30,7 +30,7 @@ pub struct LayerStack<'a> {
 
 /// Flag of a read-only stack whose topmost layer was written by a container: that layer has real owners, not recorded
 /// ones.
-pub const WRITTEN_FIRST: &str = "written_first";
+pub const TOP_HAS_REAL_OWNERS: &str = "written_first";
 
 /// Marker file in the work folder of a root that is a copy: the next start uses the copy again.
 const COPIED: &str = "copied";
@@ -177,7 +177,7 @@ fn served(
     let rules = OverlayRules {
         ids: ShownIds(shown),
         records,
-        real_lowers: flags.iter().filter(|flag| *flag == WRITTEN_FIRST).count(),
+        real_lowers: flags.iter().filter(|flag| *flag == TOP_HAS_REAL_OWNERS).count(),
         is_disposable,
         whiteouts,
         ..OverlayRules::default()

@@ -134,7 +134,7 @@ fn read_only(mount: &PlannedMount) -> PlannedMount {
     let lowers: Vec<PathBuf> = [upper].into_iter().chain(lowers).cloned().collect();
     let mut flags: Vec<_> = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
     if stacking.driver == StorageDriver::Fuse {
-        flags.push(layers::WRITTEN_FIRST.to_owned());
+        flags.push(layers::TOP_HAS_REAL_OWNERS.to_owned());
         if layers::has_whiteout_names(work) {
             stacking.whiteouts = Whiteouts::Names;
         }

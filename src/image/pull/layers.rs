@@ -227,7 +227,7 @@ impl<'a> LayersFetch<'a> {
         for slot in self.results {
             match slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
                 Some(Ok(lock)) => locks.push(lock),
-                Some(Err(error)) if failure.as_ref().is_none_or(Error::is_of_place) => {
+                Some(Err(error)) if failure.as_ref().is_none_or(Error::is_endpoint_specific) => {
                     failure = Some(error);
                 }
                 _ => {}

@@ -117,7 +117,7 @@ impl TokenCache {
             (None, Some(_), _) => return Ok(None),
             (None, None, _) => {
                 let error = Error::new("it wants a login of a kind that is not known here");
-                return Err(error.of_place(ErrorKind::Refused).into());
+                return Err(error.at_endpoint(ErrorKind::Refused).into());
             }
         };
         if Some(&grant.value) == used {
@@ -191,7 +191,7 @@ impl TokenCache {
 
 fn no_realm() -> Error {
     Error::new("it sends us for a token to what is not an address of http or https")
-        .of_place(ErrorKind::Unreachable)
+        .at_endpoint(ErrorKind::Unreachable)
 }
 
 fn read_token(bytes: &[u8]) -> Result<GrantedToken> {
@@ -202,7 +202,7 @@ fn read_token(bytes: &[u8]) -> Result<GrantedToken> {
         expires_in: Option<Value>,
     }
     let bad =
-        || Error::new("the token server's answer has no token").of_place(ErrorKind::Unreachable);
+        || Error::new("the token server's answer has no token").at_endpoint(ErrorKind::Unreachable);
     // serde's own message would show a piece of the token.
     let read: TokenDocument = go_json::read(bytes).map_err(|_| bad())?;
     let token = [read.token, read.access_token].into_iter().flatten().find(|one| !one.is_empty());

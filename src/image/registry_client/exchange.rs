@@ -148,7 +148,7 @@ impl RegistryExchange {
             address = next;
         }
         let error = Error::new(format!("more than {MOST_REDIRECTS} redirects"));
-        Err(error.of_place(error::ErrorKind::Unreachable).into())
+        Err(error.at_endpoint(error::ErrorKind::Unreachable).into())
     }
 
     /// Refuses plain HTTP where the registry must be verified.
@@ -159,7 +159,7 @@ impl RegistryExchange {
         }
         let host = shown(address.host().unwrap_or_default());
         Err(Error::new(format!("it sends us to {host} without TLS"))
-            .of_place(error::ErrorKind::Unreachable)
+            .at_endpoint(error::ErrorKind::Unreachable)
             .hint(hint::NO_TLS))
     }
 

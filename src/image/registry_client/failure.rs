@@ -32,7 +32,7 @@ impl RequestFailure {
 
     /// Makes a lasting failure whose cause is the server at that address.
     pub(super) fn unusable(error: Error) -> Self {
-        Self::lasting(error.of_place(error::ErrorKind::Unreachable))
+        Self::lasting(error.at_endpoint(error::ErrorKind::Unreachable))
     }
 
     /// Makes a failure that a retry may cure.

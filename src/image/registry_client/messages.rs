@@ -132,7 +132,7 @@ impl RegistryResponse {
         let said = || shown(self.header("content-encoding").unwrap_or_default());
         if encoding == ContentCoding::Unknown {
             let error = format!("it sends what is packed in a way that is not known: {}", said());
-            return Err(Error::new(error).of_place(error::ErrorKind::Unreachable));
+            return Err(Error::new(error).at_endpoint(error::ErrorKind::Unreachable));
         }
         let body = self.body.into_reader();
         Ok(match encoding {

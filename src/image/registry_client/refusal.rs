@@ -151,7 +151,7 @@ pub fn explain(
     let error = match kind_of(status, subject) {
         // Another registry's answer would be the same.
         kind @ ErrorKind::Format => error.of_kind(kind),
-        kind => error.of_place(kind),
+        kind => error.at_endpoint(kind),
     };
     match hint {
         Some(hint) => error.hint(hint),

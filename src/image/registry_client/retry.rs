@@ -57,7 +57,7 @@ impl RetryCounter {
         match failure.kind {
             FailureKind::Lasting => return Err(failure.error),
             FailureKind::Passing if self.failures < MOST_FAILURES => {}
-            _ => return Err(failure.error.of_place(error::ErrorKind::Unreachable)),
+            _ => return Err(failure.error.at_endpoint(error::ErrorKind::Unreachable)),
         }
         log::debug!("{}; once more", failure.error);
         let pause = self.timeouts.pause.saturating_mul(1 << (self.failures - 1));

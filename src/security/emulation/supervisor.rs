@@ -90,7 +90,7 @@ fn enter(
     for namespace in namespaces {
         namespace::enter(namespace.as_fd())?;
     }
-    process::hide_from_others()?;
+    process::set_undumpable()?;
     let root = mount_of(&rustix::fs::open("/", flags, Mode::empty())?)?;
     let namespace = namespace_of(&proc, "self")?;
     keep(&supervisor.capabilities)?;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::output::streams;
-use crate::container::{self, CopyEnd, Copying, Owned, Usnea};
+use crate::container::{self, CopyEnd, CopyRequest, Owned, Usnea};
 use crate::error::{Error, Result};
 use crate::image::diff::LastLink;
 use crate::image::extract::place::OtherKind;
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         }
         _ => {}
     }
-    let options = Copying {
+    let options = CopyRequest {
         owned: if arguments.archive { Owned::Alike } else { Owned::ByRoot },
         last: if arguments.follow_link { LastLink::Followed } else { LastLink::Taken },
         other_kind: match arguments.overwrite {

@@ -3,7 +3,7 @@
 use super::{EntryFlags, print_id};
 use crate::cli::flags::registry::RegistryFlags;
 use crate::container::Usnea;
-use crate::container::images::{Annotated, ListedImages, add_to_list, annotate_list};
+use crate::container::images::{Annotated, ImagesToList, add_to_list, annotate_list};
 use crate::error::Result;
 use crate::image::manifest::Platform;
 
@@ -58,7 +58,7 @@ pub fn add(arguments: AddArguments, usnea: &Usnea) -> Result<u8> {
         let (architecture, os) = (change.architecture.clone(), change.os.clone());
         Platform::of_parts(architecture, os, change.variant.clone())
     };
-    let images = ListedImages {
+    let images = ImagesToList {
         images: arguments.images,
         all: arguments.all,
         platform: is_chosen.then(parts),

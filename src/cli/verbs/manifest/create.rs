@@ -3,7 +3,7 @@
 use super::{parse_annotation, print_id};
 use crate::cli::flags::registry::RegistryFlags;
 use crate::container::Usnea;
-use crate::container::images::{Existing, ListedImages, create_list};
+use crate::container::images::{Existing, ImagesToList, create_list};
 use crate::error::Result;
 
 /// Create a manifest list
@@ -37,7 +37,7 @@ pub struct Arguments {
 
 /// Makes a list, and prints its ID.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let images = ListedImages {
+    let images = ImagesToList {
         images: arguments.images,
         all: arguments.all,
         platform: None,

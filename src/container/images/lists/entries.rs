@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::super::pull::{Pull, of_registries};
-use super::ListedImages;
+use super::ImagesToList;
 use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -19,7 +19,7 @@ use crate::image::source::ImageSource;
 use crate::image::transport::ImageLocation;
 
 /// Returns the entries for all images in `images`.
-pub fn listings(stores: &Stores, images: &ListedImages) -> Result<Vec<ListedManifest>> {
+pub fn listings(stores: &Stores, images: &ImagesToList) -> Result<Vec<ListedManifest>> {
     let mut all = Vec::new();
     for text in &images.images {
         let of = || format!("cannot add {} to the list", text.escape_debug());
@@ -28,7 +28,7 @@ pub fn listings(stores: &Stores, images: &ListedImages) -> Result<Vec<ListedMani
     Ok(all)
 }
 
-fn of_image(stores: &Stores, text: &str, images: &ListedImages) -> Result<Vec<ListedManifest>> {
+fn of_image(stores: &Stores, text: &str, images: &ImagesToList) -> Result<Vec<ListedManifest>> {
     if !text.starts_with("docker://")
         && let Some((store, image)) = stores.find(text, &Registries::load()?)?
     {
@@ -80,7 +80,7 @@ impl EntryOrigin {
         Ok(self.bytes)
     }
 
-    fn listings(self, images: &ListedImages) -> Result<Vec<ListedManifest>> {
+    fn listings(self, images: &ImagesToList) -> Result<Vec<ListedManifest>> {
         let index = match ManifestDocument::parse(&self.bytes, None)? {
             ManifestDocument::Manifest(manifest) => {
                 let platform = self.platform(&manifest)?;

@@ -21,7 +21,7 @@ pub use self::push::{PushList, push_list};
 
 /// Images to add to a list.
 #[derive(Clone, Debug)]
-pub struct ListedImages {
+pub struct ImagesToList {
     /// Images of the store, or of registries.
     pub images: Vec<String>,
     /// True if all images of a registry's list are added, not only that of one platform.
@@ -45,7 +45,7 @@ pub enum Existing {
 pub fn create_list(
     usnea: &Usnea,
     name: &str,
-    images: &ListedImages,
+    images: &ImagesToList,
     annotations: &[(String, String)],
     existing: Existing,
 ) -> Result<String> {
@@ -87,7 +87,7 @@ fn new_id(name: &str) -> String {
 pub fn add_to_list(
     usnea: &Usnea,
     list: &str,
-    images: &ListedImages,
+    images: &ImagesToList,
     change: &EntryChange,
 ) -> Result<String> {
     let stores = usnea.images()?;
@@ -211,12 +211,12 @@ fn find(stores: &Stores, text: &str) -> Result<ManifestList> {
 
 fn absent(text: &str) -> Error {
     let error = Error::new(format!("no manifest list '{}'", text.escape_debug()));
-    error.of_place(ErrorKind::NotFound).hint(hint::CREATE_LIST)
+    error.at_endpoint(ErrorKind::NotFound).hint(hint::CREATE_LIST)
 }
 
 fn not_in(list: &str, entry: &str) -> Error {
     let error = format!("'{}' is not in the manifest list {list}", entry.escape_debug());
-    Error::new(error).of_place(ErrorKind::NotFound).hint(hint::INSPECT_LIST)
+    Error::new(error).at_endpoint(ErrorKind::NotFound).hint(hint::INSPECT_LIST)
 }
 
 /// Returns the digest of an entry: as typed, or that of an image of the store.

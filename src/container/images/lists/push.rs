@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::Silent;
+use super::super::NoProgress;
 use super::super::push::{local, place_of_name, registry};
 use super::entries::checked;
 use super::{find, format_of};
@@ -122,7 +122,7 @@ impl Sender<'_> {
                 },
                 tmp: self.tmp,
                 parallel: Settings::load()?.parallel_downloads.unwrap_or(1),
-                progress: &Silent,
+                progress: &NoProgress,
             };
             let pushed = parcel.run(&ByDigest(self.target))?;
             entry.digest = pushed.digest;
@@ -132,7 +132,7 @@ impl Sender<'_> {
         }
         let Some(origin) = &listing.origin else {
             return Err(Error::new("the image is not here any more")
-                .of_place(ErrorKind::NotFound)
+                .at_endpoint(ErrorKind::NotFound)
                 .hint(hint::LIST_ALONE));
         };
         self.copy(origin, entry)
@@ -144,7 +144,7 @@ impl Sender<'_> {
         for endpoint in self.registries.pull_endpoints(origin, &self.push.asked)? {
             let source = Registry::new(endpoint, origin.which(), RegistryAccess::Pull)?;
             match self.copy_from(&source, entry) {
-                Err(error) if error.is_of_place() => failure = error,
+                Err(error) if error.is_endpoint_specific() => failure = error,
                 answer => return answer,
             }
         }

@@ -17,7 +17,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroup::ContainerCgroup;
-use crate::engine::command::exec::{LastSteps, ParentsDeath};
+use crate::engine::command::exec::{LastSteps, OnParentDeath};
 use crate::engine::command::{filter, prepare, program};
 use crate::engine::hooks::{HookOutputs, HookPoint, HooksEnd};
 use crate::engine::keeper::{self, ProcessesOfMounts};
@@ -25,7 +25,7 @@ use crate::engine::launch::failure::explain_failure;
 use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage, StepFailure};
 use crate::engine::plan::namespace::{JoinOrder, JoinedNamespace, NamespacesToJoin};
 use crate::engine::plan::step::Step;
-use crate::engine::plan::{Begin, Lifetime, Plan, RootChange};
+use crate::engine::plan::{Lifetime, Plan, RootChange, StartTrigger};
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{accounts, files, layers};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
@@ -77,7 +77,7 @@ impl ChildInput<'_> {
         let plan = child.input.plan;
         // The parent may be dead: the process exits in any case.
         let sent = child.input.channel.send(&ChildMessage::Failed(failure.clone()));
-        if sent.is_err() && plan.options.begin == Begin::AtFifo {
+        if sent.is_err() && plan.options.begin == StartTrigger::AtFifo {
             log::error!("{}", explain_failure(&plan.steps, failure));
         }
         process::exit_now(125)
@@ -176,12 +176,12 @@ impl SetupProcess<'_> {
         Err(io::Error::from_raw_os_error(libc::ENOEXEC).into())
     }
 
-    fn parents_death(&self) -> ParentsDeath {
+    fn parents_death(&self) -> OnParentDeath {
         let options = &self.input.plan.options;
         match (options.lifetime, options.begin) {
-            (Lifetime::OfParent, _) => ParentsDeath::IsOurs,
-            (Lifetime::Own, Begin::AtFifo) => ParentsDeath::HasLeft,
-            (Lifetime::Own, _) => ParentsDeath::IsNothing,
+            (Lifetime::OfParent, _) => OnParentDeath::Kill,
+            (Lifetime::Own, StartTrigger::AtFifo) => OnParentDeath::Detached,
+            (Lifetime::Own, _) => OnParentDeath::Ignore,
         }
     }
 
@@ -232,7 +232,7 @@ impl SetupProcess<'_> {
         // written through /proc. In the PID namespace of another container it stays hidden: the processes there could
         // inspect it (CVE-2016-9962).
         if !join.contains(Namespaces::PID) {
-            process::show_to_others()?;
+            process::set_dumpable()?;
         }
         // The same calls have cleared the parent-death signal (prctl(2), PR_SET_PDEATHSIG).
         process::set_parent_death_signal(libc::SIGKILL)?;
@@ -277,7 +277,7 @@ impl SetupProcess<'_> {
             rustix::io::retry_on_intr(|| rustix::io::read(&announced, &mut [0]))?;
         }
         if !self.is_hidden() {
-            process::show_to_others()?;
+            process::set_dumpable()?;
         }
         let netlink = match self.input.plan.options.network.joins.is_empty() {
             true => None,
@@ -289,7 +289,7 @@ impl SetupProcess<'_> {
     fn wait_until_connected(&self) -> StepResult {
         self.input.channel.send(&ChildMessage::Connect)?;
         match self.input.channel.receive()? {
-            Some(ParentMessage::Ready) => Ok(process::hide_from_others()?),
+            Some(ParentMessage::Ready) => Ok(process::set_undumpable()?),
             _ => process::exit_now(125), // the parent gave up, and reports why
         }
     }
@@ -320,14 +320,14 @@ impl SetupProcess<'_> {
                 let rest = rest.transpose()?;
                 if rest.is_some() {
                     // The base process, unlike the container's, is not visible in the other PID namespace.
-                    process::show_to_others()?;
+                    process::set_dumpable()?;
                 }
                 let message = ChildMessage::Container { pid, pidfd };
                 self.input.channel.send(&message)?;
                 drop(announcing);
                 if !is_kept {
                     // The parent still needs this process while it writes its maps.
-                    keeper::stay_until_released(&self.input.watched)
+                    keeper::wait_for_release(&self.input.watched)
                 }
                 self.wire_keeper()?;
                 match message {

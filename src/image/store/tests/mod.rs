@@ -19,9 +19,9 @@ struct Shop {
     store: Store,
 }
 
-struct Silent;
+struct NoProgress;
 
-impl TransferProgress for Silent {
+impl TransferProgress for NoProgress {
     fn layers(&self, _: &[(String, u64)]) {}
     fn waiting(&self, _: Option<usize>) {}
     fn transferred(&self, _: usize, _: u64) {}
@@ -82,7 +82,7 @@ impl Shop {
             owners: &Owners::Recorded,
             limits: &LayerLimits::default(),
             parallel: 1,
-            progress: &Silent,
+            progress: &NoProgress,
             approve: &|_| Ok(()),
         };
         pull.run(source).unwrap()
