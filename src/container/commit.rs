@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Container;
 use super::freeze::Frozen;
-use super::images::Silent;
+use super::images::NoProgress;
 use super::layers::ContainerLayers;
 use super::start::config;
 use super::stores::{self};
@@ -116,7 +116,7 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
             owners: &owners,
             limits: &LayerLimits::NONE,
             parallel: 1,
-            progress: &Silent,
+            progress: &NoProgress,
             approve: &|_| Ok(()),
         };
         pull.run(&source)

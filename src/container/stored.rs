@@ -54,7 +54,7 @@ impl PullSettings<'static> {
             asked: RegistryOptions::default(),
             signature_policy: None,
         };
-        Ok(Self { policy: PullPolicy::Never, pull, progress: &images::Silent })
+        Ok(Self { policy: PullPolicy::Never, pull, progress: &images::NoProgress })
     }
 }
 

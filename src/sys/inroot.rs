@@ -58,8 +58,9 @@ pub fn open(
 /// Symbolic links to missing files that a path may have, as in the kernel's own limit (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
 
-/// Opens `path` below `root` as a mount point, creating missing parts (folders with mode 0755). The target of a symbolic
-/// link is created too if it is missing, inside the root: many images have `/etc/resolv.conf` as a link to a file that
+/// Opens `path` below `root` as a mount point, creating missing parts (folders with mode 0755). A symbolic link
+/// with no target inside the root is ENOENT, never followed out of the root. The exception is a link in the place of a
+/// file, whose target is created, inside the root: many images have `/etc/resolv.conf` as a link to a file that
 /// systemd-resolved makes.
 pub fn mount_point(
     root: BorrowedFd<'_>,
@@ -106,7 +107,11 @@ fn make(
         // Created concurrently by another process; or a link to a missing file, which this open reports as ENOENT.
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
             match open(root, path, OFlags::PATH, symlinks) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) && links > 0 => {
+                Err(error)
+                    if error.raw_os_error() == Some(libc::ENOENT)
+                        && kind == MountPointKind::File
+                        && links > 0 =>
+                {
                     let target = rustix::fs::readlinkat(&folder, name, Vec::new())?;
                     let target = parent.join(OsStr::from_bytes(target.as_bytes()));
                     make(root, &target, kind, symlinks, links - 1)

@@ -13,7 +13,9 @@ use oci_spec::runtime::{
     LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceBuilder, LinuxNamespaceType,
     ProcessBuilder, RootBuilder, Spec, SpecBuilder,
 };
-use usnea::engine::{self, Begin, CallerStreams, Created, LaunchOptions, LaunchStreams, Plan};
+use usnea::engine::{
+    self, CallerStreams, Created, LaunchOptions, LaunchStreams, Plan, StartTrigger,
+};
 use usnea::ids::IdMap;
 use usnea::sys::process;
 use usnea::sys::signal::Signals;
@@ -81,7 +83,7 @@ fn created<'a>(plan: &'a Plan, signals: &Signals) -> Created<'a> {
 /// A container in the host's files, whose command makes the file `ran` in `folder` and ends with 7.
 fn plan(folder: &Path) -> Plan {
     let base = Base::of_user().expect("a base");
-    let options = LaunchOptions { begin: Begin::AtStart, ..LaunchOptions::default() };
+    let options = LaunchOptions { begin: StartTrigger::AtStart, ..LaunchOptions::default() };
     engine::plan(&spec(folder, &base), base, options).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -280,6 +280,7 @@ impl SetupProcess<'_> {
 fn explain_target(error: io::Error, mount: &PlannedMount) -> StepError {
     let what = match error.raw_os_error() {
         Some(libc::ELOOP) => "the image has a symbolic link on the way to it",
+        Some(libc::ENOENT) => "the target is a symbolic link that leads to nothing inside the root",
         Some(libc::ENOTDIR) => "a part of the target's path is a file",
         Some(libc::EROFS | libc::EACCES) => "the target does not exist and cannot be made",
         _ => "",
