@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use usnea::engine::{self, Begin, BundleIdentity, LaunchOptions, Lifetime};
+use usnea::engine::{self, StartTrigger, BundleIdentity, LaunchOptions, Lifetime};
 
 fuzz_target!(|text: &str| {
     let text = text.replace("\"hostID\":0", &format!("\"hostID\":{}", rustix::process::geteuid().as_raw()));
@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
         Err(error) => return assert!(!error.to_string().contains('\n'), "{error}"),
     };
     let options = LaunchOptions {
-        begin: Begin::AtStart,
+        begin: StartTrigger::AtStart,
         container: BundleIdentity::of_bundle("c", "/".into()),
         lifetime: Lifetime::Own,
         ..LaunchOptions::default()
