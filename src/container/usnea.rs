@@ -65,11 +65,16 @@ impl Usnea {
     /// Absolute path of the store, which may not exist yet. Errors: no home is known; a symbolic link of another user.
     pub fn store(&self) -> Result<&Path> {
         let path = || {
-            let path = config::store_path(self.root.as_deref())?;
+            let path = self.store_path()?;
             config::refuse_link_of_others(&path)?;
             Ok(path)
         };
         once(&self.store, path).map(PathBuf::as_path)
+    }
+
+    /// Path of the store, unchecked: no file system is asked, which might never answer.
+    pub fn store_path(&self) -> Result<PathBuf> {
+        config::store_path(self.root.as_deref())
     }
 
     /// Makes the store and its folder for temporary files, if they are missing. Errors: the store belongs to another

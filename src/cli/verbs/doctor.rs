@@ -33,9 +33,9 @@ pub enum DoctorFormat {
 /// output cannot be written.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     // A missing place for the store is a finding, not a reason to give up.
-    let store = usnea.store().ok();
+    let store = usnea.store_path().ok();
     let default = usnea.settings().map(|settings| settings.default_network.word());
-    let findings = checks::all(store, default.as_ref().copied());
+    let findings = checks::all(store.as_deref(), default.as_ref().copied());
     let verdict = finding::verdict(&findings);
     let text = match arguments.format {
         DoctorFormat::Json => {

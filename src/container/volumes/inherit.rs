@@ -32,7 +32,7 @@ fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<VolumeFlag>> {
         if spec::source(mount).is_some_and(|source| is_hidden(&source)) {
             let place = mount.destination().display();
             return Err(Error::conflict(format!(
-                "its volume at {place} is disposable and cannot be shared"
+                "its volume at {place} is in its own memory and cannot be shared"
             ))
             .hint("a volume with a name can be shared: -v NAME:CONTAINER"));
         }

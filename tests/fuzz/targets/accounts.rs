@@ -31,6 +31,6 @@ fuzz_target!(|input: (&str, &[u8], &[u8])| {
     }
     let root = std::fs::File::open(folder.path()).expect("a folder");
     if let Some(asked) = &asked {
-        let _ = spec::look_up(root.into(), asked, 1000);
+        let _ = spec::look_up(root.into(), asked, &[], 1000);
     }
 });
