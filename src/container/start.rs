@@ -78,7 +78,7 @@ fn start_with(
     let mut job = job(usnea, container, lock.into())?;
     job.plan.options.sockets = sockets.cloned();
     network::warn_if_offline(&job.plan.options.network, &container.store);
-    launch(usnea, container, job, client).map(|()| true)
+    launch(usnea, container, job, client).map(|_| true)
 }
 
 /// Starts the containers that a new container requires, then returns the new container. If that fails, removes a new
@@ -96,7 +96,7 @@ fn start_created(
     usnea: &Usnea,
     created: CreatedContainer,
     client: Option<(OwnedFd, &Signals)>,
-) -> Result<Container> {
+) -> Result<(Container, OwnedFd)> {
     let CreatedContainer { container, lock, plan, image } = created;
     let record = &container.record;
     let job = match record.requires.is_empty() && record.pod.is_none() {
@@ -108,8 +108,8 @@ fn start_created(
         job.plan.options.sockets = usnea.sockets().cloned();
         launch(usnea, &container, job, client)
     });
-    started.inspect_err(|_| discard_ended(usnea, &container))?;
-    Ok(container)
+    let monitor = started.inspect_err(|_| discard_ended(usnea, &container))?;
+    Ok((container, monitor))
 }
 
 /// Starts the containers of `--requires`, in this order, and those that they require. Errors: a missing container.
@@ -128,17 +128,17 @@ fn launch(
     container: &Container,
     job: Job,
     client: Option<(OwnedFd, &Signals)>,
-) -> Result<()> {
+) -> Result<OwnedFd> {
     let (client, blocked) = client.unzip();
     let streams = usnea.caller_streams();
     // A caller that stays attached must not keep the addresses in use. Another may start more containers.
     let ours = job.plan.options.sockets.clone().filter(|_| client.is_some());
     match monitor::start(Job { client, streams, ..job }, blocked) {
-        Ok(()) => {
+        Ok(monitor) => {
             ours.iter().for_each(ListenSockets::close);
             // A running container is not ended for want of its name in the members' files.
             pods::tell_members(container).unwrap_or_else(|error| log::warn!("{error}"));
-            Ok(())
+            Ok(monitor)
         }
         Err(error) => {
             record_failed_start(container, &error);
@@ -167,7 +167,7 @@ pub fn run_detached(
     refuse_descriptors(usnea, request)?;
     let created =
         after_required(usnea, create(usnea, request, lifecycle, wanted, AfterCreate::Start)?)?;
-    let container = start_created(usnea, created, None)?;
+    let (container, _) = start_created(usnea, created, None)?;
     warn_of_end(&container);
     sweep(usnea);
     Ok(container.record.id)
@@ -190,8 +190,7 @@ pub fn run_attached(
     let created = after_required(usnea, created)?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (socket, far) = protocol::pair().context(|| "cannot make a socket pair")?;
-    let container = start_created(usnea, created, Some((far, &signals)))?;
-    let monitor = record::read::<State>(&container.folder, STATE).ok().flatten();
+    let (container, monitor) = start_created(usnea, created, Some((far, &signals)))?;
     let Client { streams, proxy } = client;
     let attachment = Attachment { socket, streams, reads_input: options.interactive, keys, proxy };
     // A disposable container may be half removed when its end is reported.
@@ -202,9 +201,7 @@ pub fn run_attached(
     }
     sweep(usnea);
     // With `--rm`, waits until the monitor has removed the container: the next command may reuse its name.
-    if let (Some(_), true, Some(state)) = (status, container.record.auto_remove, monitor)
-        && let Some(monitor) = state.monitor.open()
-    {
+    if status.is_some() && container.record.auto_remove {
         ended_within(&monitor, None)?;
     }
     Ok(status.unwrap_or(0))

@@ -102,10 +102,10 @@ impl PodJob {
     }
 }
 
-/// Forks a monitor, which launches the container; returns once the command runs. The caller's standard streams stay the
+/// Forks a monitor, which launches the container; returns its pidfd once the command runs. The caller's standard streams stay the
 /// caller's, except with a log driver that passes them through. Signals that the caller has `blocked` for itself are
 /// not blocked for the container.
-pub fn start(job: Job, blocked: Option<&Signals>) -> Result<()> {
+pub fn start(job: Job, blocked: Option<&Signals>) -> Result<OwnedFd> {
     let (near, far) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match process::fork().context(|| "cannot make the monitor")? {
         Forked::Child => {
@@ -130,7 +130,7 @@ pub fn start(job: Job, blocked: Option<&Signals>) -> Result<()> {
             if answer.is_err() {
                 let _ = monitor.wait();
             }
-            answer
+            answer.map(|()| monitor.pidfd)
         }
     }
 }

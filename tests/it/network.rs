@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -261,11 +262,14 @@ fn a_link_of_resolv_conf_to_a_missing_file_leads_to_the_container_s_file() {
             std::os::unix::fs::symlink(to, root.join(from)).expect("a link");
         }
         let mut options = vec![
-            vec!["--network", "host"],
             vec!["--network", "none", "--dns", "10.2.2.2"],
             vec!["--network", "none", "-v", &volume],
         ];
         options.extend(helper.map(|helper| vec!["--network", helper, "-p", "127.0.0.1::80"]));
+        // A machine without the file has none to show.
+        if Path::new("/etc/resolv.conf").exists() {
+            options.push(vec!["--network", "host"]);
+        }
         for options in options {
             let ran =
                 place.run(&options, "cat /etc/resolv.conf; [ -L /etc/resolv.conf ] && echo link");

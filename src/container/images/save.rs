@@ -90,12 +90,8 @@ pub fn save(
     }
     growing.map_or(Ok(()), |growing| growing.target().finish())?;
     for (_, image, name) in &images {
-        super::log_image_event(
-            stores,
-            &image.config,
-            "save",
-            name.as_ref().map(ToString::to_string),
-        );
+        let name = name.as_ref().map(ToString::to_string);
+        super::log_image_event(stores, &image.config, "save", name);
     }
     Ok(())
 }
