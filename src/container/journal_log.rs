@@ -118,7 +118,7 @@ impl<'a> JournalReader<'a> {
         if read.is_err() {
             let _ = child.kill();
         }
-        ended(child).and_then(|()| read)
+        ended(child).and(read)
     }
 
     /// Reads once; returns the number of bytes, 0 at the end.
