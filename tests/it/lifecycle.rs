@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use crate::support::{Place, Ran, Started, within};
+use crate::support::{Place, Ran, Started, text, within};
 
 /// usnea's output, of a command that works.
 fn works(place: &Place, words: &[&str]) -> String {
@@ -425,4 +425,18 @@ fn one_that_is_thrown_away_is_found_by_its_name() {
     assert_eq!(started.end().exits(5), "");
     assert_eq!(place.usnea(&["ps", "-aq"]).works(), "");
     place.nothing_is_left();
+}
+
+#[test]
+fn an_id_file_goes_with_the_container_that_is_removed_by_it() {
+    let place = Place::new();
+    let file = place.path("id");
+    let name = format!("--cidfile={}", text(&file));
+    for _ in 0..2 {
+        place.run_kept(&["-d", "--rm", "--name", "box", &name], "sleep 1000").works();
+        assert!(file.exists());
+        place.usnea(&["rm", "--force", "--ignore", "--time", "0", &name]).works();
+        assert!(!file.exists());
+    }
+    place.usnea(&["rm", "--force", "--ignore", &name]).works();
 }

@@ -52,6 +52,18 @@ pub struct Selected {
 }
 
 impl Selection {
+    /// Removes the files of `--cidfile`, whose containers are removed: a service could not start again with such a file.
+    pub fn remove_id_files(&self) {
+        for file in &self.cidfile {
+            match std::fs::remove_file(file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    log::warn!("cannot remove {}: {error}", file.display());
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Returns the containers. Adds names that do not exist to `failed`. Errors: no selection; an invalid filter.
     pub fn find(
         &self,

@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         volumes: arguments.volumes,
         other_host: arguments.other_host,
     };
-    each_together(
+    let status = each_together(
         &arguments.selection,
         store,
         missing,
@@ -64,5 +64,9 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             stopping.map_or(Ok(()), |(container, stopping)| stopping.finish(&container))?;
             container::remove(usnea, &selected.id, removal).map(|()| AfterSuccess::PrintName)
         },
-    )
+    )?;
+    if status == 0 {
+        arguments.selection.remove_id_files();
+    }
+    Ok(status)
 }
