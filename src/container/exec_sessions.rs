@@ -68,7 +68,7 @@ pub(super) fn exec_ids(container: &Container) -> Vec<String> {
         match (one.boot == boot, one.process.lives()) {
             (true, true) => ids.push(id),
             (true, false) => drop(fs::remove_file(entry.path())),
-            // Of another machine, or of a boot before.
+            // A session of another machine, or of an earlier boot.
             (false, _) => {}
         }
     }

@@ -39,7 +39,7 @@ pub fn claimed(
         return Ok((maps(request, base, root, store)?, None));
     }
     let folder = config::open_private(&store.join(FOLDER))?;
-    // Of two containers that are created at the same time, the second must see the range of the first.
+    // Creation holds a lock: the second of two simultaneous containers must see the range of the first.
     let _turn = files::lock_file(&store.join("ranges.lock"), Lock::Exclusive)?;
     sweep(store, &folder);
     let maps = maps(request, base, root, store)?;

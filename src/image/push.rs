@@ -210,7 +210,7 @@ impl ImagePush<'_> {
             .context(|| "cannot compress it")?;
         let NewLayer { descriptor, diff_id, content, .. } = writer.finish()?;
         let is_named_by_content = compression == Compression::None;
-        // What the stored bytes decode to does not show their digest, unless they are plain.
+        // Decoded bytes have the digest of the stored ones only if these are not compressed.
         let is_damaged = match is_named_by_content {
             true => diff_id != layer.digest,
             false => self.store.is_damaged(&layer.digest),

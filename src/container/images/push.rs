@@ -78,7 +78,7 @@ pub fn push(
             pushed
         }
         _ => {
-            // One layer at a time: for a stream, or on the same disk, several would not be faster.
+            // A single layer at a time: several are not faster on one stream or one disk.
             let target = local(&place, push.output.as_deref(), &tmp)?;
             let sent =
                 work(LayerForm::AsStored, local_format(&place, push.format)?, 1).run(&*target);
