@@ -185,6 +185,7 @@ fn a_helper_that_is_stopped_is_continued_and_keeps_its_connections() {
             |one: Process| before.contains(&one.number) && one.runs() && !one.is_stopped();
         assert!(within(LIMIT, || after().all(goes_on) && after().count() == 2), "{helper}");
         place.usnea(&["rm", "--all", "--force", "--time", "0"]).works();
+        run.signal(rustix::process::Signal::KILL);
         assert!(run.end().stderr.contains(&report), "{helper}");
         clean(&place, "10.78.26.");
     }
