@@ -93,7 +93,7 @@ pub const LEAVE_NONE: &str =
 pub const OPEN_FILES: &str =
     "publish fewer ports, or raise the limit: 'ulimit -Hn', DefaultLimitNOFILE of systemd";
 /// Hint for published ports on internal networks alone.
-pub const NETWORK_WITH_EXIT: &str = "add a network that is not internal, or --network private";
+pub const NETWORK_WITH_UPLINK: &str = "add a network that is not internal, or --network private";
 /// An ID that the container does not have.
 pub const SUBORDINATE_IDS: &str = "the container has as many IDs as you have subordinate ones: -u 0 runs it as root, --userns keep-id:uid=UID,gid=GID as that user; 'usnea doctor' tells how to get more";
 /// User 0 in a container that does not have it.
@@ -214,8 +214,7 @@ pub const COST_NO_FILTERS: &str =
 pub const COST_NO_IDMAPS: &str =
     "--userns=keep-id and auto have usnea's own file server translate IDs: slower";
 /// A machine without a network helper.
-pub const COST_NO_NETWORK_HELPER: &str =
-    "containers have no way out of their own, and no published ports: --network host or none";
+pub const COST_NO_NETWORK_HELPER: &str = "containers have no external connectivity of their own, and no published ports: --network host or none";
 /// A machine without TUN devices.
 pub const COST_NO_TUN: &str = "pasta and slirp4netns cannot work: --network host or none";
 /// A machine without delegated controllers.

@@ -45,6 +45,7 @@
 //! step          one operation of a plan
 //! store         the directory with all files of usnea
 //! supervisor    the process that answers the system calls of root emulation
+//! uplink        external connectivity of a container's or a pod's own network, through a helper
 //! upper layer   the layer of a root that takes the changes
 //! workspace     a root, layers, ID maps and a spec, being assembled or removed at the end
 //! ```

@@ -174,7 +174,7 @@ fn report(error: &Error) -> ExitCode {
     let _ = writeln!(stderr, "usnea: {}", table::escape_lines(&error.to_string()));
     // Without a more specific hint, the hint for the error number in this process.
     let kernel_hint = || error.errno().and_then(crate::host::userns::refused_hint);
-    if let Some(hint) = error.way_out().map(str::to_owned).or_else(kernel_hint) {
+    if let Some(hint) = error.hint_text().map(str::to_owned).or_else(kernel_hint) {
         let _ = writeln!(stderr, "hint: {}", table::escape_lines(&hint));
     }
     ExitCode::from(error.status())

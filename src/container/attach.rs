@@ -10,7 +10,7 @@ use rustix::net::RecvFlags;
 use super::client::SignalProxy;
 use super::{Container, not_running};
 use crate::engine::{
-    CallerEnd, CallerStreams, InputMode, InputOutcome, Requests, Stdin, write_all,
+    CallerEnd, CallerStreams, InputMode, InputOutcome, InterruptCounter, Stdin, write_all,
 };
 use crate::error::{Context, Error, Result, STATUS_UNREAD};
 use crate::monitor::protocol::{self, MonitorMessage, Pace, Request};
@@ -138,7 +138,7 @@ pub fn attach(
         streams,
         socket: attachment.socket,
         proxy: attachment.proxy,
-        requests: Requests::default(),
+        interrupts: InterruptCounter::default(),
         had_terminal: rustix::termios::isatty(streams.input),
         pending: Vec::new(),
         has_lost: false,
@@ -155,7 +155,7 @@ struct AttachedSession<'a> {
     streams: CallerStreams<'a>,
     socket: OwnedFd,
     proxy: SignalProxy,
-    requests: Requests,
+    interrupts: InterruptCounter,
     had_terminal: bool,
     /// Message for which the monitor's socket has no room: the command does not read its input.
     pending: Vec<u8>,
@@ -307,7 +307,7 @@ impl AttachedSession<'_> {
             && self.had_terminal
             && !rustix::termios::isatty(self.streams.input);
         if self.proxy == SignalProxy::On {
-            let signal = self.requests.heard(signal);
+            let signal = self.interrupts.escalate(signal);
             if let Ok(status) = self.container.status()
                 && let Some(state) = status.state()
                 && let Some(pidfd) = state.process.open()

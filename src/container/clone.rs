@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::folder::{self, Folder};
 use super::ranges;
-use super::remove::{Removal, remove};
+use super::remove::{RemoveOptions, remove};
 use super::start::start;
 use super::usnea::Usnea;
 use super::{Container, Names, find};
@@ -26,7 +26,7 @@ pub struct CloneRequest {
     /// Limits that replace those of the original.
     pub resources: Option<LinuxResources>,
     /// Removal of the original container; `None`: the original stays.
-    pub destroy: Option<Removal>,
+    pub destroy: Option<RemoveOptions>,
     /// True if the clone is started.
     pub run: bool,
 }
@@ -137,10 +137,10 @@ fn name_and_place(
         Some(name) => name.to_string(),
         None => free_name(&made.store, &container.record.name),
     };
-    names.give(&made.record.name, &id)?;
+    names.assign(&made.record.name, &id)?;
     record::write(born.path(), CONTAINER, &made.record)
         .and_then(|()| born.keep(&made.folder))
-        .inspect_err(|_| names.take(&made.record.name, &id))?;
+        .inspect_err(|_| names.release(&made.record.name, &id))?;
     events::of_container(&made.store, &made.record, "create", &[]);
     Ok(made)
 }

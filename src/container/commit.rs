@@ -155,7 +155,7 @@ fn origin(container: &Container, squash: Squash) -> Result<Option<OriginImage>> 
     else {
         return Ok(None);
     };
-    let (from, digest) = place(&manifest).ok_or_else(|| {
+    let (from, digest) = store_and_digest(&manifest).ok_or_else(|| {
         Error::new(format!("{} is not the manifest of an image", manifest.display()))
     })?;
     let ManifestDocument::Manifest(mut manifest) =
@@ -172,7 +172,7 @@ fn origin(container: &Container, squash: Squash) -> Result<Option<OriginImage>> 
 }
 
 /// Returns the store and the digest of a manifest's blob: `STORE/blobs/ALGORITHM/HEX`.
-fn place(blob: &Path) -> Option<(Store, Digest)> {
+fn store_and_digest(blob: &Path) -> Option<(Store, Digest)> {
     let (hex, folder) = (blob.file_name()?.to_str()?, blob.parent()?);
     let algorithm = folder.file_name()?.to_str()?;
     let digest = format!("{algorithm}:{hex}").parse().ok()?;

@@ -252,7 +252,7 @@ pub(super) fn move_to_tmp(
     let names = Names::lock(store)?;
     let folder = Folder::move_to_tmp(store, &store.join("containers").join(id), lock)?;
     if let Some(name) = name {
-        names.take(name, id);
+        names.release(name, id);
     }
     Ok(folder)
 }

@@ -27,7 +27,9 @@ use crate::error::{Context, Error, Result};
 use crate::image::archive::output::StandardOutput;
 use crate::image::compression;
 use crate::image::diff::{LastLink, TarPart, part_tar};
-use crate::image::extract::place::{FirstMember, MemberOwners, MemberPlace, OtherKind, place};
+use crate::image::extract::destination::{
+    FirstMember, MemberDestination, MemberOwners, OtherKind, extract,
+};
 use crate::image::owners::Owners;
 use crate::sys::inroot::{self, Symlinks};
 
@@ -245,7 +247,7 @@ fn put(
     other_kind: OtherKind,
 ) -> Result<()> {
     let choose = |first: FirstMember| choose(root, source, path, first);
-    place(BufReader::with_capacity(256 << 10, from), member_owners, other_kind, choose)
+    extract(BufReader::with_capacity(256 << 10, from), member_owners, other_kind, choose)
 }
 
 /// Chooses the destination by docker's rule.
@@ -254,16 +256,16 @@ fn choose(
     source: Option<&Path>,
     path: &Path,
     first: FirstMember,
-) -> Result<MemberPlace> {
+) -> Result<MemberDestination> {
     let Some(source) = source else {
         return match look(root, path)? {
-            PathTarget::Folder(folder) => Ok(MemberPlace::In(folder)),
+            PathTarget::Folder(folder) => Ok(MemberDestination::In(folder)),
             _ => Err(Error::not_found("an archive is unpacked into a folder, and there is none")),
         };
     };
     let name = path.file_name().map(|name| name.as_bytes().to_vec());
     match (look(root, path)?, first) {
-        (PathTarget::Folder(folder), _) => Ok(MemberPlace::In(folder)),
+        (PathTarget::Folder(folder), _) => Ok(MemberDestination::In(folder)),
         (PathTarget::Other, FirstMember::Folder) => {
             Err(Error::invalid("a folder cannot be copied over what is none"))
         }
@@ -274,14 +276,14 @@ fn choose(
             let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::NOCTTY;
             let file = inroot::open(root, path, flags, Symlinks::Follow)?;
             match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(file.as_fd())?.st_mode) {
-                rustix::fs::FileType::RegularFile => Ok(MemberPlace::File(file)),
+                rustix::fs::FileType::RegularFile => Ok(MemberDestination::File(file)),
                 _ => Err(Error::invalid("it is neither a file nor a folder")),
             }
         }
         (PathTarget::Nothing(folder), _) => match name {
             // The members are the content of a folder: the destination replaces no component of their paths.
-            Some(name) if means_content(source) => Ok(MemberPlace::Under(folder, name)),
-            Some(name) => Ok(MemberPlace::As(folder, name)),
+            Some(name) if means_content(source) => Ok(MemberDestination::Under(folder, name)),
+            Some(name) => Ok(MemberDestination::As(folder, name)),
             None => Err(Error::not_found("no such folder")),
         },
     }

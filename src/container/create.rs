@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use oci_spec::runtime::Spec;
 
 use super::descriptors::check_sockets;
+use super::find_or_pull::PullSettings;
 use super::folder::{self, Folder};
 use super::image_root::StoredImage;
 use super::names::Names;
@@ -17,10 +18,9 @@ use super::network;
 use super::pods;
 use super::ports;
 use super::ranges;
-use super::remove::{Removal, is_left_over, remove};
+use super::remove::{RemoveOptions, is_left_over, remove};
 use super::request::ContainerRequest;
 use super::shared_namespaces::OtherContainers;
-use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::volumes;
 use super::workspace::{Identity, Workspace};
@@ -261,12 +261,12 @@ fn name_and_place(
 ) -> Result<()> {
     let names = Names::lock(store)?;
     match request.options.name.as_ref() {
-        Some(name) => names.give(name.as_str(), &record.id)?,
+        Some(name) => names.assign(name.as_str(), &record.id)?,
         None => record.name = names.assign_random(&record.id)?,
     }
     record::write(born.path(), CONTAINER, record)
         .and_then(|()| born.keep(place))
-        .inspect_err(|_| names.take(&record.name, &record.id))
+        .inspect_err(|_| names.release(&record.name, &record.id))
         .inspect(|()| events::of_container(store, record, "create", &[]))
 }
 
@@ -276,7 +276,7 @@ fn write_cidfile(path: &Path, id: &str) -> Result<()> {
 }
 
 fn discard(usnea: &Usnea, container: &Container) {
-    let removal = Removal { force: true, volumes: true, ..Removal::default() };
+    let removal = RemoveOptions { force: true, volumes: true, ..RemoveOptions::default() };
     if let Err(error) = remove(usnea, &container.record.id, removal) {
         log::debug!("{error}");
     }
@@ -291,7 +291,7 @@ fn replaced(usnea: &Usnea, request: &ContainerRequest, lifecycle: &Lifecycle) ->
     }
     let Ok(other) = find(store, name.as_str()) else { return Ok(()) };
     if lifecycle.replace || is_left_over(&other) {
-        let removal = Removal { force: lifecycle.replace, ..Removal::default() };
+        let removal = RemoveOptions { force: lifecycle.replace, ..RemoveOptions::default() };
         return remove(usnea, &other.record.id, removal);
     }
     Ok(())

@@ -14,10 +14,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::create::{Lifecycle, record};
+use super::find_or_pull::PullSettings;
 use super::rename::rename_member;
 use super::request::ContainerRequest;
 use super::run;
-use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::workspace::Workspace;
 use super::{Container, random_name};
@@ -71,13 +71,13 @@ impl ForegroundRecord {
         launched: &Launched,
     ) -> Result<Option<(Self, ForegroundRequests)>> {
         let store = usnea.store()?;
-        let Some(place) = place(store)? else { return Ok(None) };
-        let folder = place.join(&workspace.id);
+        let Some(records) = records_folder(store)? else { return Ok(None) };
+        let folder = records.join(&workspace.id);
         let state = monitor::state(launched, 1, 0, Some(&folder.join(SOCKET)))?;
         let mut record = record(request, lifecycle, workspace)?;
         record.name = random_name::name(0)?;
         record.log.driver = LogDriver::None;
-        let born = Self(place.join(hidden(&record.id)));
+        let born = Self(records.join(hidden(&record.id)));
         make_folder(&born.0).context(|| "its folder")?;
         born.write(CONTAINER, &record)?;
         born.write(CONFIG, &workspace.spec)?;
@@ -171,7 +171,7 @@ fn hidden(id: &str) -> OsString {
 }
 
 /// Returns the folder for the records of a store. `None`: it would be on a network file system.
-fn place(store: &Path) -> Result<Option<PathBuf>> {
+fn records_folder(store: &Path) -> Result<Option<PathBuf>> {
     let folder = protocol::folder(store)?;
     if filesystem::kind(&folder).network {
         return Ok(None);
@@ -185,8 +185,8 @@ fn name_of(store: &Path) -> io::Result<String> {
     Ok(format!("run-{:x}-{:x}", metadata.dev(), metadata.ino()))
 }
 
-/// Returns [`place`], where it exists.
-fn existing_place(store: &Path) -> Option<PathBuf> {
+/// Returns [`records_folder`], where it exists.
+fn existing_folder(store: &Path) -> Option<PathBuf> {
     let name = name_of(store).ok()?;
     // Usually no such folder exists: this check saves the lookup of the owners of its parent folders.
     let of_session = config::runtime_path().map(|folder| protocol::in_session(&folder).join(name));
@@ -194,18 +194,18 @@ fn existing_place(store: &Path) -> Option<PathBuf> {
     if !places.any(|place| place.exists()) {
         return None;
     }
-    place(store).ok().flatten().filter(|place| place.is_dir())
+    records_folder(store).ok().flatten().filter(|place| place.is_dir())
 }
 
 /// Returns the folder with the record of container `id`.
 pub(super) fn folder(store: &Path, id: &str) -> Option<PathBuf> {
-    let folder = existing_place(store)?.join(id);
+    let folder = existing_folder(store)?.join(id);
     folder.is_dir().then_some(folder)
 }
 
 /// Returns the IDs of the running containers. Removes the records of killed containers.
 pub(super) fn ids(store: &Path) -> Vec<String> {
-    let Some(place) = existing_place(store) else { return Vec::new() };
+    let Some(place) = existing_folder(store) else { return Vec::new() };
     let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
     let mut ids = Vec::new();
     for entry in entries {

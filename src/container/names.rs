@@ -46,12 +46,12 @@ impl Names {
     }
 
     /// Assigns `name` to the container `id`, whose folder may not be in place yet. Errors: another object has the name.
-    pub fn give(&self, name: &str, id: &str) -> Result<()> {
-        self.give_to(NamedKind::Container, name, id)
+    pub fn assign(&self, name: &str, id: &str) -> Result<()> {
+        self.assign_to(NamedKind::Container, name, id)
     }
 
-    /// Assigns `name` to an object as [`Self::give`].
-    pub fn give_to(&self, kind: NamedKind, name: &str, id: &str) -> Result<()> {
+    /// Assigns `name` to an object as [`Self::assign`].
+    pub fn assign_to(&self, kind: NamedKind, name: &str, id: &str) -> Result<()> {
         let link = self.folder.join(name);
         if let Some(holder) = self.holder(name) {
             return Err(Error::conflict(format!("the name {name} is in use by {holder}"))
@@ -64,15 +64,15 @@ impl Names {
 
     /// Assigns a free random name to container `id`.
     pub fn assign_random(&self, id: &str) -> Result<String> {
-        self.invent_for(NamedKind::Container, id)
+        self.assign_random_to(NamedKind::Container, id)
     }
 
     /// Assigns a free random name to the object `id`.
-    pub fn invent_for(&self, kind: NamedKind, id: &str) -> Result<String> {
+    pub fn assign_random_to(&self, kind: NamedKind, id: &str) -> Result<String> {
         for attempt in 0.. {
             let name = random_name::name(attempt)?;
             if self.holder(&name).is_none() {
-                self.give_to(kind, &name, id)?;
+                self.assign_to(kind, &name, id)?;
                 return Ok(name);
             }
         }
@@ -80,7 +80,7 @@ impl Names {
     }
 
     /// Removes the name of container `id`, if that container has it.
-    pub fn take(&self, name: &str, id: &str) {
+    pub fn release(&self, name: &str, id: &str) {
         if target(&self.folder, name).as_deref() == Some(id) {
             let _ = std::fs::remove_file(self.folder.join(name));
         }

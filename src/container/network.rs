@@ -16,8 +16,8 @@ use crate::host::process_id;
 use crate::monitor::protocol;
 use crate::net::host_ports::HostPorts;
 use crate::net::{
-    ConnectionRequest, EXIT_INTERFACE, MemberIdentity, Mode, Network, NetworkDefinition,
-    NetworkOrigin, NetworkRequest, Resolver, definition,
+    ConnectionRequest, MemberIdentity, Mode, Network, NetworkDefinition, NetworkOrigin,
+    NetworkRequest, Resolver, UPLINK_INTERFACE, definition,
 };
 use crate::network_attachment::NetworkAttachment;
 use crate::spec::{self, ContainerOptions, HelperFlag, ImageDefaults};
@@ -44,7 +44,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
     let network = options.network();
     options.joined_network().map_err(Error::invalid).context(|| Setting::Network)?;
     let publishes = options.publishes();
-    let (mut attachments, mut has_own_exit) = (Vec::new(), false);
+    let (mut attachments, mut has_own_uplink) = (Vec::new(), false);
     let (mode, flag) = match network {
         spec::NetworkMode::None if publishes => {
             return Err(Error::invalid("a container without a network has no ports")
@@ -57,7 +57,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         spec::NetworkMode::Joined(_) => (Mode::Joined, Default::default()),
         spec::NetworkMode::Named(named, flag) => {
             attachments = named;
-            has_own_exit = flag.is_some();
+            has_own_uplink = flag.is_some();
             (Mode::Named, flag.unwrap_or_default())
         }
     };
@@ -83,7 +83,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         origin: if is_default { NetworkOrigin::Assumed } else { NetworkOrigin::Requested },
         program: flag.program,
         options: flag.options,
-        has_own_exit,
+        has_own_uplink,
         attachments,
         joined: joined_owner(options),
         forwards,
@@ -122,7 +122,7 @@ pub struct HeldNetworks {
 pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldNetworks> {
     let mut held = HeldNetworks::default();
     let mut names: Vec<String> = Vec::new();
-    let mut has_exit = request.has_own_exit;
+    let mut has_uplink = request.has_own_uplink;
     let mut binding = None;
     for attachment in &mut request.attachments {
         let (definition, lock) =
@@ -132,20 +132,20 @@ pub fn hold_networks(store: &Path, request: &mut NetworkRequest) -> Result<HeldN
             return Err(Error::invalid(format!("network {name} is named twice")))
                 .context(|| Setting::Network);
         }
-        has_exit |= !definition.is_internal();
+        has_uplink |= !definition.is_internal();
         binding = binding.or(definition.options.host_binding);
         attachment.network.clone_from(&name);
         names.push(name);
         held.definitions.push(definition);
         held.locks.push(lock);
     }
-    check_interfaces(&request.attachments, has_exit.then_some(EXIT_INTERFACE))?;
-    if request.mode == Mode::Named && !has_exit && !request.forwards.is_empty() {
+    check_interfaces(&request.attachments, has_uplink.then_some(UPLINK_INTERFACE))?;
+    if request.mode == Mode::Named && !has_uplink && !request.forwards.is_empty() {
         return Err(Error::invalid(
             "all networks of the container are internal, and have no ports",
         )
         .within(Setting::Publish)
-        .hint(hint::NETWORK_WITH_EXIT));
+        .hint(hint::NETWORK_WITH_UPLINK));
     }
     for forward in &mut request.forwards {
         forward.host = forward.host.or(binding);
@@ -159,7 +159,7 @@ fn check_interfaces(attachments: &[NetworkAttachment], helper: Option<&str>) -> 
     for attachment in attachments {
         let Some(name) = attachment.interface.as_deref() else { continue };
         if taken.contains(&name) {
-            let other = if helper == Some(name) { "the way out" } else { "another network" };
+            let other = if helper == Some(name) { "the network helper" } else { "another network" };
             let network = &attachment.network;
             return Err(Error::invalid(format!(
                 "network {network}: {name} is the interface of {other}"
@@ -255,11 +255,11 @@ pub fn warn_if_offline(network: &Network, store: &Path) {
     let warning = format!("{} {error}", process_id::boot_id().unwrap_or_default());
     let warned = place.as_ref().and_then(|place| std::fs::read_to_string(place).ok());
     if warned.as_deref() == Some(&warning) {
-        return log::debug!("no way out: {error}");
+        return log::debug!("no external connectivity: {error}");
     }
-    let way_out = error.way_out().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let hint = error.hint_text().map(|hint| format!(" ({hint})")).unwrap_or_default();
     log::warn!(
-        "containers have a loopback interface alone: {error}{way_out}; {}",
+        "containers have a loopback interface alone: {error}{hint}; {}",
         hint::NO_WARNING_OF_NETWORK
     );
     if let Some(place) = place

@@ -4,7 +4,7 @@ use super::images;
 use super::list::fitting;
 use super::networks::{self, NetworkFilter};
 use super::pods;
-use super::remove::{Removal, remove};
+use super::remove::{RemoveOptions, remove};
 use super::volumes::{self, VolumeFilter};
 use super::{ContainerFilter, Pruned, Usnea, size};
 use crate::error::{ErrorKind, Result};
@@ -26,7 +26,7 @@ pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Pruned<String
             }
         }
         let bytes = size(&container);
-        match remove(usnea, &container.record.id, Removal::default()) {
+        match remove(usnea, &container.record.id, RemoveOptions::default()) {
             Ok(()) => {
                 pruned.removed.push(container.record.id);
                 pruned.bytes += bytes;

@@ -17,7 +17,7 @@ use crate::sys::process;
 
 /// Settings of a removal.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Removal {
+pub struct RemoveOptions {
     /// True if a running container is killed.
     pub force: bool,
     /// Seconds until a running container is killed; `None`: 0.
@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn begin_removal(
     usnea: &Usnea,
     id: &str,
-    how: Removal,
+    how: RemoveOptions,
 ) -> Result<Option<(Container, Stopping)>> {
     let store = usnea.store()?;
     // A container with a damaged record can be removed too.
@@ -56,7 +56,7 @@ pub fn begin_removal(
 }
 
 /// Removes the container with this ID. Errors: the container runs, and `force` is not set.
-pub fn remove(usnea: &Usnea, id: &str, how: Removal) -> Result<()> {
+pub fn remove(usnea: &Usnea, id: &str, how: RemoveOptions) -> Result<()> {
     let store = usnea.store()?;
     let folder = store.join("containers").join(id);
     // A container with a damaged record can be removed too.
@@ -121,7 +121,7 @@ pub(super) fn sweep(usnea: &Usnea) {
         if let Ok(Some(container)) = Container::open(store, &id)
             && is_left_over(&container)
         {
-            let removed = remove(usnea, &id, Removal::default());
+            let removed = remove(usnea, &id, RemoveOptions::default());
             log::debug!("removed container {}, left by a kill: {removed:?}", container.short_id());
         }
     }
@@ -132,7 +132,7 @@ pub(super) fn sweep(usnea: &Usnea) {
 fn lock_when_stopped(
     folder: &Path,
     container: Option<&Container>,
-    how: Removal,
+    how: RemoveOptions,
 ) -> Result<Option<File>> {
     let deadline = Instant::now() + PATIENCE;
     let mut is_asked = false;
@@ -178,7 +178,7 @@ fn lock_when_stopped(
 }
 
 /// Stops a disposable container; its command in the foreground removes it.
-fn end_foreground(container: &Container, how: Removal) -> Result<()> {
+fn end_foreground(container: &Container, how: RemoveOptions) -> Result<()> {
     let status = container.status()?;
     if status.state().is_some() && !how.force {
         let name = &container.record.name;

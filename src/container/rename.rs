@@ -12,12 +12,12 @@ pub fn rename(container: &Container, name: &ContainerName) -> Result<()> {
     container.refuse_foreground("other name can be given to it")?;
     let names = Names::lock(&container.store)?;
     let id = &container.record.id;
-    names.give(name.as_str(), id)?;
-    let old = current(container).inspect_err(|_| names.take(name.as_str(), id))?;
+    names.assign(name.as_str(), id)?;
+    let old = current(container).inspect_err(|_| names.release(name.as_str(), id))?;
     let record = Record { name: name.to_string(), ..old.clone() };
     record::change(&container.store, &container.folder, &record)
-        .inspect_err(|_| names.take(name.as_str(), id))?;
-    names.take(&old.name, id);
+        .inspect_err(|_| names.release(name.as_str(), id))?;
+    names.release(&old.name, id);
     rename_member(container, &record);
     events::of_container(&container.store, &record, "rename", &[("oldName", old.name)]);
     Ok(())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::folder;
 use crate::config;
 use crate::container::Usnea;
-use crate::container::{self, Removal};
+use crate::container::{self, RemoveOptions};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, LockAttempt};
 use crate::hint;
@@ -51,7 +51,7 @@ pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
     }
     config::require_sole_control(store).context(|| format!("cannot remove {}", store.display()))?;
     for id in container::ids(store)? {
-        let how = Removal { force: true, ..Removal::default() };
+        let how = RemoveOptions { force: true, ..RemoveOptions::default() };
         container::remove(usnea, &id, how)
             .context(|| format!("container {}", crate::object_id::short(&id)))?;
     }

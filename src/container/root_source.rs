@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::find_or_pull::{self, PullSettings};
 use super::image_root::{ImageLock, ImageRoot};
-use super::stored::{self, PullSettings};
 use super::usnea::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::rootfs::host;
@@ -50,7 +50,7 @@ impl RootSource {
                 Ok(ImageRoot::of(root.path.clone(), ImageLock::Host(root)))
             }
             Self::Directory(path) => Ok(ImageRoot::of(directory(path)?, ImageLock::Nothing)),
-            Self::Image(text) => stored::root(usnea, text, pull),
+            Self::Image(text) => find_or_pull::root(usnea, text, pull),
         }
     }
 
@@ -62,7 +62,7 @@ impl RootSource {
                 ImageLock::Nothing,
             )),
             Self::Directory(path) => Ok(ImageRoot::of(directory(path)?, ImageLock::Nothing)),
-            Self::Image(text) => stored::would_be_root(usnea, text),
+            Self::Image(text) => find_or_pull::would_be_root(usnea, text),
         }
     }
 }

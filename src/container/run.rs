@@ -14,7 +14,7 @@ use super::root_source::RootSource;
 use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
-use super::{disposable_name, folder, ports, ranges, remove, scratch, stored, volumes};
+use super::{disposable_name, folder, ports, ranges, remove, scratch, volumes};
 use crate::engine::{
     self, BundleIdentity, CallerStreams, Launched, MemoryLayers, NetworkRequests, Plan, Stdin,
 };
@@ -32,7 +32,7 @@ use crate::sys::{signal::Signals, title};
 pub(super) fn run(
     usnea: &Usnea,
     request: &ContainerRequest,
-    pull: &stored::PullSettings<'_>,
+    pull: &super::find_or_pull::PullSettings<'_>,
     notify: NotifyMode,
     streams: CallerStreams<'_>,
     running: impl FnOnce(&Workspace, &Launched) -> Option<Box<dyn NetworkRequests>>,

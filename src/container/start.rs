@@ -13,17 +13,17 @@ use super::create::{
     AfterCreate, CreatedContainer, Lifecycle, create, launch_options, notify_request,
 };
 use super::descriptors::check_sockets;
+use super::find_or_pull::PullSettings;
 use super::folder;
 use super::images;
 use super::network::{self, ContainerIdentity};
 use super::pods;
 use super::ports;
-use super::remove::{Removal, own_volumes, remove, sweep};
+use super::remove::{RemoveOptions, own_volumes, remove, sweep};
 use super::request::ContainerRequest;
 use super::root_source::RootSource;
 use super::shared_namespaces::{self, OtherContainers};
 use super::stop::{Stopping, ended_within};
-use super::stored::PullSettings;
 use super::usnea::Usnea;
 use super::volumes;
 use super::{Container, Hold, move_to_tmp};
@@ -245,7 +245,7 @@ fn refuse_descriptors(usnea: &Usnea, request: &ContainerRequest) -> Result<()> {
 /// Removes a container with `--rm` that could not be started.
 fn discard_ended(usnea: &Usnea, container: &Container) {
     if container.record.auto_remove
-        && let Err(error) = remove(usnea, &container.record.id, Removal::default())
+        && let Err(error) = remove(usnea, &container.record.id, RemoveOptions::default())
     {
         log::warn!("{error}");
     }

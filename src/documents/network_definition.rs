@@ -20,7 +20,7 @@ pub struct NetworkDocument {
     pub enable_ipv6: bool,
     #[serde(rename = "IPAM")]
     pub ipam: AddressManagement,
-    /// True if the members have no way out.
+    /// True if the members have no uplink.
     pub internal: bool,
     pub attachable: bool,
     /// Field of networks of a cluster: always false.

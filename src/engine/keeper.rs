@@ -66,7 +66,7 @@ pub fn keep(
 }
 
 /// Waits until the parent no longer needs the base process, for a container without a keeper
-/// ([`Lifetime::Own`](super::Lifetime)). Closes all descriptors of the launch: the parent recognizes the command's exec
+/// ([`Lifetime::Independent`](super::Lifetime)). Closes all descriptors of the launch: the parent recognizes the command's exec
 /// by the end of its channel. Never returns.
 pub fn wait_for_release(watched: &OwnedFd) -> ! {
     fd::close_all_but(&[watched.as_fd()]);

@@ -71,7 +71,7 @@ pub use root::layers::{has_whiteout_names, is_copied};
 pub use root::mounted::{FilesAccess, MountedRoot, can_be_read_alone, mount_files};
 pub use session::caller_end::{CallerEnd, InputMode, InputOutcome, write_all};
 pub use session::detach_keys::DetachKeys;
-pub use session::supervise::{NetworkRequests, Requests, forwarded};
+pub use session::supervise::{InterruptCounter, NetworkRequests, forwarded};
 pub use streams::{
-    CallerStreams, CommandStreams, LaunchStreams, Reports, Stdin, pipe_for_container,
+    CallerStreams, CommandStreams, LaunchStreams, ReportTarget, Stdin, pipe_for_container,
 };

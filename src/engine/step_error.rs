@@ -22,7 +22,7 @@ impl StepError {
 
     /// Makes a failure with the whole message of an error, and its hint.
     pub fn of(error: &Error) -> Self {
-        Self { hint: error.way_out().map(str::to_owned), ..Self::whole(error.to_string()) }
+        Self { hint: error.hint_text().map(str::to_owned), ..Self::whole(error.to_string()) }
     }
 }
 

@@ -78,16 +78,16 @@ pub struct CommandStreams {
     /// Standard error.
     pub error: OwnedFd,
     /// Standard error of usnea's processes beside the command.
-    pub reports: Reports,
+    pub reports: ReportTarget,
 }
 
 /// Standard error of usnea's processes beside the command, on which they report errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reports {
+pub enum ReportTarget {
     /// The command's standard error.
-    ToCommands,
+    CommandStderr,
     /// The standard error of this process.
-    ToOurs,
+    OwnStderr,
 }
 
 /// Returns the streams for a command that uses those of the caller, and the relay for the streams that the command does
@@ -112,7 +112,7 @@ pub fn of_caller(
         true => output.try_clone()?,
         false => outgoing(caller.error, &mut flows)?,
     };
-    let streams = CommandStreams { input, output, error, reports: Reports::ToOurs };
+    let streams = CommandStreams { input, output, error, reports: ReportTarget::OwnStderr };
     Ok((streams, StreamRelay::new(flows)))
 }
 

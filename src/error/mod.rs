@@ -90,7 +90,7 @@ impl Error {
         let kinds = reasons.iter().map(Self::kind);
         let kind = kinds.reduce(|one, other| if one == other { one } else { ErrorKind::Internal });
         Self {
-            hint: reasons.iter().find_map(Self::way_out).map(str::to_owned),
+            hint: reasons.iter().find_map(Self::hint_text).map(str::to_owned),
             kind: kind.unwrap_or_default(),
             ..Self::new(texts.join("; "))
         }
@@ -114,7 +114,7 @@ impl Error {
     }
 
     /// Returns the hint, if any.
-    pub fn way_out(&self) -> Option<&str> {
+    pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
@@ -269,7 +269,7 @@ mod tests {
             error.to_string(),
             "cannot mount the root filesystem: bind /nope: No such file or directory"
         );
-        assert_eq!(error.way_out(), Some("create it first"));
+        assert_eq!(error.hint_text(), Some("create it first"));
         assert_eq!(error.status(), STATUS_OURS);
         assert!(!error.is_endpoint_specific());
     }
@@ -289,7 +289,7 @@ mod tests {
         let inner = Error::new("gone").hint("look elsewhere").of_kind(ErrorKind::Unreachable);
         let error = Error::from(std::io::Error::other(inner)).of_kind(ErrorKind::NotFound);
         assert_eq!(
-            (error.kind(), error.way_out()),
+            (error.kind(), error.hint_text()),
             (ErrorKind::Unreachable, Some("look elsewhere"))
         );
     }

@@ -1,4 +1,4 @@
-//! Helper programs that give a container's own network a way out: their paths and versions, and the pasta that can be
+//! Helper programs that give a container's own network its uplink: their paths and versions, and the pasta that can be
 //! trusted.
 
 use std::os::unix::fs::MetadataExt;

@@ -51,7 +51,7 @@ pub struct Handover {
     pub sockets: Option<ListenSockets>,
     /// Exit status of the command that has ended.
     pub status: u8,
-    /// Part of the container in its pod's way out; null without one.
+    /// Part of the container in its pod's uplink; null without one.
     pub pod: Option<PodHandover>,
     /// Listening socket for clients.
     pub listener: Option<RawFd>,

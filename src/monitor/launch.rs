@@ -10,12 +10,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::events;
 use super::handover::{Handover, MONITOR};
-use super::pod::{ExitFile, PodExit, PodHandover};
+use super::pod::{PodHandover, PodUplink, UplinkFile};
 use super::protocol;
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use crate::cgroup::ContainerCgroup;
 use crate::engine::{
-    self, CallerStreams, CommandStreams, LaunchStreams, Launched, ListenSockets, Plan, Reports,
+    self, CallerStreams, CommandStreams, LaunchStreams, Launched, ListenSockets, Plan, ReportTarget,
 };
 use crate::error::{Context, Error, Result, Setting};
 use crate::host::process_id::{self, ProcessId};
@@ -73,29 +73,29 @@ pub struct Job {
 pub struct PodJob {
     /// Lock on the starts of members, until the member runs.
     pub start: File,
-    /// File that tells whose the way out of the pod is.
-    pub file: ExitFile,
-    /// Plan of the way out. `None`: the members do not share the network namespace.
-    pub exit: Option<PodExit>,
-    /// True if the member makes the network namespace, and so has the way out.
+    /// File that names the owner of the pod's uplink.
+    pub file: UplinkFile,
+    /// Plan of the uplink. `None`: the members do not share the network namespace.
+    pub uplink: Option<PodUplink>,
+    /// True if the member makes the network namespace, and so owns the uplink.
     pub is_owner: bool,
 }
 
 impl PodJob {
     /// Records a member that runs, and lets the next one start.
     fn has_started(self, launched: &Launched) -> Result<Option<PodHandover>> {
-        let Self { start, file, exit, is_owner } = self;
-        let handover = |exit| {
+        let Self { start, file, uplink, is_owner } = self;
+        let handover = |uplink| {
             let pid = launched.command.pid;
             let process = ProcessId::of(pid).ok_or_else(|| Error::new("the command is gone"))?;
             let base = launched.base_pid();
-            let pod = PodHandover { file, exit, process, base, is_owner };
+            let pod = PodHandover { file, uplink, process, base, is_owner };
             if is_owner {
                 pod.own(&launched.membership)?;
             }
             Ok::<_, Error>(pod)
         };
-        let handover = exit.map(handover).transpose();
+        let handover = uplink.map(handover).transpose();
         // Processes of the container may have the file open as well: its closing alone would not unlock it.
         let _ = start.unlock();
         handover
@@ -255,7 +255,7 @@ fn wire(job: &Job) -> Result<(Pipes, Option<CommandStreams>)> {
             (Some(far), Some(near))
         }
     };
-    let reports = Reports::ToCommands;
+    let reports = ReportTarget::CommandStderr;
     let streams =
         CommandStreams { input: input_far, output: output_far, error: error_far, reports };
     Ok(([input, Some(output), Some(error)], Some(streams)))

@@ -322,7 +322,7 @@ pub struct State {
     /// Failure that the container survived, such as the end of its network helper.
     #[serde(default)]
     pub trouble: Option<String>,
-    /// Reason why the default network has no way out.
+    /// Reason why the default network has no uplink.
     #[serde(default)]
     pub offline: Option<String>,
     /// The container's cgroup folder.

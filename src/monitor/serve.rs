@@ -22,7 +22,7 @@ use super::launch::SIGNALS;
 use super::log::Source;
 use super::oom::Oom;
 use super::output::Log;
-use super::pod::ExitWatch;
+use super::pod::UplinkWatch;
 use super::protocol::{self, MonitorMessage, Pace};
 use super::record::{self, CONTAINER, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
@@ -71,7 +71,7 @@ struct Monitor {
     /// Connection to the service manager.
     notifier: Option<Notifier>,
     /// Way out of the container's pod; `None`: the container has its own, or none.
-    exit: Option<ExitWatch>,
+    uplink: Option<UplinkWatch>,
     health: Timer,
     /// True if the unhealthy container is being stopped for a restart.
     is_to_restart: bool,
@@ -97,7 +97,7 @@ enum Place {
     Notifier,
     Keeper,
     Helper,
-    PodExit,
+    PodUplink,
     AttachedClient(usize),
 }
 
@@ -174,7 +174,7 @@ impl Monitor {
             is_kept: true,
             network: RunningNetwork { membership, names: None, helper },
             notifier: handover.notifier.map_or(Ok(None), Notifier::take_over)?,
-            exit: handover.pod.map(ExitWatch::of),
+            uplink: handover.pod.map(UplinkWatch::of),
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,
@@ -232,7 +232,7 @@ impl Monitor {
                 Place::Names => self.network.turn_names(),
                 Place::Keeper => self.hear_keeper(),
                 Place::Helper => self.look_after_helper(),
-                Place::PodExit => self.look_after_exit(),
+                Place::PodUplink => self.watch_pod_uplink(),
                 // A single client each turn: indices of the others change when a client is removed.
                 Place::AttachedClient(index) if events.contains(PollFlags::OUT) => {
                     self.clients.flush(index);
@@ -293,8 +293,8 @@ impl Monitor {
         for fd in self.network.helper.iter().flat_map(HelperWatch::descriptors) {
             add(Place::Helper, fd, PollFlags::IN);
         }
-        let owner = self.exit.as_ref().and_then(ExitWatch::descriptor);
-        owner.into_iter().for_each(|owner| add(Place::PodExit, owner, PollFlags::IN));
+        let owner = self.uplink.as_ref().and_then(UplinkWatch::descriptor);
+        owner.into_iter().for_each(|owner| add(Place::PodUplink, owner, PollFlags::IN));
         // Input that the command does not take is not fetched from the clients.
         let hears =
             if self.streams.wants_room().is_none() { PollFlags::IN } else { PollFlags::empty() };

@@ -36,9 +36,9 @@ pub struct NetworkDefinition {
     pub driver: NetworkDriver,
     /// Subnets, at most one of each family, IPv4 first.
     pub subnets: Vec<Subnet>,
-    /// Way out of the members.
-    #[serde(default)]
-    pub exit: NetworkExit,
+    /// Uplink of the members; `exit` in files, as in those of earlier versions.
+    #[serde(default, rename = "exit")]
+    pub uplink: NetworkUplink,
     /// True if names are answered at the gateways' addresses.
     pub dns: bool,
     /// Name servers that are asked for names of other machines. Empty: the host's.
@@ -64,15 +64,16 @@ pub enum NetworkDriver {
     Bridge,
 }
 
-/// Way out of a network's members.
+/// Uplink of a network's members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum NetworkExit {
+pub enum NetworkUplink {
     /// Helper of each member.
     #[default]
     Helper,
     /// None: docker's internal network.
-    Internal,
+    #[serde(rename = "internal")]
+    None,
 }
 
 impl NetworkDefinition {
@@ -100,9 +101,9 @@ impl NetworkDefinition {
         MacAddress([0x02, 0x42, a, b, c, d])
     }
 
-    /// True if the members have no way out.
+    /// True if the members have no uplink.
     pub fn is_internal(&self) -> bool {
-        self.exit == NetworkExit::Internal
+        self.uplink == NetworkUplink::None
     }
 }
 
@@ -219,7 +220,7 @@ mod tests {
                 Subnet::new("10.89.0.0/24".parse().unwrap()).unwrap(),
                 Subnet::new("fd00:1::/64".parse().unwrap()).unwrap(),
             ],
-            exit: NetworkExit::Helper,
+            uplink: NetworkUplink::Helper,
             dns: true,
             dns_servers: vec!["9.9.9.9".parse().unwrap()],
             attachable: false,

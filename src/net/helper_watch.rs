@@ -79,7 +79,7 @@ struct Reported {
 /// Reason for a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Reason {
-    /// The container has had no way out.
+    /// The container has had no uplink.
     Beginning,
     Death,
     /// The helper did not answer.
@@ -108,9 +108,9 @@ pub struct HelperNews {
 /// Kinds of changes of a helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HelperChange {
-    /// A container that was without a way out has one.
+    /// A container that was without an uplink has one.
     Begun,
-    /// The helper has died, or could not be started: the container has no way out.
+    /// The helper has died, or could not be started: the container has no uplink.
     Down,
     /// The helper was started again after its death.
     Restarted,
@@ -199,7 +199,7 @@ impl HelperWatch {
         Self::new(plan, host, Phase::Waiting { until: Instant::now() })
     }
 
-    /// Starts one of these helpers for a running container without a way out, whose process is `pid`, at the next
+    /// Starts one of these helpers for a running container without an uplink, whose process is `pid`, at the next
     /// [`HelperWatch::turn`]. Errors: no helper can enter the container's network.
     pub(super) fn beginning(helpers: Vec<Helper>, pid: i32) -> Result<Self> {
         let plan = HelperPlan { namespaces: HelperNamespaces::of_running(pid)?, helpers };

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-/// Networks of the helpers inside of each container: its way out.
+/// Networks of the helpers inside of each container: its uplink.
 const OF_HELPERS: [IpNet; 2] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 2, 0), 24)),
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0), 64)),

@@ -54,8 +54,9 @@ pub struct NetworkMember {
     /// Name servers of the container's own (`--dns`).
     #[serde(default)]
     pub dns: Vec<IpAddr>,
-    /// True if the container has a way out, through whichever network.
-    pub has_exit: bool,
+    /// True if the container has an uplink, through whichever network; `has_exit` in files.
+    #[serde(rename = "has_exit")]
+    pub has_uplink: bool,
     /// Process that holds the network's namespace.
     pub holder: ProcessId,
     /// Number of the holder's descriptor of the namespace.

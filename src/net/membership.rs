@@ -50,8 +50,9 @@ pub struct MemberIdentity {
     pub hostname: String,
     /// Name servers of the container's own.
     pub dns: Vec<IpAddr>,
-    /// True if the container has a way out.
-    pub has_exit: bool,
+    /// True if the container has an uplink; `has_exit` in files.
+    #[serde(rename = "has_exit")]
+    pub has_uplink: bool,
 }
 
 /// Networks that a container has joined.
@@ -209,14 +210,14 @@ impl Membership {
         Ok(())
     }
 
-    /// Records that the container has a way out now.
-    pub fn gain_exit(&mut self) {
-        self.change_entries(|member| member.has_exit = true);
+    /// Records that the container has an uplink now.
+    pub fn gain_uplink(&mut self) {
+        self.change_entries(|member| member.has_uplink = true);
     }
 
-    /// Records that the container has no way out any more: no server is asked for names of other machines.
-    pub fn lose_exit(&mut self) {
-        self.change_entries(|member| member.has_exit = false);
+    /// Records that the container has no uplink any more: no server is asked for names of other machines.
+    pub fn lose_uplink(&mut self) {
+        self.change_entries(|member| member.has_uplink = false);
     }
 
     /// Changes the container's entries in the live files.
@@ -335,7 +336,7 @@ impl NetworkEndpoint {
                 endpoint,
                 interface,
                 dns: identity.dns.clone(),
-                has_exit: identity.has_exit,
+                has_uplink: identity.has_uplink,
                 holder: ProcessId::ourselves()?,
                 namespace: namespace.namespace.as_raw_fd(),
             };

@@ -48,7 +48,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use addresses::Addresses;
-pub use definition::{NetworkDefinition, NetworkDriver, NetworkExit};
+pub use definition::{NetworkDefinition, NetworkDriver, NetworkUplink};
 pub use helper_watch::{
     FailedStart, HelperChange, HelperHandover, HelperNews, HelperWatch, Starting,
 };
@@ -63,7 +63,7 @@ pub use name_service::NameService;
 pub use netlink::NetlinkSocket;
 pub use network_options::{MemberTraffic, NetworkOptions};
 pub use program::Helper;
-pub use running::{ExitChange, NetworkChange, NetworkChangeKind, RunningNetwork};
+pub use running::{NetworkChange, NetworkChangeKind, RunningNetwork, UplinkChange};
 
 use crate::error::{Context, Error, Result, Setting};
 use crate::forward::Forward;
@@ -77,7 +77,7 @@ use names::NameServers;
 /// Helper's interface in a container on no named network.
 const INTERFACE: &str = "eth0";
 /// Helper's interface in a container on named networks, whose interfaces are eth0, eth1, ...
-pub const EXIT_INTERFACE: &str = "tap0";
+pub const UPLINK_INTERFACE: &str = "tap0";
 
 /// Prefix of the network option that both helpers take from us.
 const CIDR: &str = "cidr=";
@@ -93,7 +93,7 @@ pub enum Mode {
     Host,
     /// A network of its own, connected by a helper.
     Helper,
-    /// Named networks, shared with other containers, and a helper for the way out.
+    /// Named networks, shared with other containers, and a helper as the uplink.
     Named,
     /// The network namespace of another container, or one at a path.
     Joined,
@@ -122,9 +122,9 @@ pub struct NetworkRequest {
     pub program: Option<NetworkHelper>,
     /// Options of the helper, as typed.
     pub options: Vec<String>,
-    /// True if a helper is named beside named networks: the way out of internal networks too.
-    #[serde(default)]
-    pub has_own_exit: bool,
+    /// True if a helper is named beside named networks: an uplink beside internal networks too. `has_own_exit` in files.
+    #[serde(default, rename = "has_own_exit")]
+    pub has_own_uplink: bool,
     /// Named networks of the container, in the order of its interfaces.
     pub attachments: Vec<NetworkAttachment>,
     /// Owner of a joined network namespace, as on the command line: `container:ID` or `ns:PATH`.
@@ -200,7 +200,7 @@ pub struct Network {
 /// Container to be connected, and the places for what its network needs.
 #[derive(Clone, Debug)]
 pub struct ConnectionRequest<'a> {
-    /// Identity of the container; its way out is decided here.
+    /// Identity of the container; the plan decides its uplink.
     pub identity: MemberIdentity,
     /// Short host name.
     pub hostname: &'a str,
@@ -277,21 +277,21 @@ impl NetworkRequest {
     /// Returns the content of resolv.conf on these networks. `None`: the file is the image's, or the host's. Errors: a
     /// malformed `cidr` option.
     pub fn resolv_conf(&self, networks: &[NetworkDefinition]) -> Result<Option<String>> {
-        let exit = match self.has_exit(networks) {
+        let uplink = match self.has_uplink(networks) {
             true => Some(self.helper_addresses(networks)?),
             false => None,
         };
-        let servers = name_servers(networks, exit.as_ref());
+        let servers = name_servers(networks, uplink.as_ref());
         Ok(self.resolver.as_ref().map(|resolver| names::resolv_conf(resolver, &servers)))
     }
 
-    /// True if a helper is the container's way out.
-    pub fn has_exit(&self, networks: &[NetworkDefinition]) -> bool {
+    /// True if the container has an uplink.
+    pub fn has_uplink(&self, networks: &[NetworkDefinition]) -> bool {
         match self.mode {
             Mode::None | Mode::Host | Mode::Joined => false,
             Mode::Helper => true,
             Mode::Named => {
-                self.has_own_exit || networks.iter().any(|network| !network.is_internal())
+                self.has_own_uplink || networks.iter().any(|network| !network.is_internal())
             }
         }
     }
@@ -299,27 +299,27 @@ impl NetworkRequest {
     /// Decides how to connect a container. Errors: invalid options; no helper for a network that was asked for.
     pub fn decide(&self, request: ConnectionRequest<'_>) -> Result<Network> {
         let networks = &request.definitions;
-        let mut exit = match self.has_exit(networks) {
+        let mut uplink = match self.has_uplink(networks) {
             true => Some(self.helper_addresses(networks)?),
             false => None,
         };
         let place = slirp::SocketPlace { tmp: request.tmp, prefix: request.prefix };
         let (mut mode, mut offline) = (self.mode, None);
-        let helpers = exit.as_ref().map(|addresses| self.helpers(addresses, place, request.note));
+        let helpers = uplink.as_ref().map(|addresses| self.helpers(addresses, place, request.note));
         let helpers = helpers.transpose();
         let helpers = match helpers {
             Ok(helpers) => helpers.unwrap_or_default(),
             Err(error) if self.origin == NetworkOrigin::Assumed => {
-                (mode, exit, offline) = (Mode::None, None, Some(error));
+                (mode, uplink, offline) = (Mode::None, None, Some(error));
                 Vec::new()
             }
             Err(error) => return Err(error),
         };
         request.ports.check_limit()?;
-        let files = self.files(mode, exit.as_ref(), &request)?;
+        let files = self.files(mode, uplink.as_ref(), &request)?;
         let dns = self.resolver.as_ref().map(|resolver| resolver.servers.clone());
         let identity = MemberIdentity {
-            has_exit: exit.is_some(),
+            has_uplink: uplink.is_some(),
             dns: dns.unwrap_or_default(),
             ..request.identity
         };
@@ -346,10 +346,10 @@ impl NetworkRequest {
     fn files(
         &self,
         mode: Mode,
-        exit: Option<&Addresses>,
+        uplink: Option<&Addresses>,
         request: &ConnectionRequest<'_>,
     ) -> Result<Vec<GeneratedFile>> {
-        let own = exit.filter(|_| mode == Mode::Helper);
+        let own = uplink.filter(|_| mode == Mode::Helper);
         let custom = match (mode, self.origin) {
             _ if self.spares_root => Need::Replacement,
             (Mode::Helper | Mode::Named, NetworkOrigin::Requested) => Need::Required,
@@ -363,7 +363,7 @@ impl NetworkRequest {
             files.push(GeneratedFile { path: HOSTS, content, need });
         }
         if let Some(resolver) = &self.resolver {
-            let servers = name_servers(&request.definitions, exit);
+            let servers = name_servers(&request.definitions, uplink);
             let content = names::resolv_conf(resolver, &servers);
             let need = if *resolver == Resolver::default() { custom } else { Need::Required };
             files.push(GeneratedFile { path: RESOLV_CONF, content, need });
@@ -382,7 +382,7 @@ impl NetworkRequest {
         note: Option<&Path>,
     ) -> Result<Vec<Helper>> {
         let interface = match self.mode {
-            Mode::Named => EXIT_INTERFACE,
+            Mode::Named => UPLINK_INTERFACE,
             Mode::Helper | Mode::None | Mode::Host | Mode::Joined => INTERFACE,
         };
         let options: Vec<_> =
@@ -429,12 +429,12 @@ pub const HOSTS: &str = "/etc/hosts";
 
 /// Returns the name servers that a container asks without options: the gateways of its networks, else the helper's.
 /// A second gateway of a network, of IPv6, comes after the first ones of all.
-fn name_servers(networks: &[NetworkDefinition], exit: Option<&Addresses>) -> NameServers {
+fn name_servers(networks: &[NetworkDefinition], uplink: Option<&Addresses>) -> NameServers {
     let with_names = || networks.iter().filter(|network| network.dns);
     let first = with_names().filter_map(|network| network.v4().or(network.v6()));
     let second = with_names().filter_map(|network| network.v4().and(network.v6()));
     let gateways: Vec<IpAddr> = first.chain(second).map(|subnet| subnet.gateway).collect();
-    match exit {
+    match uplink {
         _ if !gateways.is_empty() => NameServers::Gateways(gateways),
         Some(addresses) => NameServers::Helper(addresses.resolver().into()),
         None => NameServers::Host,

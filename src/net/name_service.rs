@@ -258,8 +258,8 @@ impl MemberDirectory {
 impl Directory for MemberDirectory {
     fn addresses(&mut self, asker: Asker<'_>, name: &str) -> Option<Vec<IpAddr>> {
         if HOST_NAMES.contains(&name) {
-            let has_exit = self.client(asker).is_some_and(|client| client.has_exit);
-            return names::address_of_host().filter(|_| has_exit).map(|address| vec![address]);
+            let has_uplink = self.client(asker).is_some_and(|client| client.has_uplink);
+            return names::address_of_host().filter(|_| has_uplink).map(|address| vec![address]);
         }
         let networks = self.networks_of(asker);
         networks.iter().find_map(|id| self.networks.get(id)?.addresses(name))
@@ -281,14 +281,14 @@ impl Directory for MemberDirectory {
             true => of_network.cloned().unwrap_or_default(),
         };
         let mut reachable = servers;
-        if !client.has_exit {
+        if !client.has_uplink {
             reachable.retain(|server| self.network_at(asker, *server).is_some());
         }
         match reachable.is_empty() {
             false => Upstream::Servers(
                 reachable.into_iter().map(|server| SocketAddr::new(server, DNS_PORT)).collect(),
             ),
-            true if client.has_exit => Upstream::Host,
+            true if client.has_uplink => Upstream::Host,
             true => Upstream::None,
         }
     }

@@ -235,7 +235,7 @@ impl Helper {
             NetworkHelper::Slirp4netns => {
                 words.push(format!("--ready-fd={READY}"));
                 words.extend(socket.map(|socket| format!("--api-socket={socket}")));
-                words.extend(slirp::place(&self.interface, user, net));
+                words.extend(slirp::target_arguments(&self.interface, user, net));
             }
         }
         words
@@ -270,7 +270,7 @@ impl HelperStart {
         self.failures.push(error.to_string());
         let Some(next) = plan.helpers.get(self.candidate + 1) else {
             let all = Error::new(self.failures.join("; ")).of_kind(error.kind());
-            return Err(match error.way_out() {
+            return Err(match error.hint_text() {
                 Some(hint) => all.hint(hint),
                 None => all,
             });

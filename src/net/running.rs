@@ -21,7 +21,7 @@ pub struct RunningNetwork {
     pub membership: Membership,
     /// Answers for their names; `None`: no network has names.
     pub names: Option<NameService>,
-    /// Network helper, a child of this process. `None`: no way out.
+    /// Network helper, a child of this process. `None`: no uplink.
     pub helper: Option<HelperWatch>,
 }
 
@@ -30,8 +30,8 @@ pub struct RunningNetwork {
 pub struct NetworkChange {
     /// The change.
     pub kind: NetworkChangeKind,
-    /// Consequence for the way out.
-    pub exit: ExitChange,
+    /// Consequence for the uplink.
+    pub uplink: UplinkChange,
     /// New content of resolv.conf. `None`: the file is not one of ours.
     pub resolv_conf: Option<String>,
 }
@@ -47,14 +47,14 @@ pub enum NetworkChangeKind {
     Reload,
 }
 
-/// Consequence of a change for the way out.
+/// Consequence of a change of networks for the uplink.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum ExitChange {
-    /// The way out stays as it is.
+pub enum UplinkChange {
+    /// The uplink stays as it is.
     Keep,
-    /// A container without a way out gets one, by the first of these helpers that works.
+    /// A container without an uplink gets one, by the first of these helpers that works.
     Begin(Vec<Helper>),
-    /// The way out ends.
+    /// The uplink ends.
     End,
 }
 
@@ -128,12 +128,12 @@ impl RunningNetwork {
                 let place = self.membership.add(&plan, &identity, pid)?;
                 let endpoint = &mut self.membership.endpoints[place];
                 NameService::serve(&mut self.names, endpoint)
-                    .and_then(|()| self.change_exit(change.exit, pid))
+                    .and_then(|()| self.change_uplink(change.uplink, pid))
                     .inspect_err(|_| self.leave(&plan.definition.id))?;
             }
             NetworkChangeKind::Disconnect(id) => {
                 self.leave(&id);
-                self.change_exit(change.exit, pid)?;
+                self.change_uplink(change.uplink, pid)?;
             }
             NetworkChangeKind::Reload => self.membership.reload(pid)?,
         }
@@ -147,19 +147,19 @@ impl RunningNetwork {
         self.membership.remove(id);
     }
 
-    fn change_exit(&mut self, exit: ExitChange, pid: i32) -> Result<()> {
-        match exit {
-            ExitChange::Begin(helpers) if self.helper.is_none() && !helpers.is_empty() => {
+    fn change_uplink(&mut self, uplink: UplinkChange, pid: i32) -> Result<()> {
+        match uplink {
+            UplinkChange::Begin(helpers) if self.helper.is_none() && !helpers.is_empty() => {
                 self.helper = Some(HelperWatch::beginning(helpers, pid)?);
-                self.membership.gain_exit();
+                self.membership.gain_uplink();
             }
-            ExitChange::Keep | ExitChange::Begin(_) => {}
-            ExitChange::End => {
+            UplinkChange::Keep | UplinkChange::Begin(_) => {}
+            UplinkChange::End => {
                 if let Some(helper) = self.take_helper() {
                     let _ = helper.signal(libc::SIGKILL);
                     let _ = helper.wait();
                 }
-                self.membership.lose_exit();
+                self.membership.lose_uplink();
             }
         }
         Ok(())

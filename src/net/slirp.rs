@@ -83,7 +83,7 @@ pub(super) fn arguments(
 }
 
 /// Builds the arguments for the namespaces and the interface.
-pub(super) fn place(interface: &str, user: Option<&str>, net: &str) -> Vec<String> {
+pub(super) fn target_arguments(interface: &str, user: Option<&str>, net: &str) -> Vec<String> {
     let user = user.map(|user| format!("--userns-path={user}"));
     let last = [net.to_owned(), interface.to_owned()];
     user.into_iter().chain(["--netns-type=path".to_owned()]).chain(last).collect()

@@ -100,7 +100,7 @@ impl NewContainer {
             sockets: request.sockets.clone(),
             begin,
             container: BundleIdentity::of_bundle(&request.id, folder),
-            lifetime: Lifetime::Own,
+            lifetime: Lifetime::Independent,
             keyring: request.keyring,
             root_change: request.root_change,
             ..LaunchOptions::default()

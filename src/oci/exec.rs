@@ -86,7 +86,7 @@ pub fn exec(runtime: &Runtime, request: &OciExecRequest, caller: OciCaller<'_>) 
             stdin: Stdin::Ours,
             preserve_fds: request.preserve_fds,
             sockets: request.sockets.clone(),
-            lifetime: Lifetime::Own,
+            lifetime: Lifetime::Independent,
             container: container.identity(),
             ..LaunchOptions::default()
         },

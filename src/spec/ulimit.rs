@@ -169,7 +169,7 @@ mod tests {
         }
         let error = limits(&[asked.parse().unwrap()]).unwrap_err();
         assert!(error.to_string().starts_with("--ulimit nofile: "), "{error}");
-        assert!(error.way_out().is_some());
+        assert!(error.hint_text().is_some());
     }
 
     #[test]

@@ -263,7 +263,8 @@ fn a_container_without_a_way_out_gets_one_with_its_first_network_that_has_one() 
     start(&place, "web", "one");
     start(&place, "closed", "inner");
     start(&place, "lonely", "none");
-    let has_exit = |name: &str| exec(&place, name, "busybox ip route").works().contains("default");
+    let has_uplink =
+        |name: &str| exec(&place, name, "busybox ip route").works().contains("default");
     place
         .usnea(&["network", "disconnect", "one", "lonely"])
         .fails_with(1, &["lonely", "is not connected to network one"]);
@@ -272,19 +273,19 @@ fn a_container_without_a_way_out_gets_one_with_its_first_network_that_has_one() 
         .usnea(&["network", "disconnect", "none", "lonely"])
         .fails_with(1, &["is not connected to network none"]);
     for name in ["closed", "lonely"] {
-        assert!(!has_exit(name), "{name}");
+        assert!(!has_uplink(name), "{name}");
         place.usnea(&["network", "connect", "one", name]).works();
-        assert!(within(LIMIT, || has_exit(name)), "{name}: {:?}", place.usnea(&["logs", name]));
+        assert!(within(LIMIT, || has_uplink(name)), "{name}: {:?}", place.usnea(&["logs", name]));
         assert!(within(LIMIT, || reaches(&place, name, "web")), "{name}");
         let error = place.usnea(&["inspect", "-f", "{{.State.Error}}", name]);
         assert_eq!(error.works(), "", "{name}");
         // The connection is kept at the next start, and ends with the network.
         place.usnea(&["restart", "--time", "0", name]).works();
-        assert!(has_exit(name), "{name}");
+        assert!(has_uplink(name), "{name}");
         place.usnea(&["network", "disconnect", "one", name]).works();
-        assert!(within(LIMIT, || !has_exit(name)), "{name}");
+        assert!(within(LIMIT, || !has_uplink(name)), "{name}");
         place.usnea(&["network", "connect", "one", name]).works();
-        assert!(within(LIMIT, || has_exit(name)), "{name}");
+        assert!(within(LIMIT, || has_uplink(name)), "{name}");
     }
     end(&place);
 }

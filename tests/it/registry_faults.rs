@@ -319,7 +319,7 @@ fn refused_credentials_are_said_and_not_shown() {
     let with = registry(RegistryEndpoint { credentials: login(), ..endpoint(&server.host) });
     let error = with.check_credentials().unwrap_err();
     assert!(error.to_string().contains("refused (DENIED: no\\u{1b}[2J way)"), "{error}");
-    assert_eq!(error.way_out(), Some(format!("usnea login {}", server.host).as_str()));
+    assert_eq!(error.hint_text(), Some(format!("usnea login {}", server.host).as_str()));
     assert!(!format!("{error:?}").contains(PASSWORD));
     assert_eq!(server.heard().len(), 2);
     let error = anonymous(&server).manifest(None).unwrap_err().to_string();
@@ -343,7 +343,7 @@ fn credentials_do_not_go_where_there_is_no_tls() {
     let plain = registry(RegistryEndpoint { host: server.host.clone(), ..verified });
     let error = plain.check_credentials().unwrap_err();
     assert!(error.to_string().contains("does not speak TLS"), "{error}");
-    assert!(error.way_out().unwrap().contains("--tls-verify=false"));
+    assert!(error.hint_text().unwrap().contains("--tls-verify=false"));
     assert!(server.heard().is_empty() && tokens.heard().is_empty());
     for realm in ["file:///etc/passwd", "token", "http://u:p@x/"] {
         let server = with_tokens(realm.to_owned(), || "good".to_owned());
@@ -373,7 +373,7 @@ fn an_unknown_authority_is_said_with_a_way_out() {
         RegistryEndpoint { transport: TransportSecurity::Verified, ..endpoint(&real.host) };
     let error = registry(verified.clone()).manifest(None).unwrap_err();
     assert!(error.to_string().contains("not of an authority that is known here"), "{error}");
-    assert!(error.way_out().unwrap().contains("certs.d"));
+    assert!(error.hint_text().unwrap().contains("certs.d"));
     let known = RegistryEndpoint { certificates: vec![real.certificates()], ..verified };
     let error = registry(known).manifest(None).unwrap_err().to_string();
     assert!(error.contains("'a/b:1' does not exist (MANIFEST_UNKNOWN"), "{error}");

@@ -15,7 +15,7 @@ pub fn run(mode: &str, folder: &Path) -> u8 {
     env_logger::Builder::new().filter_level(LevelFilter::Warn).format_timestamp(None).init();
     bundle(mode, folder).unwrap_or_else(|error| {
         eprintln!("usnea: {error}");
-        if let Some(hint) = error.way_out() {
+        if let Some(hint) = error.hint_text() {
             eprintln!("hint: {hint}");
         }
         error.status()

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use usnea::container::{
     self, AfterCreate, Attachment, Audience, CallerStreams, Container, ContainerOptions,
     ContainerRequest, CopyEnd, CopyRequest, EntryOptions, ExecRequest, Finish, Input, Lifecycle,
-    Privileges, PullSettings, Removal, RootSource, SignalProxy, Signals, Stdin, Usnea,
+    Privileges, PullSettings, RemoveOptions, RootSource, SignalProxy, Signals, Stdin, Usnea,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -65,7 +65,7 @@ fn life_of_a_container(store: &Path, root: &Path) -> Result<()> {
         (7, "typed\n".into(), "err\n".into()),
     )?;
 
-    container::remove(&usnea, &id, Removal::default())?;
+    container::remove(&usnea, &id, RemoveOptions::default())?;
     expect("the names at the end", names()?, Vec::new())?;
     expect("the standard streams at the end", standard_streams()?, before)?;
     let mut zero = [1];

@@ -1,4 +1,4 @@
-//! Questions at the terminal. Hides a secret during typing, and restores the terminal on every way out, a signal's
+//! Questions at the terminal. Hides a secret during typing, and restores the terminal however the question ends, a signal's
 //! included.
 
 use std::fs::{File, OpenOptions};

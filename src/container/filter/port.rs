@@ -34,7 +34,7 @@ impl Ports {
         (self.first..=self.last).contains(&port) && self.protocol == protocol
     }
 
-    /// True if a port of the host that leads into the container is in the range.
+    /// True if a host port published for the container is in the range.
     pub(super) fn have_host_port(&self, forwards: &[Forward]) -> bool {
         forwards.iter().any(|forward| self.has_end(&forward.container_end(), forward.host_port))
     }

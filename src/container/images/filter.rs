@@ -269,7 +269,7 @@ mod tests {
             "id=(",
             "manifest=2",
         ] {
-            assert!(text.parse::<ImageFilter>().unwrap_err().way_out().is_some(), "{text}");
+            assert!(text.parse::<ImageFilter>().unwrap_err().hint_text().is_some(), "{text}");
         }
     }
 

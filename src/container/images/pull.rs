@@ -229,7 +229,7 @@ fn all_of(mut failures: Vec<Error>) -> Error {
     let unreachable = failures.iter().any(|error| error.kind() == ErrorKind::Unreachable);
     let kind = if unreachable { ErrorKind::Unreachable } else { ErrorKind::NotFound };
     let error = Error::new(all.join("; ")).at_endpoint(kind);
-    match failures.iter().find_map(Error::way_out) {
+    match failures.iter().find_map(Error::hint_text) {
         Some(hint) => error.hint(hint),
         None => error,
     }

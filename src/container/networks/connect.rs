@@ -17,7 +17,7 @@ use crate::monitor::Status;
 use crate::monitor::events;
 use crate::monitor::protocol::{self, MonitorMessage, Request};
 use crate::monitor::record::{self, CONTAINER, Record};
-use crate::net::{ExitChange, Mode, NetworkChange, NetworkChangeKind, definition};
+use crate::net::{Mode, NetworkChange, NetworkChangeKind, UplinkChange, definition};
 use crate::network_attachment::NetworkAttachment;
 
 /// Time limit for the answer of a monitor.
@@ -41,7 +41,7 @@ pub fn connect(container: &Container, mut attachment: NetworkAttachment) -> Resu
         Mode::Named => {}
         Mode::Helper => {
             request.mode = Mode::Named;
-            request.has_own_exit = true;
+            request.has_own_uplink = true;
         }
         _ => {
             let error = Error::conflict(format!(
@@ -71,14 +71,14 @@ fn connection(
     let spec = container.spec()?;
     let identity = ContainerIdentity { id: &record.id, name: Some(&record.name) };
     let (store, request) = (&container.store, &record.network);
-    let had_exit = before.network.has_exit(&network::definitions(store, &before.network)?);
+    let had_uplink = before.network.has_uplink(&network::definitions(store, &before.network)?);
     let definitions = network::definitions(store, request)?;
     let network = network::connected(request, definitions, &spec, store, identity)?;
     let plan = network.joins.into_iter().find(|join| join.definition.id == id);
     let plan = plan.ok_or_else(|| Error::not_found("the network was removed meanwhile"))?;
     Ok(NetworkChange {
         kind: NetworkChangeKind::Connect(Box::new(plan), Box::new(network.identity)),
-        exit: if had_exit { ExitChange::Keep } else { ExitChange::Begin(network.helpers) },
+        uplink: if had_uplink { UplinkChange::Keep } else { UplinkChange::Begin(network.helpers) },
         resolv_conf: resolv_conf(container, record)?,
     })
 }
@@ -103,16 +103,16 @@ pub fn disconnect(container: &Container, network: &str) -> Result<()> {
         let (container, network) = (&before.name, &definition.name);
         fail!(Conflict: "container {container} is not connected to network {network}");
     }
-    if request.attachments.is_empty() && request.has_own_exit {
+    if request.attachments.is_empty() && request.has_own_uplink {
         request.mode = Mode::Helper;
-        request.has_own_exit = false;
+        request.has_own_uplink = false;
     }
     let change = || {
         let request = &record.network;
-        let has_exit = request.has_exit(&network::definitions(store, request)?);
+        let has_uplink = request.has_uplink(&network::definitions(store, request)?);
         Ok(NetworkChange {
             kind: NetworkChangeKind::Disconnect(definition.id.clone()),
-            exit: if has_exit { ExitChange::Keep } else { ExitChange::End },
+            uplink: if has_uplink { UplinkChange::Keep } else { UplinkChange::End },
             resolv_conf: resolv_conf(container, &record)?,
         })
     };
@@ -139,7 +139,7 @@ pub fn reload(container: &Container) -> Result<()> {
         Status::Running(_) => {
             let change = NetworkChange {
                 kind: NetworkChangeKind::Reload,
-                exit: ExitChange::Keep,
+                uplink: UplinkChange::Keep,
                 resolv_conf: resolv_conf(container, &container.record)?,
             };
             request_change(container, &change)

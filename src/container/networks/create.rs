@@ -13,7 +13,7 @@ use crate::fail;
 use crate::host::routes;
 use crate::monitor::events;
 use crate::net::NetworkOptions;
-use crate::net::definition::{self, NetworkDefinition, NetworkDriver, NetworkExit};
+use crate::net::definition::{self, NetworkDefinition, NetworkDriver, NetworkUplink};
 use crate::net::ipam::{self, SubnetRequest, TakenSubnet};
 use crate::network_name::NetworkName;
 
@@ -25,7 +25,7 @@ pub struct CreateNetwork {
     /// Subnets, gateways and address ranges.
     pub subnets: SubnetRequest,
     /// External connectivity of the members.
-    pub exit: NetworkExit,
+    pub uplink: NetworkUplink,
     /// True if a DNS server answers at the gateway addresses.
     pub dns: bool,
     /// DNS servers for all names but those of members. Empty: the host's.
@@ -82,7 +82,7 @@ pub fn create(usnea: &Usnea, request: &CreateNetwork) -> Result<NetworkDefinitio
         created: Timestamp::now(),
         driver: NetworkDriver::Bridge,
         subnets,
-        exit: request.exit,
+        uplink: request.uplink,
         dns: request.dns,
         dns_servers: request.dns_servers.clone(),
         attachable: request.attachable,

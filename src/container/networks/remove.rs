@@ -6,7 +6,7 @@ use super::builtin::BuiltinNetwork;
 use super::create::log_event;
 use super::usage;
 use crate::container::pods::{self, PodRemoval};
-use crate::container::{self, Removal, Usnea};
+use crate::container::{self, RemoveOptions, Usnea};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::files::{self, LockAttempt};
 use crate::hint;
@@ -62,7 +62,7 @@ pub fn remove(
                 pods::remove(usnea, &user.id, how).context(phrase)?;
                 continue;
             }
-            let how = Removal { force: true, ..Removal::default() };
+            let how = RemoveOptions { force: true, ..RemoveOptions::default() };
             container::remove(usnea, &user.id, how).context(phrase)?;
         }
     }

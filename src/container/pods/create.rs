@@ -82,17 +82,17 @@ pub fn create(usnea: &Usnea, request: &CreatePod) -> Result<Pod> {
     let names = Names::lock(store)?;
     match &request.name {
         Some(name) => {
-            names.give_to(NamedKind::Pod, name.as_str(), &record.id)?;
+            names.assign_to(NamedKind::Pod, name.as_str(), &record.id)?;
             record.name = name.to_string();
         }
-        None => record.name = names.invent_for(NamedKind::Pod, &record.id)?,
+        None => record.name = names.assign_random_to(NamedKind::Pod, &record.id)?,
     }
     let asked = request.network.hostname.as_ref().map(|name| name.as_str().to_owned());
     // podman's rule: the host name is the name of the pod, even one with an underscore.
     record.hostname = asked.unwrap_or_else(|| record.name.clone());
     let put = record::write(&born.path, POD, &record)
         .and_then(|()| born.put(&pod::folder(store, &record.id)));
-    put.inspect_err(|_| names.take(&record.name, &record.id))?;
+    put.inspect_err(|_| names.release(&record.name, &record.id))?;
     drop((names, held));
     let made = Pod { store: store.to_owned(), record };
     made.log_event("create");

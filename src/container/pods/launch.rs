@@ -13,7 +13,7 @@ use crate::engine::{LaunchOptions, Plan};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
 use crate::monitor::PodJob;
-use crate::monitor::pod::{self, ExitFile, PodExit, PodRecord, START_LOCK, SharedKind};
+use crate::monitor::pod::{self, PodRecord, PodUplink, START_LOCK, SharedKind, UplinkFile};
 use crate::net::{Mode, Network, NetworkRequest};
 use crate::object_id::short;
 use crate::spec::JoinTarget;
@@ -41,10 +41,10 @@ pub(in crate::container) fn plan(
         let running = running_member(container, id)?;
         let member = Member { container, pod: &pod, running: running.as_ref() };
         match member.plan(spec, base, options.clone()) {
-            Ok((plan, exit)) => {
+            Ok((plan, uplink)) => {
                 let is_owner = running.is_none();
-                let file = ExitFile::of(&folder);
-                return Ok((plan, PodJob { start, file, exit, is_owner }));
+                let file = UplinkFile::of(&folder);
+                return Ok((plan, PodJob { start, file, uplink, is_owner }));
             }
             // If the running member has ended meanwhile, tries again with another one, or with new namespaces.
             Err(error) => {
@@ -88,7 +88,7 @@ impl Member<'_> {
         spec: &Spec,
         base: &Base,
         mut options: LaunchOptions,
-    ) -> Result<(Plan, Option<PodExit>)> {
+    ) -> Result<(Plan, Option<PodUplink>)> {
         let mut spec = spec.clone();
         match self.running {
             Some(running) => join(&mut spec, &self.pod.id, &running.record.id),
@@ -97,7 +97,7 @@ impl Member<'_> {
         let store = &self.container.store;
         let record = &self.container.record;
         let own = ContainerIdentity { id: &record.id, name: Some(&record.name) };
-        let mut exit = None;
+        let mut uplink = None;
         options.network = match (self.pod.has_network(), self.running) {
             (false, _) => {
                 ports::check_ports_free(store, &record.network)?;
@@ -106,7 +106,7 @@ impl Member<'_> {
             (true, None) => {
                 ports::check_ports_free(store, &self.pod.network)?;
                 let network = self.network(&spec)?;
-                exit = Some(PodExit::of(&network));
+                uplink = Some(PodUplink::of(&network));
                 network
             }
             (true, Some(_)) => {
@@ -115,7 +115,7 @@ impl Member<'_> {
                     log::debug!("{error}");
                     Network::default()
                 });
-                exit = Some(PodExit::of(&of_pod));
+                uplink = Some(PodUplink::of(&of_pod));
                 let joined = NetworkRequest {
                     mode: Mode::Joined,
                     attachments: Vec::new(),
@@ -128,7 +128,7 @@ impl Member<'_> {
         host_names::add_all(&mut options.network, self.pod, store)?;
         let others = OtherContainers::MustRun;
         let plan = shared_namespaces::plan(store, &spec, base.clone(), options, others)?;
-        Ok((plan, exit))
+        Ok((plan, uplink))
     }
 
     /// Returns the network request of the pod, with the member's own settings for /etc/hosts and /etc/hostname.

@@ -1,6 +1,5 @@
 //! Pods: containers that share namespaces, and are started, stopped and removed together (see `monitor::pod`).
 
-mod act;
 mod create;
 mod filter;
 mod host_names;
@@ -8,11 +7,11 @@ mod inspect;
 mod join;
 mod known;
 mod launch;
+mod lifecycle;
 mod list;
 mod observe;
 mod remove;
 
-pub use act::{PodOutcome, kill, pause, restart, start, stop, unpause};
 pub use create::{CreatePod, PodNetwork, create};
 pub use filter::PodFilter;
 pub(super) use host_names::tell_members;
@@ -21,6 +20,7 @@ pub use join::{NewPod, PodChoice, join};
 pub use known::{Pod, PodState, all, find, find_id, members, name_of};
 pub(super) use known::{check, hold};
 pub(super) use launch::{plan, stopped};
+pub use lifecycle::{PodOutcome, kill, pause, restart, start, stop, unpause};
 pub use list::{ListedPod, PodOrder, list};
 pub use observe::{logs, top};
 pub use remove::{PodRemoval, prune, remove};

@@ -3,7 +3,7 @@
 use super::filter::PodFilter;
 use super::known::{Pod, PodState, all, members};
 use crate::container::folder::PREFIX;
-use crate::container::{self, Names, Pruned, Removal, Usnea};
+use crate::container::{self, Names, Pruned, RemoveOptions, Usnea};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, LockAttempt};
 use crate::hint;
@@ -36,7 +36,12 @@ pub fn remove(usnea: &Usnea, id: &str, how: PodRemoval) -> Result<()> {
             return Err(Error::conflict(text).hint(hint::STOP_POD_OR_FORCE));
         }
     }
-    let removal = Removal { force: how.force, time: how.time, volumes: true, ..Removal::default() };
+    let removal = RemoveOptions {
+        force: how.force,
+        time: how.time,
+        volumes: true,
+        ..RemoveOptions::default()
+    };
     // Signals all members before it waits for the first.
     let stopping: Vec<_> = members
         .iter()
@@ -78,7 +83,7 @@ fn move_to_tmp(usnea: &Usnea, id: &str, name: &str) -> Result<()> {
     }
     let grave = store.join("tmp").join(files::random_name(PREFIX));
     std::fs::rename(&folder, &grave).context(|| format!("cannot remove pod {name}"))?;
-    names.take(name, id);
+    names.release(name, id);
     drop(names);
     files::sync_folder(&pod::pods(store))?;
     files::remove_held(&grave, lock).context(|| format!("cannot remove {}", grave.display()))

@@ -15,8 +15,8 @@ use crate::files::{self, Lock};
 use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::compression;
 use crate::image::diff::{LayerSource, merged_tar};
-use crate::image::extract::place::{
-    FirstMember, MemberOwners, MemberPlace, OtherKind, place_if_any,
+use crate::image::extract::destination::{
+    FirstMember, MemberDestination, MemberOwners, OtherKind, extract_if_any,
 };
 use crate::userns;
 
@@ -57,10 +57,10 @@ pub fn import(usnea: &Usnea, text: &str, input: TarInput<'_>) -> Result<()> {
         let into = |_: FirstMember| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let data = rustix::fs::open(&data, flags, Mode::empty());
-            Ok(MemberPlace::In(data.context(|| data_of(text))?))
+            Ok(MemberDestination::In(data.context(|| data_of(text))?))
         };
         // The export of an empty volume has no members.
-        place_if_any(plain, MemberOwners::Recorded(&owners), OtherKind::Refused, into).map(|_| ())
+        extract_if_any(plain, MemberOwners::Recorded(&owners), OtherKind::Refused, into).map(|_| ())
     };
     userns::in_base(base, unpack).context(|| format!("cannot import into volume {text}"))
 }

@@ -43,7 +43,7 @@ use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
 use crate::engine::session::supervise::{CommandSession, SessionEnd};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
-use crate::engine::streams::{CallerStreams, CommandStreams, Reports, Stdin};
+use crate::engine::streams::{CallerStreams, CommandStreams, ReportTarget, Stdin};
 use crate::engine::{messages, streams};
 use crate::error::{Context, Error, Result};
 use crate::net::Membership;
@@ -199,7 +199,7 @@ fn wait_for_end(session: CommandSession<'_>, signals: &Signals) -> Result<Option
     let command = session.process;
     match session.stay(signals)? {
         SessionEnd::Ended(ended) => Ok(Some(ended.status())),
-        SessionEnd::Left(master) => detach(Some(command), &master).map(|()| None),
+        SessionEnd::Detached(master) => detach(Some(command), &master).map(|()| None),
     }
 }
 
@@ -248,7 +248,7 @@ fn wire_streams(
     let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal(_)));
     if entry.finish == Finish::AtStart || has_terminal {
         let (input, output, error) = (Some(null()?), null()?, null()?);
-        let streams = CommandStreams { input, output, error, reports: Reports::ToOurs };
+        let streams = CommandStreams { input, output, error, reports: ReportTarget::OwnStderr };
         return Ok((streams, StreamRelay::default()));
     }
     let (mut streams, relay) = streams::of_caller(caller, entry.options.stdin)?;

@@ -53,7 +53,7 @@ impl BundleIdentity {
     }
 
     /// Returns the bundle for the state.
-    pub fn place(&self) -> &PathBuf {
+    pub fn state_bundle(&self) -> &PathBuf {
         if self.bundle.as_os_str().is_empty() { &self.folder } else { &self.bundle }
     }
 }
@@ -149,7 +149,7 @@ impl Hooks {
         state
             .set_version(spec.version().clone())
             .set_id(container.id.clone())
-            .set_bundle(container.place().clone())
+            .set_bundle(container.state_bundle().clone())
             .set_annotations(spec.annotations().clone());
         let annotations = spec.annotations().as_ref();
         let file =

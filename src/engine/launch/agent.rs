@@ -52,7 +52,7 @@ pub fn state(
 ) -> Result<ContainerProcessState> {
     let mut container = agent.state.clone();
     container.set_id(identity.id.clone());
-    container.set_bundle(identity.place().clone());
+    container.set_bundle(identity.state_bundle().clone());
     let (status, first) = match steps.first() {
         Some(Step::Join(running)) => (ContainerState::Running, running.pid()),
         _ => (ContainerState::Creating, pid),

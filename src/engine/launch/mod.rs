@@ -22,7 +22,7 @@ use crate::sys::signal::Signals;
 
 /// Warning for a network helper that has died.
 pub const HELPER_DIED: &str =
-    "the helper of the container's network has died: no way out until it runs again";
+    "the helper of the container's network has died: no external connectivity until it runs again";
 
 /// Carries out a plan until the command runs.
 pub fn launch(plan: &Plan, streams: LaunchStreams<'_>, signals: &Signals) -> Result<Launched> {

@@ -72,7 +72,7 @@ pub fn run(
     };
     let ended = match session.stay(signals) {
         Ok(SessionEnd::Ended(ended)) => Ok(ended),
-        Ok(SessionEnd::Left(_)) => Err(Error::new("a run without detach keys was detached")),
+        Ok(SessionEnd::Detached(_)) => Err(Error::new("a run without detach keys was detached")),
         Err(error) => Err(error),
     };
     launched.helper = network.helper.take();
@@ -105,7 +105,7 @@ pub fn attend(
     };
     match session.stay(signals)? {
         SessionEnd::Ended(ended) => Ok(ended),
-        SessionEnd::Left(_) => Err(Error::new("a command without detach keys was detached")),
+        SessionEnd::Detached(_) => Err(Error::new("a command without detach keys was detached")),
     }
 }
 

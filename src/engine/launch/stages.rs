@@ -67,7 +67,7 @@ pub struct Launched {
     pub(super) preexisting_children: Vec<i32>,
 }
 
-/// Command of a container with a lifetime of its own ([`Lifetime::Own`]).
+/// Command of a container with a lifetime of its own ([`Lifetime::Independent`]).
 #[derive(Debug)]
 pub struct Released {
     /// The container's first process, a child of this process.
@@ -195,7 +195,7 @@ impl<'a> Prepared<'a> {
             cgroup,
             preexisting_children,
         };
-        if !plan.owns_pid_namespace() && plan.options.lifetime == Lifetime::OfParent {
+        if !plan.owns_pid_namespace() && plan.options.lifetime == Lifetime::BoundToParent {
             // Processes that the command leaves running become children of this process, and are killed at its end.
             process::adopt_orphans().context(|| "cannot adopt orphans")?;
         }

@@ -112,8 +112,8 @@ fn plan_placed(
     steps.splice(pivot..pivot, before.into_iter().filter_map(at));
     adapt_mounts(joined, shown, &mut steps);
     let until = match options.lifetime {
-        Lifetime::OfParent => SupervisorLifetime::OnParentDeath,
-        Lifetime::Own => SupervisorLifetime::LastCaller,
+        Lifetime::BoundToParent => SupervisorLifetime::OnParentDeath,
+        Lifetime::Independent => SupervisorLifetime::LastCaller,
     };
     last_steps(spec, process, setgroups, until, &mut steps)?;
     if options.begin == StartTrigger::AtFifo {

@@ -93,9 +93,9 @@ impl LaunchOptions {
 pub enum Lifetime {
     /// Ends with that process.
     #[default]
-    OfParent,
+    BoundToParent,
     /// Outlives that process, without any process of usnea beside the container.
-    Own,
+    Independent,
 }
 
 /// Session keyring of a command.

@@ -97,7 +97,7 @@ pub enum SessionEnd {
     /// The command has ended.
     Ended(Ended),
     /// The user typed the detach keys: the command runs on, with this terminal.
-    Left(OwnedFd),
+    Detached(OwnedFd),
 }
 
 impl CommandSession<'_> {
@@ -113,7 +113,7 @@ impl CommandSession<'_> {
             terminal: None,
             streams: relay,
             network,
-            requests: Requests::default(),
+            interrupts: InterruptCounter::default(),
             deadline: None,
             network_requests: None,
             notifier,
@@ -134,7 +134,7 @@ impl CommandSession<'_> {
             supervision.hear_own_signals()?;
             supervision.forward_all(signals)?;
             if let Some(left) = supervision.terminal.take_if(|relay| relay.turn(&ready.terminal)) {
-                return Ok(SessionEnd::Left(left.into_master()));
+                return Ok(SessionEnd::Detached(left.into_master()));
             }
             supervision.streams.turn(ready.streams.iter().copied());
             supervision.notifier.iter_mut().for_each(Notifier::turn);
@@ -154,7 +154,7 @@ struct Supervision<'a> {
     terminal: Option<TerminalRelay<'a>>,
     streams: StreamRelay,
     network: Option<&'a mut RunningNetwork>,
-    requests: Requests,
+    interrupts: InterruptCounter,
     /// Time at which the command is killed, because the user's terminal is gone.
     deadline: Option<Instant>,
     notifier: Option<Notifier>,
@@ -167,7 +167,7 @@ struct Supervision<'a> {
 impl Supervision<'_> {
     fn forward(&mut self, signal: i32) {
         // ESRCH: the process has just ended, which the next iteration notices.
-        let _ = self.process.signal(self.requests.heard(signal));
+        let _ = self.process.signal(self.interrupts.escalate(signal));
     }
 
     fn forward_all(&mut self, signals: &Signals) -> Result<()> {
@@ -332,14 +332,14 @@ impl Supervision<'_> {
 
 /// Counter of consecutive SIGINT and SIGTERM signals.
 #[derive(Debug, Default)]
-pub struct Requests {
+pub struct InterruptCounter {
     count: u32,
     last: Option<Instant>,
 }
 
-impl Requests {
+impl InterruptCounter {
     /// Returns the signal to forward in place of `signal`.
-    pub fn heard(&mut self, signal: i32) -> i32 {
+    pub fn escalate(&mut self, signal: i32) -> i32 {
         if ![libc::SIGINT, libc::SIGTERM].contains(&signal) {
             return signal;
         }

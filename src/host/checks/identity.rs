@@ -53,7 +53,7 @@ pub(super) fn mounts() -> Finding {
         Ok(found) => Finding::ok(name, found),
         Err(error) => Finding::missing(name, error.to_string())
             .costs("no container can run")
-            .fix(error.way_out().map(str::to_owned).or_else(userns::forbidden_hint)),
+            .fix(error.hint_text().map(str::to_owned).or_else(userns::forbidden_hint)),
     }
     .essential()
 }

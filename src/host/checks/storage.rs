@@ -1,4 +1,4 @@
-//! Checks of the store's place, and of the ways to stack layers there.
+//! Checks of the store's location, and of the ways to stack layers there.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -26,12 +26,12 @@ const ENOUGH_BYTES: u64 = 1 << 30;
 pub(super) fn all(store: Option<&Path>) -> Vec<Finding> {
     let Some(store) = store else {
         return vec![
-            unusable("no place is known: neither HOME nor USNEA_ROOT is set"),
+            unusable("no folder for the store is known: neither HOME nor USNEA_ROOT is set"),
             overlay_not_tried(),
         ];
     };
     match answers(store) {
-        Ok(()) => vec![place(store), whiteouts(store), kernel_overlay(store)],
+        Ok(()) => vec![location(store), whiteouts(store), kernel_overlay(store)],
         Err(error) => vec![unusable(format!("{}: {error}", store.display())), overlay_not_tried()],
     }
 }
@@ -51,7 +51,7 @@ fn answers(store: &Path) -> Result<()> {
     trial::run(Namespaces::default(), |_| Ok(()), write).map(drop)
 }
 
-fn place(store: &Path) -> Finding {
+fn location(store: &Path) -> Finding {
     let kind = filesystem::kind(store);
     let free = free_bytes(store);
     let free_text = format!("{:.1} GiB free", free as f64 / (1 << 30) as f64);

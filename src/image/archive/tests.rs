@@ -137,7 +137,7 @@ fn an_image_of_several_is_chosen_by_name_or_place() {
     assert_eq!(archive.find(Some(&ArchiveSelector::At(1))).unwrap(), 1);
     assert!(named("b").is_err() && archive.find(Some(&ArchiveSelector::At(2))).is_err());
     let error = archive.find(None).unwrap_err();
-    assert_eq!(error.way_out(), Some("say which: there is docker.io/library/a:latest"));
+    assert_eq!(error.hint_text(), Some("say which: there is docker.io/library/a:latest"));
     assert_eq!(
         blob(&archive.image(1).unwrap(), &manifest_of(&archive.image(1).unwrap()).config),
         b

@@ -17,12 +17,12 @@
 //! PAX size for the content's after a sparse map.
 
 mod attributes;
+pub mod destination;
 mod entry;
 mod folders;
 mod number;
 mod path;
 mod pax;
-pub mod place;
 mod sparse;
 mod stream;
 #[cfg(test)]

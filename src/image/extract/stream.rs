@@ -171,6 +171,6 @@ mod tests {
         assert!(check(from * 4, u64::MAX, &limits).is_ok());
         let error = check(from, from / 200, &limits).unwrap_err();
         assert_eq!(error.to_string(), "unpacks to more than 200 times its size");
-        assert!(error.way_out().unwrap().contains("layer-ratio"));
+        assert!(error.hint_text().unwrap().contains("layer-ratio"));
     }
 }

@@ -118,7 +118,7 @@ fn what_cannot_be_is_refused() {
         assert!(text.parse::<ConfigChange>().is_err(), "{text:?}");
     }
     let error = "RUN x".parse::<ConfigChange>().unwrap_err();
-    assert!(error.way_out().unwrap().starts_with("one of CMD, ENTRYPOINT"));
+    assert!(error.hint_text().unwrap().starts_with("one of CMD, ENTRYPOINT"));
     let change: ConfigChange = "ENV A=1".parse().unwrap();
     assert!(apply(&mut json!({"config": {"Env": {}}}), std::slice::from_ref(&change)).is_err());
     assert!(apply(&mut json!([]), &[change]).is_err());

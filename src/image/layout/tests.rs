@@ -72,9 +72,9 @@ fn what_is_written_is_read_back_by_its_name() {
     assert_eq!(read(&layout.image(Some("two")).unwrap()), two);
     assert_eq!(read(&layout.image(Some(&Digest::of(&two).to_string())).unwrap()), two);
     let error = layout.image(None).err().unwrap();
-    assert_eq!(error.way_out(), Some("say which: one, two"));
+    assert_eq!(error.hint_text(), Some("say which: one, two"));
     let error = layout.image(Some("three")).err().unwrap();
-    assert_eq!(error.way_out(), Some("there is one, two"));
+    assert_eq!(error.hint_text(), Some("there is one, two"));
 
     let new = put(&LayoutTarget::open(&place.dir, Some("one".to_owned())).unwrap(), "new");
     let layout = OciLayout::open(&place.dir).unwrap();

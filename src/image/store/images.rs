@@ -411,6 +411,6 @@ mod tests {
             .unwrap();
         assert_eq!(store.images().unwrap().all(), [image("a", &["debian:latest"])]);
         std::fs::write(folder.path().join("store/images.json"), "{").unwrap();
-        assert!(store.images().unwrap_err().way_out().unwrap().contains("check --repair"));
+        assert!(store.images().unwrap_err().hint_text().unwrap().contains("check --repair"));
     }
 }

@@ -3,14 +3,14 @@
 //! ```text
 //! pods/ID/pod.json     the settings, which never change
 //! pods/ID/start.lock   locked while a member starts: two that start at once would each make the namespaces
-//! pods/ID/exit.json    the member that has the way out, and the pod's addresses (see `exit`)
+//! pods/ID/exit.json    the owner of the uplink, and the pod's addresses (see `uplink`)
 //! pods/ID/exit.lock    locked while exit.json is changed
 //! ```
 //!
 //! The container's record names the pod; the pod does not name its members. A command that makes a member has the shared
 //! lock on the pod's folder until the container can be found; a command that removes the pod has the exclusive one.
 
-mod exit;
+mod uplink;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -24,8 +24,8 @@ use super::record;
 use crate::error::Result;
 use crate::net::NetworkRequest;
 
-pub use exit::{ExitFile, PodExit};
-pub use watch::{ExitNews, ExitWatch, PodHandover};
+pub use uplink::{PodUplink, UplinkFile};
+pub use watch::{PodHandover, UplinkNews, UplinkWatch};
 
 /// File of the settings.
 pub const POD: &str = "pod.json";

@@ -1,5 +1,5 @@
-//! Way out of a pod in the monitor of a member: the monitor waits for the end of the member that has it, and takes it
-//! over. Nothing here waits: the monitor's loop polls the descriptor and calls [`ExitWatch::turn`].
+//! Uplink of a pod in the monitor of a member: the monitor waits for the end of the owner, and takes the uplink over.
+//! Nothing here waits: the monitor's loop polls the descriptor and calls [`UplinkWatch::turn`].
 //!
 //! ```text
 //!                owner ended            networks joined
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::exit::{ExitFile, PodEndpoint, PodExit};
+use super::uplink::{PodEndpoint, PodUplink, UplinkFile};
 use crate::error::Result;
 use crate::host::process_id::ProcessId;
 use crate::net::{HelperWatch, JoinPlan, Membership, RunningNetwork};
@@ -24,26 +24,26 @@ const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// Number of attempts with the pod's addresses, before others are taken: a foreign container may have got them.
 const TRIES_FOR_ADDRESSES: u32 = 8;
 
-/// Part of a member in its pod's way out, on its way to the monitor.
+/// Part of a member in its pod's uplink, handed over to the monitor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodHandover {
-    /// File that tells whose the way out is.
-    pub file: ExitFile,
-    /// Plan of the way out.
-    pub exit: PodExit,
+    /// File that names the owner of the uplink.
+    pub file: UplinkFile,
+    /// Plan of the uplink.
+    pub uplink: PodUplink,
     /// First process of the member.
     pub process: ProcessId,
     /// Process of the member in the base user namespace.
     pub base: i32,
-    /// True if the member has the way out from its start.
+    /// True if the member owns the uplink from its start.
     pub is_owner: bool,
 }
 
-/// Way out of a pod, as the monitor of one member sees it.
+/// Uplink of a pod, as the monitor of one member sees it.
 #[derive(Debug)]
-pub struct ExitWatch {
+pub struct UplinkWatch {
     pod: PodHandover,
-    phase: ExitPhase,
+    phase: UplinkPhase,
     delay: Duration,
     tries: u32,
     /// Text of the last reported failure.
@@ -51,67 +51,67 @@ pub struct ExitWatch {
 }
 
 #[derive(Debug)]
-enum ExitPhase {
-    /// The way out is another member's, whose process the descriptor is of.
+enum UplinkPhase {
+    /// Another member owns the uplink: pidfd of its process.
     Waiting(OwnedFd),
-    /// The way out is to be taken over at this time.
+    /// The uplink is to be taken over at this time.
     Taking(Instant),
-    /// The way out is this member's, or there is none.
+    /// This member owns the uplink, or the pod has none.
     Settled,
 }
 
 /// Result of a turn.
 #[derive(Debug)]
-pub enum ExitNews {
-    /// The way out is this member's now: its networks, and its helper, which is about to start.
+pub enum UplinkNews {
+    /// This member owns the uplink now: its networks, and its helper, which is about to start.
     Taken(Box<RunningNetwork>),
-    /// The way out could not be taken over, with the reason. It is tried again.
+    /// The uplink could not be taken over, with the reason. The monitor tries again.
     Failed(String),
 }
 
-impl ExitWatch {
+impl UplinkWatch {
     /// Begins to watch.
     pub fn of(pod: PodHandover) -> Self {
-        let phase = match pod.is_owner || pod.exit.is_empty() {
-            true => ExitPhase::Settled,
-            false => ExitPhase::Taking(Instant::now()),
+        let phase = match pod.is_owner || pod.uplink.is_empty() {
+            true => UplinkPhase::Settled,
+            false => UplinkPhase::Taking(Instant::now()),
         };
         Self { pod, phase, delay: FIRST_DELAY, tries: 0, reported: None }
     }
 
     /// True if ports of the host are published.
     pub fn publishes(&self) -> bool {
-        self.pod.exit.publishes
+        self.pod.uplink.publishes
     }
 
     /// Descriptor to poll for input.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.phase {
-            ExitPhase::Waiting(owner) => Some(owner.as_fd()),
-            ExitPhase::Taking(_) | ExitPhase::Settled => None,
+            UplinkPhase::Waiting(owner) => Some(owner.as_fd()),
+            UplinkPhase::Taking(_) | UplinkPhase::Settled => None,
         }
     }
 
     /// Time of the next [`Self::turn`] without input.
     pub fn due(&self) -> Option<Instant> {
         match &self.phase {
-            ExitPhase::Taking(at) => Some(*at),
-            ExitPhase::Waiting(_) | ExitPhase::Settled => None,
+            UplinkPhase::Taking(at) => Some(*at),
+            UplinkPhase::Waiting(_) | UplinkPhase::Settled => None,
         }
     }
 
     /// Handles the end of the owner, and what is due.
-    pub fn turn(&mut self) -> Option<ExitNews> {
+    pub fn turn(&mut self) -> Option<UplinkNews> {
         match &self.phase {
-            ExitPhase::Settled => return None,
-            ExitPhase::Taking(at) if Instant::now() < *at => return None,
-            ExitPhase::Waiting(_) | ExitPhase::Taking(_) => {}
+            UplinkPhase::Settled => return None,
+            UplinkPhase::Taking(at) if Instant::now() < *at => return None,
+            UplinkPhase::Waiting(_) | UplinkPhase::Taking(_) => {}
         }
         match self.take() {
             Ok(news) => news,
             Err(error) => {
                 self.tries += 1;
-                self.phase = ExitPhase::Taking(Instant::now() + self.delay);
+                self.phase = UplinkPhase::Taking(Instant::now() + self.delay);
                 self.delay = (self.delay * 2).min(LONGEST_DELAY);
                 let text = format!("cannot take over the pod's network: {error}");
                 // The first failures are those of an owner that is just leaving.
@@ -119,13 +119,13 @@ impl ExitWatch {
                     self.tries > TRIES_FOR_ADDRESSES && self.reported.as_ref() != Some(&text);
                 is_news.then(|| {
                     self.reported = Some(text.clone());
-                    ExitNews::Failed(text)
+                    UplinkNews::Failed(text)
                 })
             }
         }
     }
 
-    fn take(&mut self) -> Result<Option<ExitNews>> {
+    fn take(&mut self) -> Result<Option<UplinkNews>> {
         let us = self.pod.process;
         let (owner, endpoints) = self.pod.file.change(|owner| {
             if !owner.process.is_some_and(|process| process.lives()) {
@@ -136,28 +136,32 @@ impl ExitWatch {
         if let Some(other) = owner.filter(|owner| *owner != us) {
             // No descriptor: the process has just ended, and the next attempt takes over.
             self.phase = match other.open() {
-                Some(pidfd) => ExitPhase::Waiting(pidfd),
-                None => ExitPhase::Taking(Instant::now()),
+                Some(pidfd) => UplinkPhase::Waiting(pidfd),
+                None => UplinkPhase::Taking(Instant::now()),
             };
             return Ok(None);
         }
         let plans = self.plans(&endpoints);
-        let membership =
-            Membership::move_to(&plans, &self.pod.exit.identity, &interfaces(&endpoints), us.pid)?;
-        let helpers = self.pod.exit.helpers.clone();
+        let membership = Membership::move_to(
+            &plans,
+            &self.pod.uplink.identity,
+            &interfaces(&endpoints),
+            us.pid,
+        )?;
+        let helpers = self.pod.uplink.helpers.clone();
         let helper = (!helpers.is_empty())
             .then(|| HelperWatch::adopt(helpers, self.pod.base, us.pid))
             .transpose()?;
         let endpoints = PodEndpoint::all(&membership);
         self.pod.file.change(|owner| owner.endpoints = endpoints)?;
-        self.phase = ExitPhase::Settled;
+        self.phase = UplinkPhase::Settled;
         (self.delay, self.tries, self.reported) = (FIRST_DELAY, 0, None);
-        Ok(Some(ExitNews::Taken(Box::new(RunningNetwork { membership, names: None, helper }))))
+        Ok(Some(UplinkNews::Taken(Box::new(RunningNetwork { membership, names: None, helper }))))
     }
 
     /// Returns the plans of the networks, with the addresses that the pod has had.
     fn plans(&self, endpoints: &[PodEndpoint]) -> Vec<JoinPlan> {
-        let mut plans = self.pod.exit.joins.clone();
+        let mut plans = self.pod.uplink.joins.clone();
         for plan in &mut plans {
             let known = endpoints.iter().find(|one| one.network == plan.definition.id);
             let Some(known) = known else { continue };
@@ -178,7 +182,7 @@ fn interfaces(endpoints: &[PodEndpoint]) -> Vec<String> {
 }
 
 impl PodHandover {
-    /// Records that the way out is this member's, with the networks that its launch has joined.
+    /// Records this member as the owner of the uplink, with the networks that its launch has joined.
     pub fn own(&self, membership: &Membership) -> Result<()> {
         let endpoints = PodEndpoint::all(membership);
         self.file.change(|owner| {

@@ -11,7 +11,7 @@ use super::super::events;
 use super::super::handover::{Handover, RELAUNCH, REMOVE};
 use super::super::launch::keep_sockets;
 use super::super::log::Source;
-use super::super::pod::ExitWatch;
+use super::super::pod::UplinkWatch;
 use super::super::policy::{self, Ending};
 use super::super::record::{self, CONTAINER, Exit, STATE, STOPPED};
 use super::super::streams::Streams;
@@ -74,12 +74,12 @@ impl Monitor {
     fn disconnect(&mut self) -> Vec<NetworkDefinition> {
         if let Some(helper) = self.network.take_helper() {
             let _ = helper.signal(libc::SIGKILL);
-            let of_pod = self.exit.as_ref().is_some_and(ExitWatch::publishes);
+            let of_pod = self.uplink.as_ref().is_some_and(UplinkWatch::publishes);
             if of_pod || !self.record.network.forwards.is_empty() {
                 let _ = helper.wait();
             }
         }
-        self.exit = None;
+        self.uplink = None;
         std::mem::take(&mut self.network).membership.definitions().cloned().collect()
     }
 

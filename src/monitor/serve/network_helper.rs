@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::events;
-use super::super::pod::ExitWatch;
+use super::super::pod::UplinkWatch;
 use super::Monitor;
 use crate::engine;
 use crate::net::{HelperChange, HelperNews};
@@ -14,8 +14,8 @@ const RESTARTED: &str = "network_restart";
 impl Monitor {
     /// Time of the next work for the network without an event.
     pub(super) fn network_deadline(&self) -> Option<Instant> {
-        let exit = self.exit.as_ref().and_then(ExitWatch::due);
-        self.network.due().into_iter().chain(exit).min()
+        let uplink = self.uplink.as_ref().and_then(UplinkWatch::due);
+        self.network.due().into_iter().chain(uplink).min()
     }
 
     /// Does the work for the network that is due.
@@ -25,9 +25,9 @@ impl Monitor {
         {
             self.hear_helper(&news);
         }
-        let exit = self.exit.as_ref().and_then(ExitWatch::due);
-        if exit.is_some_and(|due| Instant::now() >= due) {
-            self.look_after_exit();
+        let uplink = self.uplink.as_ref().and_then(UplinkWatch::due);
+        if uplink.is_some_and(|due| Instant::now() >= due) {
+            self.watch_pod_uplink();
         }
     }
 

@@ -1,18 +1,18 @@
 //! Way out of the container's pod: another member's, or taken over from one that has ended.
 
-use super::super::pod::{ExitNews, ExitWatch};
+use super::super::pod::{UplinkNews, UplinkWatch};
 use super::Monitor;
 
 impl Monitor {
-    /// Handles the end of the member that has the way out, and what is due.
-    pub(super) fn look_after_exit(&mut self) {
+    /// Handles the end of the uplink's owner, and the next attempt to take the uplink over.
+    pub(super) fn watch_pod_uplink(&mut self) {
         if self.ended.is_some() {
             return;
         }
-        match self.exit.as_mut().and_then(ExitWatch::turn) {
+        match self.uplink.as_mut().and_then(UplinkWatch::turn) {
             None => {}
-            Some(ExitNews::Failed(report)) => self.log.say(&report),
-            Some(ExitNews::Taken(network)) => {
+            Some(UplinkNews::Failed(report)) => self.log.say(&report),
+            Some(UplinkNews::Taken(network)) => {
                 self.network = *network;
                 if let Err(error) = self.network.serve_names() {
                     self.log.say(&error.to_string());

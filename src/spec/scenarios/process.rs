@@ -55,7 +55,7 @@ fn a_container_of_one_id_has_no_other_groups() {
     assert!(!mount(&json, "/dev/pts")["options"].to_string().contains("gid=5"));
     let error = scene.spec(&["-u", "5000", "image", "a"]).unwrap_err();
     assert_eq!(error.to_string(), "-u 5000: the user ID 5000 is not mapped in the container");
-    assert!(error.way_out().unwrap().contains("usnea doctor"));
+    assert!(error.hint_text().unwrap().contains("usnea doctor"));
 }
 
 #[test]

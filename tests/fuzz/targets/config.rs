@@ -16,7 +16,7 @@ fuzz_target!(|text: &str| {
     let options = LaunchOptions {
         begin: StartTrigger::AtStart,
         container: BundleIdentity::of_bundle("c", "/".into()),
-        lifetime: Lifetime::Own,
+        lifetime: Lifetime::Independent,
         ..LaunchOptions::default()
     };
     match engine::plan_bundle(&spec, options) {

@@ -25,7 +25,7 @@ fn in_config(text: &str) {
     });
     let bytes = serde_json::to_vec(&config).expect("JSON");
     let spec = usnea::oci::parse(&bytes, "/".as_ref()).expect("a config");
-    let options = LaunchOptions { lifetime: Lifetime::Own, ..LaunchOptions::default() };
+    let options = LaunchOptions { lifetime: Lifetime::Independent, ..LaunchOptions::default() };
     match engine::plan_bundle(&spec, options) {
         Ok(plan) => drop(engine::explain(&plan, "/".as_ref(), &[])),
         Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),

@@ -207,7 +207,10 @@ fn what_is_wrong_is_said() {
         assert!(error.to_string().contains(words), "{template}: {error}");
     }
     let hint = print("{{.Nope}}").unwrap_err();
-    assert_eq!(hint.way_out(), Some("fields: CreatedAt, CreatedSince, ID, Repository, Size, Tag"));
+    assert_eq!(
+        hint.hint_text(),
+        Some("fields: CreatedAt, CreatedSince, ID, Repository, Size, Tag")
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `usnea container clone`: copies a container's configuration to a new container.
 
 use crate::cli::output::print_line;
-use crate::container::{self, CloneRequest, Removal, Usnea};
+use crate::container::{self, CloneRequest, RemoveOptions, Usnea};
 use crate::error::{Error, Result};
 use crate::spec::{ContainerName, Resources};
 
@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         ));
     }
     let container = container::find(usnea.store()?, &arguments.container)?;
-    let removal = Removal { force: arguments.force, ..Removal::default() };
+    let removal = RemoveOptions { force: arguments.force, ..RemoveOptions::default() };
     let cloning = CloneRequest {
         name: arguments.name.clone().or_else(|| arguments.new_name.clone()),
         resources: arguments.resources.oci()?,

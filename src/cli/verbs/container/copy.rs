@@ -10,7 +10,7 @@ use crate::cli::output::streams;
 use crate::container::{self, CopyEnd, CopyRequest, Owned, Usnea};
 use crate::error::{Error, Result};
 use crate::image::diff::LastLink;
-use crate::image::extract::place::OtherKind;
+use crate::image::extract::destination::OtherKind;
 
 /// Copy files between a container and the host
 ///

@@ -1,4 +1,4 @@
-//! `usnea port`: ports of the host that lead into containers.
+//! `usnea port`: published ports of containers.
 
 use crate::cli::flags::selection::{self, MissingContainers, Selection};
 use crate::cli::output::failures::Failures;

@@ -2,7 +2,7 @@
 
 use crate::cli::flags::selection::{AfterSuccess, MissingContainers, Selection, each_together};
 use crate::cli::output::print_line;
-use crate::container::{self, Removal, Usnea};
+use crate::container::{self, RemoveOptions, Usnea};
 use crate::error::Result;
 
 /// Remove containers
@@ -44,12 +44,12 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     };
     if arguments.selection.is_all() {
         for id in container::damaged(store)? {
-            let removal = Removal { force: arguments.force, ..Removal::default() };
+            let removal = RemoveOptions { force: arguments.force, ..RemoveOptions::default() };
             container::remove(usnea, &id, removal)?;
             print_line(&id);
         }
     }
-    let removal = Removal {
+    let removal = RemoveOptions {
         force: arguments.force,
         time: arguments.time,
         volumes: arguments.volumes,

@@ -10,7 +10,7 @@ use crate::container::Usnea;
 use crate::container::networks::{self, CreateNetwork, ExistingNetwork};
 use crate::error::{Error, Result};
 use crate::net::ipam::{AddressRange, Ipv6Use, SubnetRequest};
-use crate::net::{NetworkExit, NetworkOptions};
+use crate::net::{NetworkOptions, NetworkUplink};
 use crate::network_name::NetworkName;
 
 /// Create a network
@@ -90,7 +90,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     }
     let request = CreateNetwork {
         subnets: subnets(&arguments)?,
-        exit: if arguments.internal { NetworkExit::Internal } else { NetworkExit::Helper },
+        uplink: if arguments.internal { NetworkUplink::None } else { NetworkUplink::Helper },
         dns: !arguments.disable_dns,
         labels: labels(&arguments.label)?,
         options: options(&arguments)?,

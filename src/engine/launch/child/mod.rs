@@ -29,7 +29,7 @@ use crate::engine::plan::{Lifetime, Plan, RootChange, StartTrigger};
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{accounts, files, layers};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
-use crate::engine::streams::{CommandStreams, LaunchStreams, Reports};
+use crate::engine::streams::{CommandStreams, LaunchStreams, ReportTarget};
 use crate::error::Error;
 use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net::{self, GeneratedFile, NetlinkSocket};
@@ -179,9 +179,9 @@ impl SetupProcess<'_> {
     fn parents_death(&self) -> OnParentDeath {
         let options = &self.input.plan.options;
         match (options.lifetime, options.begin) {
-            (Lifetime::OfParent, _) => OnParentDeath::Kill,
-            (Lifetime::Own, StartTrigger::AtFifo) => OnParentDeath::Detached,
-            (Lifetime::Own, _) => OnParentDeath::Ignore,
+            (Lifetime::BoundToParent, _) => OnParentDeath::Kill,
+            (Lifetime::Independent, StartTrigger::AtFifo) => OnParentDeath::Detached,
+            (Lifetime::Independent, _) => OnParentDeath::Ignore,
         }
     }
 
@@ -304,7 +304,7 @@ impl SetupProcess<'_> {
     ) -> StepResult {
         let cgroup = self.input.cgroup.as_ref().map(AsFd::as_fd);
         let (announced, announcing) = pipe_with(PipeFlags::CLOEXEC)?;
-        let is_kept = self.input.plan.options.lifetime == Lifetime::OfParent;
+        let is_kept = self.input.plan.options.lifetime == Lifetime::BoundToParent;
         let rest = is_kept && self.is_hidden();
         let rest = rest.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
         match process::clone_into(cgroup, namespaces, Parentage::OurParents)? {
@@ -509,7 +509,7 @@ impl SetupProcess<'_> {
         let LaunchStreams { command, caller } = &self.input.streams;
         let is_terminal = || caller.is_some_and(|caller| rustix::termios::isatty(caller.error));
         match command {
-            Some(CommandStreams { error, reports: Reports::ToCommands, .. }) => {
+            Some(CommandStreams { error, reports: ReportTarget::CommandStderr, .. }) => {
                 fd::install(error.as_fd(), 2)?;
             }
             None if self.input.plan.has_terminal() && !is_terminal() => {

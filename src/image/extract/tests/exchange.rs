@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::RenameFlags;
 
-use super::super::place::{MemberOwners, MemberPlace, OtherKind, place};
+use super::super::destination::{MemberDestination, MemberOwners, OtherKind, extract};
 use super::archive::{Item, Tar};
 
 const PIPES: usize = 1500;
@@ -49,8 +49,8 @@ fn put_pipes() {
         let mut rest = &tar[..];
         while rest.len() > 1024 {
             let member = [&rest[..512], &[0; 1024]].concat();
-            let folder = MemberPlace::In(File::open(&to).unwrap().into());
-            let _ = place(&member[..], MemberOwners::User, OtherKind::Refused, |_| Ok(folder));
+            let folder = MemberDestination::In(File::open(&to).unwrap().into());
+            let _ = extract(&member[..], MemberOwners::User, OtherKind::Refused, |_| Ok(folder));
             rest = &rest[512..];
         }
         is_over.store(true, Ordering::Relaxed);

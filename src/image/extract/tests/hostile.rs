@@ -290,7 +290,7 @@ fn entries_are_limited() {
     assert!(unpack(files(100)).is_ok());
     let error = unpack(files(101)).unwrap_err();
     assert!(error.to_string().contains("more than 100 entries"), "{error}");
-    assert!(error.way_out().unwrap().contains("layer-entries"));
+    assert!(error.hint_text().unwrap().contains("layer-entries"));
     // Folders made without an entry count.
     let deep = |first: &str| Item::folder(format!("{first}/{}", "d/".repeat(60)));
     assert!(unpack(Tar::of([deep("a"), deep("b"), Item::file("c", "")])).is_err());

@@ -146,7 +146,7 @@ fn what_the_source_fails_with_is_told() {
         };
         let error = layer(head.chain(Broken), 1000, into.as_fd(), &rules).unwrap_err();
         assert_eq!(error.to_string(), "layer: the registry is gone");
-        assert_eq!(error.way_out(), Some("wait"));
+        assert_eq!(error.hint_text(), Some("wait"));
     }
 }
 
@@ -164,7 +164,7 @@ fn a_layer_that_unpacks_to_too_much_is_refused_on_the_way() {
             let place = Place::new();
             let error = place.unpack_with(&packed, &Owners::Recorded, &limits).unwrap_err();
             assert!(error.to_string().contains("more than 1048576 bytes"), "{error}");
-            assert!(error.way_out().unwrap().contains("layer-bytes"));
+            assert!(error.hint_text().unwrap().contains("layer-bytes"));
             let written: u64 = place.tree().values().map(|node| node.content.len() as u64).sum();
             assert!(written <= 2 << 20, "{written}");
         }

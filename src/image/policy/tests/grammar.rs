@@ -82,7 +82,7 @@ fn what_cannot_be_verified_refuses_its_own_images_alone() {
         assert!(policy.check_before(&origin("q.io/y")).is_ok());
         let error = policy.check_before(&origin("q.io/x")).unwrap_err();
         assert!(error.to_string().contains("cannot be verified here"), "{error}");
-        assert!(error.way_out().unwrap().contains("sigstoreSigned"), "{error}");
+        assert!(error.hint_text().unwrap().contains("sigstoreSigned"), "{error}");
     }
 }
 

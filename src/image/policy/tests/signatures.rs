@@ -265,10 +265,10 @@ fn what_does_not_hold_is_refused() {
         none.to_string().contains("no signature: there is nothing at the tag sha256-"),
         "{none}"
     );
-    assert!(none.way_out().unwrap().contains("cosign sign"));
+    assert!(none.hint_text().unwrap().contains("cosign sign"));
     let tag = one.policy(r#"{"type":"matchRepoDigestOrExact"}"#);
     let error = by(&good).verify(&tag).unwrap_err();
-    assert!(error.way_out().unwrap().contains("matchRepository"), "{error}");
+    assert!(error.hint_text().unwrap().contains("matchRepository"), "{error}");
 }
 
 #[test]

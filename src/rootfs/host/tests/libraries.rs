@@ -165,5 +165,5 @@ fn a_missing_library_is_named_with_who_needs_it() {
         real.display()
     );
     assert_eq!(error.to_string(), wanted);
-    assert!(error.way_out().is_some());
+    assert!(error.hint_text().is_some());
 }

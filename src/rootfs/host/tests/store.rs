@@ -218,7 +218,7 @@ fn assemble_on_a_full_disk() {
         return;
     };
     let error = assemble_for(Path::new(&store), &request(&["bash"])).unwrap_err();
-    println!("ERROR {error} HINT {}", error.way_out().unwrap_or_default());
+    println!("ERROR {error} HINT {}", error.hint_text().unwrap_or_default());
     println!("LEFT {}", walkdir::WalkDir::new(store).min_depth(2).into_iter().count());
 }
 

@@ -1,6 +1,6 @@
-//! Way out of a pod: the network helper, the published ports and the named networks. It belongs to the monitor of one
-//! member at a time, at first of the one that makes the network namespace. When that member ends, another one takes it
-//! over. The file `exit.json` tells whose it is.
+//! Uplink of a pod: the network helper, the published ports and the named networks. The monitor of one member owns the
+//! uplink, at first of the member that makes the network namespace. When the owner ends, another member takes the uplink
+//! over. The file `exit.json` names the owner.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -18,9 +18,9 @@ use crate::network_attachment::MacAddress;
 const EXIT: &str = "exit.json";
 const EXIT_LOCK: &str = "exit.lock";
 
-/// Plan of the way out, which each member has, to carry it out when the way out becomes its own.
+/// Plan of the uplink. Each member has the plan, and carries it out when it becomes the owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PodExit {
+pub struct PodUplink {
     /// Helpers to try, in this order. Empty: no helper is needed.
     pub helpers: Vec<Helper>,
     /// Named networks to join.
@@ -31,8 +31,8 @@ pub struct PodExit {
     pub publishes: bool,
 }
 
-impl PodExit {
-    /// Returns the way out of a network that is decided.
+impl PodUplink {
+    /// Returns the uplink of a planned network.
     pub fn of(network: &Network) -> Self {
         Self {
             helpers: network.helpers.clone(),
@@ -50,10 +50,10 @@ impl PodExit {
 
 /// Content of `exit.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExitOwner {
-    /// First process of the member whose monitor has the way out. When it ends, the way out is free.
+pub struct UplinkOwner {
+    /// First process of the member whose monitor owns the uplink. When the process ends, the uplink has no owner.
     pub process: Option<ProcessId>,
-    /// Addresses of the pod on its named networks: they stay the same when another member takes the way out over.
+    /// Addresses of the pod on its named networks: they stay the same when another member takes the uplink over.
     #[serde(default)]
     pub endpoints: Vec<PodEndpoint>,
 }
@@ -87,23 +87,23 @@ impl PodEndpoint {
     }
 }
 
-/// File that tells whose the way out of a pod is.
+/// File that names the owner of a pod's uplink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExitFile(PathBuf);
+pub struct UplinkFile(PathBuf);
 
-impl ExitFile {
+impl UplinkFile {
     /// Names the file in the folder of a pod. Reads nothing.
     pub fn of(folder: &Path) -> Self {
         Self(folder.to_owned())
     }
 
     /// Reads the file. A missing or damaged one names no owner.
-    pub fn read(&self) -> ExitOwner {
+    pub fn read(&self) -> UplinkOwner {
         record::read_if_whole(&self.0, EXIT).ok().flatten().unwrap_or_default()
     }
 
     /// Changes the content under a lock. Errors: the file cannot be written; the pod is removed.
-    pub fn change<R>(&self, change: impl FnOnce(&mut ExitOwner) -> R) -> Result<R> {
+    pub fn change<R>(&self, change: impl FnOnce(&mut UplinkOwner) -> R) -> Result<R> {
         let lock: File = files::lock_file(&self.0.join(EXIT_LOCK), Lock::Exclusive)?;
         let before = self.read();
         let mut owner = before.clone();
@@ -123,22 +123,22 @@ mod tests {
     #[test]
     fn one_owner_is_written_and_a_damaged_file_has_none() {
         let folder = tempfile::tempdir().unwrap();
-        let file = ExitFile::of(folder.path());
-        assert_eq!(file.read(), ExitOwner::default());
+        let file = UplinkFile::of(folder.path());
+        assert_eq!(file.read(), UplinkOwner::default());
         let us = ProcessId::ourselves().unwrap();
         file.change(|owner| owner.process = Some(us)).unwrap();
         assert_eq!(file.read().process, Some(us));
         std::fs::write(folder.path().join(EXIT), b"{\"process\":").unwrap();
-        assert_eq!(file.read(), ExitOwner::default());
+        assert_eq!(file.read(), UplinkOwner::default());
         let other = file.change(|owner| owner.process.replace(us)).unwrap();
         assert_eq!((other, file.read().process), (None, Some(us)));
     }
 
     #[test]
-    fn the_way_out_of_a_pod_that_is_gone_is_nobodys() {
+    fn the_uplink_of_a_removed_pod_has_no_owner() {
         let folder = tempfile::tempdir().unwrap();
-        let file = ExitFile::of(&folder.path().join("gone"));
+        let file = UplinkFile::of(&folder.path().join("gone"));
         assert!(file.change(|_| ()).is_err());
-        assert_eq!(file.read(), ExitOwner::default());
+        assert_eq!(file.read(), UplinkOwner::default());
     }
 }

@@ -19,7 +19,7 @@ use crate::image::owners::Owners;
 
 /// Destination of the members.
 #[derive(Debug)]
-pub enum MemberPlace {
+pub enum MemberDestination {
     /// In this folder, under their own names.
     In(OwnedFd),
     /// In this folder, with the first name of each member replaced by this name.
@@ -61,36 +61,36 @@ pub enum FirstMember {
 }
 
 /// Puts the members of `stream` at the destination that `choose` returns for the first member's kind.
-pub fn place(
+pub fn extract(
     stream: impl BufRead,
     owners: MemberOwners<'_>,
     other_kind: OtherKind,
-    choose: impl FnOnce(FirstMember) -> Result<MemberPlace>,
+    choose: impl FnOnce(FirstMember) -> Result<MemberDestination>,
 ) -> Result<()> {
-    match place_if_any(stream, owners, other_kind, choose)? {
-        Placed::Some => Ok(()),
-        Placed::Nothing => Err(Error::invalid("the archive is empty")),
+    match extract_if_any(stream, owners, other_kind, choose)? {
+        ExtractedMembers::Some => Ok(()),
+        ExtractedMembers::Nothing => Err(Error::invalid("the archive is empty")),
     }
 }
 
-/// Result of [`place_if_any`].
+/// Result of [`extract_if_any`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placed {
+pub enum ExtractedMembers {
     /// Members were put in place.
     Some,
     /// The archive has no members.
     Nothing,
 }
 
-/// Same as [`place`], but an archive without members is no error.
-pub fn place_if_any(
+/// Same as [`extract`], but an archive without members is no error.
+pub fn extract_if_any(
     stream: impl BufRead,
     owners: MemberOwners<'_>,
     other_kind: OtherKind,
-    choose: impl FnOnce(FirstMember) -> Result<MemberPlace>,
-) -> Result<Placed> {
+    choose: impl FnOnce(FirstMember) -> Result<MemberDestination>,
+) -> Result<ExtractedMembers> {
     let mut entries = TarEntries::new(stream);
-    let Some(first) = entries.next()? else { return Ok(Placed::Nothing) };
+    let Some(first) = entries.next()? else { return Ok(ExtractedMembers::Nothing) };
     let kind =
         if first.kind == EntryKind::Folder { FirstMember::Folder } else { FirstMember::File };
     let place = choose(kind)?;
@@ -108,7 +108,7 @@ pub fn place_if_any(
     }
     writer.leave_to(0)?;
     entries.drain()?;
-    Ok(Placed::Some)
+    Ok(ExtractedMembers::Some)
 }
 
 /// Attributes of a folder that would disturb the creation of its content, or be changed by it.
@@ -127,7 +127,7 @@ struct PlacedLevel {
 }
 
 struct MemberWriter<'a> {
-    place: MemberPlace,
+    place: MemberDestination,
     owners: MemberOwners<'a>,
     other_kind: OtherKind,
     process: ProcessOwner,
@@ -139,9 +139,9 @@ impl MemberWriter<'_> {
     fn names<'n>(&'n self, name: &'n [u8]) -> Result<Vec<&'n [u8]>> {
         let mut names = path::components(name)?;
         match &self.place {
-            MemberPlace::In(_) | MemberPlace::File(_) => {}
-            MemberPlace::Under(_, above) => names.insert(0, above),
-            MemberPlace::As(_, first) => match names.first_mut() {
+            MemberDestination::In(_) | MemberDestination::File(_) => {}
+            MemberDestination::Under(_, above) => names.insert(0, above),
+            MemberDestination::As(_, first) => match names.first_mut() {
                 Some(name) => *name = first,
                 None => names.push(first),
             },
@@ -151,10 +151,10 @@ impl MemberWriter<'_> {
 
     fn top(&self) -> BorrowedFd<'_> {
         match &self.place {
-            MemberPlace::In(folder)
-            | MemberPlace::As(folder, _)
-            | MemberPlace::Under(folder, _) => folder.as_fd(),
-            MemberPlace::File(file) => file.as_fd(),
+            MemberDestination::In(folder)
+            | MemberDestination::As(folder, _)
+            | MemberDestination::Under(folder, _) => folder.as_fd(),
+            MemberDestination::File(file) => file.as_fd(),
         }
     }
 
@@ -170,7 +170,7 @@ impl MemberWriter<'_> {
         if matches!(self.owners, MemberOwners::Root(_)) {
             (entry.uid, entry.gid) = (0, 0);
         }
-        if let MemberPlace::File(file) = &self.place {
+        if let MemberDestination::File(file) = &self.place {
             if entry.kind != EntryKind::File {
                 return Err(Error::invalid("it is to be the content of a file, and is none"));
             }
