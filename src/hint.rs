@@ -48,6 +48,11 @@ pub const LIST_NETWORKS: &str = "'usnea network ls' lists all networks";
 pub const LIST_PODS: &str = "'usnea pod ps' lists all pods";
 /// A pod with running members that is to be removed.
 pub const STOP_POD_OR_FORCE: &str = "stop it first, or use --force";
+/// An unknown secret.
+pub const LIST_SECRETS: &str =
+    "'usnea secret ls' lists all secrets, 'usnea secret create' makes one";
+/// A secret whose name is taken.
+pub const REPLACE_SECRET: &str = "--replace gives it the new content";
 /// An unknown volume.
 pub const LIST_VOLUMES: &str = "'usnea volume ls' lists all volumes";
 /// A port of the host that is in use.

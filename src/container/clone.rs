@@ -8,6 +8,7 @@ use oci_spec::runtime::{LinuxResources, Spec};
 use super::folder::{self, Folder};
 use super::ranges;
 use super::remove::{RemoveOptions, remove};
+use super::secrets;
 use super::start::start;
 use super::usnea::Usnea;
 use super::{Container, Names, find};
@@ -117,6 +118,7 @@ fn fill(container: &Container, spec: &Spec, born: &Path) -> Result<()> {
     let names = layers.iter().filter_map(|layer| layer.file_name());
     folder::fill(&names.map(|name| born.join(name)).collect::<Vec<_>>())?;
     record::write(born, CONFIG, spec)?;
+    secrets::copy(container, born)?;
     match std::fs::read_link(container.folder.join(crate::image::store::USED)) {
         Ok(image) => std::os::unix::fs::symlink(image, born.join(crate::image::store::USED))
             .map_err(|error| crate::files::cannot_write(error, born)),

@@ -20,6 +20,7 @@ use super::ports;
 use super::ranges;
 use super::remove::{RemoveOptions, is_left_over, remove};
 use super::request::ContainerRequest;
+use super::secrets;
 use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
 use super::volumes;
@@ -240,6 +241,7 @@ fn fill(store: &Path, born: &Folder, workspace: &Workspace) -> Result<()> {
     folder::fill(&layers.map(|name| born.path().join(name)).collect::<Vec<_>>())?;
     let config = serde_json::to_vec(&workspace.spec).map_err(Error::new)?;
     files::replace_quickly(&born.path().join(CONFIG), &config)?;
+    secrets::keep(born.path(), &workspace.secrets)?;
     match &workspace.root.stored {
         Some(image) => {
             let link = born.path().join(crate::image::store::USED);
@@ -354,6 +356,7 @@ pub(super) fn record(
             .map(|path| printable(&path)),
         notify: lifecycle.notify,
         detach_keys: lifecycle.detach_keys.clone(),
+        secrets: workspace.secrets.iter().map(|secret| secret.recorded.clone()).collect(),
         create_command: lifecycle.create_command.clone(),
     })
 }

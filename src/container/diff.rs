@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::Container;
 use super::layers::ContainerLayers;
+use super::secrets;
 use super::start::config;
 use super::stores;
 use crate::container::Usnea;
@@ -24,8 +25,8 @@ pub fn diff(usnea: &Usnea, container: &Container) -> Result<Vec<Change>> {
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(base);
     let changes = in_base(base, || diff::changes(&upper, form, &layers.lowers, &owners))?;
-    let places: HashSet<&Path> =
-        spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).collect();
+    let mounts = spec.mounts().iter().flatten().map(|mount| mount.destination().as_path());
+    let places: HashSet<&Path> = mounts.chain(secrets::mount_points(container)).collect();
     let is_place = |change: &Change| {
         change.kind == ChangeKind::Added && places.contains(change.path.as_path())
     };

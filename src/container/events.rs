@@ -39,6 +39,7 @@ enum EventKey {
     Label,
     Type,
     Volume,
+    Secret,
     Network,
     Pod,
     Scope,
@@ -60,13 +61,15 @@ impl FromStr for EventFilter {
             "label" => EventKey::Label,
             "type" => EventKey::Type,
             "volume" => EventKey::Volume,
+            "secret" => EventKey::Secret,
             "network" => EventKey::Network,
             "scope" => EventKey::Scope,
             "pod" => EventKey::Pod,
-            "node" | "plugin" | "daemon" | "service" | "config" | "secret" => EventKey::Never,
+            "node" | "plugin" | "daemon" | "service" | "config" => EventKey::Never,
             _ => {
-                return Err(Error::invalid(format!("there is no filter {key}"))
-                    .hint("container, event, image, label, type, volume, network, pod, scope"))
+                return Err(Error::invalid(format!("there is no filter {key}")).hint(
+                    "container, event, image, label, type, volume, secret, network, pod, scope",
+                ))
                 .context(|| Setting::Filter.with(text));
             }
         };
@@ -101,6 +104,7 @@ impl EventFilter {
                 None => attribute(value).is_some(),
             },
             EventKey::Type => is_of(value),
+            EventKey::Secret => is_of("secret") && !value.is_empty() && is_called(),
             EventKey::Volume => is_of("volume") && event.actor.id == value,
             EventKey::Network => is_of("network") && !value.is_empty() && is_called(),
             EventKey::Pod => is_of("pod") && !value.is_empty() && is_called(),

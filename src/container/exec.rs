@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::descriptors::{PreservedDescriptors, passed_sockets};
 use super::exec_sessions::ExecSession;
+use super::secrets;
 use super::stop::ended_within;
 use super::{Container, not_running};
 use crate::engine::{
@@ -89,8 +90,9 @@ pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<
         security::confine_entry(&mut process, &spec, request.privileges)?;
     }
     let own_keys = container.record.detach_keys.as_ref().and_then(|keys| keys.parse().ok());
+    let secrets = secrets::of_container(container)?;
     let entry = ExecPlan {
-        steps: engine::plan_exec(&spec, &process, running)?,
+        steps: engine::plan_exec(&spec, &process, running, &secrets.variables)?,
         options: LaunchOptions {
             stdin: request.stdin,
             preserve_fds: request.preserve_fds,

@@ -57,6 +57,7 @@ mod root_source;
 mod run;
 mod sample;
 mod scratch;
+pub mod secrets;
 mod shared_namespaces;
 mod start;
 mod stats;

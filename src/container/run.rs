@@ -11,6 +11,7 @@ use super::image_root::ImageRoot;
 use super::network;
 use super::request::ContainerRequest;
 use super::root_source::RootSource;
+use super::secrets::RequestedSecret;
 use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
 use super::workspace::{Identity, Workspace};
@@ -18,7 +19,7 @@ use super::{disposable_name, folder, ports, ranges, remove, scratch, volumes};
 use crate::engine::{
     self, BundleIdentity, CallerStreams, Launched, MemoryLayers, NetworkRequests, Plan, Stdin,
 };
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result, Setting};
 use crate::host::filesystem;
 use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::object_id::{random_id, short};
@@ -90,13 +91,20 @@ pub(super) fn run(
 /// Returns the steps of [`run`] as commands of a shell. Changes nothing.
 pub fn explain(usnea: &Usnea, request: &ContainerRequest) -> Result<String> {
     passed_sockets(usnea.sockets(), preserved(request))?;
-    let workspace = would_be(usnea, request)?;
+    let mut workspace = would_be(usnea, request)?;
+    workspace.secrets.iter_mut().for_each(RequestedSecret::hide);
     let plan = plan(request, &workspace, usnea.store()?, NotifyMode::Ignore)?;
     Ok(engine::explain(&plan, &workspace.folder, &workspace.layers))
 }
 
 /// Returns the config.json that [`run`] would run, for any runtime: with the rules of the default filter. Changes nothing.
 pub fn spec(usnea: &Usnea, request: &ContainerRequest) -> Result<Spec> {
+    if !request.options.secret.is_empty() {
+        return Err(Error::invalid(
+            "config.json has no secrets: whoever reads the file would see them",
+        ))
+        .context(|| Setting::Secret);
+    }
     let mut spec = would_be(usnea, request)?.spec;
     seccomp::resolve_annotation(&mut spec)?;
     Ok(spec)

@@ -22,6 +22,7 @@ use super::ports;
 use super::remove::{RemoveOptions, own_volumes, remove, sweep};
 use super::request::ContainerRequest;
 use super::root_source::RootSource;
+use super::secrets;
 use super::shared_namespaces::{self, OtherContainers};
 use super::stop::{Stopping, ended_within};
 use super::usnea::Usnea;
@@ -298,6 +299,7 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
     renew_layers(container, base, &spec)?;
     let Container { store, record, .. } = container;
     let mut options = launch_options(store, &record.id, record.input, record.notify)?;
+    options.secrets = secrets::of_container(container)?;
     if let Some(pod) = &record.pod {
         let (plan, pod) = pods::plan(container, pod, &spec, base, &options)?;
         return Ok(Job { pod: Some(pod), ..job_of(container, lock, plan, image) });

@@ -9,6 +9,7 @@ use super::driver::{self, DriverChoice};
 use super::image_root::ImageRoot;
 use super::network::{self, ContainerIdentity, HeldNetworks};
 use super::request::ContainerRequest;
+use super::secrets::{self, RequestedSecret};
 use super::shared_namespaces::{self, OtherContainers};
 use super::usnea::Usnea;
 use super::{ranges, volumes};
@@ -59,6 +60,8 @@ pub(super) struct Workspace {
     pub(super) volumes: Vec<VolumeName>,
     /// Anonymous volumes among `volumes`.
     pub(super) anonymous: Vec<VolumeName>,
+    /// Secrets, with their contents.
+    pub(super) secrets: Vec<RequestedSecret>,
     /// Request for the network.
     pub(super) network: NetworkRequest,
     /// Definitions of its networks, locked against removal.
@@ -104,6 +107,8 @@ impl Workspace {
         let inputs =
             SpecParts { options: &options, image, command: &request.command, store, seccomp };
         let spec = build_spec(inputs, &identity, &root, &driver)?;
+        let secrets = secrets::requested(store, &options.secret)?;
+        secrets::check_mounts(&spec, &secrets)?;
         let mut layers = spec::layer_folders(&spec);
         layers.extend(spec::anonymous_folders(&spec, &identity.folder));
         Ok(Self {
@@ -114,6 +119,7 @@ impl Workspace {
             layers,
             volumes: spec::volume_names(&options),
             anonymous,
+            secrets,
             network,
             networks,
             driver,
@@ -125,9 +131,10 @@ impl Workspace {
     pub(super) fn plan(
         &self,
         store: &Path,
-        options: engine::LaunchOptions,
+        mut options: engine::LaunchOptions,
         others: OtherContainers,
     ) -> Result<Plan> {
+        options.secrets = secrets::launched(&self.secrets);
         shared_namespaces::plan(store, &self.spec, self.base.clone(), options, others)
     }
 

@@ -123,6 +123,21 @@ pub struct MountDocument {
     pub propagation: &'static str,
 }
 
+/// Secret of a container, in podman's shape: without its content.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerSecretDocument {
+    pub name: String,
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "UID")]
+    pub uid: u32,
+    #[serde(rename = "GID")]
+    pub gid: u32,
+    /// Permissions of the file; 0 for an environment variable.
+    pub mode: u32,
+}
+
 /// Command and its environment.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -159,6 +174,8 @@ pub struct ConfigDocument {
     pub stop_signal: String,
     pub stop_timeout: i64,
     pub create_command: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<ContainerSecretDocument>,
     pub systemd_mode: bool,
     pub umask: String,
     pub timezone: String,

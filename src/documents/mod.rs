@@ -21,6 +21,7 @@ pub mod info;
 pub mod network;
 pub mod network_definition;
 pub mod pod;
+pub mod secret;
 pub mod text;
 pub mod usage;
 pub mod version;

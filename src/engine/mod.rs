@@ -63,6 +63,7 @@ pub use plan::from_spec::{plan, plan_bundle, plan_bundle_exec, plan_exec};
 pub use plan::mount::{MountSource, PlannedMount};
 pub use plan::process::{ExecCommand, Groups, Limit, ProcessCredentials};
 pub use plan::running::RunningContainer;
+pub use plan::secrets::{LaunchSecrets, SecretContent, SecretFile, SecretVariable};
 pub use plan::sockets::{LISTEN_FDS, ListenSockets};
 pub use plan::step::{AccountEntry, MemoryLayers, Step, Supervised, SupervisorLifetime};
 pub use plan::{LaunchOptions, Lifetime, Plan, RootChange, SessionKeyring, StartTrigger};

@@ -93,6 +93,7 @@ settings! {
     ShmSize = "shm-size",
     Since = "since",
     StorageDriver = "storage-driver",
+    Secret = "secret",
     SecurityOpt = "security-opt",
     Sysctl = "sysctl",
     Tmpfs = "tmpfs",

@@ -51,7 +51,7 @@ pub struct Event {
     /// The image of a container; null for all other objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Type of the object: `container`, `image`, `network`, `pod`, `volume`.
+    /// Type of the object: `container`, `image`, `network`, `pod`, `secret`, `volume`.
     #[serde(rename = "Type")]
     pub kind: String,
     /// docker's name of the action: `create`, `start`, `die`, ...
@@ -102,7 +102,7 @@ pub fn of_container(store: &Path, record: &Record, action: &str, more: &[(&str, 
     tell(store, Event::new("container", action, Actor { id: record.id.clone(), attributes }));
 }
 
-/// Logs an event of another object: `kind` is `image`, `network`, `pod` or `volume`.
+/// Logs an event of another object: `kind` is `image`, `network`, `pod`, `secret` or `volume`.
 pub fn of_other(store: &Path, kind: &str, id: &str, action: &str, more: &[(&str, String)]) {
     let attributes = more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     tell(store, Event::new(kind, action, Actor { id: id.to_owned(), attributes }));

@@ -24,6 +24,7 @@ use crate::go_json;
 use crate::host::process_id::{self, ProcessId};
 use crate::net::NetworkRequest;
 use crate::readiness::NotifyMode;
+use crate::spec::RecordedSecret;
 
 /// File of the container's record.
 pub const CONTAINER: &str = "container.json";
@@ -33,6 +34,8 @@ pub const CONFIG: &str = "config.json";
 pub const STATE: &str = "state.json";
 /// File of the end: exit status and reason.
 pub const EXIT: &str = "exit.json";
+/// Folder of the contents of the container's secrets, a file for each, called by its ID.
+pub const SECRETS: &str = "secrets";
 /// File that reserves disk space for `exit.json` while the container runs.
 const EXIT_ROOM: &str = ".exit.json-room";
 /// Bytes reserved: a block of nearly every file system.
@@ -270,6 +273,9 @@ pub struct Record {
     /// Keys that detach from the terminal; null: the default ones.
     #[serde(default)]
     pub detach_keys: Option<String>,
+    /// Secrets; their contents are files of the folder [`SECRETS`].
+    #[serde(default)]
+    pub secrets: Vec<RecordedSecret>,
     /// Command line that created the container.
     #[serde(default)]
     pub create_command: Vec<String>,

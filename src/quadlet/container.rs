@@ -86,10 +86,7 @@ pub const KEYS: &[FlagKey] = &[
     ("AutoUpdate", FlagRule::Special),
     ("Volume", FlagRule::Special),
     ("Mount", FlagRule::Special),
-    (
-        "Secret",
-        FlagRule::Refused("usnea has no secrets: use Volume= with a file, or EnvironmentFile="),
-    ),
+    ("Secret", FlagRule::Words("--secret")),
     ("HealthCmd", FlagRule::Last("--health-cmd")),
     ("HealthInterval", FlagRule::Last("--health-interval")),
     ("HealthOnFailure", FlagRule::Last("--health-on-failure")),

@@ -8,7 +8,7 @@
 //! ```text
 //! options            the flags
 //! account bind destination device entrypoint env env_file group idmap mount name namespace personality publish
-//! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit umask user volume volumes_from       the nouns in them
+//! root_emulation secret security_option size storage_driver switch sysctl tmpfs ulimit umask user volume volumes_from       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
 //! parse              reader of config.json
@@ -40,6 +40,7 @@ mod resources;
 mod root_emulation;
 #[cfg(test)]
 mod scenarios;
+mod secret;
 mod security_option;
 mod size;
 mod storage_driver;
@@ -78,6 +79,7 @@ pub use process::{ids_needed, image_user, own_user};
 pub use publish::{ExposedPorts, PublishValue, PublishedPorts};
 pub use resources::Resources;
 pub use root_emulation::RootEmulation;
+pub use secret::{RecordedSecret, SECRETS, SecretFlag, SecretForm, SecretName};
 pub use security_option::SecurityOption;
 pub use size::Size;
 pub use storage_driver::{

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use super::{
     CgroupMode, ContainerName, DeviceFlag, Entrypoint, EnvChange, ExposedPorts, GroupAdd,
     HelperFlag, Hostname, ImageVolumes, IpcMode, MountFlag, NamespaceSharing, NetworkMode,
-    PersonalityFlag, PublishValue, PublishedPorts, Resources, RootEmulation, SecurityOption, Size,
-    StorageDriver, Sysctl, TmpfsMount, Ulimit, UserFlag, VolumeFlag, VolumeSource, VolumesFrom,
+    PersonalityFlag, PublishValue, PublishedPorts, Resources, RootEmulation, SecretFlag,
+    SecurityOption, Size, StorageDriver, Sysctl, TmpfsMount, Ulimit, UserFlag, VolumeFlag,
+    VolumeSource, VolumesFrom,
 };
 use crate::capability::CapabilityChange;
 use crate::host_entry::HostEntry;
@@ -164,6 +165,12 @@ pub struct ContainerOptions {
     /// filter system calls). apparmor=unconfined and label=disable are accepted: they are the default.
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<SecurityOption>,
+
+    /// Give the container a secret (see usnea secret): as a file in memory below /run/secrets, with target=, uid=, gid=
+    /// and mode= (default: readable by all), or, with type=env, as an environment variable that target= names. The
+    /// content is that of the container's creation.
+    #[arg(long, value_name = "SECRET[,KEY=VALUE...]")]
+    pub secret: Vec<SecretFlag>,
 
     /// User namespace mode: host (root in the container is your user), keep-id[:uid=N,gid=N,size=N] (your user has the
     /// same ID in the container), nomap (your user is not mapped),

@@ -119,6 +119,7 @@ mod run;
 mod run_flags;
 mod run_image;
 mod seccomp;
+mod secrets;
 mod security_options;
 mod shared;
 mod shared_store;

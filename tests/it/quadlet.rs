@@ -274,7 +274,7 @@ fn a_file_with_an_error_is_named_by_its_line_and_the_others_give_services() {
         ("i.container", "[Container]\nImage=x\n[Service]\nKillMode=process\n", ":4"),
         ("j.container", "[Container]\nImage=x\nExec=a \\q\n", ":3"),
         ("k.container", "[Container]\nImage=x\nReadOnly=perhaps\n", ":3"),
-        ("l.container", "[Container]\nImage=x\nSecret=s\n", ":3"),
+        ("l.container", "[Container]\nImage=x\nSubUIDMap=s\n", ":3"),
         ("m.container", "[Container]\nImage=x\n[Unit]\nAfter=no.container\n", ":4"),
         ("n.container", "[Container]\nImage=x\nReloadCmd=a\nReloadSignal=HUP\n", ":4"),
         ("o.network", "[Network]\nGateway=192.0.2.1\n", ":2"),

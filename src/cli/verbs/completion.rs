@@ -2,7 +2,7 @@
 //! WORD...`. The answer is a line for each candidate, `VALUE` or `VALUE<TAB>HELP`. So commands and flags are always
 //! those of this program, and names those of the store.
 //!
-//! The name of an argument in the help tells its kind: CONTAINER, IMAGE, NETWORK, VOLUME.
+//! The name of an argument in the help tells its kind: CONTAINER, IMAGE, NETWORK, SECRET, VOLUME.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -160,6 +160,9 @@ fn with_candidates(arg: Arg, store: &NameStore, state: StateFilter) -> Arg {
         Some("VOLUME") => {
             arg.add(ArgValueCompleter::new(move |typed: &OsStr| volumes(&store, typed)))
         }
+        Some(name) if name == "SECRET" || name.starts_with("SECRET[") => {
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| secrets(&store, typed)))
+        }
         Some("NAME") if arg.get_id() == "names" => {
             arg.add(ArgValueCompleter::new(move |typed: &OsStr| {
                 let containers = containers(&store, typed, StateFilter::Any);
@@ -240,6 +243,12 @@ fn pods(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
         let id = is_id(typed).then(|| pod.short_id().to_owned());
         [Some(pod.record.name.clone()), id].into_iter().flatten()
     });
+    beginning(names, typed)
+}
+
+fn secrets(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let all = store_path(store).and_then(|path| container::secrets::all(&path).ok());
+    let names = all.iter().flatten().map(|secret| secret.name.to_string());
     beginning(names, typed)
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, Setting};
 use crate::monitor::events::Event;
 use crate::sys::signal;
 
-/// Show events of containers, images, networks and volumes
+/// Show events of containers, images, networks, pods, secrets and volumes
 ///
 /// Prints one line of JSON for each event, in docker's format, until interrupted. With --since or --until, also prints
 /// past events; the last few thousand are kept. Containers of 'run --rm' in the foreground have no events.
@@ -24,7 +24,7 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 
-    /// Filter by KEY=VALUE; keys: container, event (docker's and podman's words), image, label, type, volume, network, scope.
+    /// Filter by KEY=VALUE; keys: container, event (docker's and podman's words), image, label, type, volume, secret, network, scope.
     /// May be given more than once: values of one key are alternatives.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<EventFilter>,

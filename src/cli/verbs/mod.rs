@@ -17,6 +17,7 @@ pub mod oci;
 mod pod;
 pub mod quadlet;
 pub mod run;
+mod secret;
 mod spec;
 pub mod system;
 mod unshare;
@@ -50,7 +51,7 @@ pub enum TopLevelCommand {
     Container(Late<container::Arguments>),
     /// Manage health checks of containers.
     Healthcheck(Late<container::healthcheck::Arguments>),
-    /// Show events of containers, images, networks, pods and volumes.
+    /// Show events of containers, images, networks, pods, secrets and volumes.
     Events(Late<events::Arguments>),
     /// Print the OCI runtime config.json that run would use.
     Spec(Late<Box<spec::Arguments>>),
@@ -74,6 +75,8 @@ pub enum TopLevelCommand {
     Oci(Late<Box<oci::Arguments>>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
+    /// Manage secrets: files and variables that only containers see.
+    Secret(Late<secret::Arguments>),
     /// Run a command in the user namespace that containers are made in.
     Unshare(Late<unshare::Arguments>),
     /// Manage volumes.
@@ -118,6 +121,7 @@ impl TopLevelCommand {
             Self::AutoUpdate(Late(update)) => auto_update::run(update, usnea),
             Self::Oci(Late(oci)) => oci::run(*oci, usnea),
             Self::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
+            Self::Secret(Late(secret)) => secret::run(secret, usnea),
             Self::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),
             Self::Volume(Late(volume)) => volume::run(volume, usnea),
             Self::Info(Late(info)) => system::info::run(&info, usnea),

@@ -17,7 +17,7 @@ use super::layers::ContainerLayers;
 use crate::container::Usnea;
 use crate::container::volumes::{self, MountedVolume};
 use crate::documents::container::{
-    ConfigDocument, ContainerDocument, HealthDocument, StateDocument,
+    ConfigDocument, ContainerDocument, ContainerSecretDocument, HealthDocument, StateDocument,
 };
 use crate::documents::go::{Nothing, ZERO_TIME};
 use crate::documents::graph_driver::GraphDriver;
@@ -28,7 +28,7 @@ use crate::monitor::health::{HEALTH, HealthReport, KEPT, OUTPUT};
 use crate::monitor::record::{
     self, CONFIG, Input, LogDriver, OnFailure, Record, STATE, STOPPED, State, Stream,
 };
-use crate::spec::StorageDriver;
+use crate::spec::{RecordedSecret, SecretForm, StorageDriver};
 use crate::sys::signal;
 
 pub use mounts::{UserMount, mounted};
@@ -212,6 +212,15 @@ fn health(container: &Container, status: &Status) -> Option<HealthReport> {
     }
 }
 
+fn secret(secret: &RecordedSecret) -> ContainerSecretDocument {
+    let (uid, gid, mode) = match secret.form {
+        SecretForm::Mount { uid, gid, mode, .. } => (uid, gid, mode),
+        SecretForm::Env { .. } => (0, 0, 0),
+    };
+    let (id, name) = (secret.id.clone(), secret.name.to_string());
+    ContainerSecretDocument { name, id, uid, gid, mode }
+}
+
 fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocument {
     let process = spec.process().as_ref();
     let user = process.map(|process| format!("{}:{}", process.user().uid(), process.user().gid()));
@@ -260,6 +269,7 @@ fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocu
         // docker's -1 is no limit.
         stop_timeout: i64::try_from(record.stop_timeout).unwrap_or(-1),
         create_command: record.create_command.clone(),
+        secrets: record.secrets.iter().map(secret).collect(),
         systemd_mode: false,
         umask: format!("{umask:04o}"),
         timezone: String::new(),

@@ -21,13 +21,14 @@ use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
 use crate::engine::plan::namespace::{JoinedNamespace, NamespacesToJoin};
 use crate::engine::plan::process::{ExecCommand, Reaper};
 use crate::engine::plan::scheduling::IoPriority;
+use crate::engine::plan::secrets::SecretFile;
 use crate::engine::plan::step::{Step, Supervised};
 use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, HostIds, IdMap, IdMaps, IdPair};
 use crate::layer::override_stat::Records;
 use crate::security::landlock::LandlockRules;
 use crate::security::seccomp::{Filter, FilterProfile};
-use crate::spec::{RECORDED_LOWERS, RUN_INIT, Stacking, StorageDriver};
+use crate::spec::{RECORDED_LOWERS, RUN_INIT, SECRETS, Stacking, StorageDriver};
 use crate::sys::mount::{Attributes, MountReach, Propagation};
 use crate::sys::namespace::Namespaces;
 use crate::userns::Writer;
@@ -96,6 +97,18 @@ impl ShellScript {
         self.line(&format!("mkdir -p {}", folders.join(" ")));
     }
 
+    fn secrets(&mut self, files: &[SecretFile]) {
+        self.line(&format!(
+            "mkdir -p \"$root\"{SECRETS}; mount -t tmpfs -o mode=755,nosuid,nodev,noexec tmpfs \"$root\"{SECRETS}"
+        ));
+        for file in files {
+            let target = below(&file.target);
+            self.line(&format!("# (the secret is written to {target})"));
+            self.line(&format!("chown {}:{} {target}", file.uid, file.gid));
+            self.line(&format!("chmod {:o} {target}", file.mode));
+        }
+    }
+
     fn cgroup(&mut self, wanted: &cgroup::CgroupRequest) {
         let folder = quote(&wanted.folder().to_string_lossy());
         if let Some((scope, slice)) = wanted.scope() {
@@ -125,6 +138,7 @@ impl ShellScript {
                     self.line(&format!("printf %s {content} > \"$root\"{}", file.path));
                 }
             }
+            Step::Secrets(files) => self.secrets(files),
             Step::Accounts(entries) => {
                 for entry in entries {
                     let line = quote(&entry.line);

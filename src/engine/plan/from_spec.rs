@@ -14,6 +14,7 @@ use crate::engine::plan::notify;
 use crate::engine::plan::process::Reaper;
 use crate::engine::plan::process_steps::{command, console_size, last_steps};
 use crate::engine::plan::running::RunningContainer;
+use crate::engine::plan::secrets::{self, SecretVariable};
 use crate::engine::plan::step::{AccountEntry, Step, SupervisorLifetime};
 use crate::engine::plan::{
     LaunchOptions, Lifetime, Plan, StartTrigger, config_checks, root_steps, scheduling,
@@ -36,6 +37,7 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
     let maps = maps(spec);
     let mut levels = base.levels(&maps)?;
     config_checks::check_ids(process, &maps)?;
+    secrets::check_owners(&options.secrets, &maps)?;
     if spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some(FUSE)) {
         levels = levels.apart();
     }
@@ -120,7 +122,9 @@ fn plan_placed(
         steps.push(Step::HoldAtFifo);
     }
     steps.extend(at(HookPoint::StartContainer));
-    steps.push(Step::Exec(command(process, Reaper::of_config(spec))?));
+    let mut command = command(process, Reaper::of_config(spec))?;
+    secrets::add_variables(&mut command, &options.secrets.variables)?;
+    steps.push(Step::Exec(command));
     Ok(Plan { levels, steps, options, hooks })
 }
 
@@ -245,6 +249,8 @@ fn container_steps(
     steps.extend(notify::mount(spec, options.notify.as_ref())?);
     steps.extend(files(&network.files, steps));
     steps.extend(accounts(spec));
+    let files = &options.secrets.files;
+    steps.extend((!files.is_empty()).then(|| Step::Secrets(files.clone())));
     if new.contains(Namespaces::NET) {
         steps.push(Step::Loopback);
     }
@@ -315,7 +321,13 @@ fn files(files: &[GeneratedFile], steps: &[Step]) -> Option<Step> {
 }
 
 /// Plans the launch of `process` in the container `running`, whose config is `spec`.
-pub fn plan_exec(spec: &Spec, process: &Process, running: RunningContainer) -> Result<Vec<Step>> {
+/// `variables`: secrets of its environment.
+pub fn plan_exec(
+    spec: &Spec,
+    process: &Process,
+    running: RunningContainer,
+    variables: &[SecretVariable],
+) -> Result<Vec<Step>> {
     let (uid, gid) = setup_ids(&maps(spec));
     let setgroups = running.setgroups();
     let mut steps = vec![Step::Join(running), Step::BecomeRoot { uid, gid }];
@@ -327,7 +339,9 @@ pub fn plan_exec(spec: &Spec, process: &Process, running: RunningContainer) -> R
     steps.splice(1..1, initial.into_iter().map(Step::CpuAffinity));
     steps.extend(last.map(Step::CpuAffinity));
     last_steps(spec, process, setgroups, SupervisorLifetime::LastCaller, &mut steps)?;
-    steps.push(Step::Exec(command(process, Reaper::None)?));
+    let mut command = command(process, Reaper::None)?;
+    secrets::add_variables(&mut command, variables)?;
+    steps.push(Step::Exec(command));
     Ok(steps)
 }
 
@@ -352,7 +366,7 @@ pub fn plan_bundle_exec(
     process: &Process,
     running: RunningContainer,
 ) -> Result<Vec<Step>> {
-    let mut steps = plan_exec(spec, process, running)?;
+    let mut steps = plan_exec(spec, process, running, &[])?;
     bundle::keep_limits(process, &mut steps);
     Ok(steps)
 }

@@ -12,6 +12,7 @@ pub mod process_steps;
 pub mod root_steps;
 pub mod running;
 pub mod scheduling;
+pub mod secrets;
 pub mod sockets;
 pub mod step;
 
@@ -27,6 +28,7 @@ use crate::readiness::NotifyRequest;
 use crate::spec::Stacking;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
+use secrets::LaunchSecrets;
 use sockets::ListenSockets;
 use step::{MemoryLayers, Step};
 
@@ -66,6 +68,8 @@ pub struct LaunchOptions {
     pub notify: Option<NotifyRequest>,
     /// FIFO at which the command waits ([`StartTrigger::AtFifo`]), open for reading and writing.
     pub fifo: Option<Arc<OwnedFd>>,
+    /// Secrets of the container.
+    pub secrets: LaunchSecrets,
     /// Lifetime of the container.
     pub lifetime: Lifetime,
     /// Session keyring of the command.

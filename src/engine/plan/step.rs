@@ -11,6 +11,7 @@ use crate::engine::plan::process::{
 };
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::scheduling::{IoPriority, MemoryPolicy, NumberRanges};
+use crate::engine::plan::secrets::SecretFile;
 use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net;
 use crate::security::emulation::{Emulation, Supervisor};
@@ -84,6 +85,8 @@ pub enum Step {
     Connect,
     /// Mount files that are made in memory.
     Files(Vec<net::GeneratedFile>),
+    /// Mount secrets from memory.
+    Secrets(Vec<SecretFile>),
     /// Add the user who runs the container to its account files.
     Accounts(Vec<AccountEntry>),
     /// Set the loopback interface up.
@@ -222,6 +225,7 @@ impl Step {
                 let paths: Vec<_> = files.iter().map(|file| file.path).collect();
                 format!("mount {}", paths.join(" and "))
             }
+            Self::Secrets(_) => "mount the secrets".into(),
             Self::Accounts(_) => "add the user to the container's accounts".into(),
             Self::Loopback => "set the loopback interface up".into(),
             Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),

@@ -9,4 +9,5 @@ pub mod lowers;
 pub mod mount_points;
 pub mod mount_target;
 pub mod mounted;
+pub mod secrets;
 pub mod shared_memory;

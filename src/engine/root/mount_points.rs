@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::engine::plan::Plan;
 use crate::engine::plan::step::Step;
+use crate::spec::SECRETS;
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 
 /// Makes in the writable layer `upper` those mount points of the plan that the root in the folder `lower` lacks.
@@ -46,6 +47,13 @@ fn wanted(plan: &Plan) -> Vec<(&Path, MountPointKind, Symlinks)> {
             Step::Files(files) => {
                 let files = files.iter().map(|file| Path::new(file.path));
                 all.extend(files.map(|path| (path, MountPointKind::File, Symlinks::Follow)));
+            }
+            Step::Secrets(secrets) => {
+                all.push((Path::new(SECRETS), MountPointKind::Directory, Symlinks::Follow));
+                let elsewhere = secrets.iter().filter(|secret| secret.inside().is_none());
+                all.extend(elsewhere.map(|secret| {
+                    (secret.target.as_path(), MountPointKind::File, Symlinks::Follow)
+                }));
             }
             _ => {}
         }

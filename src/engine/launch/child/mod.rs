@@ -27,7 +27,7 @@ use crate::engine::plan::namespace::{JoinOrder, JoinedNamespace, NamespacesToJoi
 use crate::engine::plan::step::Step;
 use crate::engine::plan::{Lifetime, Plan, RootChange, StartTrigger};
 use crate::engine::root::idmapped::Idmapped;
-use crate::engine::root::{accounts, files, layers};
+use crate::engine::root::{accounts, files, layers, secrets};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::engine::streams::{CommandStreams, LaunchStreams, ReportTarget};
 use crate::error::Error;
@@ -392,6 +392,9 @@ impl SetupProcess<'_> {
             Step::Files(files) => {
                 let files = with_hosts(files, &self.input.hosts);
                 files::mount(&files, self.fds.root()?, self.fds.dev.as_ref())?
+            }
+            Step::Secrets(files) => {
+                secrets::mount(files, self.fds.root()?, self.fds.dev.as_ref())?;
             }
             Step::Accounts(entries) => {
                 let root = self.fds.root()?;
