@@ -144,7 +144,7 @@ pub fn auto_update(
 ) -> Result<(Vec<UpdateReport>, Vec<Error>)> {
     let mut errors = Vec::new();
     let mut units = BTreeMap::<String, Vec<UpdateTask>>::new();
-    for container in super::all(usnea.store()?)? {
+    for container in super::all(usnea)? {
         if !container.status().is_ok_and(|status| status.is_running()) {
             continue;
         }

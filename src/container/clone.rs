@@ -11,7 +11,7 @@ use super::remove::{RemoveOptions, remove};
 use super::secrets;
 use super::start::start;
 use super::usnea::Usnea;
-use super::{Container, Names, find};
+use super::{Container, Names, find_in};
 use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::monitor::events;
@@ -83,7 +83,7 @@ pub fn clone(usnea: &Usnea, container: &Container, cloning: &CloneRequest) -> Re
             .context(|| format!("container {}", container.record.name))?;
     }
     if cloning.run {
-        start(usnea, &find(&made.store, &id)?, None)?;
+        start(usnea, &find_in(&made.store, &id)?, None)?;
     }
     Ok(id)
 }

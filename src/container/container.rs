@@ -19,6 +19,7 @@ use oci_spec::runtime::Spec;
 use super::folder::Folder;
 use super::foreground;
 use super::names::{self, Names};
+use super::usnea::Usnea;
 use crate::engine::BundleIdentity;
 use crate::error::{Context, Error, Result};
 use crate::files::LockAttempt;
@@ -181,8 +182,13 @@ pub(super) fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Returns all containers of a store, the newest first. Leaves out a container with a damaged record, with a warning.
-pub fn all(store: &Path) -> Result<Vec<Container>> {
+/// Returns all containers, the newest first. Leaves out a container with a damaged record, with a warning.
+pub fn all(usnea: &Usnea) -> Result<Vec<Container>> {
+    all_in(usnea.store()?)
+}
+
+/// Same as [`all`], for the store in the folder `store`.
+pub(super) fn all_in(store: &Path) -> Result<Vec<Container>> {
     let mut all = Vec::new();
     for id in ids(store)? {
         match Container::open(store, &id) {
@@ -197,7 +203,8 @@ pub fn all(store: &Path) -> Result<Vec<Container>> {
 }
 
 /// Returns the IDs of containers with a damaged record.
-pub fn damaged(store: &Path) -> Result<Vec<String>> {
+pub fn damaged(usnea: &Usnea) -> Result<Vec<String>> {
+    let store = usnea.store()?;
     let mut ids = ids(store)?;
     ids.retain(|id| Container::open(store, id).is_err());
     Ok(ids)
@@ -205,7 +212,12 @@ pub fn damaged(store: &Path) -> Result<Vec<String>> {
 
 /// Returns the ID of the container that `text` names: its full ID, its name, or a prefix of its ID. Errors: no
 /// container, or several.
-pub fn find_id(store: &Path, text: &str) -> Result<String> {
+pub fn find_id(usnea: &Usnea, text: &str) -> Result<String> {
+    find_id_in(usnea.store()?, text)
+}
+
+/// Same as [`find_id`], for the store in the folder `store`.
+pub(super) fn find_id_in(store: &Path, text: &str) -> Result<String> {
     let there = |id: &str| {
         store.join("containers").join(id).is_dir() || foreground::folder(store, id).is_some()
     };
@@ -236,8 +248,13 @@ pub fn find_id(store: &Path, text: &str) -> Result<String> {
 }
 
 /// Returns the container that `text` names, as [`find_id`].
-pub fn find(store: &Path, text: &str) -> Result<Container> {
-    let id = find_id(store, text)?;
+pub fn find(usnea: &Usnea, text: &str) -> Result<Container> {
+    find_in(usnea.store()?, text)
+}
+
+/// Same as [`find`], for the store in the folder `store`.
+pub(super) fn find_in(store: &Path, text: &str) -> Result<Container> {
+    let id = find_id_in(store, text)?;
     let gone = || Error::not_found(format!("container {} is gone, or was never whole", short(&id)));
     Container::open(store, &id)?.ok_or_else(gone).hint(|| hint::remove_by_force(short(&id)))
 }

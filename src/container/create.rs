@@ -25,7 +25,7 @@ use super::shared_namespaces::OtherContainers;
 use super::usnea::Usnea;
 use super::volumes;
 use super::workspace::{Identity, Workspace};
-use super::{Container, find, find_id};
+use super::{Container, find_id_in, find_in};
 use crate::engine::{self, BundleIdentity, Plan, Stdin};
 use crate::error::{Context, Error, Result, Setting};
 use crate::files;
@@ -136,7 +136,7 @@ pub fn create(
     refuse_used_cidfile(lifecycle)?;
     // Before an image is pulled.
     journal::check_socket(lifecycle.log.driver)?;
-    let required = |text: &String| find_id(store, text).context(|| Setting::Requires.with(text));
+    let required = |text: &String| find_id_in(store, text).context(|| Setting::Requires.with(text));
     let requires = lifecycle.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
     let pod = lifecycle.pod.as_deref().map(|pod| pods::hold(store, pod)).transpose()?;
     let root = request.source.root(usnea, pull)?;
@@ -291,7 +291,7 @@ fn replaced(usnea: &Usnea, request: &ContainerRequest, lifecycle: &Lifecycle) ->
     if super::names::find(store, name.as_str()).is_none() {
         return Ok(());
     }
-    let Ok(other) = find(store, name.as_str()) else { return Ok(()) };
+    let Ok(other) = find_in(store, name.as_str()) else { return Ok(()) };
     if lifecycle.replace || is_left_over(&other) {
         let removal = RemoveOptions { force: lifecycle.replace, ..RemoveOptions::default() };
         return remove(usnea, &other.record.id, removal);

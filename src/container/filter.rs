@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::networks::{self, KnownNetwork};
 use super::pods;
 use super::volumes;
-use super::{Container, find};
+use super::{Container, find_in};
 use crate::error::{Context, Error, ErrorKind, Result, Setting};
 use crate::expression::Expression;
 use crate::monitor::Status;
@@ -171,7 +171,7 @@ impl ContainerFilter {
 
     fn fits(&self, container: &Container, status: &Status, store: &Path) -> Result<bool> {
         let record = &container.record;
-        let made = |other: &str| find(store, other).map(|other| other.record.created);
+        let made = |other: &str| find_in(store, other).map(|other| other.record.created);
         Ok(match self {
             Self::Id(id) => id.is_of_id(&record.id),
             Self::Name(name) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Container, find};
+use super::{Container, find_in};
 use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::monitor::health::{Check, HEALTH, HealthReport, RunProgress};
@@ -62,7 +62,7 @@ pub fn check_of_monitor(folder: &str) -> Result<()> {
     let gone = || Error::not_found("the container is gone");
     let store = folder.parent().and_then(Path::parent).ok_or_else(gone)?;
     let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
-    let container = find(store, id)?;
+    let container = find_in(store, id)?;
     // A paused container is not unhealthy, and no command can run in it.
     if matches!(container.status()?, Status::Paused(_)) {
         return Ok(());

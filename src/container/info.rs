@@ -196,7 +196,7 @@ fn store(place: &Path, stores: &Stores) -> Result<StoreInfo> {
 
 fn container_counts(store: &Path) -> Result<ContainerCounts> {
     let mut counts = ContainerCounts::default();
-    for container in container::all(store)? {
+    for container in container::all_in(store)? {
         counts.number += 1;
         match container.status()?.word() {
             "running" => counts.running += 1,

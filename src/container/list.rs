@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::inspect::{UserMount, mounted};
 use super::pods::name_of;
 use super::ports::Ipv6Listeners;
-use super::{Container, ContainerFilter, Usnea, all, health, size};
+use super::{Container, ContainerFilter, Usnea, all_in, health, size};
 use crate::amount;
 use crate::documents::container_row::{ContainerRow, NamespaceIds};
 use crate::documents::go::ZERO_SECONDS;
@@ -122,7 +122,7 @@ fn listed(
 ) -> Result<Vec<ListedContainer>> {
     let mut listed = Vec::new();
     let listeners = Ipv6Listeners::default();
-    for container in all(store)? {
+    for container in all_in(store)? {
         let status = match container.status() {
             Ok(status) => status,
             Err(error) => {
@@ -142,9 +142,10 @@ fn listed(
 }
 
 /// Returns all containers that match the filters, in any state, the newest first.
-pub fn fitting(store: &Path, filters: &[ContainerFilter]) -> Result<Vec<Container>> {
+pub fn fitting(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Vec<Container>> {
+    let store = usnea.store()?;
     let mut fitting = Vec::new();
-    for container in all(store)? {
+    for container in all_in(store)? {
         if filters.is_empty() || ContainerFilter::fit(filters, &container, &container.status()?)? {
             fitting.push(container);
         }

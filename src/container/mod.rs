@@ -103,7 +103,7 @@ pub use pause::{pause, unpause};
 pub use ports::published_ports;
 pub use prune::{PrunedSystem, SystemPrune, prune, prune_system};
 pub use pruned::Pruned;
-pub use remove::{RemoveOptions, begin_removal, remove};
+pub use remove::{RemoveOptions, Remover, remove};
 pub use rename::rename;
 pub use request::ContainerRequest;
 pub use reset::reset;
@@ -120,5 +120,6 @@ pub use usnea::Usnea;
 pub use wait::{WaitCondition, wait, wait_for};
 
 use container::{
-    Hold, elsewhere, folder_size, is_id, move_to_tmp, not_running, processes, try_lock,
+    Hold, all_in, elsewhere, find_id_in, find_in, folder_size, is_id, move_to_tmp, not_running,
+    processes, try_lock,
 };

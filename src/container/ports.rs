@@ -37,7 +37,7 @@ fn with_owner(store: &Path, forward: &Forward, error: Error) -> Error {
         forwards.iter().any(|other| other.overlaps(forward))
             && container.status().is_ok_and(|status| status.is_running())
     };
-    let owner = super::all(store).ok().and_then(|all| all.into_iter().find(has_it));
+    let owner = super::all_in(store).ok().and_then(|all| all.into_iter().find(has_it));
     let Some(owner) = owner else { return error };
     Error::conflict(format!("container {} listens there", owner.record.name))
         .within(format!("cannot listen at {}/{} of the host", forward.host_end(), forward.protocol))

@@ -4,7 +4,7 @@ use super::images;
 use super::list::fitting;
 use super::networks::{self, NetworkFilter};
 use super::pods;
-use super::remove::{RemoveOptions, remove};
+use super::remove::{RemoveOptions, Remover};
 use super::volumes::{self, VolumeFilter};
 use super::{ContainerFilter, Pruned, Usnea, size};
 use crate::error::{ErrorKind, Result};
@@ -15,8 +15,9 @@ use crate::spec::VolumeName;
 
 /// Removes the containers that do not run and match the filters. Returns their IDs.
 pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Pruned<String>> {
+    let remover = Remover::new(usnea, RemoveOptions::default());
     let mut pruned = Pruned::default();
-    for container in fitting(usnea.store()?, filters)? {
+    for container in fitting(usnea, filters)? {
         match container.status() {
             Ok(Status::Created | Status::Exited(_)) => {}
             Ok(_) => continue,
@@ -26,7 +27,7 @@ pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Pruned<String
             }
         }
         let bytes = size(&container);
-        match remove(usnea, &container.record.id, RemoveOptions::default()) {
+        match remover.remove(&container.record.id) {
             Ok(()) => {
                 pruned.removed.push(container.record.id);
                 pruned.bytes += bytes;

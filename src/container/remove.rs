@@ -1,5 +1,6 @@
 //! `usnea rm`: removes a container completely, even one that a killed command has left half removed.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,34 +39,87 @@ pub(super) fn own_volumes(container: &Container) -> Vec<VolumeName> {
 /// Time limit for other processes to release the lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends the stop signal to a container that is to be removed by force. Several containers then end at the same time.
-pub fn begin_removal(
-    usnea: &Usnea,
-    id: &str,
-    how: RemoveOptions,
-) -> Result<Option<(Container, Stopping)>> {
-    let store = usnea.store()?;
-    // A container with a damaged record can be removed too.
-    let container = Container::open(store, id).unwrap_or_default().filter(|_| how.force);
-    let Some(container) = container else { return Ok(None) };
-    if how.other_host && container.status()?.elsewhere().is_some() {
-        return Ok(None);
-    }
-    let stopping = Stopping::begin(&container, None, Some(how.time.unwrap_or(0)))?;
-    Ok(stopping.map(|stopping| (container, stopping)))
+/// Removal of several containers by one command: reads the records of the other containers once.
+pub struct Remover<'a> {
+    usnea: &'a Usnea,
+    options: RemoveOptions,
+    /// Containers that require others.
+    dependents: OnceCell<Vec<Container>>,
 }
 
-/// Removes the container with this ID. Errors: the container runs, and `force` is not set.
-pub fn remove(usnea: &Usnea, id: &str, how: RemoveOptions) -> Result<()> {
+impl<'a> Remover<'a> {
+    /// Makes a remover. Reads nothing.
+    pub fn new(usnea: &'a Usnea, options: RemoveOptions) -> Self {
+        Self { usnea, options, dependents: OnceCell::new() }
+    }
+
+    /// Sends the stop signal to a container that is to be removed by force. Several containers then end at the same
+    /// time.
+    pub fn begin(&self, id: &str) -> Result<Option<(Container, Stopping)>> {
+        let (store, how) = (self.usnea.store()?, self.options);
+        // A container with a damaged record can be removed too.
+        let container = Container::open(store, id).unwrap_or_default().filter(|_| how.force);
+        let Some(container) = container else { return Ok(None) };
+        if how.other_host && container.status()?.elsewhere().is_some() {
+            return Ok(None);
+        }
+        let stopping = Stopping::begin(&container, None, Some(how.time.unwrap_or(0)))?;
+        Ok(stopping.map(|stopping| (container, stopping)))
+    }
+
+    /// Removes the container with this ID. Errors: the container runs, or others require it, and `force` is not set.
+    pub fn remove(&self, id: &str) -> Result<()> {
+        let container = Container::open(self.usnea.store()?, id).unwrap_or_default();
+        let in_store = container.as_ref().filter(|container| container.is_in_store());
+        if let Some(container) = in_store.filter(|_| !self.options.force) {
+            self.refuse_required(container)?;
+        }
+        remove_unchecked(self.usnea, id, container, self.options)
+    }
+
+    /// Refuses to remove a container that others require: they could not start any more. Errors: podman's text.
+    fn refuse_required(&self, container: &Container) -> Result<()> {
+        let id = &container.record.id;
+        let required = self.dependents()?.iter().filter(|other| {
+            // This command may have removed the other container before.
+            other.record.requires.contains(id) && other.folder.exists()
+        });
+        let names: Vec<_> = required.map(|other| other.record.name.as_str()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let (name, names) = (&container.record.name, names.join(", "));
+        let text = "has dependent containers which must be removed before it";
+        Err(Error::conflict(format!("container {name} {text}: {names}")).hint(hint::REQUIRED))
+    }
+
+    fn dependents(&self) -> Result<&[Container]> {
+        if let Some(dependents) = self.dependents.get() {
+            return Ok(dependents);
+        }
+        let mut all = super::all(self.usnea)?;
+        all.retain(|container| !container.record.requires.is_empty());
+        Ok(self.dependents.get_or_init(|| all))
+    }
+}
+
+/// Removes the container with this ID. Errors: the container runs, or others require it, and `force` is not set.
+pub fn remove(usnea: &Usnea, id: &str, options: RemoveOptions) -> Result<()> {
+    Remover::new(usnea, options).remove(id)
+}
+
+/// Removes the container, which may be required by others. Errors: the container runs, and `force` is not set.
+fn remove_unchecked(
+    usnea: &Usnea,
+    id: &str,
+    // A container with a damaged record can be removed too.
+    container: Option<Container>,
+    how: RemoveOptions,
+) -> Result<()> {
     let store = usnea.store()?;
     let folder = store.join("containers").join(id);
-    // A container with a damaged record can be removed too.
-    let container = Container::open(store, id).unwrap_or_default();
     if let Some(container) = container.as_ref().filter(|container| !container.is_in_store()) {
         return end_foreground(container, how);
-    }
-    if let Some(container) = container.as_ref().filter(|_| !how.force) {
-        refuse_required(container)?;
     }
     let name = container.as_ref().map(|container| container.record.name.clone());
     let Some(lock) = lock_when_stopped(&folder, container.as_ref(), how)? else { return Ok(()) };
@@ -83,21 +137,6 @@ pub fn remove(usnea: &Usnea, id: &str, how: RemoveOptions) -> Result<()> {
         events::of_container(store, &container.record, "destroy", &[]);
     }
     Ok(())
-}
-
-/// Refuses to remove a container that others require: they could not start any more. Errors: podman's text.
-fn refuse_required(container: &Container) -> Result<()> {
-    let id = &container.record.id;
-    let mut others = super::all(&container.store)?;
-    others.retain(|other| other.record.requires.contains(id));
-    if others.is_empty() {
-        return Ok(());
-    }
-    let name = &container.record.name;
-    let names: Vec<_> = others.iter().map(|other| other.record.name.as_str()).collect();
-    let names = names.join(", ");
-    let text = "has dependent containers which must be removed before it";
-    Err(Error::conflict(format!("container {name} {text}: {names}")).hint(hint::REQUIRED))
 }
 
 /// True if a container with `--rm` has ended, but its monitor was killed before it removed the container.

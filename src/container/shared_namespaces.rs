@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{Mode, OFlags};
 
-use super::{Container, find, pods};
+use super::{Container, find_in, pods};
 use crate::engine::{self, LaunchOptions, Plan, RunningContainer};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
@@ -76,7 +76,7 @@ pub(super) fn settle(store: &Path, options: &mut ContainerOptions) -> Result<()>
             _ => return Ok(sharing),
         };
         let settled = || {
-            let container = find(store, name)?;
+            let container = find_in(store, name)?;
             if own_name.as_ref().is_some_and(|own| own.as_str() == container.record.name) {
                 fail!(Invalid: "a container cannot join its own namespaces");
             }
@@ -116,7 +116,7 @@ pub(super) fn settle(store: &Path, options: &mut ContainerOptions) -> Result<()>
 /// Returns the host name that a container with these options gets from another container. `None`: it has its own.
 pub(super) fn joined_hostname(store: &Path, options: &ContainerOptions) -> Result<Option<String>> {
     let of = |target: &JoinTarget| match target {
-        JoinTarget::Container(id) => hostname(store, &find(store, id)?.spec()?).map(Some),
+        JoinTarget::Container(id) => hostname(store, &find_in(store, id)?.spec()?).map(Some),
         // Members with a UTS namespace of their own have host names of their own.
         JoinTarget::Pod(id) if options.uts != NamespaceSharing::Private => {
             Ok(pod::open(store, id)?.map(|pod| pod.hostname))

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::sample::Sample;
-use super::{Container, Usnea, all, find_id, processes};
+use super::{Container, Usnea, all_in, find_id_in, processes};
 use crate::amount;
 use crate::documents::text::Truncation;
 use crate::documents::usage::{PodStatsRow, StatsRow};
@@ -95,7 +95,7 @@ fn refuse_stopped(store: &Path, scope: &StatsScope) -> Result<()> {
 fn selected(store: &Path, scope: &StatsScope) -> Result<Vec<Container>> {
     let mut containers = match scope {
         StatsScope::Named(names) => return named(store, names),
-        _ => all(store)?,
+        _ => all_in(store)?,
     };
     match scope {
         StatsScope::Running => containers
@@ -116,7 +116,7 @@ fn selected(store: &Path, scope: &StatsScope) -> Result<Vec<Container>> {
 fn named(store: &Path, names: &[String]) -> Result<Vec<Container>> {
     let (mut ids, mut missing) = (Vec::new(), None::<Error>);
     for name in names {
-        match find_id(store, name) {
+        match find_id_in(store, name) {
             Ok(id) => ids.push((name, id)),
             Err(error) => {
                 if let Some(error) = missing.replace(error) {

@@ -51,11 +51,11 @@ fn life_of_a_container(store: &Path, root: &Path) -> Result<()> {
 
     let id = create(&usnea, root)?;
     let names = || -> Result<Vec<String>> {
-        Ok(container::all(usnea.store()?)?.into_iter().map(|one| one.record.name).collect())
+        Ok(container::all(&usnea)?.into_iter().map(|one| one.record.name).collect())
     };
     expect("the names of all containers", names()?, vec!["by-library".to_owned()])?;
 
-    let made = container::find(usnea.store()?, &id)?;
+    let made = container::find(&usnea, &id)?;
     container::start(&usnea, &made, None)?;
     expect("the output of exec", exec(&made)?, "within\n".to_owned())?;
     expect("the copied file", copy(&usnea, &made)?, "by-library\n".to_owned())?;

@@ -83,11 +83,10 @@ pub enum MissingPods {
 impl PodSelection {
     /// Opens the pod of this name; without a name, the one that was created last.
     pub fn single(usnea: &Usnea, name: Option<&str>) -> Result<Pod> {
-        let store = usnea.store()?;
         let none = || Error::not_found("there is no pod");
         match name {
-            Some(name) => pods::find(store, name),
-            None => pods::all(store)?.into_iter().next().ok_or_else(none),
+            Some(name) => pods::find(usnea, name),
+            None => pods::all(usnea)?.into_iter().next().ok_or_else(none),
         }
     }
 
@@ -98,7 +97,6 @@ impl PodSelection {
         missing: MissingPods,
         failed: &mut Failures,
     ) -> Result<Vec<String>> {
-        let store = usnea.store()?;
         let mut names = self.names.clone();
         for file in &self.pod_id_file {
             let describe = || format!("--pod-id-file {}", file.display());
@@ -111,7 +109,7 @@ impl PodSelection {
         }
         if self.all || self.latest {
             let count = if self.latest { 1 } else { usize::MAX };
-            let all = pods::all(store)?.into_iter().take(count);
+            let all = pods::all(usnea)?.into_iter().take(count);
             return Ok(all.map(|pod| pod.record.id).collect());
         }
         if names.is_empty() && self.pod_id_file.is_empty() {
@@ -120,7 +118,7 @@ impl PodSelection {
         }
         let mut ids = Vec::new();
         for name in names {
-            match pods::find_id(store, &name) {
+            match pods::find_id(usnea, &name) {
                 Ok(id) => ids.push(id),
                 Err(error)
                     if missing == MissingPods::Ignored && error.kind() == ErrorKind::NotFound => {}
@@ -139,7 +137,7 @@ impl PodSelection {
     ) -> Result<u8> {
         let mut failures = Failures::default();
         for id in self.find(usnea, missing, &mut failures)? {
-            let done = pods::find(usnea.store()?, &id).and_then(|pod| work(&pod));
+            let done = pods::find(usnea, &id).and_then(|pod| work(&pod));
             match done {
                 Ok(outcome) if outcome.failures.is_empty() => print_line(&id),
                 Ok(outcome) => outcome.failures.into_iter().for_each(|error| failures.add(error)),

@@ -1,7 +1,7 @@
 //! Selection of containers for a command: by name, all, the last one, or by filters; and the messages about each.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::cli::output::failures::Failures;
 use crate::cli::output::print_line;
@@ -67,7 +67,7 @@ impl Selection {
     /// Returns the containers. Adds names that do not exist to `failed`. Errors: no selection; an invalid filter.
     pub fn find(
         &self,
-        store: &Path,
+        usnea: &Usnea,
         missing: MissingContainers,
         failed: &mut Failures,
     ) -> Result<Vec<Selected>> {
@@ -98,14 +98,14 @@ impl Selection {
         }
         let mut selected = Vec::new();
         for typed in names {
-            match container::find_id(store, &typed) {
+            match container::find_id(usnea, &typed) {
                 Ok(id) => selected.push(Selected { typed, id }),
                 Err(_) if missing == MissingContainers::Ignored => {}
                 Err(error) => failed.add(error),
             }
         }
         if self.is_vague() {
-            let mut all = container::fitting(store, &filters)?;
+            let mut all = container::fitting(usnea, &filters)?;
             if self.latest {
                 all.truncate(1);
             }
@@ -142,11 +142,11 @@ pub fn given_filters(filters: &[String]) -> impl Iterator<Item = &String> {
 /// Runs `work` for each container, prints the typed name after a success, and goes on to the end after a failure.
 pub fn each(
     selection: &Selection,
-    store: &Path,
+    usnea: &Usnea,
     missing: MissingContainers,
     mut work: impl FnMut(&Selected) -> Result<AfterSuccess>,
 ) -> Result<u8> {
-    each_together(selection, store, missing, |_| Ok(()), |selected, ()| work(selected))
+    each_together(selection, usnea, missing, |_| Ok(()), |selected, ()| work(selected))
 }
 
 /// Runs `work` for each container. Containers in another state are skipped silently where they were not named.
@@ -156,9 +156,8 @@ pub fn each_in_state(
     has_state: impl Fn(&Status) -> bool,
     mut work: impl FnMut(&Container) -> Result<()>,
 ) -> Result<u8> {
-    let store = usnea.store()?;
-    each(selection, store, MissingContainers::Fails, |selected| {
-        let container = open(store, selected)?;
+    each(selection, usnea, MissingContainers::Fails, |selected| {
+        let container = open(usnea, selected)?;
         if selection.is_vague() && !has_state(&container.status()?) {
             return Ok(AfterSuccess::PrintNothing);
         }
@@ -173,13 +172,13 @@ const TOGETHER: usize = 128;
 /// Runs [`each`] in two rounds: `begin` for all, then `finish` for those that succeeded. Their waiting times overlap.
 pub fn each_together<T>(
     selection: &Selection,
-    store: &Path,
+    usnea: &Usnea,
     missing: MissingContainers,
     mut begin: impl FnMut(&Selected) -> Result<T>,
     mut finish: impl FnMut(&Selected, T) -> Result<AfterSuccess>,
 ) -> Result<u8> {
     let mut failures = Failures::default();
-    let all = selection.find(store, missing, &mut failures)?;
+    let all = selection.find(usnea, missing, &mut failures)?;
     for together in all.chunks(TOGETHER) {
         let begun: Vec<_> = together.iter().map(|selected| (selected, begin(selected))).collect();
         for (selected, work) in begun {
@@ -203,10 +202,10 @@ pub enum AfterSuccess {
 }
 
 /// Opens the container of this name; without a name, the one that was created last.
-pub fn named_or_newest(store: &Path, name: Option<&str>) -> Result<Container> {
+pub fn named_or_newest(usnea: &Usnea, name: Option<&str>) -> Result<Container> {
     match name {
-        Some(name) => container::find(store, name),
-        None => container::all(store)?
+        Some(name) => container::find(usnea, name),
+        None => container::all(usnea)?
             .into_iter()
             .next()
             .ok_or_else(|| Error::not_found("there is no container")),
@@ -214,7 +213,7 @@ pub fn named_or_newest(store: &Path, name: Option<&str>) -> Result<Container> {
 }
 
 /// Opens the container.
-pub fn open(store: &Path, selected: &Selected) -> Result<Container> {
+pub fn open(usnea: &Usnea, selected: &Selected) -> Result<Container> {
     let gone = || Error::not_found(format!("container {} is gone", selected.typed));
-    Container::open(store, &selected.id)?.ok_or_else(gone)
+    Container::open(usnea.store()?, &selected.id)?.ok_or_else(gone)
 }

@@ -1,9 +1,7 @@
 //! Flags of `stop` and `restart`: how a container is asked to end.
 
-use std::path::Path;
-
 use crate::cli::flags::selection::{Selected, open};
-use crate::container::{Container, Stopping};
+use crate::container::{Container, Stopping, Usnea};
 use crate::error::Result;
 use crate::sys::signal;
 
@@ -41,10 +39,10 @@ impl StopFlags {
     /// Asks a container to end. Returns no stop for a container that does not run.
     pub fn begin(
         &self,
-        store: &Path,
+        usnea: &Usnea,
         selected: &Selected,
     ) -> Result<(Container, Option<Stopping>)> {
-        let container = open(store, selected)?;
+        let container = open(usnea, selected)?;
         let signal = self.signal.map(|signal| signal.0);
         let stopping = Stopping::begin(&container, signal, self.time)?;
         Ok((container, stopping))

@@ -14,8 +14,8 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 
 use crate::cli::output::print;
 use crate::config;
-use crate::container;
 use crate::container::stores::Stores;
+use crate::container::{self, Usnea};
 use crate::documents::text::Truncation;
 use crate::error::Result;
 
@@ -179,6 +179,10 @@ fn store_path(store: &NameStore) -> Option<PathBuf> {
     config::store_path(store.root.as_deref()).ok()
 }
 
+fn usnea_of(store: &NameStore) -> Option<Usnea> {
+    Some(Usnea::new(Some(store_path(store)?)))
+}
+
 /// Returns the names that begin with the typed text.
 fn beginning(names: impl Iterator<Item = String>, typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
@@ -192,13 +196,13 @@ fn is_id(typed: &OsStr) -> bool {
 }
 
 fn containers(store: &NameStore, typed: &OsStr, state: StateFilter) -> Vec<CompletionCandidate> {
-    let Some(path) = store_path(store) else { return Vec::new() };
+    let Some(usnea) = usnea_of(store) else { return Vec::new() };
     let is_offered = |container: &container::Container| match state {
         StateFilter::Any => true,
         StateFilter::Running => container.status().is_ok_and(|status| status.is_running()),
         StateFilter::Stopped => container.status().is_ok_and(|status| !status.is_running()),
     };
-    let all = container::all(&path).unwrap_or_default();
+    let all = container::all(&usnea).unwrap_or_default();
     let names = all.iter().filter(|container| is_offered(container)).flat_map(|container| {
         let id = is_id(typed).then(|| container.short_id().to_owned());
         [Some(container.record.name.clone()), id].into_iter().flatten()
@@ -227,7 +231,7 @@ fn images(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn networks(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
-    let all = store_path(store).and_then(|path| container::networks::list(&path, &[]).ok());
+    let all = usnea_of(store).and_then(|usnea| container::networks::list(&usnea, &[]).ok());
     let all = all.unwrap_or_default();
     let names = all.iter().flat_map(|network| {
         let id = is_id(typed).then(|| network.row(Truncation::On).id);
@@ -237,7 +241,7 @@ fn networks(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn pods(store: &NameStore, typed: &OsStr) -> Vec<CompletionCandidate> {
-    let all = store_path(store).and_then(|path| container::pods::all(&path).ok());
+    let all = usnea_of(store).and_then(|usnea| container::pods::all(&usnea).ok());
     let all = all.unwrap_or_default();
     let names = all.iter().flat_map(|pod| {
         let id = is_id(typed).then(|| pod.short_id().to_owned());

@@ -157,7 +157,7 @@ impl ImageFilters {
             }
         }
         if !filters.containers.is_empty() {
-            let all = container::all(stores.own().root())?;
+            let all = container::all_in(stores.own().root())?;
             filters.used =
                 all.into_iter().filter_map(|container| container.record.image_id).collect();
         }

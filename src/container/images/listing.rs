@@ -113,7 +113,9 @@ pub fn list(usnea: &Usnea, request: &ListImages) -> Result<Vec<ListedImage>> {
 /// Returns the number of containers made from each image, by its ID.
 fn containers_by_image(store: &Path) -> Result<HashMap<String, usize>> {
     let mut used = HashMap::new();
-    for id in container::all(store)?.into_iter().filter_map(|container| container.record.image_id) {
+    for id in
+        container::all_in(store)?.into_iter().filter_map(|container| container.record.image_id)
+    {
         *used.entry(id).or_default() += 1;
     }
     Ok(used)

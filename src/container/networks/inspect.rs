@@ -158,7 +158,7 @@ fn members_of_builtin(
     network: BuiltinNetwork,
 ) -> Result<BTreeMap<String, EndpointResource>> {
     let mut members = BTreeMap::new();
-    for container in container::all(usnea.store()?)? {
+    for container in container::all(usnea)? {
         let is_running = container.status().is_ok_and(|status| status.is_running());
         if !is_running || !network.is_mode(container.record.network.mode) {
             continue;

@@ -1,15 +1,15 @@
 //! `usnea network ls`: lists networks.
 
-use std::path::Path;
-
 use super::builtin::BuiltinNetwork;
 use super::filter::NetworkFilter;
 use super::known::KnownNetwork;
+use crate::container::Usnea;
 use crate::error::Result;
 use crate::net::definition;
 
 /// Returns the networks that match all filters, sorted by name, including built-in ones.
-pub fn list(store: &Path, filters: &[NetworkFilter]) -> Result<Vec<KnownNetwork>> {
+pub fn list(usnea: &Usnea, filters: &[NetworkFilter]) -> Result<Vec<KnownNetwork>> {
+    let store = usnea.store()?;
     let builtin = BuiltinNetwork::ALL.into_iter().map(KnownNetwork::Builtin);
     let named = definition::all(store)?.into_iter();
     let named = named.map(|network| KnownNetwork::Named(Box::new(network)));

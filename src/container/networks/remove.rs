@@ -57,7 +57,7 @@ pub fn remove(
         let id = definition::find(store, &name).ok().flatten().map(|network| network.id);
         for user in usage::users(store, &name, id.as_deref())? {
             let phrase = || format!("cannot remove container or pod {}", user.name);
-            if pods::find_id(store, &user.id).is_ok() {
+            if pods::find_id_in(store, &user.id).is_ok() {
                 let how = PodRemoval { force: true, time: None };
                 pods::remove(usnea, &user.id, how).context(phrase)?;
                 continue;

@@ -21,11 +21,11 @@ pub struct NetworkUser {
 /// Returns the containers and pods that use the network `name`, running or not. `id`: that of the network; `None`: its
 /// definition is damaged.
 pub fn users(store: &Path, name: &NetworkName, id: Option<&str>) -> Result<Vec<NetworkUser>> {
-    let all = container::all(store)?.into_iter();
+    let all = container::all_in(store)?.into_iter();
     let used = all.filter(|container| is_member(container, name));
     let user = |used: Container| NetworkUser { id: used.record.id, name: used.record.name };
     let mut users: Vec<NetworkUser> = used.map(user).collect();
-    let pods = pods::all(store)?.into_iter().filter(|pod| names(&pod.record.network, name));
+    let pods = pods::all_in(store)?.into_iter().filter(|pod| names(&pod.record.network, name));
     users.extend(pods.map(|pod| NetworkUser { id: pod.record.id, name: pod.record.name }));
     // A disposable container may have no record, and the record of one that was connected while it ran may be outdated.
     for member in id.map(|id| live(store, id)).unwrap_or_default() {

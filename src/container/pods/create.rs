@@ -110,7 +110,7 @@ pub fn create(usnea: &Usnea, request: &CreatePod) -> Result<Pod> {
 /// Removes an existing pod with the requested name, with `--replace`.
 fn replaced(usnea: &Usnea, request: &CreatePod) -> Result<()> {
     let Some(name) = request.name.as_ref().filter(|_| request.replace) else { return Ok(()) };
-    match find(usnea.store()?, name.as_str()) {
+    match find(usnea, name.as_str()) {
         Ok(other) => remove(usnea, &other.record.id, PodRemoval { force: true, time: None }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

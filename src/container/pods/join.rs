@@ -69,7 +69,7 @@ pub fn join<'a>(
     lifecycle: &mut Lifecycle,
 ) -> Result<NewPod<'a>> {
     let (pod, new) = match choice {
-        PodChoice::Existing(text) => (find(usnea.store()?, text)?, None),
+        PodChoice::Existing(text) => (find(usnea, text)?, None),
         PodChoice::New(name) => {
             let request = CreatePod {
                 name: Some(name.clone()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::container::container::is_id;
 use crate::container::images::Repair;
-use crate::container::{Container, all as all_containers, names};
+use crate::container::{Container, Usnea, all_in as all_containers, names};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
 use crate::hint;
@@ -131,8 +131,13 @@ fn ids(store: &Path) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-/// Returns all pods of a store, the newest first. Leaves out a pod with a damaged record, with a warning.
-pub fn all(store: &Path) -> Result<Vec<Pod>> {
+/// Returns all pods, the newest first. Leaves out a pod with a damaged record, with a warning.
+pub fn all(usnea: &Usnea) -> Result<Vec<Pod>> {
+    all_in(usnea.store()?)
+}
+
+/// Same as [`all`], for the store in the folder `store`.
+pub(in crate::container) fn all_in(store: &Path) -> Result<Vec<Pod>> {
     let mut all = Vec::new();
     for id in ids(store)? {
         match Pod::open(store, &id) {
@@ -148,7 +153,12 @@ pub fn all(store: &Path) -> Result<Vec<Pod>> {
 
 /// Returns the ID of the pod that `text` names: its full ID, its name, or a prefix of its ID. Errors: no pod, or
 /// several.
-pub fn find_id(store: &Path, text: &str) -> Result<String> {
+pub fn find_id(usnea: &Usnea, text: &str) -> Result<String> {
+    find_id_in(usnea.store()?, text)
+}
+
+/// Same as [`find_id`], for the store in the folder `store`.
+pub(in crate::container) fn find_id_in(store: &Path, text: &str) -> Result<String> {
     let is_there = |id: &str| pod::folder(store, id).is_dir();
     if is_id(text) && is_there(text) {
         return Ok(text.to_owned());
@@ -197,8 +207,9 @@ pub(in crate::container) fn check(store: &Path, repair: Repair) -> Result<Vec<St
 }
 
 /// Returns the pod that `text` names, as [`find_id`].
-pub fn find(store: &Path, text: &str) -> Result<Pod> {
-    let id = find_id(store, text)?;
+pub fn find(usnea: &Usnea, text: &str) -> Result<Pod> {
+    let store = usnea.store()?;
+    let id = find_id_in(store, text)?;
     let gone = || Error::not_found(format!("pod {} is gone, or was never whole", short(&id)));
     Pod::open(store, &id)?.ok_or_else(gone)
 }

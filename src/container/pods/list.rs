@@ -43,7 +43,7 @@ pub struct ListedPod {
 /// Lists the pods that match all filters.
 pub fn list(usnea: &Usnea, filters: &[PodFilter], order: PodOrder) -> Result<Vec<ListedPod>> {
     let mut listed = Vec::new();
-    for pod in all(usnea.store()?)? {
+    for pod in all(usnea)? {
         if !PodFilter::fit(filters, &pod)? {
             continue;
         }

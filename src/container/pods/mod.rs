@@ -18,7 +18,7 @@ pub(super) use host_names::tell_members;
 pub use inspect::inspect;
 pub use join::{NewPod, PodChoice, join};
 pub use known::{Pod, PodState, all, find, find_id, members, name_of};
-pub(super) use known::{check, hold};
+pub(super) use known::{all_in, check, find_id_in, hold};
 pub(super) use launch::{plan, stopped};
 pub use lifecycle::{PodOutcome, kill, pause, restart, start, stop, unpause};
 pub use list::{ListedPod, PodOrder, list};

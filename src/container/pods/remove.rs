@@ -3,7 +3,7 @@
 use super::filter::PodFilter;
 use super::known::{Pod, PodState, all, members};
 use crate::container::folder::PREFIX;
-use crate::container::{self, Names, Pruned, RemoveOptions, Usnea};
+use crate::container::{Names, Pruned, RemoveOptions, Remover, Usnea};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, LockAttempt};
 use crate::hint;
@@ -36,23 +36,23 @@ pub fn remove(usnea: &Usnea, id: &str, how: PodRemoval) -> Result<()> {
             return Err(Error::conflict(text).hint(hint::STOP_POD_OR_FORCE));
         }
     }
-    let removal = RemoveOptions {
+    let options = RemoveOptions {
         force: how.force,
         time: how.time,
         volumes: true,
         ..RemoveOptions::default()
     };
+    let remover = Remover::new(usnea, options);
     // Signals all members before it waits for the first.
-    let stopping: Vec<_> = members
-        .iter()
-        .map(|member| container::begin_removal(usnea, &member.record.id, removal))
-        .collect::<Result<_>>()?;
+    let stopping: Vec<_> =
+        members.iter().map(|member| remover.begin(&member.record.id)).collect::<Result<_>>()?;
     for (container, stopping) in stopping.into_iter().flatten() {
         stopping.finish(&container)?;
     }
     // The newest first: a member may require an older one.
     for member in members.iter().rev() {
-        container::remove(usnea, &member.record.id, removal)
+        remover
+            .remove(&member.record.id)
             .context(|| format!("container {}", member.record.name))?;
     }
     move_to_tmp(usnea, id, &name)?;
@@ -92,7 +92,7 @@ fn move_to_tmp(usnea: &Usnea, id: &str, name: &str) -> Result<()> {
 /// Removes the pods that match the filters and have no running members, with their members. Returns their IDs.
 pub fn prune(usnea: &Usnea, filters: &[PodFilter]) -> Result<Pruned<String>> {
     let mut pruned = Pruned::default();
-    for pod in all(usnea.store()?)? {
+    for pod in all(usnea)? {
         if !PodFilter::fit(filters, &pod)? {
             continue;
         }

@@ -22,7 +22,7 @@ pub fn inherit(store: &Path, options: &mut ContainerOptions) -> Result<()> {
 }
 
 fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<VolumeFlag>> {
-    let container = container::find(store, &from.container)?;
+    let container = container::find_in(store, &from.container)?;
     let (config, used) = (container.spec()?, used_by(&container)?);
     let mut volumes = Vec::new();
     for mount in spec::asked_for(&config) {

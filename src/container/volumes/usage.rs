@@ -48,7 +48,7 @@ fn name(mount: &Mount, own: &Path) -> Option<VolumeName> {
 /// Returns the names of the containers that mount the volume `name`.
 pub(super) fn users(store: &Path, name: &VolumeName) -> Result<Vec<String>> {
     let mut users = Vec::new();
-    for container in container::all(store)? {
+    for container in container::all_in(store)? {
         if used_by(&container)?.iter().any(|used| used.name == *name) {
             users.push(container.record.name);
         }

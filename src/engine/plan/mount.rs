@@ -454,6 +454,25 @@ mod tests {
     }
 
     #[test]
+    fn the_source_of_a_bind_mount_is_in_the_bundle() {
+        let resolved = |text: &str| {
+            let mount = serde_json::from_str(text).unwrap();
+            let planned = PlannedMount::from_oci(&mount).unwrap();
+            planned.in_bundle(Path::new("/b"), CgroupView::Own).source
+        };
+        for (text, source) in [
+            (r#"{"destination": "/a", "source": "a", "options": ["rbind"]}"#, "/b/a"),
+            (r#"{"destination": "/a", "source": "a", "type": "bind"}"#, "/b/a"),
+            (r#"{"destination": "/a", "source": "/a", "type": "bind"}"#, "/a"),
+        ] {
+            let source = Path::new(source);
+            assert!(matches!(resolved(text), MountSource::Bind(path, _) if path == source));
+        }
+        let proc = resolved(r#"{"destination": "/p", "type": "proc", "source": "proc"}"#);
+        assert!(matches!(proc, MountSource::New { source, .. } if source == "proc"));
+    }
+
+    #[test]
     fn options_are_sorted_by_what_they_concern() {
         let options = ["rbind", "ro", "nosuid", "suid", "rslave", "size=1m"].map(String::from);
         let words = MountWords::read(&options);

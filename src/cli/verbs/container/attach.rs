@@ -38,8 +38,7 @@ pub struct Arguments {
 
 /// Attaches to a container; returns its exit status, or 0 after the detach keys.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
-    let container = named_or_newest(store, arguments.container.as_deref())?;
+    let container = named_or_newest(usnea, arguments.container.as_deref())?;
     let recorded = container.record.detach_keys.as_deref();
     let keys = detach_keys(arguments.detach_keys.as_deref().or(recorded))?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;

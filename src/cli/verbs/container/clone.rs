@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             "--force is about the removal of the original: it needs --destroy",
         ));
     }
-    let container = container::find(usnea.store()?, &arguments.container)?;
+    let container = container::find(usnea, &arguments.container)?;
     let removal = RemoveOptions { force: arguments.force, ..RemoveOptions::default() };
     let cloning = CloneRequest {
         name: arguments.name.clone().or_else(|| arguments.new_name.clone()),

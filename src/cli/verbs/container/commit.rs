@@ -67,8 +67,7 @@ enum CommitFormat {
 
 /// Commits a container, and prints the image's ID.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
-    let container = container::find(store, &arguments.container)?;
+    let container = container::find(usnea, &arguments.container)?;
     let name = arguments.name.as_ref().map(given_name).transpose()?;
     let commit = Commit {
         name,

@@ -46,9 +46,8 @@ pub struct Arguments {
 
 /// Copies files; returns the exit status.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
-    let from = parse_end(store, &arguments.from, rustix::stdio::stdin())?;
-    let to = parse_end(store, &arguments.to, rustix::stdio::stdout())?;
+    let from = parse_end(usnea, &arguments.from, rustix::stdio::stdin())?;
+    let to = parse_end(usnea, &arguments.to, rustix::stdio::stdout())?;
     match (&from, &to) {
         (CopyEnd::Container(..), CopyEnd::Container(..)) => {
             return Err(Error::invalid("both are in containers").hint(format!(
@@ -81,7 +80,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
 
 /// Reads an end of the copy, as docker does: a text that begins like a path is a path. In any other, the part before
 /// the colon is a container. A path need not be UTF-8.
-fn parse_end(store: &Path, text: &OsStr, stream: BorrowedFd<'_>) -> Result<CopyEnd> {
+fn parse_end(usnea: &Usnea, text: &OsStr, stream: BorrowedFd<'_>) -> Result<CopyEnd> {
     let bytes = text.as_bytes();
     let local = || Ok(CopyEnd::Host(PathBuf::from(text)));
     match bytes {
@@ -95,6 +94,6 @@ fn parse_end(store: &Path, text: &OsStr, stream: BorrowedFd<'_>) -> Result<CopyE
     if path.is_empty() {
         return Err(Error::invalid(format!("{}: the path is empty", text.display())));
     }
-    let container = container::find(store, &String::from_utf8_lossy(name))?;
+    let container = container::find(usnea, &String::from_utf8_lossy(name))?;
     Ok(CopyEnd::Container(Box::new(container), Path::new("/").join(path)))
 }

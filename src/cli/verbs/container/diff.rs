@@ -35,8 +35,7 @@ const LAYOUT: Layout = Layout { table: "{{.Kind}}\t{{.Path}}", headings: &[] };
 
 /// Prints the changes of a container.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
-    let container = named_or_newest(store, arguments.name.as_deref())?;
+    let container = named_or_newest(usnea, arguments.name.as_deref())?;
     print_changes(&container::diff(usnea, &container)?, arguments.format.as_ref())
 }
 

@@ -74,9 +74,8 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         return Err(Error::invalid("-d and -i exclude each other: nobody is there to type"));
     }
     let keys = detach_keys(arguments.detach_keys.as_deref())?;
-    let store = usnea.store()?;
     let name = (!latest).then(|| command.remove(0));
-    let container = named_or_newest(store, name.as_deref())?;
+    let container = named_or_newest(usnea, name.as_deref())?;
     if command.is_empty() {
         return Err(Error::invalid("no command given")
             .hint("write the command after the container, such as: sh"));

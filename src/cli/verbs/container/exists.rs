@@ -17,6 +17,6 @@ pub struct Arguments {
 
 /// Returns 0 if the container exists, else 1. Errors: the text is the beginning of several IDs.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
-    Ok(if container::find_id(store, &arguments.container).is_ok() { 0 } else { 1 })
+    usnea.store()?;
+    Ok(if container::find_id(usnea, &arguments.container).is_ok() { 0 } else { 1 })
 }

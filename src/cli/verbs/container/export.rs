@@ -26,10 +26,9 @@ pub struct Arguments {
 
 /// Exports the container of this name; in the scope of all objects, else the image.
 pub fn run(arguments: &Arguments, usnea: &Usnea, scope: NameScope) -> Result<u8> {
-    let store = usnea.store()?;
     let name = &arguments.name;
-    if scope == NameScope::Containers || container::find_id(store, name).is_ok() {
-        container::export(usnea, &container::find(store, name)?, &sink(&arguments.output)?)?;
+    if scope == NameScope::Containers || container::find_id(usnea, name).is_ok() {
+        container::export(usnea, &container::find(usnea, name)?, &sink(&arguments.output)?)?;
         return Ok(0);
     }
     if !images::exists(usnea, name)? {

@@ -34,7 +34,7 @@ struct CheckArguments {
 /// Runs the check; returns 1 if it fails.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let HealthcheckCommand::Run(run) = &arguments.command;
-    let container = container::find(usnea.store()?, &run.container)?;
+    let container = container::find(usnea, &run.container)?;
     match container::check_health(&container)? {
         CheckOutcome::Failed => {
             print_line(Health::Unhealthy.word());

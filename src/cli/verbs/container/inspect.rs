@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea, kind: Option<InspectKind>) -> R
     let mut found: Vec<Value> = Vec::new();
     let mut names = arguments.names.clone();
     if arguments.latest {
-        let last = container::all(store)?.into_iter().next();
+        let last = container::all(usnea)?.into_iter().next();
         names.extend(last.map(|container| container.record.id));
     }
     let sizes = if arguments.size { SizeCount::Counted } else { SizeCount::Unknown };
@@ -91,12 +91,12 @@ fn document(
         serde_json::to_value(container::inspect(usnea, &container, sizes)?).map_err(Error::new)
     };
     match kind {
-        Some(InspectKind::Container) => of_container(container::find(store, name)?),
+        Some(InspectKind::Container) => of_container(container::find(usnea, name)?),
         Some(InspectKind::Image) => of_image(usnea, name),
         Some(InspectKind::Volume) => of_volume(store, name),
         Some(InspectKind::Network) => network::document(usnea, name),
-        Some(InspectKind::All) | None => match container::find_id(store, name) {
-            Ok(_) => of_container(container::find(store, name)?),
+        Some(InspectKind::All) | None => match container::find_id(usnea, name) {
+            Ok(_) => of_container(container::find(usnea, name)?),
             Err(_) => of_image(usnea, name)
                 .or_else(|_| of_volume(store, name))
                 .or_else(|_| network::document_of_named(usnea, name))

@@ -96,14 +96,13 @@ pub fn tail_of(text: &str) -> Result<Option<usize>> {
 /// Prints the logs of containers.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
-    let store = usnea.store()?;
     let mut failures = Failures::default();
     let selection = Selection {
         names: arguments.containers.clone(),
         latest: arguments.latest,
         ..Selection::default()
     };
-    let selected = selection.find(store, MissingContainers::Fails, &mut failures)?;
+    let selected = selection.find(usnea, MissingContainers::Fails, &mut failures)?;
     if arguments.follow && selected.len() > 1 {
         return Err(Error::invalid("only one container can be followed"));
     }
@@ -111,7 +110,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let since = time::of_setting(Setting::Since, arguments.since.as_deref())?;
     let until = time::of_setting(Setting::Until, arguments.until.as_deref())?;
     for (index, selected) in selected.iter().enumerate() {
-        let shown = open(store, selected).and_then(|container| {
+        let shown = open(usnea, selected).and_then(|container| {
             let wanted = LogRequest {
                 follow: arguments.follow,
                 tail,

@@ -31,9 +31,8 @@ pub struct Arguments {
 
 /// Prints the ports.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
     if arguments.all {
-        let all = container::fitting(store, &[])?;
+        let all = container::fitting(usnea, &[])?;
         let lines = |container: &Container| -> Result<String> {
             let lines = container::published_ports(container)?.into_iter();
             let id = container.short_id();
@@ -50,9 +49,9 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let names: Vec<String> = name.into_iter().map(str::to_owned).collect();
     let mut failures = Failures::default();
     let selection = Selection { names, latest: arguments.latest, ..Selection::default() };
-    let selected = selection.find(store, MissingContainers::Fails, &mut failures)?;
+    let selected = selection.find(usnea, MissingContainers::Fails, &mut failures)?;
     let Some(selected) = selected.first() else { return failures.end() };
-    let container = selection::open(store, selected)?;
+    let container = selection::open(usnea, selected)?;
     let forwards = container::published_ports(&container)?;
     let Some(port) = port else {
         return print(&forwards.iter().map(|forward| line(forward) + "\n").collect::<String>());

@@ -2,7 +2,7 @@
 
 use crate::cli::flags::selection::{AfterSuccess, MissingContainers, Selection, each_together};
 use crate::cli::output::print_line;
-use crate::container::{self, RemoveOptions, Usnea};
+use crate::container::{self, RemoveOptions, Remover, Usnea};
 use crate::error::Result;
 
 /// Remove containers
@@ -37,32 +37,34 @@ pub struct Arguments {
 
 /// Removes the selected containers.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
     let missing = match arguments.force || arguments.ignore {
         true => MissingContainers::Ignored,
         false => MissingContainers::Fails,
     };
     if arguments.selection.is_all() {
-        for id in container::damaged(store)? {
+        for id in container::damaged(usnea)? {
             let removal = RemoveOptions { force: arguments.force, ..RemoveOptions::default() };
             container::remove(usnea, &id, removal)?;
             print_line(&id);
         }
     }
-    let removal = RemoveOptions {
-        force: arguments.force,
-        time: arguments.time,
-        volumes: arguments.volumes,
-        other_host: arguments.other_host,
-    };
+    let remover = Remover::new(
+        usnea,
+        RemoveOptions {
+            force: arguments.force,
+            time: arguments.time,
+            volumes: arguments.volumes,
+            other_host: arguments.other_host,
+        },
+    );
     let status = each_together(
         &arguments.selection,
-        store,
+        usnea,
         missing,
-        |selected| container::begin_removal(usnea, &selected.id, removal),
+        |selected| remover.begin(&selected.id),
         |selected, stopping| {
             stopping.map_or(Ok(()), |(container, stopping)| stopping.finish(&container))?;
-            container::remove(usnea, &selected.id, removal).map(|()| AfterSuccess::PrintName)
+            remover.remove(&selected.id).map(|()| AfterSuccess::PrintName)
         },
     )?;
     if status == 0 {

@@ -18,7 +18,7 @@ pub struct Arguments {
 
 /// Renames a container.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let container = container::find(usnea.store()?, &arguments.container)?;
+    let container = container::find(usnea, &arguments.container)?;
     container::rename(&container, &arguments.name)?;
     Ok(0)
 }

@@ -21,14 +21,13 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     // Descriptors of the caller must not reach the containers; those opened later close by themselves.
     usnea.close_descriptors_at_exec()?;
-    let store = usnea.store()?;
     let begin = |selected: &Selected| {
-        open(store, selected)?.refuse_foreground("restart")?;
-        arguments.stop.begin(store, selected)
+        open(usnea, selected)?.refuse_foreground("restart")?;
+        arguments.stop.begin(usnea, selected)
     };
     each_together(
         &arguments.selection,
-        store,
+        usnea,
         MissingContainers::Fails,
         begin,
         |_, (container, stopping)| {

@@ -44,19 +44,18 @@ pub struct Arguments {
 /// Starts the containers; returns the exit status.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     usnea.close_descriptors_at_exec()?;
-    let store = usnea.store()?;
     let mut failures = Failures::default();
-    let selected = arguments.selection.find(store, MissingContainers::Fails, &mut failures)?;
+    let selected = arguments.selection.find(usnea, MissingContainers::Fails, &mut failures)?;
     if arguments.attach || arguments.interactive {
         return match &selected[..] {
-            [one] if failures.is_empty() => start_attached(usnea, arguments, &open(store, one)?),
+            [one] if failures.is_empty() => start_attached(usnea, arguments, &open(usnea, one)?),
             [] => failures.end(),
             _ => Err(Error::invalid("only one container can be attached to")),
         };
     }
     for selected in &selected {
         let started =
-            open(store, selected).and_then(|container| container::start(usnea, &container, None));
+            open(usnea, selected).and_then(|container| container::start(usnea, &container, None));
         match started {
             Ok(_) => print_line(&selected.typed),
             Err(error) => failures.add(

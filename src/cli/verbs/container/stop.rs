@@ -25,12 +25,11 @@ pub struct Arguments {
 
 /// Stops containers.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
     let selection = &arguments.selection;
-    let begin = |selected: &Selected| arguments.stop.begin(store, selected);
+    let begin = |selected: &Selected| arguments.stop.begin(usnea, selected);
     let missing =
         if arguments.ignore { MissingContainers::Ignored } else { MissingContainers::Fails };
-    each_together(selection, store, missing, begin, |_, (container, stopping)| match stopping {
+    each_together(selection, usnea, missing, begin, |_, (container, stopping)| match stopping {
         Some(stopping) => stopping.finish(&container).map(|()| AfterSuccess::PrintName),
         None if selection.is_vague() => Ok(AfterSuccess::PrintNothing),
         None => Ok(AfterSuccess::PrintName),

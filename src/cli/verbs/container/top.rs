@@ -17,7 +17,7 @@ pub struct Arguments {
 
 /// Prints the processes.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let container = container::find(usnea.store()?, &arguments.words[0])?;
+    let container = container::find(usnea, &arguments.words[0])?;
     print_table(&container::top(&[container], &arguments.words[1..])?)
 }
 

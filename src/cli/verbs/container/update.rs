@@ -31,9 +31,8 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
         return Err(Error::invalid("nothing is to be changed")
             .hint("such as --memory 1g, or --restart always"));
     }
-    let store = usnea.store()?;
-    each(&arguments.selection, store, MissingContainers::Fails, |selected| {
-        container::update(&open(store, selected)?, &changes)?;
+    each(&arguments.selection, usnea, MissingContainers::Fails, |selected| {
+        container::update(&open(usnea, selected)?, &changes)?;
         Ok(AfterSuccess::PrintName)
     })
 }

@@ -39,7 +39,6 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Waits for containers, and prints their exit statuses.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
     let wait = |container: &Container| match &arguments.conditions[..] {
         [] => container::wait(container).map(i32::from),
         conditions => container::wait_for(container, conditions, arguments.interval),
@@ -49,13 +48,13 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             .selection
             .names()
             .iter()
-            .filter(|name| container::find_id(store, name).is_err());
+            .filter(|name| container::find_id(usnea, name).is_err());
         gone.for_each(|_| print_line("-1"));
     }
     let missing =
         if arguments.ignore { MissingContainers::Ignored } else { MissingContainers::Fails };
-    each(&arguments.selection, store, missing, |selected| {
-        print_line(&wait(&open(store, selected)?)?.to_string());
+    each(&arguments.selection, usnea, missing, |selected| {
+        print_line(&wait(&open(usnea, selected)?)?.to_string());
         Ok(AfterSuccess::PrintNothing)
     })
 }

@@ -152,14 +152,13 @@ pub fn run(mut arguments: Arguments, usnea: &Usnea) -> Result<u8> {
 
 impl UnitGenerator<'_> {
     fn units(&self) -> Result<Vec<SystemdUnit>> {
-        let store = self.usnea.store()?;
         let typed = &self.arguments.name_or_id;
-        match container::find(store, typed) {
+        match container::find(self.usnea, typed) {
             Ok(container) => return Ok(vec![self.container(&container, None)?]),
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Err(_) => {}
         }
-        let pod = pods::find(store, typed).map_err(|error| match error.kind() {
+        let pod = pods::find(self.usnea, typed).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::not_found(format!(
                 "there is no container and no pod '{}'",
                 typed.escape_debug()

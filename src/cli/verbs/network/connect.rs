@@ -39,7 +39,7 @@ pub struct Arguments {
 
 /// Connects the container.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let container = find(usnea.store()?, &arguments.container);
+    let container = find(usnea, &arguments.container);
     let container = container.map_err(|error| error.exit_status(1))?;
     let attachment = NetworkAttachment {
         network: arguments.network,

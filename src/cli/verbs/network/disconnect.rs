@@ -21,7 +21,7 @@ pub struct Arguments {
 
 /// Disconnects the container.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let container = match find(usnea.store()?, &arguments.container) {
+    let container = match find(usnea, &arguments.container) {
         Err(error) if arguments.force && error.kind() == ErrorKind::NotFound => return Ok(0),
         found => found.map_err(|error| error.exit_status(1))?,
     };

@@ -44,7 +44,7 @@ const LAYOUT: Layout = Layout {
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let filters = given_filters(&arguments.filters).map(|text| text.parse::<NetworkFilter>());
     let filters = filters.collect::<Result<Vec<_>>>()?;
-    let networks = networks::list(usnea.store()?, &filters)?;
+    let networks = networks::list(usnea, &filters)?;
     let truncation = if arguments.no_trunc { Truncation::Off } else { Truncation::On };
     let rows: Vec<NetworkRow> = networks.iter().map(|network| network.row(truncation)).collect();
     if arguments.quiet {

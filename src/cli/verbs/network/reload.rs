@@ -21,16 +21,15 @@ pub struct Arguments {
 
 /// Reloads the networks.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    let store = usnea.store()?;
     let mut failures = Failures::default();
     let found: Vec<_> = match arguments.all {
         true => {
             let is_meant = |container: &crate::container::Container| {
                 container.status().is_ok_and(|status| status.is_running())
             };
-            all(store)?.into_iter().filter(is_meant).map(Ok).collect()
+            all(usnea)?.into_iter().filter(is_meant).map(Ok).collect()
         }
-        false => arguments.containers.iter().map(|text| find(store, text)).collect(),
+        false => arguments.containers.iter().map(|text| find(usnea, text)).collect(),
     };
     for container in found {
         let reloaded = container.and_then(|container| {

@@ -13,7 +13,7 @@ pub struct Arguments {
 
 /// Returns 0 if the pod exists, else 1.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
-    match pods::find_id(usnea.store()?, &arguments.name) {
+    match pods::find_id(usnea, &arguments.name) {
         Ok(_) => Ok(0),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(1),
         Err(error) => Err(error),

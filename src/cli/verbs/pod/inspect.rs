@@ -28,7 +28,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let mut found: Vec<Value> = Vec::new();
     let mut failures = Failures::default();
     for id in arguments.selection.find(usnea, MissingPods::Fails, &mut failures)? {
-        let document = pods::find(usnea.store()?, &id).and_then(|pod| pods::inspect(&pod));
+        let document = pods::find(usnea, &id).and_then(|pod| pods::inspect(&pod));
         found.push(serde_json::to_value(document?).map_err(Error::new)?);
     }
     match &arguments.format {

@@ -1,10 +1,9 @@
 //! `usnea volume ls`: lists volumes.
 
-use std::path::Path;
-
 use crate::cli::flags::selection::given_filters;
 use crate::cli::output::format::{Format, Headings, Layout, render};
 use crate::cli::output::print;
+use crate::container::Usnea;
 use crate::container::volumes::{self, VolumeFilter};
 use crate::documents::volume::VolumeRow;
 use crate::error::Result;
@@ -35,10 +34,11 @@ const LAYOUT: Layout =
     Layout { table: "{{.Driver}}\t{{.Name}}", headings: &[("Name", "VOLUME NAME")] };
 
 /// Lists volumes.
-pub fn run(arguments: Arguments, store: &Path) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let filters = given_filters(&arguments.filters).map(|text| text.parse::<VolumeFilter>());
     let filters = filters.collect::<Result<Vec<_>>>()?;
-    let volumes = volumes::list(store, &filters)?;
+    let volumes = volumes::list(usnea, &filters)?;
     let rows: Vec<VolumeRow> = volumes.iter().map(|volume| volume.row(store)).collect();
     if arguments.quiet {
         return print(&rows.iter().map(|row| format!("{}\n", row.name)).collect::<String>());

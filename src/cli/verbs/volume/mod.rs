@@ -52,7 +52,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         VolumeCommand::Export(Late(export)) => archive::export(&export, usnea),
         VolumeCommand::Import(Late(import)) => archive::import(&import, usnea),
         VolumeCommand::Inspect(Late(inspect)) => inspect::run(&inspect, store),
-        VolumeCommand::Ls(Late(list)) => list::run(list, store),
+        VolumeCommand::Ls(Late(list)) => list::run(list, usnea),
         VolumeCommand::Prune(Late(prune)) => prune::run(&prune, usnea),
         VolumeCommand::Rm(Late(remove)) => remove::run(&remove, usnea),
     }
