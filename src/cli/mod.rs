@@ -107,7 +107,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Ends by a signal of systemd, as the container did. systemd counts the end by its own signal as clean, and a status
+/// Ends by a signal of systemd, as the container did. systemd counts the end by its own signal as clean, but a status
 /// of 143 as a failure. So this is for usnea as a unit's command alone (SYSTEMD_EXEC_PID, systemd.exec(5)); to a shell
 /// both are 143.
 fn end_as_units_command(status: u8) {

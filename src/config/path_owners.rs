@@ -23,8 +23,8 @@ pub fn refuse_link_of_others(path: &Path) -> Result<()> {
 }
 
 /// Checks that only the caller and root can replace the folder `path`, as its removal requires. Every folder and link
-/// on the way must be of one of these users, and every folder closed to others or sticky; group members are trusted.
-/// Errors: those, another owner of the folder itself, and a missing folder.
+/// on the way must belong to one of these users. Every folder must be closed to other users, or sticky; group members
+/// are trusted. Errors: those, another owner of the folder itself, and a missing folder.
 ///
 /// `fs.protected_symlinks` (proc_sys_fs(5)) covers only links in sticky folders that everybody can write to.
 pub fn require_sole_control(path: &Path) -> Result<()> {

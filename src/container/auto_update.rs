@@ -1,7 +1,7 @@
 //! `usnea auto-update`: restarts services of systemd whose containers have an image with a newer version.
 //!
-//! The label [`LABEL`] of a container says where the newer version is looked for: in the registry, or in the store.
-//! The service is that of the label [`UNIT_LABEL`], which a service sets by an environment variable of that name.
+//! The label [`LABEL`] of a container selects the source of newer versions: the registry, or the store. The label
+//! [`UNIT_LABEL`] names the service, which sets it by an environment variable of that name.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub const UNIT_LABEL: &str = "PODMAN_SYSTEMD_UNIT";
 pub struct AutoUpdate {
     /// Effect on units.
     pub effect: UpdateEffect,
-    /// Reaction to a unit that does not start with the new image.
+    /// Action after a unit that does not start with the new image.
     pub on_failure: UpdateFailure,
     /// Settings of registries.
     pub registries: RegistryOptions,
@@ -47,18 +47,18 @@ pub enum UpdateEffect {
 /// Reaction to a unit that does not start with the new image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateFailure {
-    /// The old image gets its name again, and the unit is restarted.
+    /// The name refers to the old image again, and the unit is restarted (podman's rollback).
     RollBack,
     /// The new image stays.
     Leave,
 }
 
-/// Place of newer images.
+/// Source of newer images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdatePolicy {
-    /// The registry that the image's name names.
+    /// Registry of the image's name.
     Registry,
-    /// The store: the name may mean another image by now.
+    /// Store: the name may refer to another image by now.
     Local,
 }
 
@@ -91,16 +91,16 @@ pub enum UpdateResult {
     Updated,
     /// There is no newer image.
     Current,
-    /// A newer image is there (`--dry-run`).
+    /// A newer image exists (`--dry-run`).
     Pending,
     /// The unit runs with the old image again.
     RolledBack,
-    /// An error is reported beside.
+    /// The update has failed; the error is reported separately.
     Failed,
 }
 
 impl UpdateResult {
-    /// Word of podman's list.
+    /// Returns podman's word for the result.
     pub fn word(self) -> &'static str {
         match self {
             Self::Updated => "true",
@@ -211,7 +211,7 @@ fn task(usnea: &Usnea, request: &AutoUpdate, container: &Container) -> Result<Op
     }))
 }
 
-/// Returns the image that the container runs with, whatever its name means now.
+/// Returns the image that the container runs with. Its name may refer to another image by now.
 fn used_image(usnea: &Usnea, container: &Container) -> Result<ImageRecord> {
     let gone = || Error::not_found("its image was removed");
     let manifest = Store::open_read_only(&container.store).used_manifest(&container.folder)?;
@@ -269,7 +269,7 @@ fn update_unit(
     Ok(())
 }
 
-/// True if the name of the task's image means another image now than that of the container.
+/// True if the name of the task's image refers to another image than that of the container.
 fn is_newer(usnea: &Usnea, task: &UpdateTask) -> Result<bool> {
     match task.report.policy {
         UpdatePolicy::Registry => {

@@ -1,5 +1,5 @@
 //! Commands of `usnea exec` that run in a container: a file `exec/ID` of its folder for each. A file whose process has
-//! ended means nothing; the next command removes it.
+//! ended is ignored; the next command removes it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ struct ExecRecord {
 pub(super) struct ExecSession(PathBuf);
 
 impl ExecSession {
-    /// Records a command. `None`: it cannot be recorded, which is no reason not to run it.
+    /// Records a command. `None`: the command cannot be recorded. It runs all the same.
     pub fn record(container: &Container, id: &str, process: ProcessId) -> Option<Self> {
         let folder = container.folder.join(FOLDER);
         let write = || {
@@ -53,7 +53,7 @@ impl ExecSession {
     }
 }
 
-/// Returns the IDs of the commands that run here, sorted. Removes the records of those that have ended.
+/// Returns the IDs of the running commands, sorted. Removes the records of those that have ended.
 pub(super) fn exec_ids(container: &Container) -> Vec<String> {
     let folder = container.folder.join(FOLDER);
     let boot = process_id::boot_id().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Entries of the systemd journal in its export format (systemd.io/JOURNAL_EXPORT_FORMATS): a field is a line
-//! `NAME=value`, or for binary values the name, a length of 64 bits and the bytes; an empty line ends an entry.
+//! Entries of the systemd journal in its export format (systemd.io/JOURNAL_EXPORT_FORMATS). A field is a line
+//! `NAME=value`, or for binary values the name, a length of 64 bits and the bytes. An empty line ends an entry.
 
 use std::collections::BTreeMap;
 

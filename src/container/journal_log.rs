@@ -1,5 +1,5 @@
-//! Reader of a log in the systemd journal, through journalctl(1): a static program has no libsystemd, and the files'
-//! format is journald's own.
+//! Reader of a log in the systemd journal, through journalctl(1). A static program cannot use libsystemd, and the
+//! format of the files is journald's own.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -20,7 +20,7 @@ use crate::monitor::record::{self, EXIT, Exit, JournalMark};
 
 /// Longest wait for the last entries of a container that has just ended: journald may drop entries (RateLimitBurst=).
 const SETTLING: Duration = Duration::from_secs(2);
-/// Pause between readings, in that time.
+/// Pause between two readings during that wait.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Prints the log of a container.
@@ -44,7 +44,7 @@ pub(super) fn print(container: &Container, printer: &mut LogPrinter<'_>) -> Resu
     Ok(())
 }
 
-/// The last lines, each in one piece; all lines are printed at once where their number has no limit.
+/// The last lines, each as a whole. Without a limit of their number, lines are printed at once instead.
 #[derive(Default)]
 struct LineTail {
     most: Option<usize>,
@@ -91,9 +91,9 @@ impl LineTail {
 struct JournalReader<'a> {
     container: &'a Container,
     request: &'a LogRequest,
-    /// Place of the last entry that was read.
+    /// Journal cursor of the last entry that was read.
     cursor: Option<String>,
-    /// Last entry that was read, if usnea has written it.
+    /// Last entry that was read, if usnea wrote it.
     last: Option<JournalMark>,
 }
 
@@ -102,7 +102,7 @@ impl<'a> JournalReader<'a> {
         Self { container, request, cursor: None, last: None }
     }
 
-    /// Passes the entries in the journal, behind those that were read, to `each`.
+    /// Passes the entries of the journal after those that were read to `each`.
     fn read_stored(&mut self, mut each: impl FnMut(JournalEntry) -> Result<()>) -> Result<()> {
         let mut child = self.journalctl(&[])?;
         let mut output = child.stdout.take().ok_or_else(|| Error::new("no pipe"))?;
@@ -138,7 +138,7 @@ impl<'a> JournalReader<'a> {
         Ok(length)
     }
 
-    /// Prints entries as they come, until the container has ended or the request's last moment has passed.
+    /// Prints entries as they arrive, until the container has ended or the end of the requested time has passed.
     fn follow(&mut self, printer: &mut LogPrinter<'_>) -> Result<()> {
         let mut child = self.journalctl(&["--follow", "--no-tail"])?;
         let mut output = child.stdout.take().ok_or_else(|| Error::new("no pipe"))?;
@@ -203,7 +203,7 @@ impl<'a> JournalReader<'a> {
         (!is_over).then_some(monitor)
     }
 
-    /// False if entries of the last run are missing, of which the container has just ended.
+    /// False if the container has just ended, and entries of its last run are missing.
     fn has_all(&self) -> bool {
         // Entries outside of the asked time are not read, the last may be one of them.
         if self.request.since.is_some() || self.request.until.is_some() {
@@ -236,7 +236,7 @@ impl<'a> JournalReader<'a> {
     }
 }
 
-/// True if the end is recent enough for entries to be on their way.
+/// True if the end is so recent that entries may still arrive.
 fn is_recent(finished: Timestamp) -> bool {
     finished.checked_add(5.seconds()).is_ok_and(|settled| settled > Timestamp::now())
 }

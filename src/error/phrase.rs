@@ -1,4 +1,5 @@
-//! Phrase of an error: text, and settings that it concerns. Whoever renders an error decides how settings are written.
+//! Phrase of an error: text, and settings that it concerns. The code that renders an error decides how settings are
+//! written.
 
 use std::fmt::{self, Display};
 

@@ -1,7 +1,7 @@
 //! Causes that forbid user namespaces here, and the hints for them.
 //!
-//! Called after a failure only: making a user namespace shows whether it works. [`diagnose`] checks from the certain
-//! cause to the likely one, since several may apply at once.
+//! Called after a failure only: making a user namespace shows whether it works. [`diagnose`] checks certain causes
+//! before likely ones, since several may apply.
 
 use std::path::Path;
 

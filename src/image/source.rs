@@ -93,8 +93,8 @@ impl<'a> ProgressReader<'a> {
         Self { file, size, count: 0, told, expected: None }
     }
 
-    /// Reads the blob `descriptor`. The read that would complete the content fails if the content has another digest:
-    /// a store's blob may have been damaged, or changed by the store's owner.
+    /// Reads the blob `descriptor`. The read that would complete the content fails if the content has another digest. A
+    /// store's blob may be damaged, or changed by the store's owner.
     pub fn verified(file: File, descriptor: &Descriptor, told: &'a dyn Fn(u64)) -> Self {
         let digest = descriptor.digest.clone();
         let hasher = Hasher::new(digest.algorithm());

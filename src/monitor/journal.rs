@@ -1,8 +1,8 @@
 //! The systemd journal, by its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram for each entry. Each
 //! line is an entry, with the fields of docker and podman; an unfinished line is buffered here until its rest comes.
 //!
-//! A journal that is slow has the monitor wait for a second at most, once; what the journal does not accept then, or
-//! while it is away, is counted as lost.
+//! The monitor waits for a slow journal once, for a second at most. Bytes that the journal does not accept then, or
+//! while it is away, are counted as lost.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! Answers of a helper, seen in the neighbour cache of the container's network namespace (arp(7)). A helper answers the
-//! address resolution of its gateway and its name server. One that runs but has ceased to answer is known by its
-//! neighbours' failures.
+//! address resolution of its gateway and its name server. A helper that runs but no longer answers is detected by
+//! failed resolutions.
 //!
-//! The kernel asks a neighbour only when the container sends to it, and notifies a change alone. So a container that
-//! sends nothing wakes no process. A helper that hangs meanwhile is noticed with the next packets that are sent.
+//! The kernel resolves an address only when the container sends to it, and notifies only changes. So a container that
+//! sends nothing wakes no process. A helper that hangs meanwhile is detected with the next packets.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,15 +24,15 @@ use super::namespace;
 use super::netlink::NetlinkSocket;
 use crate::error::{Context, Result};
 
-/// Age of a helper at which its neighbours are watched: a container of a moment does not pay for that.
+/// Age of a helper at which the watch begins: a short-lived container does not pay for it.
 const GROWN: Duration = Duration::from_secs(1);
-/// Number of failures in a row after which a helper does not answer. A single one may be that of a busy machine: the
-/// kernel has then asked three times in three seconds.
+/// Number of consecutive failures after which a helper counts as hanging. A single failure, three requests in three
+/// seconds, may be due to a busy machine.
 const FAILURES: u32 = 2;
 /// Largest number of known neighbours: a helper has few addresses.
 const MOST_KNOWN: usize = 16;
 
-/// Watch for the answers of one helper.
+/// Watch for the answers of a helper.
 #[derive(Debug)]
 pub(super) enum AnswerWatch {
     /// The watch begins at this time.
@@ -52,7 +52,7 @@ pub(super) struct NeighbourWatch {
     record: AnswerRecord,
 }
 
-/// Neighbours that a helper has answered for, and the failures since its last answer.
+/// Neighbours that the helper has answered for, and the number of failures since its last answer.
 #[derive(Debug, Default)]
 struct AnswerRecord {
     known: BTreeSet<IpAddr>,
@@ -60,7 +60,7 @@ struct AnswerRecord {
 }
 
 impl AnswerWatch {
-    /// Watch that begins when the helper is no longer young.
+    /// Makes a watch, which begins at the age above.
     pub fn of_young_helper() -> Self {
         Self::Later(Instant::now() + GROWN)
     }
@@ -81,8 +81,8 @@ impl AnswerWatch {
         }
     }
 
-    /// Handles input, and what is due. Returns true if the helper does not answer. `pid`: a process in the network
-    /// namespace; `interface`: the helper's.
+    /// Handles input, and begins the watch when it is due. Returns true if the helper does not answer. `pid`: a process
+    /// in the network namespace; `interface`: the helper's.
     pub fn has_ceased(&mut self, pid: i32, interface: &str) -> bool {
         match self {
             Self::Now(watch) => watch.hear(),
@@ -147,8 +147,8 @@ impl NeighbourWatch {
 }
 
 impl AnswerRecord {
-    /// Notes the state of a neighbour at the interface. A failure counts if it is that of a gateway, or of an address
-    /// that the helper has answered for: nobody answers for the others.
+    /// Records the state of a neighbour at the interface. Counts only failures of a gateway, or of an address that the
+    /// helper has answered for: other addresses have no answer.
     fn note(&mut self, message: &RouteNetlinkMessage, interface: u32) {
         let RouteNetlinkMessage::NewNeighbour(neighbour) = message else { return };
         let address = neighbour.attributes.iter().find_map(|attribute| match attribute {

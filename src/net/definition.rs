@@ -1,8 +1,8 @@
 //! Definition of a named network: the file `networks/NAME.json` of the store, which never changes.
 //!
 //! A command that makes a container with the network has the shared lock on the file ([`hold`]) until the container can
-//! be found; for a container without a record, as long as the container runs. A command that removes the network has
-//! the exclusive lock, and then searches the containers.
+//! be found. For a container without a record, the lock lasts as long as the container runs. A command that removes the
+//! network has the exclusive lock, and then searches the containers.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,6 +1,5 @@
-//! Host's network, as far as pasta reads it at its start alone: the interfaces of the default routes, and the name
-//! servers. slirp4netns uses sockets that are bound to no interface, and reads the name servers anew: it follows by
-//! itself.
+//! Host's network, as far as pasta reads it only at its start: the interfaces of the default routes, and the name
+//! servers. slirp4netns needs no watch: its sockets are bound to no interface, and it reads the name servers anew.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

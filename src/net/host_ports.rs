@@ -1,7 +1,7 @@
 //! Ports of the host at which a helper is to listen: the check that they are free, and the lock between two starts.
 //!
-//! A helper's own failure is no measure: pasta tolerates some ports that it cannot bind, and two sockets of pasta for
-//! datagrams share a port (SO_REUSEADDR in socket(7)). So the check is ours, and the lock lasts until the helper listens.
+//! A helper's own failure does not tell: pasta tolerates some ports that it cannot bind. Two of its datagram sockets
+//! may share a port (SO_REUSEADDR in socket(7)). So the check is ours, and the lock lasts until the helper listens.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -57,8 +57,9 @@ pub struct VethRequest<'a> {
 pub struct BridgeRequest<'a> {
     /// Name of the bridge.
     pub name: &'a str,
-    /// Hardware address. Without one the bridge would have the lowest of its ports', and another when a port comes or
-    /// goes: the members' neighbour caches would be wrong for half a minute (br_stp_recalculate_bridge_id()).
+    /// Hardware address. Without an address of its own, the bridge would have the lowest of its ports', and would
+    /// change it as ports come and go (br_stp_recalculate_bridge_id()). The members' neighbour caches would then be
+    /// wrong for half a minute.
     pub mac: MacAddress,
     /// Largest packet in bytes; `None`: the kernel's default.
     pub mtu: Option<u32>,

@@ -2,7 +2,7 @@
 //! namespace exists, left at its end.
 //!
 //! ```text
-//! JoinPlan     a network to join, with the wishes of the user
+//! JoinPlan     a network to join, with the requests of the user
 //!   join       under the network's lock: namespace made or opened, addresses chosen, entry in the live file
 //! Membership   descriptors that hold the networks, and what to write into /etc/hosts
 //!   connect    a veth pair for each network, with addresses
@@ -490,8 +490,8 @@ fn check_mac(
         .hint("choose another address"))
 }
 
-/// Makes a hardware address. It comes from the IPv4 address, as docker's did: another container that gets the address
-/// later has the same one, and no neighbour's cache is wrong.
+/// Makes a hardware address. The hardware address comes from the IPv4 address, as docker's did. A container that gets
+/// the IPv4 address later has the same hardware address: no neighbour's cache is wrong.
 fn mac_address(v4: Option<Ipv4Addr>, endpoint: &str) -> MacAddress {
     let random = || {
         let byte = |at: usize| u8::from_str_radix(endpoint.get(at..at + 2)?, 16).ok();

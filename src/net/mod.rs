@@ -18,8 +18,8 @@
 //! ```
 //!
 //! The network inside is the same with either helper. `eth0` has the address 10.0.2.100, and the gateway is 10.0.2.2.
-//! 10.0.2.3 answers for the host's name server, even if that listens on the host's loopback device alone. So the
-//! address is known before the launch. Nor is it one of the host's own, which would then be unreachable.
+//! 10.0.2.3 answers for the host's name server, even if that server listens only on the loopback device. So the address
+//! is known before the launch. Nor is it one of the host's own, which would then be unreachable.
 
 mod addresses;
 mod answer_watch;

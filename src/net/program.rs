@@ -163,8 +163,8 @@ impl HelperNamespaces {
         Ok(Self { base: has_root.then_some(base), process })
     }
 
-    /// Finds the namespaces of the process `pid` that has joined a network namespace of another container: it may be in
-    /// another user namespace than the owner of that, but the base of both is one.
+    /// Finds the namespaces of the process `pid`, which has joined the network namespace of another container. The
+    /// process may be in another user namespace than the owner of that network namespace, but both have the same base.
     pub fn joined(base: i32, pid: i32) -> Result<Self> {
         let found = Self::of(base, pid)?;
         let namespaces = NamespaceProcess::namespaces(base, pid)?;

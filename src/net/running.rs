@@ -103,8 +103,8 @@ impl RunningNetwork {
         self.helper.as_ref().and_then(HelperWatch::continue_if_stopped)
     }
 
-    /// Closes the sockets for questions about names, as long as this process is stopped: the kernel spreads the
-    /// questions over the sockets of all members, whether their processes run or not.
+    /// Closes the sockets for DNS queries, as long as this process is stopped. The kernel spreads the queries over the
+    /// sockets of all members, whether their processes run or not.
     pub fn pause_names(&mut self) {
         self.names = None;
     }

@@ -39,8 +39,8 @@ pub fn folder(bundle: &Path) -> Result<PathBuf> {
     bundle.canonicalize().context(|| format!("the bundle {}", bundle.display()))
 }
 
-/// Fits the cgroup of a config to what there is here: in a user namespace the kernel allows no rules for devices, and
-/// without limits a cgroup that cannot be made is none. Errors: limits, and no cgroup.
+/// Adapts the cgroup of a config to this machine. Drops the rules for devices, which the kernel refuses in a user
+/// namespace. Drops a cgroup that cannot be made, if there are no limits. Errors: limits, but no cgroup.
 pub fn fit_cgroup(spec: &mut Spec, runtime: &Runtime) -> Result<()> {
     let Some(linux) = spec.linux_mut() else { return Ok(()) };
     if let Some(resources) = linux.resources_mut() {
@@ -77,8 +77,8 @@ pub fn fit_cgroup(spec: &mut Spec, runtime: &Runtime) -> Result<()> {
     Ok(())
 }
 
-/// Replaces a new file system of cgroups by the host's, read with all below it, where the kernel would refuse a new one:
-/// without cgroup version 2, or in the host's cgroup namespace. runc and crun do the same.
+/// Replaces a new cgroup file system by a recursive bind mount of the host's, where the kernel would refuse a new one.
+/// That is without cgroup version 2, or in the host's cgroup namespace. Same as in runc and crun.
 pub fn fit_cgroup_mounts(spec: &mut Spec) {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let is_new = namespaces.into_iter().flatten().any(|namespace| {

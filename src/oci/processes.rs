@@ -22,7 +22,7 @@ pub(super) enum ContainerProcesses {
     Ended,
 }
 
-/// SeenNamespace of a process: its name in `/proc/PID/ns`, device and inode.
+/// Namespace of a process: its name in `/proc/PID/ns`, device and inode.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct SeenNamespace {
     name: &'static str,

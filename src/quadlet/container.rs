@@ -107,7 +107,7 @@ const GROUP: &str = "Container";
 /// File with the container's ID, in the manager's runtime folder.
 const ID_FILE: &str = "--cidfile=%t/%N.cid";
 
-/// Makes the service. Errors: a setting that cannot be carried out.
+/// Makes the service. Errors: a setting that usnea cannot apply.
 pub fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile, FileProblem> {
     let mut service = ServiceUnit::begin(source, around)?;
     let image = root(&mut service)?;
@@ -153,12 +153,12 @@ fn root(service: &mut ServiceUnit<'_>) -> Result<Vec<String>, FileProblem> {
     }
 }
 
-/// Moment at which systemd takes the service for started.
+/// Time at which systemd considers the service started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ServiceKind {
-    /// At READY from the container, or from its monitor.
+    /// When the container or its monitor sends READY.
     Notify,
-    /// At the end of the container.
+    /// When the container has ended.
     Once,
 }
 
@@ -173,7 +173,7 @@ fn service_kind(source: &QuadletFile) -> Result<ServiceKind, FileProblem> {
     }
 }
 
-/// Adds what ends the container with its service, and no process of it earlier.
+/// Adds the commands that remove the container when its service stops, before systemd kills other processes.
 fn life(service: &mut ServiceUnit<'_>) -> Result<(), FileProblem> {
     if let Some(mode) = service.source.unit.last("Service", "KillMode")
         && !matches!(mode.value.as_str(), "mixed" | "control-group")
@@ -194,7 +194,7 @@ fn life(service: &mut ServiceUnit<'_>) -> Result<(), FileProblem> {
     Ok(())
 }
 
-/// Adds who tells systemd that the service is ready.
+/// Adds the sender of READY, which tells systemd that the service has started.
 fn notify(
     service: &mut ServiceUnit<'_>,
     kind: ServiceKind,
@@ -229,7 +229,7 @@ fn user(source: &QuadletFile, command: &mut UnitCommand) -> Result<(), FileProbl
     Ok(())
 }
 
-/// Adds the devices; `-` before one means: if the host has it.
+/// Adds the devices. A device that begins with `-` is added only if the host has it.
 fn devices(source: &QuadletFile, command: &mut UnitCommand) -> Result<(), FileProblem> {
     for device in source.words(GROUP, "AddDevice")? {
         match device.strip_prefix('-') {
@@ -274,7 +274,7 @@ fn mounts(service: &mut ServiceUnit<'_>, command: &mut UnitCommand) -> Result<()
     Ok(())
 }
 
-/// Puts the container into its pod, whose service it ends with.
+/// Puts the container into its pod, and ends the service with the pod's.
 fn pod(service: &mut ServiceUnit<'_>, command: &mut UnitCommand) -> Result<(), FileProblem> {
     let Some(setting) = service.source.unit.last(GROUP, "Pod") else { return Ok(()) };
     if QuadletKind::of_name(&setting.value) != Some(QuadletKind::Pod) {

@@ -1,4 +1,4 @@
-//! Links that `[Install]` asks for, as `systemctl enable` makes them.
+//! Links of `[Install]`, as `systemctl enable` makes them.
 
 use super::source::QuadletFile;
 use super::unit_file::UnitFile;

@@ -1,4 +1,4 @@
-//! Keys of a group as a table: the flag that each becomes, or the reason why it cannot be one.
+//! Tables of keys: the flag that a key becomes, or the reason why usnea does not support the key.
 
 use super::message::{FileMessage, FileProblem};
 use super::source::QuadletFile;
@@ -8,29 +8,29 @@ use super::words;
 /// Key of a group.
 pub type FlagKey = (&'static str, FlagRule);
 
-/// Reason against `Retry=` and `RetryDelay=`.
+/// Reason why `Retry=` and `RetryDelay=` are not supported.
 pub const RETRIES: &str = "usnea repeats failed requests to a registry by itself";
 
 /// Translation of a key into flags.
 #[derive(Clone, Copy, Debug)]
 pub enum FlagRule {
-    /// The last value, behind the flag.
+    /// Flag with the last value.
     Last(&'static str),
-    /// Each value, behind a flag of its own.
+    /// Flag for each value.
     Each(&'static str),
-    /// Each word of all values, behind a flag of its own.
+    /// Flag for each word of all values.
     Words(&'static str),
-    /// `KEY=VALUE` words, behind a flag each; of two with one key the later one counts.
+    /// Flag for each `KEY=VALUE` word; of two words with the same key, the later one counts.
     Pairs(&'static str),
     /// A boolean: the flag, or the flag with `=false`.
     Switch(&'static str),
     /// A boolean: the flag with its value, if it is true.
     IfTrue(&'static str, &'static str),
-    /// The last value, behind `--security-opt` and this prefix.
+    /// `--security-opt` with this prefix and the last value.
     Security(&'static str),
     /// Translated by the code of its kind of file.
     Special,
-    /// Not in usnea, with the reason.
+    /// Not supported, with the reason.
     Refused(&'static str),
 }
 
@@ -60,7 +60,7 @@ impl UnitCommand {
         self.0.extend([flag.to_owned(), value.into()]);
     }
 
-    /// Adds the flags of the keys in `table`. Errors: a value that cannot be read; a key that usnea has not.
+    /// Adds the flags of the keys in `table`. Errors: an invalid value; an unsupported key.
     pub fn keys(&mut self, source: &QuadletFile, table: &[FlagKey]) -> Result<(), FileProblem> {
         table.iter().try_for_each(|(key, rule)| self.key(source, key, *rule))
     }
@@ -113,7 +113,7 @@ impl UnitCommand {
     }
 }
 
-/// Drops the pairs whose key comes again later.
+/// Drops the pairs whose key occurs again later.
 fn pairs(all: Vec<String>) -> Vec<String> {
     let key = |pair: &str| pair.split_once('=').map_or(pair.to_owned(), |(key, _)| key.to_owned());
     let keys: Vec<String> = all.iter().map(|pair| key(pair)).collect();
@@ -122,7 +122,7 @@ fn pairs(all: Vec<String>) -> Vec<String> {
     kept.map(|(_, pair)| pair).collect()
 }
 
-/// Warnings on keys of `group` that stand in no table.
+/// Warnings about keys of `group` that are in no table.
 pub fn unknown_keys(source: &QuadletFile, group: &str, tables: &[&[FlagKey]]) -> Vec<FileMessage> {
     let is_known = |setting: &&UnitSetting| {
         tables.iter().any(|table| table.iter().any(|(key, _)| *key == setting.key))

@@ -8,7 +8,7 @@ use super::message::FileProblem;
 use super::source::QuadletKind;
 use super::unit_file::UnitFile;
 
-/// Treatment of a file that is there already.
+/// Treatment of an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstalledFile {
     /// An error.
@@ -17,7 +17,7 @@ pub enum InstalledFile {
     Replaced,
 }
 
-/// Quadlet files that `paths` name: files, and the files in folders.
+/// Returns the files of `paths`: a folder stands for the files in it.
 pub fn named(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
@@ -32,8 +32,8 @@ pub fn named(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Copies the file `path` into `folder`, which is made if it is missing; returns the new path. Files that are no Quadlet
-/// files go along, for those that name them. Errors: a malformed Quadlet file; a file of that name is there.
+/// Copies the file `path` into `folder`, which is made if missing; returns the new path. Other files than Quadlet files
+/// are copied too: Quadlet files may name them. Errors: a malformed Quadlet file; an existing file of that name.
 pub fn install(
     path: &Path,
     folder: &Path,

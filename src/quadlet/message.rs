@@ -1,4 +1,4 @@
-//! Messages about files: problems, for which no unit is made, and warnings.
+//! Messages about files: problems, because of which no unit is made, and warnings.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,18 @@ pub struct SourceLine {
     pub number: usize,
 }
 
-/// Text on a file, or on one of its lines.
+/// Message about a file, or about one of its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileMessage {
-    /// The line that it is about.
+    /// Line that the message is about.
     pub place: Option<SourceLine>,
-    /// The file that it is about as a whole.
+    /// File that the message is about as a whole.
     pub file: Option<PathBuf>,
     /// The text.
     pub text: String,
 }
 
-/// Reason why a file gives no unit.
+/// Reason why no unit is made from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileProblem(pub FileMessage);
 
@@ -36,14 +36,14 @@ impl FileProblem {
 }
 
 impl FileMessage {
-    /// Path of the file that it is about.
+    /// Path of the file that the problem is about.
     pub fn path(&self) -> Option<&Path> {
         self.place.as_ref().map(|place| &*place.file).or(self.file.as_deref())
     }
 }
 
 impl SourceLine {
-    /// Problem at this line.
+    /// Returns a problem at this line.
     pub fn problem(&self, text: impl Into<String>) -> FileProblem {
         FileProblem(FileMessage { file: None, place: Some(self.clone()), text: text.into() })
     }

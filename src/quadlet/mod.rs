@@ -2,18 +2,14 @@
 //! format (podman-systemd.unit(5)).
 //!
 //! ```text
-//! search       files in the folders, and their drop-in files
-//! unit_file    systemd's format; words: words and quotes of its settings
-//! source       a file: its kind, its service's name, the name of what it makes
-//! keys         tables: which flag a key becomes
-//! service      parts that all services have; references between files
-//! container, pod, resources      one kind of file each
-//! install      links of [Install]
-//! output       files for systemd
-//! library      files of the user: installed, removed
+//! search       files in the folders, and their drop-in files unit_file    systemd's format; words: words and quotes of
+//! its settings source       a file: its kind, its service's name, the name of what it makes keys         tables: which
+//! flag a key becomes service      parts that all services have; references between files container, pod, resources
+//! one kind of file each install      links of [Install] output       files for systemd library      files of the user:
+//! installed, removed
 //! ```
 //!
-//! A file with a problem gives no service, and does not hinder the others.
+//! A file with a problem gets no service, and does not affect the others.
 
 pub mod container;
 pub mod install;
@@ -46,24 +42,24 @@ pub struct GeneratedUnit {
     pub file_name: String,
     /// The file.
     pub text: String,
-    /// Links to it.
+    /// Links to the unit's file.
     pub links: Vec<UnitLink>,
-    /// The file that it was made from; `None`: part of usnea.
+    /// Quadlet file of the service; `None`: a service that usnea adds.
     pub source: Option<String>,
 }
 
 /// Result of one run of the generator.
 #[derive(Debug, Default)]
 pub struct Generated {
-    /// Services, by the name of their unit.
+    /// Services, sorted by the name of their unit.
     pub units: BTreeMap<String, GeneratedUnit>,
-    /// Files that gave none, with the reasons.
+    /// Files without a service, with the reasons.
     pub problems: Vec<FileMessage>,
     /// Settings without effect.
     pub warnings: Vec<FileMessage>,
 }
 
-/// Makes the services of all files in `found`, which start `program`.
+/// Makes the services of all files in `found`. Their commands execute `program`.
 pub fn generate(
     found: FoundFiles,
     program: &str,
@@ -106,7 +102,8 @@ impl Generated {
         self.units.insert(file_name, unit);
     }
 
-    /// Adds the service with which a user's manager waits for the network: it does not see units of the machine.
+    /// Adds the service that waits for the network on behalf of a user's manager, which does not see units of the
+    /// machine.
     fn add_network_wait(&mut self, manager: UnitScope) {
         if manager == UnitScope::System || self.units.is_empty() {
             return;
@@ -119,7 +116,7 @@ impl Generated {
     }
 }
 
-/// A machine without network-online.target in its boot must not hold containers for ever.
+/// A machine that never reaches network-online.target must not delay containers for ever.
 const USER_NETWORK_UNIT: &str = "[Unit]
 Description=Wait for the network of the machine
 
@@ -148,7 +145,7 @@ fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile
     }
 }
 
-/// Tables of the keys of all groups that become services, by the name of the group.
+/// Tables of keys, by the name of the group.
 pub fn key_tables() -> [(&'static str, &'static [keys::FlagKey]); 5] {
     [
         ("Container", container::KEYS),

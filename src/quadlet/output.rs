@@ -1,4 +1,4 @@
-//! Output of the generator: unit files and links in a folder of systemd's (systemd.generator(7)).
+//! Output of the generator: unit files and links in a folder of systemd (systemd.generator(7)).
 
 use std::fs;
 use std::io;
@@ -8,8 +8,8 @@ use std::path::Path;
 use super::Generated;
 
 impl Generated {
-    /// Writes all services and their links into `folder`. Errors: of the first file that cannot be written; the others
-    /// are written all the same.
+    /// Writes all services and their links into `folder`. Errors: the first file that cannot be written; the others are
+    /// written.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         let mut written = Ok(());
         for unit in self.units.values() {

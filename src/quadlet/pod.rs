@@ -1,7 +1,7 @@
 //! Services of `*.pod` files: `usnea pod create`.
 //!
-//! A pod of usnea has no process of its own, so the service is one that stays active after its command. Containers are
-//! services of their own, which are bound to it.
+//! A pod of usnea has no process of its own, so its service stays active after its command (RemainAfterExit=).
+//! Containers have their own services, which are bound to the pod's.
 
 use super::container::starts_with_pod;
 use super::keys::{FlagKey, FlagRule};
@@ -42,7 +42,7 @@ pub const KEYS: &[FlagKey] = &[
 /// File with the pod's ID, in the manager's runtime folder.
 const ID_FILE: &str = "--pod-id-file=%t/%N.pod-id";
 
-/// Makes the service. Errors: a setting that cannot be carried out.
+/// Makes the service. Errors: a setting that usnea cannot apply.
 pub fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile, FileProblem> {
     let mut service = ServiceUnit::begin(source, around)?;
     for member in members(source, around)? {

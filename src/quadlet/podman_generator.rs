@@ -1,4 +1,4 @@
-//! podman's generator, which reads the same files: two generators that write one unit file would race.
+//! podman's generator, which reads the same files. Two generators that write one unit file would race.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub fn active(scope: UnitScope) -> Option<PathBuf> {
     active_in(folders.iter().map(|folder| Path::new(folder).join(kind)), name)
 }
 
-/// The first entry of this name decides: a link to /dev/null and an empty file mask those of the later `folders`.
+/// The first entry of this name counts: a link to /dev/null or an empty file masks those in later `folders`.
 fn active_in(folders: impl Iterator<Item = PathBuf>, name: &str) -> Option<PathBuf> {
     let mut paths = folders.map(|folder| folder.join(name));
     let first = paths.find(|path| fs::symlink_metadata(path).is_ok())?;

@@ -1,4 +1,4 @@
-//! Services that make something once, before containers need it: `*.volume`, `*.network`, `*.image`.
+//! Services that make a volume, network or image once, before containers need it: `*.volume`, `*.network`, `*.image`.
 
 use super::keys::{FlagKey, FlagRule, RETRIES};
 use super::message::FileProblem;
@@ -56,7 +56,7 @@ pub const IMAGE_KEYS: &[FlagKey] = &[
     ("Variant", FlagRule::Last("--variant")),
 ];
 
-/// Makes the service of a volume. Errors: a setting that cannot be carried out.
+/// Makes the service of a volume. Errors: a setting that usnea cannot apply.
 pub fn volume(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile, FileProblem> {
     const GROUP: &str = "Volume";
     let mut service = ServiceUnit::begin(source, around)?;
@@ -114,7 +114,7 @@ fn mount_options(
     Ok(())
 }
 
-/// Makes the service of a network. Errors: a setting that cannot be carried out.
+/// Makes the service of a network. Errors: a setting that usnea cannot apply.
 pub fn network(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile, FileProblem> {
     const GROUP: &str = "Network";
     let mut service = ServiceUnit::begin(source, around)?;
@@ -148,7 +148,7 @@ pub fn network(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<Unit
     Ok(service.unit)
 }
 
-/// Makes the service that pulls an image. Errors: a setting that cannot be carried out.
+/// Makes the service that pulls an image. Errors: a setting that usnea cannot apply.
 pub fn image(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile, FileProblem> {
     let mut service = ServiceUnit::begin(source, around)?;
     let Some(name) = source.unit.last("Image", "Image") else {

@@ -10,12 +10,12 @@ use super::service::UnitScope;
 use super::source::{QuadletFile, QuadletKind};
 use super::unit_file::UnitFile;
 
-/// Most bytes of one file.
+/// Largest size of a file, in bytes.
 const LARGEST_FILE: u64 = 1024 * 1024;
-/// Most folders that are searched.
+/// Largest number of folders that are searched.
 const MOST_FOLDERS: usize = 4096;
 
-/// Places in the environment that decide where files are searched.
+/// Variables and IDs that determine the searched folders.
 #[derive(Clone, Debug, Default)]
 pub struct SearchPlaces {
     /// `QUADLET_UNIT_DIRS`: folders in place of all others.
@@ -29,7 +29,8 @@ pub struct SearchPlaces {
 }
 
 impl SearchPlaces {
-    /// Folders to search with their subfolders; a file in an earlier one counts for more than its namesake.
+    /// Folders to search, with their subfolders. A file in an earlier folder overrides one of the same name in a later
+    /// folder.
     pub fn folders(&self, manager: UnitScope) -> Vec<PathBuf> {
         if let Some(instead) = &self.instead {
             let folders = instead.split(':').filter(|folder| folder.starts_with('/'));
@@ -55,16 +56,16 @@ impl SearchPlaces {
     }
 }
 
-/// Treatment of folders that are for users by their number, or for all users.
+/// Treatment of the folders for users: `users`, and below it those named by a UID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Users {
-    /// `users` and numbers are left out.
+    /// Folders for users are left out.
     OfNobody,
-    /// Searched like others.
+    /// Folders for users are searched like others.
     OfAll,
 }
 
-/// Lists folders and all below them, each once, in the order of their names. Links are followed.
+/// Lists folders and their subfolders, each once, sorted by name. Follows links.
 fn walk(roots: impl IntoIterator<Item = PathBuf>, users: Users) -> Vec<PathBuf> {
     let mut seen = BTreeSet::new();
     let mut folders = Vec::new();
@@ -94,10 +95,10 @@ fn walk(roots: impl IntoIterator<Item = PathBuf>, users: Users) -> Vec<PathBuf> 
     folders
 }
 
-/// Files that were found, by their name, and what was wrong with others.
+/// Result of the search: files by name, and problems of other files.
 #[derive(Debug, Default)]
 pub struct FoundFiles {
-    /// Files with their drop-in files.
+    /// Files, with their drop-in files.
     pub sources: BTreeMap<String, QuadletFile>,
     /// Files that could not be read.
     pub problems: Vec<FileMessage>,
@@ -154,8 +155,8 @@ fn parse(path: &Path) -> Result<UnitFile, FileProblem> {
     UnitFile::parse(&text, path)
 }
 
-/// Drop-in files of the file `name`, in the order of their names. Of two with one name the one in the more specific
-/// folder counts (systemd.unit(5)).
+/// Drop-in files of the file `name`, in the order of their names. Of two files with one name, the one in the more
+/// specific folder counts (systemd.unit(5)).
 fn drop_ins(name: &str, kind: QuadletKind, folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut files: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
     for drop_in_folder in drop_in_folders(name, kind) {

@@ -1,4 +1,4 @@
-//! Parts that the services of all kinds of files have, and references from one file to another.
+//! Common parts of all services, and references from one file to another.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +17,7 @@ pub enum UnitScope {
     User,
 }
 
-/// Facts that all files of one run share.
+/// Context of one run of the generator, for all files.
 #[derive(Debug)]
 pub struct QuadletContext<'a> {
     /// Path of the program that the units start.
@@ -26,20 +26,20 @@ pub struct QuadletContext<'a> {
     pub manager: UnitScope,
     /// All files, by their name.
     pub sources: &'a BTreeMap<String, QuadletFile>,
-    /// Lookup of a user's and a group's number by its name.
+    /// Lookup of UIDs and GIDs by name.
     pub accounts: AccountLookups,
 }
 
 /// Lookups of accounts by name.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountLookups {
-    /// Number of a user.
+    /// UID of a user.
     pub user: fn(&str) -> Option<u32>,
-    /// Number of a group.
+    /// GID of a group.
     pub group: fn(&str) -> Option<u32>,
 }
 
-/// Keys of every group of its own.
+/// Keys that the own group of each kind of file has.
 pub const COMMON: &[FlagKey] = &[
     (
         "ContainersConfModule",
@@ -58,7 +58,7 @@ pub const QUADLET: &[FlagKey] = &[("DefaultDependencies", FlagRule::Special)];
 /// Unit that waits for the machine's network on behalf of a user's manager.
 pub const USER_NETWORK: &str = "usnea-user-wait-network-online.service";
 
-/// Keys of `[Unit]` whose words are units.
+/// Keys of `[Unit]` whose words name units.
 const DEPENDENCIES: [&str; 9] = [
     "Wants",
     "Requires",
@@ -74,16 +74,16 @@ const DEPENDENCIES: [&str; 9] = [
 /// Service under construction.
 #[derive(Debug)]
 pub struct ServiceUnit<'a> {
-    /// File that it is made from.
+    /// Quadlet file of the service.
     pub source: &'a QuadletFile,
-    /// Facts that all files share.
+    /// Context of the run.
     pub around: &'a QuadletContext<'a>,
     /// The service's unit file.
     pub unit: UnitFile,
 }
 
 impl<'a> ServiceUnit<'a> {
-    /// Begins the service of `source`. Errors: a dependency on a Quadlet file that is not there.
+    /// Begins the service of `source`. Errors: a dependency on a missing Quadlet file.
     pub fn begin(
         source: &'a QuadletFile,
         around: &'a QuadletContext<'a>,
@@ -107,7 +107,7 @@ impl<'a> ServiceUnit<'a> {
         Ok(service)
     }
 
-    /// Replaces names of Quadlet files by their services.
+    /// Replaces names of Quadlet files by the names of their services.
     fn translate_dependencies(&mut self) -> Result<(), FileProblem> {
         let around = self.around;
         for setting in &mut self.unit.group("Unit").settings {
@@ -142,19 +142,19 @@ impl<'a> ServiceUnit<'a> {
         Ok(())
     }
 
-    /// Adds a setting to `[ServiceUnit]`.
+    /// Adds a setting to `[Service]`.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.unit.add("Service", key, value);
     }
 
-    /// Adds a setting to `[ServiceUnit]` that the file has not.
+    /// Adds a setting to `[Service]`, unless the file has one.
     pub fn set_default(&mut self, key: &str, value: &str) {
         if !self.unit.has("Service", key) {
             self.set(key, value);
         }
     }
 
-    /// Makes the service one that runs `command` once.
+    /// Makes the service run `command` once (Type=oneshot).
     pub fn run_once(&mut self, command: &UnitCommand) {
         self.set("ExecStart", command.text());
         self.set("SyslogIdentifier", "%N");
@@ -162,7 +162,8 @@ impl<'a> ServiceUnit<'a> {
         self.set_default("RemainAfterExit", "yes");
     }
 
-    /// Makes the service need and follow that of the file `name`, and returns the file. Errors: there is no such file.
+    /// Makes the service require, and start after, the service of the file `name`; returns that file. Errors: no such
+    /// file.
     pub fn needs(
         &mut self,
         name: &str,
@@ -177,7 +178,8 @@ impl<'a> ServiceUnit<'a> {
         Ok(source)
     }
 
-    /// Path of a setting: relative ones are relative to the file, and `%` begins a specifier (systemd.unit(5)).
+    /// Returns the path in a setting. A relative path is relative to the file; `%` begins a specifier
+    /// (systemd.unit(5)).
     pub fn path(&self, path: &str) -> String {
         match path.starts_with(['/', '%']) {
             true => path.to_owned(),
@@ -185,7 +187,7 @@ impl<'a> ServiceUnit<'a> {
         }
     }
 
-    /// Translates the source of a volume: `./DIRECTORY`, `NAME.volume`, else as it is.
+    /// Translates the source of a volume: `./DIRECTORY` or `NAME.volume`; leaves others unchanged.
     pub fn volume_source(
         &mut self,
         text: &str,
@@ -222,7 +224,7 @@ impl<'a> ServiceUnit<'a> {
         Ok(())
     }
 
-    /// Adds the flags of `Network=`: `NAME.network`, `NAME.container`, else as it is.
+    /// Adds the flags of `Network=`: translates `NAME.network` and `NAME.container`, leaves others unchanged.
     pub fn networks(&mut self, command: &mut UnitCommand) -> Result<(), FileProblem> {
         let source = self.source;
         for setting in source.unit.list(source.kind.group(), "Network") {
@@ -248,7 +250,7 @@ impl<'a> ServiceUnit<'a> {
         Ok(())
     }
 
-    /// Translates the name of an image: `NAME.image` and `NAME.build`, else as it is.
+    /// Translates the name of an image: `NAME.image` or `NAME.build`; leaves others unchanged.
     pub fn image(&mut self, setting: &UnitSetting, name: &str) -> Result<String, FileProblem> {
         match QuadletKind::of_name(name) {
             Some(QuadletKind::Image | QuadletKind::Build) => self.needs(name, setting)?.resource(),
@@ -257,7 +259,7 @@ impl<'a> ServiceUnit<'a> {
     }
 }
 
-/// Removes `.` and `..` without a look at the file system, as systemd does.
+/// Removes `.` and `..` without access to the file system, as systemd does.
 fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for part in path.components() {

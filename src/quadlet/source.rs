@@ -1,4 +1,4 @@
-//! Quadlet files by their kind, and the names of their services and of what these make.
+//! Quadlet files: their kinds, and the names of their services, containers, pods, networks, volumes and images.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ impl QuadletKind {
         Self::Kube,
     ];
 
-    /// Extension of its files, without the dot.
+    /// Returns the extension of the files, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Image => "image",
@@ -50,7 +50,7 @@ impl QuadletKind {
         }
     }
 
-    /// Group with its own keys.
+    /// Returns the name of the group for this kind.
     pub fn group(self) -> &'static str {
         match self {
             Self::Image => "Image",
@@ -63,13 +63,13 @@ impl QuadletKind {
         }
     }
 
-    /// Kind of a file name.
+    /// Returns the kind of a file, by its name.
     pub fn of_name(name: &str) -> Option<Self> {
         let (stem, extension) = name.rsplit_once('.')?;
         Self::ALL.into_iter().find(|kind| kind.extension() == extension && !stem.is_empty())
     }
 
-    /// Key that names what the unit makes.
+    /// Returns the key for the name of the container, pod, network, volume or image.
     fn name_key(self) -> Option<&'static str> {
         match self {
             Self::Container => Some("ContainerName"),
@@ -141,7 +141,8 @@ impl QuadletFile {
         }
     }
 
-    /// Name that its own service gives to a container: specifiers of systemd.unit(5) for a template's instance.
+    /// Returns the name of a container within its own service: with specifiers of systemd.unit(5), for the instances of
+    /// a template.
     pub fn own_container_name(&self) -> String {
         match self.unit.last(QuadletKind::Container.group(), "ContainerName") {
             Some(name) => name.value.clone(),
@@ -150,7 +151,7 @@ impl QuadletFile {
         }
     }
 
-    /// All words of the settings of `key`. Errors: words that cannot be split.
+    /// Returns all words of the settings of `key`. Errors: words that cannot be split.
     pub fn words(&self, group: &str, key: &str) -> Result<Vec<String>, FileProblem> {
         let mut all = Vec::new();
         for setting in self.unit.list(group, key) {

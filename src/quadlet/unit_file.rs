@@ -1,4 +1,4 @@
-//! systemd's format of unit files: groups of `FlagKey=value` lines (systemd.syntax(7)).
+//! Unit files in systemd's format: groups of `Key=value` lines (systemd.syntax(7)).
 
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -6,34 +6,34 @@ use std::rc::Rc;
 
 use super::message::{FileMessage, FileProblem, SourceLine};
 
-/// Unit file: its groups in the order in which they appeared first.
+/// Unit file: its groups, in the order of their first lines.
 #[derive(Clone, Debug, Default)]
 pub struct UnitFile {
     groups: Vec<UnitGroup>,
 }
 
-/// Group of a unit file, such as `[ServiceUnit]`.
+/// Group of a unit file, such as `[Service]`.
 #[derive(Clone, Debug)]
 pub struct UnitGroup {
     /// Name without brackets.
     pub name: String,
-    /// Settings in their order.
+    /// Settings, in the order of the file.
     pub settings: Vec<UnitSetting>,
 }
 
-/// Setting `FlagKey=value` of a unit file.
+/// Setting `Key=value` of a unit file.
 #[derive(Clone, Debug)]
 pub struct UnitSetting {
     /// Key.
     pub key: String,
-    /// Value: continued lines are one, blanks around it are gone.
+    /// Value, with continued lines joined, and without blanks around it.
     pub value: String,
-    /// Place in its file; `None`: made by the generator.
+    /// Position in the file; `None`: a setting of the generator.
     pub place: Option<SourceLine>,
 }
 
 impl UnitFile {
-    /// Reads the `text` of `file`. Errors: a line that is no group, no setting and no comment.
+    /// Reads the `text` of `file`. Errors: a line that is neither group, setting nor comment.
     pub fn parse(text: &str, file: &Path) -> Result<Self, FileProblem> {
         let file: Rc<Path> = file.into();
         // systemd reads no such file, and a command line cannot quote it.
@@ -67,14 +67,14 @@ impl UnitFile {
         Ok(unit)
     }
 
-    /// Adds the settings of a drop-in file behind those of this one.
+    /// Appends the settings of a drop-in file.
     pub fn merge(&mut self, drop_in: Self) {
         for group in drop_in.groups {
             self.group(&group.name).settings.extend(group.settings);
         }
     }
 
-    /// Returns the group `name`, which is made if it is not there.
+    /// Returns the group `name`; adds it if it is missing.
     pub fn group(&mut self, name: &str) -> &mut UnitGroup {
         let index = self.groups.iter().position(|group| group.name == name);
         let index = index.unwrap_or_else(|| {
@@ -102,13 +102,13 @@ impl UnitFile {
         group.into_iter().flat_map(|group| &group.settings)
     }
 
-    /// Returns the last setting of `key`. `None`: there is none, or the last one is empty.
+    /// Returns the last setting of `key`. `None`: no setting, or the last one is empty.
     pub fn last(&self, group: &str, key: &str) -> Option<&UnitSetting> {
         let last = self.settings(group).filter(|setting| setting.key == key).last();
         last.filter(|setting| !setting.value.is_empty())
     }
 
-    /// Returns the settings of `key` that are in force: an empty one cancels those before it.
+    /// Returns the effective settings of `key`: an empty one cancels those before it.
     pub fn list(&self, group: &str, key: &str) -> Vec<&UnitSetting> {
         let mut all = Vec::new();
         for setting in self.settings(group).filter(|setting| setting.key == key) {
@@ -131,7 +131,7 @@ impl UnitFile {
         self.group(group).settings.push(UnitSetting { key, value, place: None });
     }
 
-    /// Adds a setting before those of its group, so that the file's own ones count for more.
+    /// Adds a setting before those of its group: the settings of the file override it.
     pub fn add_first(&mut self, group: &str, key: &str, value: impl Into<String>) {
         let (key, value) = (key.to_owned(), value.into());
         self.group(group).settings.insert(0, UnitSetting { key, value, place: None });
@@ -154,7 +154,7 @@ impl fmt::Display for UnitFile {
 }
 
 impl UnitSetting {
-    /// Problem of this setting.
+    /// Returns a problem of this setting.
     pub fn problem(&self, text: impl fmt::Display) -> FileProblem {
         let text = format!("{}={}: {text}", self.key, self.value);
         match &self.place {
@@ -186,7 +186,7 @@ fn is_comment(line: &str) -> bool {
     line.starts_with(['#', ';'])
 }
 
-/// Returns `line` with the lines that continue it. Comments between them are dropped.
+/// Returns `line` joined with its continuation lines. Drops comments between them.
 fn continued<'a>(line: &str, lines: &mut impl Iterator<Item = (usize, &'a str)>) -> String {
     let mut whole = line.to_owned();
     while whole.ends_with('\\') {

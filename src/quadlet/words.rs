@@ -1,7 +1,7 @@
 //! Words of a setting, and the quoting of command lines (systemd.service(5), "Command lines").
 
-/// Splits text into words at blanks. Quotes and C escapes as systemd has them. Errors: an escape that systemd does not
-/// know; a text that says so.
+/// Splits text into words at blanks. Quotes and C escapes are those of systemd. Errors: an escape that systemd does not
+/// know, as a text.
 pub fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -26,7 +26,7 @@ pub fn split(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// Reads what follows a backslash.
+/// Reads the escape after a backslash.
 fn unescape(rest: &mut std::str::Chars<'_>) -> Result<char, String> {
     let unknown = |what: &str| Err(format!("systemd does not know the escape '\\{what}'"));
     let Some(kind) = rest.next() else { return unknown("") };
@@ -63,7 +63,7 @@ fn digits(rest: &mut std::str::Chars<'_>, count: usize, radix: u32) -> Option<u3
     Some(number)
 }
 
-/// Joins words to a command line that [`split`] takes apart again.
+/// Joins words to a command line that [`split`] splits into the same words.
 pub fn join(words: &[String]) -> String {
     words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }

@@ -6,8 +6,8 @@
 //! notifier           who says READY, and what else is passed on
 //! ```
 //!
-//! The manager takes messages from processes of the service's cgroup alone. A container may have a cgroup elsewhere, and
-//! its PIDs are its own. So its messages go to a socket of the process beside it, which passes them on.
+//! The manager takes messages from processes of the service's cgroup alone. A container may have a cgroup elsewhere,
+//! and has its own PIDs. So its messages go to a socket of the monitor or parent process, which passes them on.
 
 mod notifier;
 mod proxy;

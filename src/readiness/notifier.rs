@@ -17,16 +17,16 @@ pub enum NotifyMode {
     /// The container's processes.
     #[default]
     Container,
-    /// The process beside the container, when the command runs.
+    /// The monitor or parent process, when the command runs.
     Conmon,
-    /// The process beside the container, when the container is healthy.
+    /// The monitor, when the container is healthy (`healthy`).
     Healthy,
-    /// Nobody.
+    /// No process: READY is not sent.
     Ignore,
 }
 
 impl NotifyMode {
-    /// podman's word for it.
+    /// podman's name of the mode.
     pub fn word(self) -> &'static str {
         match self {
             Self::Container => "container",
@@ -47,8 +47,8 @@ pub struct NotifyRequest {
 }
 
 impl NotifyRequest {
-    /// Request of a launch whose caller was started by a service manager. `None`: there is no manager, or it is not
-    /// to be told.
+    /// Request of a launch whose caller was started by a service manager. `None`: there is no manager, or the mode is
+    /// `ignore`.
     pub fn of(mode: NotifyMode, folder: impl FnOnce() -> Result<PathBuf>) -> Result<Option<Self>> {
         if mode == NotifyMode::Ignore || address_in_environment().is_none() {
             return Ok(None);
@@ -56,7 +56,7 @@ impl NotifyRequest {
         Ok(Some(Self { mode, folder: folder()? }))
     }
 
-    /// Folder to mount into the container. `None`: the container has no socket.
+    /// Folder to mount into the container. `None`: the container gets no socket.
     pub fn mounted(&self) -> Option<&PathBuf> {
         (self.mode == NotifyMode::Container).then_some(&self.folder)
     }
@@ -80,20 +80,20 @@ pub struct NotifierHandover {
 }
 
 impl Notifier {
-    /// Notifier of a launch that has `request`, if any.
+    /// Makes the notifier of a launch, if it has a `request`.
     pub fn of(request: Option<&NotifyRequest>) -> Result<Option<Self>> {
         request.map_or(Ok(None), Self::begin)
     }
 
     /// Connects to the manager, and makes the container's socket. Errors: no socket can be made there; the manager's
-    /// address is none.
+    /// address is invalid.
     fn begin(request: &NotifyRequest) -> Result<Option<Self>> {
         let Some(manager) = manager()? else { return Ok(None) };
         let proxy = request.mounted().map(|folder| NotifyProxy::make(folder)).transpose()?;
         Ok(Some(Self { mode: request.mode, manager, proxy, is_ready: false }))
     }
 
-    /// Tells the manager that the command runs, and that this process stands for the service.
+    /// Tells the manager that the command runs, and that this process is the main process of the service.
     pub fn has_started(&mut self) {
         let main = format!("MAINPID={}\n", std::process::id());
         self.send(main.as_bytes());
@@ -131,7 +131,7 @@ impl Notifier {
         }
     }
 
-    /// The container's socket, to wait for its messages.
+    /// Returns the container's socket, to wait for messages.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.proxy.as_ref().map(AsFd::as_fd)
     }
@@ -173,8 +173,9 @@ fn manager() -> Result<Option<ServiceManager>> {
         .context(|| "NOTIFY_SOCKET")
 }
 
-/// Lines of a container's message that the manager may hear. The main process is the one beside the container, whose
-/// PID the container does not know; descriptors to store are not taken; a barrier has been answered.
+/// Lines of a container's message that are passed on to the manager. Left out are MAINPID, since the main process is
+/// the monitor or parent, whose PID the container does not know; descriptors to store; and a barrier, which has been
+/// answered.
 fn passed_on(message: &[u8]) -> Vec<u8> {
     const OURS: [&[u8]; 7] = [
         b"MAINPID",

@@ -70,7 +70,7 @@ impl NotifyProxy {
         Self { socket, folder }
     }
 
-    /// Gives the socket away, with its folder.
+    /// Returns the socket and its folder, for an exec.
     pub fn into_parts(self) -> io::Result<(OwnedFd, PathBuf)> {
         let socket = self.socket.try_clone()?;
         let folder = self.folder.clone();
@@ -78,8 +78,8 @@ impl NotifyProxy {
         Ok((socket, folder))
     }
 
-    /// Takes the messages that have arrived, a few at a time. Descriptors that came with one are closed: that is the
-    /// answer to a barrier (sd_notify_barrier(3)).
+    /// Takes the messages that have arrived, a few at a time. Descriptors that came with a message are closed, which
+    /// answers a barrier (sd_notify_barrier(3)).
     pub fn receive(&self) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
         let mut room = [0; LONGEST];
@@ -122,7 +122,7 @@ fn remove_dead(folder: &Path) {
     remove(folder);
 }
 
-/// True if nobody receives from the socket in `folder`. One that is being made has no socket yet.
+/// True if no process receives from the socket in `folder`. A folder that is being made has no socket yet.
 fn is_dead(folder: &Path) -> bool {
     let connect = || -> io::Result<()> {
         let socket = std::os::unix::net::UnixDatagram::unbound()?;

@@ -18,8 +18,8 @@ pub struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// Returns the manager that the environment names. `None`: there is none. Errors: the address is no address of a
-    /// socket; no socket can be made.
+    /// Returns the manager that the environment names. `None`: there is none. Errors: an invalid address; no socket can
+    /// be made.
     pub fn of_environment() -> io::Result<Option<Self>> {
         let Some(text) = address_in_environment() else { return Ok(None) };
         let address = match text.as_bytes() {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A domain also forbids every change of mounts (mount(2), umount(2), pivot_root(2)), and tracing of processes outside.
-//! On the host's network or among the host's processes, abstract sockets or signals are scoped too, where the kernel
-//! can (6.12): they reach only processes of the same domain. A command of `exec` has a domain of its own.
+//! On the host's network abstract sockets are scoped too, and among the host's processes signals: they reach only
+//! processes of the same domain (Linux 6.12). A command of `exec` has a domain of its own.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

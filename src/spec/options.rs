@@ -2,7 +2,7 @@
 //! Values are well-formed after parsing; `build` checks whether they can be fulfilled.
 //!
 //! The derive of clap stands here and not in `cli`. A second struct there would repeat a hundred fields with their
-//! comments and value names, and the scenarios of the tests below begin with parsed flags.
+//! comments and value names. The scenarios of the tests below begin with parsed flags.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;

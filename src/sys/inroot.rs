@@ -1,5 +1,5 @@
-//! Paths under the influence of an image or a container: resolved once, inside a root, to a descriptor, which alone is
-//! used afterwards. openat2(2), kernel 5.6: no path check of ours could be as tight.
+//! Paths that an image or a container controls: resolved once, inside a root, to a descriptor. Only the descriptor is
+//! used afterwards. openat2(2), Linux 5.6: no check of paths in a program could be as tight.
 
 use std::ffi::OsStr;
 use std::io;
@@ -58,10 +58,10 @@ pub fn open(
 /// Symbolic links to missing files that a path may have, as in the kernel's own limit (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
 
-/// Opens `path` below `root` as a mount point, creating missing parts (folders with mode 0755). A symbolic link
-/// with no target inside the root is ENOENT, never followed out of the root. The exception is a link in the place of a
-/// file, whose target is created, inside the root: many images have `/etc/resolv.conf` as a link to a file that
-/// systemd-resolved makes.
+/// Opens `path` below `root` as a mount point, creating missing parts (folders with mode 0755). A symbolic link with no
+/// target inside the root is ENOENT, never followed out of the root. The exception is a link in place of a file: its
+/// target is created, inside the root. In many images `/etc/resolv.conf` is a link to a file that systemd-resolved
+/// makes.
 pub fn mount_point(
     root: BorrowedFd<'_>,
     path: &Path,

@@ -382,8 +382,8 @@ pub fn detach_here() -> io::Result<()> {
     Ok(rustix::mount::unmount(".", UnmountFlags::DETACH)?)
 }
 
-/// Makes the current folder, a mount, the root directory, and unmounts the old root. pivot_root(2): with "." twice the
-/// old root lies on top of the new one and is the first to be unmounted there.
+/// Makes the current folder, a mount, the root directory, and unmounts the old root. pivot_root(2): with "." twice, the
+/// old root is stacked on the new one, and is unmounted first.
 pub fn pivot_root_here() -> io::Result<()> {
     rustix::process::pivot_root(".", ".")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH)?;

@@ -3,8 +3,8 @@
 //! A process of ours that stays beside a container is a fork without exec, so its command line is that of `usnea run`.
 //! Every `-e NAME=VALUE` in it is readable by all users of the machine while the container runs.
 //!
-//! The words of the command line are overwritten on the stack, in the kernel's place for them. prctl(2) could set
-//! another place (PR_SET_MM_ARG_START), but only with CAP_SYS_RESOURCE.
+//! The words of the command line are overwritten on the stack, where the kernel reads them. prctl(2) could move them
+//! (PR_SET_MM_ARG_START), but only with CAP_SYS_RESOURCE.
 
 use std::ffi::c_char;
 use std::sync::OnceLock;

@@ -1,7 +1,7 @@
 //! User namespaces: the maps available to this user, and those of a container.
 //!
 //! Two levels exist. **base** maps root to the user and the IDs after it to their subordinate IDs. Files of other IDs
-//! can only be created and removed there, so the store's and the root's work happens in it. **container** is base
+//! can only be created and removed in base, so work on the store and on roots happens there. **container** is base
 //! itself, or a child of it with another map of the same IDs. A child needs no newuidmap: base has all capabilities
 //! over it.
 

@@ -18,9 +18,9 @@ use crate::object_id::short;
 
 /// Update containers of services of systemd
 ///
-/// Concerns running containers with the label io.containers.autoupdate: registry (the registry has another image by
-/// this name) or local (the name means another image by now). The unit of the label PODMAN_SYSTEMD_UNIT is restarted;
-/// in Quadlet files, AutoUpdate= sets both.
+/// Concerns running containers with the label io.containers.autoupdate: registry (compare with the registry's image of
+/// this name) or local (compare with the local image of this name). The unit of the label PODMAN_SYSTEMD_UNIT is
+/// restarted; in Quadlet files, AutoUpdate= sets both.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Show which containers have a newer image, and change nothing.

@@ -2,8 +2,8 @@
 //! calls.
 //!
 //! Without `no_new_privs` installing takes CAP_SYS_ADMIN, which the command must not have. The capability survives the
-//! change of user and is dropped after the filter is installed: by exec, as the bounding set lacks it and it is neither
-//! inheritable nor ambient; before that where a listener is waited for.
+//! change of user and is dropped after the filter is installed: by exec, since the bounding set lacks it and it is
+//! neither inheritable nor ambient. Where the launch waits for a listener, it is dropped before exec.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -188,8 +188,8 @@ fn ended() -> Error {
     Error::not_running("the container has ended")
 }
 
-/// Replaces the error of a missing process. An ending process loses its namespaces first, and a reader of its folder in
-/// /proc gets ENOENT or ESRCH then, before its pidfd tells the end.
+/// Replaces the error of a missing process. An ending process loses its namespaces first: a reader of its folder in
+/// /proc gets ENOENT or ESRCH. Its pidfd reports the end later.
 fn or_ended(error: Error) -> Error {
     match error.errno() {
         Some(libc::ENOENT | libc::ESRCH) => ended(),

@@ -1,4 +1,5 @@
-//! Sockets of socket activation (sd_listen_fds(3)): descriptors from 3 on, which the command gets under the same numbers.
+//! Sockets of socket activation (sd_listen_fds(3)): descriptors from 3 on, which the command gets with the same
+//! numbers.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
@@ -30,7 +31,7 @@ pub struct ListenSockets {
 
 impl ListenSockets {
     /// Reads the variables of the process with this PID. `None`: the sockets are for another process, or there are
-    /// none. Errors: LISTEN_FDS is no number of descriptors.
+    /// none. Errors: LISTEN_FDS is not a valid number of descriptors.
     pub fn of_process(pid: u32) -> Result<Option<Self>> {
         match variable(LISTEN_PID) {
             Some(listener) if listener == pid.to_string() => Self::of_environment(),
@@ -38,7 +39,7 @@ impl ListenSockets {
         }
     }
 
-    /// Reads the variables, whatever process LISTEN_PID names (runc's rule).
+    /// Reads the variables, and ignores LISTEN_PID (runc's rule).
     pub fn of_environment() -> Result<Option<Self>> {
         let Some(text) = variable(LISTEN_FDS) else { return Ok(None) };
         let count = text.parse().ok().filter(|count| *count <= MOST).ok_or_else(|| {
@@ -53,18 +54,19 @@ impl ListenSockets {
         FIRST..FIRST + self.count as RawFd
     }
 
-    /// Sets the fate of the sockets at the next exec. Errors: the number of a socket that is not open.
+    /// Makes the sockets survive the next exec, or close at it. Errors: a socket that is not open.
     pub fn at_exec(&self, fate: AtExec) -> std::result::Result<(), (RawFd, std::io::Error)> {
         self.numbers()
             .try_for_each(|number| fd::set_at_exec(number, fate).map_err(|error| (number, error)))
     }
 
-    /// Closes the sockets of this process: a command that closes its own then frees the address.
+    /// Closes the sockets in this process: the address is free when the command closes its copies.
     pub fn close(&self) {
         fd::close_numbers(self.numbers());
     }
 
-    /// Environment of a command with the PID `pid` in its own PID namespace: `variables`, and those of the sockets.
+    /// Returns the environment of a command: `variables`, and those of the sockets. `pid`: PID of the command in its
+    /// own PID namespace.
     pub(in crate::engine) fn environment(&self, variables: &[CString], pid: u32) -> Vec<CString> {
         let names = [LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES];
         let is_other = |text: &CStr| {

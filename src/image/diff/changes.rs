@@ -205,8 +205,8 @@ impl ChangeWalk {
         self.folder(inner, inner_below, visibility, pair).map(Some)
     }
 
-    /// Removes the change of a folder that is the same below, and whose content is: the folder was copied up on the way
-    /// to a file that did not change.
+    /// Removes the change of a folder that equals the one in the lower layers, with all its content. Such a folder was
+    /// copied up for a file that did not change.
     fn leave(
         &self,
         ended: &ComparedFolder,

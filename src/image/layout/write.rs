@@ -1,7 +1,7 @@
 //! Writes images into a layout's folder, which is created if missing and extended if it exists.
 //!
-//! Blobs come first, each under its digest, written atomically. index.json, which makes an image of them, comes last
-//! and under a lock of the folder, so that several commands may write to one layout.
+//! Blobs come first, each under its digest, written atomically. index.json, which makes an image of them, comes last,
+//! under a lock of the folder: several commands may write to one layout.
 
 use std::collections::BTreeMap;
 use std::fs::File;

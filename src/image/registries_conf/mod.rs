@@ -169,7 +169,7 @@ impl Registries {
         self.endpoint(registry, "", insecure, asked.credentials.clone(), asked)
     }
 
-    /// RegistriesPaths for the lookup and storage of credentials; `authfile` is `--authfile`.
+    /// Paths for the lookup and storage of credentials; `authfile` is `--authfile`.
     pub fn logins(&self, authfile: Option<&Path>) -> Logins {
         let named = self.settings.helpers.as_deref().filter(|names| !names.is_empty());
         let helpers = named.map_or_else(|| vec![AUTH_FILES.to_owned()], <[String]>::to_vec);

@@ -1,4 +1,4 @@
-//! RegistriesPaths of the registry configuration: containers-registries.conf(5), containers-registries.conf.d(5),
+//! Paths of the registry configuration: containers-registries.conf(5), containers-registries.conf.d(5),
 //! containers-certs.d(5).
 
 use std::ffi::OsString;

@@ -24,7 +24,7 @@
 //!
 //! **State after a power cut.** Names appear before their content is on the disk; `images.json` is written after one
 //! flush of the whole file system. So the objects that a recorded image needs are whole. A layer that no recorded image
-//! needs is trusted only within the boot that made it, and a blob is hashed again whenever it is unpacked.
+//! needs is trusted only within the boot that made it. A blob is hashed again whenever it is unpacked.
 
 mod blobs;
 mod census;

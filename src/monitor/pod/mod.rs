@@ -7,8 +7,9 @@
 //! pods/ID/exit.lock    locked while exit.json is changed
 //! ```
 //!
-//! The container's record names the pod; the pod does not name its members. A command that makes a member has the shared
-//! lock on the pod's folder until the container can be found; a command that removes the pod has the exclusive one.
+//! The container's record names the pod; the pod does not name its members. A command that makes a member has the
+//! shared lock on the pod's folder until the container can be found. A command that removes the pod has the exclusive
+//! lock.
 
 mod uplink;
 mod watch;

@@ -49,7 +49,7 @@ pub fn decide(
 }
 
 /// Answers from the directory. `None`: neither name nor address is local. A name without a dot is no exception: docker
-/// asks the servers for it too, and hosts of the site may be known by such a name.
+/// asks the servers for it too. Hosts of the site may have such names.
 fn answer_locally(
     question: &DnsQuestion,
     asker: Asker<'_>,

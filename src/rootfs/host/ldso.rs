@@ -3,8 +3,8 @@
 //!
 //! glibc searches DT_RPATH of the object and of all objects that led to it, unless the object has a DT_RUNPATH.
 //! DT_RUNPATH of the object alone, the cache and the default folders follow, in this order. LD_LIBRARY_PATH is left out
-//! on purpose: it belongs to the user's shell, not to the program, and will not be set inside. musl takes the search
-//! path of the object and of all that led to it, then its own list.
+//! on purpose: it belongs to the user's shell, and will not be set inside. musl takes the search path of the object and
+//! of all that led to it, then its own list.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `/bin/sh` is always included: system(3), popen(3), hooks and many programs start it, and it is the smallest tool for
-//! a look inside. dash and its libc are 2 MB, nine tenths of which are needed anyway.
+//! a look inside. dash and its libc take 2 MB; the libc, nine tenths of that, is needed anyway.
 //!
 //! Starts no thread: the process will fork.
 

@@ -19,9 +19,9 @@
 //! mount namespaces. Its capabilities are the container's, plus two: inspecting processes (CAP_SYS_PTRACE) and seeing
 //! files from their root (CAP_SYS_CHROOT). Its only access to the host is a descriptor of /proc, used for the folder of
 //! a waiting thread alone (see `caller` for the check). Paths are resolved from the thread's own root and folder, in
-//! the container's mount namespace. Whatever a path, a link or a concurrent change of either leads to, the container
-//! could have opened that file itself. No answer grants a permission: "make the call yourself" means that the kernel
-//! checks the call as ever. The only write is an attribute of a file in the container's root.
+//! the container's mount namespace. No matter where a path, a link or a concurrent change of either leads, the
+//! container could have opened that file itself. No answer grants a permission: "make the call yourself" means that the
+//! kernel checks the call as ever. The only write is an attribute of a file in the container's root.
 //!
 //! Limits: a signal whose handler does not restart calls (no SA_RESTART) may arrive before the supervisor has received
 //! a call. That call fails with EINTR, as the kernel rules for all such calls. And privileges are not dropped: a

@@ -205,7 +205,7 @@ fn errno(field: &Field<'_>, number: &str, name: &str) -> Result<Option<u32>> {
     }
 }
 
-/// RuleCondition of a rule. Without any part, it holds for every container as `includes`, and for none as `excludes`.
+/// Condition of a rule. Without any part, it holds for every container as `includes`, and for none as `excludes`.
 #[derive(Debug, Default)]
 struct RuleCondition {
     capabilities: Vec<String>,

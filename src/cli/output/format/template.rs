@@ -68,8 +68,8 @@ impl Template {
         self.rows.execute_to_string(&value)
     }
 
-    /// Refuses a field of null, where Go fails and gotmpl prints `<no value>`: a user who asks for the health of a
-    /// container without a check must get an error. With empty objects instead of nulls, such a field is missing.
+    /// Refuses a field of null, where Go fails and gotmpl prints `<no value>`. The health of a container without a
+    /// check must be an error. With empty objects instead of nulls, such a field is missing.
     fn refuse_fields_of_null(&self, row: &Value) -> Result<()> {
         let mut empty = row.clone();
         if !fill_nulls(&mut empty) {
