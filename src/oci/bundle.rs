@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxNamespaceType, Root, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Root, Spec};
 
 use super::runtime::{CgroupManager, Rootless, Runtime};
 use crate::cgroup::{self, CgroupLimits};
@@ -15,6 +15,8 @@ use crate::spec::parse_config;
 pub const CONFIG: &str = "config.json";
 /// Folder of the host's cgroups.
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// cpu.shares of each new cgroup of version 1. containerd sets it in every config.json.
+const DEFAULT_SHARES: u64 = 1024;
 
 /// Reads a config, and makes the path of its root absolute. Errors: the file cannot be read, or is no config; names the JSON path.
 pub fn read(path: &Path, bundle: &Path) -> Result<Spec> {
@@ -47,10 +49,14 @@ pub fn fit_cgroup(spec: &mut Spec, runtime: &Runtime) -> Result<()> {
         resources.set_devices(None);
     }
     let limits = linux.resources().as_ref().map(CgroupLimits::of).transpose()?.unwrap_or_default();
+    let has_limits = match linux.resources() {
+        Some(resources) => !limits_beyond_default(resources)?.are_none(),
+        None => false,
+    };
     let path =
         linux.cgroups_path().clone().filter(|_| runtime.cgroup_manager != CgroupManager::Disabled);
     let Some(path) = path else {
-        if !limits.are_none() {
+        if has_limits {
             fail!(Refused: "{CONFIG}: linux.resources: the container gets no cgroup");
         }
         linux.set_resources(None);
@@ -61,7 +67,7 @@ pub fn fit_cgroup(spec: &mut Spec, runtime: &Runtime) -> Result<()> {
         CgroupManager::Systemd => path_of_unit(&path)?,
         _ => path,
     };
-    let is_needed = !limits.are_none() || runtime.rootless == Rootless::No;
+    let is_needed = has_limits || runtime.rootless == Rootless::No;
     let found = cgroup::find(&path, limits);
     let there = match found {
         Err(error) if !is_needed => {
@@ -73,8 +79,22 @@ pub fn fit_cgroup(spec: &mut Spec, runtime: &Runtime) -> Result<()> {
     if there.is_none() && is_needed {
         fail!(Refused: "{CONFIG}: linux.cgroupsPath: no cgroup can be made at {}", path.display());
     }
+    if there.is_none() {
+        linux.set_resources(None);
+    }
     linux.set_cgroups_path(there.map(|_| path));
     Ok(())
+}
+
+/// Returns the limits of `resources` without those that a process has in any cgroup.
+fn limits_beyond_default(resources: &LinuxResources) -> Result<CgroupLimits> {
+    let mut resources = resources.clone();
+    if let Some(cpu) = resources.cpu_mut()
+        && cpu.shares() == Some(DEFAULT_SHARES)
+    {
+        cpu.set_shares(None);
+    }
+    CgroupLimits::of(&resources)
 }
 
 /// Replaces a new cgroup file system by a recursive bind mount of the host's, where the kernel would refuse a new one.
@@ -145,6 +165,15 @@ mod tests {
         assert!(text.starts_with("config.json: mounts[0].options: "), "{text}");
         assert!(wrong(r#"{"ociVersion": "2.0.0", "root": {"path": "r"}}"#).contains("ociVersion"));
         assert!(wrong(r#"{"ociVersion": "1.0.0"}"#).contains("no root"));
+    }
+
+    #[test]
+    fn the_share_that_each_process_has_is_no_limit() {
+        let resources = |text: &str| serde_json::from_str::<LinuxResources>(text).unwrap();
+        let has_limits = |text| !limits_beyond_default(&resources(text)).unwrap().are_none();
+        assert!(!has_limits(r#"{"cpu": {"shares": 1024}}"#));
+        assert!(has_limits(r#"{"cpu": {"shares": 1023}}"#));
+        assert!(has_limits(r#"{"cpu": {"shares": 1024, "quota": 1000}}"#));
     }
 
     #[test]

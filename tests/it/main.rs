@@ -99,6 +99,7 @@ mod networks;
 mod nfs;
 mod oci;
 mod oci_config;
+mod oci_containerd;
 mod oci_hooks;
 mod oci_podman;
 mod odd_files;
