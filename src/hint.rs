@@ -86,7 +86,7 @@ pub const NOT_IPC_HOST: &str = "leave out --ipc host";
 pub const NOT_NETWORK_HOST: &str = "leave out --network host";
 /// A machine without a network helper, as every container is told of it.
 pub const NO_WARNING_OF_NETWORK: &str =
-    "'default = \"none\"' in section [network] of usnea.toml says that it is meant so";
+    "'default = \"none\"' in section [network] of usnea.toml makes that the default without a warning";
 /// Ports without a network.
 pub const NOT_NETWORK_NONE: &str = "leave out --network none";
 /// Hint for a container whose network cannot have others beside it.
@@ -104,7 +104,7 @@ pub const SUBORDINATE_IDS: &str = "the container has as many IDs as you have sub
 /// User 0 in a container that does not have it.
 pub const NO_ROOT_ID: &str = "the container was made without root: leave out -u, or make it without --userns keep-id; 'usnea doctor' tells how to get more IDs";
 /// An ID that the container of an ordinary user does not have.
-pub const KEEP_ID: &str = "--userns keep-id: you are yourself in the container";
+pub const KEEP_ID: &str = "--userns keep-id gives you your own ID in the container";
 /// Groups without subordinate IDs.
 pub const KEEP_GROUPS: &str =
     "see 'usnea doctor'; --group-add keep-groups keeps those that you have";
@@ -179,12 +179,12 @@ pub const CREATE_LIST: &str = "'usnea manifest create' makes one";
 /// An unknown entry of a manifest list.
 pub const INSPECT_LIST: &str = "'usnea manifest inspect' shows the digests of those that are";
 /// An unknown image.
-pub const LIST_IMAGES: &str = "'usnea images' lists those that there are; 'usnea pull' brings more";
+pub const LIST_IMAGES: &str = "'usnea images' lists the images of the store; 'usnea pull' fetches others";
 
 // Store.
 
 /// A full disk.
-pub const MORE_SPACE: &str = "free some space there ('usnea image prune' and 'usnea rm' remove what nobody needs), or keep usnea's files elsewhere with --root or USNEA_ROOT";
+pub const MORE_SPACE: &str = "free some space there ('usnea image prune' and 'usnea rm' remove unused data), or keep usnea's files elsewhere with --root or USNEA_ROOT";
 /// A full disk while a container is changed.
 pub const MORE_SPACE_FOR_CONTAINERS: &str =
     "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT";
@@ -193,7 +193,7 @@ pub const NAME_ROOT: &str = "set HOME, or name a folder with --root or USNEA_ROO
 /// A file system without locks.
 pub const NO_FLOCK: &str = "nothing can be removed on a file system without flock: keep usnea's files elsewhere with --root";
 /// A missing or damaged file.
-pub const REPAIR_OR_PULL: &str = "'usnea check --repair' mends the store, or pull the image again";
+pub const REPAIR_OR_PULL: &str = "'usnea check --repair' repairs the store, or pull the image again";
 /// A damaged blob while an image is pulled.
 pub const REPAIR_AND_PULL: &str = "'usnea check --repair' removes it; then pull again";
 /// A damaged blob while an image is loaded.
@@ -203,7 +203,7 @@ pub const FIND_MISSING_AND_PULL: &str =
     "'usnea check --repair' says what is missing; then pull the image again";
 /// A missing manifest of a pushed image.
 pub const REMOVED_OR_REPAIR: &str =
-    "the image was removed meanwhile, or 'usnea check --repair' mends the store";
+    "the image was removed meanwhile, or 'usnea check --repair' repairs the store";
 /// A lost list of images that has a copy.
 pub const REPAIR_FROM_COPY: &str = "'usnea check --repair' makes it anew from its copy";
 /// An unreadable list of images.
@@ -232,7 +232,7 @@ pub const OWN_IDS: &str = "IDs of a container's own (keep-id, auto, --uidmap)";
 
 /// An image of another platform.
 pub fn pull_platform(platform: impl Display) -> String {
-    format!("usnea pull --platform {platform} brings that one")
+    format!("usnea pull --platform {platform} fetches that one")
 }
 
 /// A login in another file.

@@ -249,7 +249,7 @@ impl Container {
         if self.is_in_store() {
             return Ok(());
         }
-        fail!(Conflict: "container {} is thrown away when the command in the foreground ends: no {work}",
+        fail!(Conflict: "container {} is removed when the command in the foreground ends: no {work}",
             self.record.name
         )
     }

@@ -100,7 +100,7 @@ pub fn try_in(scratch: &ScratchFolder) -> Result<String> {
         let place =
             if filesystem::memory_keeps_attributes() { "in memory" } else { "in the store" };
         let on = filesystem::kind(&upper).name;
-        Ok(format!("mounted on {on} and written to; layers that are thrown away are kept {place}"))
+        Ok(format!("mounted on {on} and written to; disposable layers are kept {place}"))
     })
 }
 

@@ -115,7 +115,7 @@ impl LandlockRules {
             Err(Error::refused(error.to_owned()).within(Setting::SecurityOpt.with("landlock")))
         };
         match probe::landlock_version() {
-            Err(_) => refused("this kernel has no landlock, or it is not switched on"),
+            Err(_) => refused("this kernel has no landlock, or it is not enabled"),
             Ok(version)
                 if version < 4 && (self.bind_tcp.is_some() || self.connect_tcp.is_some()) =>
             {

@@ -92,4 +92,4 @@ pub use ulimit::Ulimit;
 pub use user::UserFlag;
 pub use volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
 pub use volumes::{ImageVolumes, has_mount_at, name_volumes, volume_names};
-pub use volumes_from::{VolumesFrom, asked_for, is_thrown_away, source};
+pub use volumes_from::{VolumesFrom, asked_for, is_disposable, source};

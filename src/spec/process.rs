@@ -87,7 +87,7 @@ fn apparmor(options: &ContainerOptions) -> Result<Option<String>> {
     });
     match asked {
         Some(profile) if !machine::has_apparmor() => {
-            let error = "this kernel has no AppArmor, or it is not switched on";
+            let error = "this kernel has no AppArmor, or it is not enabled";
             Err(Error::refused(error))
                 .context(|| Setting::SecurityOpt.with(format!("apparmor={profile}")))
         }

@@ -61,7 +61,7 @@ impl fmt::Display for VolumesFrom {
     }
 }
 
-/// Bind mounts and volumes of a configuration that somebody asked for: not those of the system, and no tmpfs.
+/// Bind mounts and volumes of a configuration that the user requested: not those of usnea itself, and no tmpfs.
 pub fn asked_for(spec: &Spec) -> impl Iterator<Item = &Mount> {
     spec.mounts().iter().flatten().filter(|mount| {
         let path = mount.destination();
@@ -149,8 +149,8 @@ impl VolumeFlag {
     }
 }
 
-/// Whether `source` is the volume without a name of a container that is thrown away: nobody else sees its files.
-pub fn is_thrown_away(source: &Path) -> bool {
+/// True if `source` is an anonymous volume of a disposable container: no other container can use it.
+pub fn is_disposable(source: &Path) -> bool {
     let volume = source.parent().filter(|_| source.ends_with(DATA));
     let name = volume.and_then(Path::file_name).map(|name| name.to_string_lossy());
     name.is_some_and(|name| name.starts_with(super::mounts::ANONYMOUS))

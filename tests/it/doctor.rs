@@ -149,7 +149,7 @@ fn subordinate_ids_are_really_mapped() {
     if need_subids() {
         let (findings, _) = findings(&Place::new(), &["env"]);
         assert_eq!(named(&findings, "subordinate IDs")["status"], "ok");
-        assert_says(named(&findings, "newuidmap, newgidmap"), "ok", "found", "and they map");
+        assert_says(named(&findings, "newuidmap, newgidmap"), "ok", "found", "both work");
     }
 }
 

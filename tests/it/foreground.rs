@@ -1,4 +1,4 @@
-//! A container in the foreground that is thrown away (`run --rm`) is found by other commands as long as it runs.
+//! A disposable container in the foreground (`run --rm`) is found by other commands as long as it runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -55,7 +55,7 @@ fn what_it_cannot_give_is_said() {
         &["update", "--restart", "always", &id],
     ] {
         let ran = place.usnea(words);
-        assert!(ran.status != 0 && ran.stderr.contains("is thrown away when"), "{words:?} {ran:?}");
+        assert!(ran.status != 0 && ran.stderr.contains("is removed when the command"), "{words:?} {ran:?}");
     }
     assert!(place.usnea(&["logs", &id]).stderr.contains("not kept"));
     place.usnea(&["rm", &id]).fails_with(1, &["is running"]);

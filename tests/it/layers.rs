@@ -119,7 +119,7 @@ fn where_nothing_can_be_stacked_the_root_is_copied() {
     );
 }
 
-/// What a container writes that is thrown away lies where the user says, and goes with it, however it ends.
+/// Files of a disposable container are in the folder that the user names, and are removed with it, however it ends.
 #[test]
 fn a_scratch_folder_that_is_named_holds_what_is_thrown_away() {
     let place = Place::new();

@@ -34,6 +34,7 @@ mod doctor;
 mod document_values;
 mod documents;
 mod drivers;
+mod earlier_store;
 mod error_kinds;
 mod errors;
 mod events;

@@ -16,6 +16,31 @@ fn the_manual_pages_are_those_of_the_command_line() {
     compare(&source().join("man"), &pages);
 }
 
+/// First words that leave the reader to guess what the command does: a verb belongs there.
+const NO_VERBS: [&str; 14] = [
+    "A", "An", "The", "What", "How", "Who", "It", "This", "That", "They", "For", "With", "Be", "Look",
+];
+
+#[test]
+fn the_name_line_of_every_page_says_what_the_command_does() {
+    let folder = source().join("man");
+    let names = fs::read_dir(&folder).expect("man/").flatten().map(|entry| entry.file_name());
+    let names = names.map(|name| name.into_string().expect("a UTF-8 name"));
+    let pages: Vec<_> = names.filter(|name| name.ends_with(".1") && name != "usnea.1").collect();
+    assert!(pages.len() > 100, "{pages:?}");
+    for page in pages {
+        let text = fs::read_to_string(folder.join(&page)).expect("a page").replace("\\-", "-");
+        let line = text.split(".SH NAME\n").nth(1).and_then(|rest| rest.lines().next());
+        let (name, about) = line.and_then(|line| line.split_once(" - ")).expect("a NAME line");
+        assert_eq!(format!("{name}.1"), page);
+        let words: Vec<_> = about.split(' ').collect();
+        let is_verb = words[0].starts_with(|c: char| c.is_ascii_uppercase())
+            && !words[0].ends_with("ing")
+            && !NO_VERBS.contains(&words[0]);
+        assert!(is_verb && words.len() >= 2 && !about.ends_with('.'), "{page}: {about}");
+    }
+}
+
 /// One page a command. Without version and date: a release must not make every page another one.
 fn render(command: &clap::Command, name: &str, pages: &mut BTreeMap<String, Vec<u8>>) {
     let man =

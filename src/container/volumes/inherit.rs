@@ -28,7 +28,7 @@ fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<VolumeFlag>> {
     for mount in spec::asked_for(&config) {
         let name = used.iter().find(|used| used.destination == *mount.destination());
         let name = name.map(|used| used.name.clone());
-        let is_hidden = |source: &Path| spec::is_thrown_away(source) && name.is_none();
+        let is_hidden = |source: &Path| spec::is_disposable(source) && name.is_none();
         if spec::source(mount).is_some_and(|source| is_hidden(&source)) {
             let place = mount.destination().display();
             return Err(Error::conflict(format!(

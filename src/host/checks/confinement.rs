@@ -37,7 +37,7 @@ fn seccomp() -> Finding {
         return Finding::ok(name, "filters, and user notification");
     }
     Finding::degraded(name, "filters; no user notification")
-        .costs("filters that ask usnea what to do cannot be used")
+        .costs("root emulation, which needs user notification, cannot be used")
         .fix(Hint::Kernel(KernelVersion(5, 0)).to_string())
 }
 
@@ -45,7 +45,7 @@ fn landlock() -> Finding {
     let name = "landlock";
     match probe::landlock_version() {
         Ok(version) => Finding::ok(name, format!("version {version}")),
-        Err(_) => Finding::degraded(name, "not in this kernel, or not switched on")
+        Err(_) => Finding::degraded(name, "not in this kernel, or not enabled")
             .costs("usnea's own servers are confined by namespaces alone")
             .fix(Hint::KernelOption("CONFIG_SECURITY_LANDLOCK").to_string()),
     }
@@ -58,7 +58,7 @@ fn mandatory_access_control() -> Finding {
             name,
             "AppArmor restricts user namespaces of programs without a profile",
         )
-        .costs("if no user namespace can be made or used above, this is why")
+        .costs("may be the cause if a user namespace cannot be made or used")
         .fix(Hint::AppArmor.to_string());
     }
     let apparmor =

@@ -21,7 +21,7 @@ const ENOUGH: u64 = 65536;
 pub(super) fn user_namespace() -> Finding {
     let name = "user namespace";
     let look = || match rustix::process::getuid().as_raw() {
-        0 => Ok("made, and root inside is you outside".to_owned()),
+        0 => Ok("works; root inside is you outside".to_owned()),
         other => fail!("the map was written and the user inside is {other}, not 0"),
     };
     match trial::run(Namespaces::USER, trial::map_own_ids, look) {
@@ -150,7 +150,7 @@ pub(super) fn idmap_helpers() -> Finding {
     let found = format!("{} and {}", helpers.newuidmap.display(), helpers.newgidmap.display());
     match subid::of_user() {
         Ok(Some(ranges)) => match really_map(&helpers, &ranges) {
-            Ok(_) => Finding::ok(name, format!("{found}, and they map")),
+            Ok(_) => Finding::ok(name, format!("{found}, both work")),
             Err(error) => {
                 Finding::missing(name, error.to_string()).costs(costs).fix(userns::forbidden_hint())
             }

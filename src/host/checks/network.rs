@@ -60,7 +60,7 @@ fn helpers() -> Finding {
                 .costs("some connections of containers do not end, or have bytes twice")
                 .fix(Hint::Install(NetworkHelper::Slirp4netns.package()).to_string())
         }
-        [None, None] => Finding::missing(name, "neither pasta nor slirp4netns is here")
+        [None, None] => Finding::missing(name, "neither pasta nor slirp4netns is installed")
             .costs(hint::COST_NO_NETWORK_HELPER)
             .fix(Hint::Install(NetworkHelper::Pasta.package()).to_string()),
         [None, Some(slirp)] => Finding::degraded(name, format!("{slirp}; no pasta"))

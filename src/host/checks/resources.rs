@@ -30,7 +30,7 @@ fn delegation() -> Finding {
     };
     match found {
         Some((delegation, how)) => controllers(&delegation, how),
-        None if is_real_root() => Finding::ok(NAME, "version 2, and all is root's"),
+        None if is_real_root() => Finding::ok(NAME, "version 2, writable for root"),
         None => Finding::degraded(NAME, "version 2, and none is delegated to you")
             .costs(NO_LIMITS)
             .fix(Hint::NoUserManager.to_string()),

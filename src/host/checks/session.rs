@@ -17,7 +17,7 @@ pub(super) fn all() -> Vec<Finding> {
 fn runtime_folder() -> Finding {
     let name = "XDG_RUNTIME_DIR";
     match checked_runtime_folder() {
-        Ok(path) => Finding::ok(name, format!("{}, yours alone", path.display())),
+        Ok(path) => Finding::ok(name, format!("{}, closed to others", path.display())),
         Err(error) => Finding::degraded(name, error.to_string())
             .costs(
                 "the state of running containers lies in the store, slower if that is a network's",
@@ -55,10 +55,10 @@ fn user_manager() -> Finding {
         return Finding::ok(name, format!("{found}; not needed, your cgroup is delegated"));
     }
     if !host::systemd_runs() {
-        return Finding::ok(name, format!("{found}; no systemd here to ask for anything"));
+        return Finding::ok(name, format!("{found}; systemd does not run on this machine"));
     }
     Finding::degraded(name, found)
-        .costs("no cgroup can be asked for: no limits, no pause")
+        .costs("no cgroup can be requested: no limits, no pause")
         .fix(Hint::NoUserManager.to_string())
 }
 

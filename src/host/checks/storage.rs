@@ -129,11 +129,11 @@ pub(super) fn driver(findings: &[Finding], store: Option<&Path>) -> Finding {
             true => "fuse for images with whiteouts, and",
             false => own,
         };
-        let text = format!("overlay: the kernel's serves here; {own} for {}", hint::OWN_IDS);
+        let text = format!("overlay: the kernel's works here; {own} for {}", hint::OWN_IDS);
         return Finding::ok(name, text);
     }
     match fuse::usable() {
-        Ok(()) => Finding::ok(name, "fuse: usnea's own overlay, for want of the kernel's"),
+        Ok(()) => Finding::ok(name, "fuse: usnea's own overlay, since the kernel's does not work here"),
         Err(error) => Finding::degraded(name, format!("copy: no kernel overlay, and {error}"))
             .costs("each container begins with a copy of its image"),
     }

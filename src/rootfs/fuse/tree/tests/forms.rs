@@ -164,7 +164,7 @@ fn what_was_removed_since_a_folder_was_opened_is_not_shown_with_attributes() {
 
 /// The kernel's overlay does so too (`fsync=auto`, and not with `volatile`).
 #[test]
-fn a_copy_is_on_disk_before_it_is_the_file_unless_the_upper_layer_is_thrown_away() {
+fn a_copy_is_on_disk_before_it_is_the_file_unless_the_upper_layer_is_disposable() {
     for (is_disposable, wanted) in [(false, Err(Errno::IO)), (true, Ok(()))] {
         let ground = Ground::new(1);
         ground.write("lower0/file", "old");
