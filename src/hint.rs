@@ -85,8 +85,7 @@ pub const NOT_IPC_HOST: &str = "leave out --ipc host";
 /// A kernel parameter of the network namespace.
 pub const NOT_NETWORK_HOST: &str = "leave out --network host";
 /// A machine without a network helper, as every container is told of it.
-pub const NO_WARNING_OF_NETWORK: &str =
-    "'default = \"none\"' in section [network] of usnea.toml makes that the default without a warning";
+pub const NO_WARNING_OF_NETWORK: &str = "'default = \"none\"' in section [network] of usnea.toml makes that the default without a warning";
 /// Ports without a network.
 pub const NOT_NETWORK_NONE: &str = "leave out --network none";
 /// Hint for a container whose network cannot have others beside it.
@@ -179,7 +178,8 @@ pub const CREATE_LIST: &str = "'usnea manifest create' makes one";
 /// An unknown entry of a manifest list.
 pub const INSPECT_LIST: &str = "'usnea manifest inspect' shows the digests of those that are";
 /// An unknown image.
-pub const LIST_IMAGES: &str = "'usnea images' lists the images of the store; 'usnea pull' fetches others";
+pub const LIST_IMAGES: &str =
+    "'usnea images' lists the images of the store; 'usnea pull' fetches others";
 
 // Store.
 
@@ -193,7 +193,8 @@ pub const NAME_ROOT: &str = "set HOME, or name a folder with --root or USNEA_ROO
 /// A file system without locks.
 pub const NO_FLOCK: &str = "nothing can be removed on a file system without flock: keep usnea's files elsewhere with --root";
 /// A missing or damaged file.
-pub const REPAIR_OR_PULL: &str = "'usnea check --repair' repairs the store, or pull the image again";
+pub const REPAIR_OR_PULL: &str =
+    "'usnea check --repair' repairs the store, or pull the image again";
 /// A damaged blob while an image is pulled.
 pub const REPAIR_AND_PULL: &str = "'usnea check --repair' removes it; then pull again";
 /// A damaged blob while an image is loaded.

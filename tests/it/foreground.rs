@@ -55,7 +55,10 @@ fn what_it_cannot_give_is_said() {
         &["update", "--restart", "always", &id],
     ] {
         let ran = place.usnea(words);
-        assert!(ran.status != 0 && ran.stderr.contains("is removed when the command"), "{words:?} {ran:?}");
+        assert!(
+            ran.status != 0 && ran.stderr.contains("is removed when the command"),
+            "{words:?} {ran:?}"
+        );
     }
     assert!(place.usnea(&["logs", &id]).stderr.contains("not kept"));
     place.usnea(&["rm", &id]).fails_with(1, &["is running"]);

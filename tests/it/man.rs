@@ -18,7 +18,8 @@ fn the_manual_pages_are_those_of_the_command_line() {
 
 /// First words that leave the reader to guess what the command does: a verb belongs there.
 const NO_VERBS: [&str; 14] = [
-    "A", "An", "The", "What", "How", "Who", "It", "This", "That", "They", "For", "With", "Be", "Look",
+    "A", "An", "The", "What", "How", "Who", "It", "This", "That", "They", "For", "With", "Be",
+    "Look",
 ];
 
 #[test]

@@ -133,7 +133,9 @@ pub(super) fn driver(findings: &[Finding], store: Option<&Path>) -> Finding {
         return Finding::ok(name, text);
     }
     match fuse::usable() {
-        Ok(()) => Finding::ok(name, "fuse: usnea's own overlay, since the kernel's does not work here"),
+        Ok(()) => {
+            Finding::ok(name, "fuse: usnea's own overlay, since the kernel's does not work here")
+        }
         Err(error) => Finding::degraded(name, format!("copy: no kernel overlay, and {error}"))
             .costs("each container begins with a copy of its image"),
     }
