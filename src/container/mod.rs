@@ -32,6 +32,7 @@ mod info;
 mod inspect;
 mod journal_entry;
 mod journal_log;
+mod launch_retry;
 mod layers;
 mod list;
 mod log_printer;

@@ -1,6 +1,6 @@
 //! `usnea rename`: changes the record. The lock on the names serializes concurrent renames.
 
-use super::{Container, Names, network};
+use super::{Container, Names, network, pods};
 use crate::error::{Error, Result};
 use crate::monitor::events;
 use crate::monitor::record::{self, CONTAINER, Record};
@@ -19,6 +19,9 @@ pub fn rename(container: &Container, name: &ContainerName) -> Result<()> {
         .inspect_err(|_| names.release(name.as_str(), id))?;
     names.release(&old.name, id);
     rename_member(container, &record);
+    if let Err(error) = pods::rename_member(container, &record) {
+        log::warn!("the pod knows the container by its old name: {error}");
+    }
     events::of_container(&container.store, &record, "rename", &[("oldName", old.name)]);
     Ok(())
 }

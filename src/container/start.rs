@@ -16,6 +16,7 @@ use super::descriptors::check_sockets;
 use super::find_or_pull::PullSettings;
 use super::folder;
 use super::images;
+use super::launch_retry::LaunchRetry;
 use super::network::{self, ContainerIdentity};
 use super::pods;
 use super::ports;
@@ -127,14 +128,27 @@ fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
 fn launch(
     usnea: &Usnea,
     container: &Container,
-    job: Job,
+    mut job: Job,
     client: Option<(OwnedFd, &Signals)>,
 ) -> Result<OwnedFd> {
     let (client, blocked) = client.unzip();
-    let streams = usnea.caller_streams();
     // A caller that stays attached must not keep the addresses in use. Another may start more containers.
     let ours = job.plan.options.sockets.clone().filter(|_| client.is_some());
-    match monitor::start(Job { client, streams, ..job }, blocked) {
+    job.client = client;
+    let mut tries = 0;
+    let answer = loop {
+        let retry = LaunchRetry::of(&job)?;
+        job.streams = usnea.caller_streams();
+        match (monitor::start(job, blocked), retry) {
+            (Err(error), Some(retry)) if tries < pods::TRIES && retry.is_due() => {
+                log::debug!("{error}");
+                tries += 1;
+                job = retry.again(|lock| self::job(usnea, container, lock))?;
+            }
+            (answer, _) => break answer,
+        }
+    };
+    match answer {
         Ok(monitor) => {
             ours.iter().for_each(ListenSockets::close);
             // A running container is not ended for want of its name in the members' files.
@@ -386,12 +400,19 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     let again = || -> Result<std::convert::Infallible> {
         let mut job = job(&usnea, &container, lock)?;
         job.plan.options.sockets = sockets;
-        monitor::start_again(Job {
-            listener,
-            restarts: state.map_or(0, |state| state.restarts) + 1,
-            waited: handover.waited,
-            ..job
-        })
+        job.listener = listener;
+        job.restarts = state.map_or(0, |state| state.restarts) + 1;
+        job.waited = handover.waited;
+        for _ in 0..pods::TRIES {
+            let Some(retry) = LaunchRetry::of(&job)? else { break };
+            let Err(error) = monitor::start_again(job);
+            if !retry.is_due() {
+                return Err(error);
+            }
+            log::debug!("{error}");
+            job = retry.again(|lock| self::job(&usnea, &container, lock))?;
+        }
+        monitor::start_again(job)
     };
     let Err(error) = again();
     if let Some(path) = path {

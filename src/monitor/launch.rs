@@ -77,22 +77,22 @@ pub struct PodJob {
     pub file: UplinkFile,
     /// Plan of the uplink. `None`: the members do not share the network namespace.
     pub uplink: Option<PodUplink>,
-    /// True if the member makes the network namespace, and so owns the uplink.
-    pub is_owner: bool,
+    /// First process of the member whose namespaces are joined. `None`: this one makes them, and so owns the uplink.
+    pub joined: Option<ProcessId>,
+    /// Names of the member on named networks, its container's name first.
+    pub names: Vec<String>,
 }
 
 impl PodJob {
     /// Records a member that runs, and lets the next one start.
     fn has_started(self, launched: &Launched) -> Result<Option<PodHandover>> {
-        let Self { start, file, uplink, is_owner } = self;
+        let Self { start, file, uplink, joined, names } = self;
         let handover = |uplink| {
             let pid = launched.command.pid;
             let process = ProcessId::of(pid).ok_or_else(|| Error::new("the command is gone"))?;
             let base = launched.base_pid();
-            let pod = PodHandover { file, uplink, process, base, is_owner };
-            if is_owner {
-                pod.own(&launched.membership)?;
-            }
+            let pod = PodHandover { file, uplink, process, base, is_owner: joined.is_none() };
+            pod.record(&launched.membership, names)?;
             Ok::<_, Error>(pod)
         };
         let handover = uplink.map(handover).transpose();

@@ -61,6 +61,18 @@ pub struct NetworkMember {
     pub holder: ProcessId,
     /// Number of the holder's descriptor of the namespace.
     pub namespace: RawFd,
+    /// Names of the containers of a pod, which share the member's addresses. Empty for a container.
+    #[serde(default)]
+    pub shared: Vec<ProcessNames>,
+}
+
+/// Names that count as long as a process lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessNames {
+    /// Names, the container's name first.
+    pub names: Vec<String>,
+    /// First process of the container.
+    pub process: ProcessId,
 }
 
 impl NetworkMember {
@@ -72,6 +84,14 @@ impl NetworkMember {
     /// Addresses of the member.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6))
+    }
+
+    /// True if the member lives, and with it what has the name: a container that was killed has not changed the file.
+    pub fn answers_to(&self, name: &str) -> bool {
+        let name = name.trim_end_matches('.');
+        let is_in = |names: &[String]| names.iter().any(|one| one.eq_ignore_ascii_case(name));
+        let is_shared = |one: &ProcessNames| is_in(&one.names) && one.process.lives();
+        (is_in(&self.names) || self.shared.iter().any(is_shared)) && self.holder.lives()
     }
 
     /// Opens the network's namespace through the holder. `None`: the holder has ended, or has left the network.
@@ -142,6 +162,19 @@ impl LiveFile {
             written.context(|| format!("cannot write {}", self.0.display()))?;
         }
         Ok(result)
+    }
+
+    /// Replaces the names that a member shares its addresses with. Does nothing without the member.
+    pub fn share(&self, member: &str, names: &[ProcessNames]) -> Result<()> {
+        if !self.0.exists() {
+            return Ok(());
+        }
+        self.change(|state| {
+            for one in state.members.iter_mut().filter(|one| one.container == member) {
+                one.shared = names.to_vec();
+            }
+            Ok(())
+        })
     }
 
     fn lock_path(&self) -> PathBuf {

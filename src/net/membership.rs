@@ -339,6 +339,7 @@ impl NetworkEndpoint {
                 has_uplink: identity.has_uplink,
                 holder: ProcessId::ourselves()?,
                 namespace: namespace.namespace.as_raw_fd(),
+                shared: Vec::new(),
             };
             state.name = definition.name.to_string();
             state.subnets = definition.subnets.iter().map(|subnet| subnet.prefix).collect();

@@ -55,7 +55,7 @@ pub use helper_watch::{
 pub use host_network::HostNetwork;
 pub use host_ports::HostPorts;
 pub use ipam::{AddressRange, Subnet, allocate};
-pub use live::{LiveFile, LiveNetwork, NetworkMember};
+pub use live::{LiveFile, LiveNetwork, NetworkMember, ProcessNames};
 pub use membership::{
     EndpointHandover, ExpectedEndpoint, JoinPlan, MemberIdentity, Membership, NetworkEndpoint,
 };

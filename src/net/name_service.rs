@@ -161,6 +161,9 @@ impl KnownNames {
         for (index, member) in self.live.members.iter().enumerate() {
             let addresses: Vec<IpAddr> = member.addresses().collect();
             self.table.add_member(member.names.iter().map(String::as_str), &addresses);
+            for shared in &member.shared {
+                self.table.add_member(shared.names.iter().map(String::as_str), &addresses);
+            }
             self.owners.extend(addresses.iter().map(|address| (*address, index)));
         }
         true
@@ -176,11 +179,14 @@ impl KnownNames {
         let of_network = name
             .strip_suffix(&self.live.name.to_ascii_lowercase())
             .and_then(|rest| rest.strip_suffix('.'));
-        let found = self.table.addresses(name);
-        let found = found.or_else(|| of_network.and_then(|name| self.table.addresses(name)))?;
-        let lives =
-            |address: &&IpAddr| self.owner(**address).is_some_and(|member| member.holder.lives());
-        let living: Vec<IpAddr> = found.iter().filter(lives).copied().collect();
+        self.living(name).or_else(|| self.living(of_network?))
+    }
+
+    fn living(&self, name: &str) -> Option<Vec<IpAddr>> {
+        let answers =
+            |address: &&IpAddr| self.owner(**address).is_some_and(|member| member.answers_to(name));
+        let living: Vec<IpAddr> =
+            self.table.addresses(name)?.iter().filter(answers).copied().collect();
         (!living.is_empty()).then_some(living)
     }
 

@@ -432,3 +432,33 @@ fn root_emulation_has_the_limits_of_its_container_and_lets_it_be_paused() {
     place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
     place.nothing_is_left();
 }
+
+#[test]
+fn the_parent_cgroup_of_a_pod_is_that_of_members_without_their_own() {
+    let place = Place::new();
+    let words = ["pod", "create", "--network", "none", "--cgroup-parent", "work.slice", "shop"];
+    if has_none() {
+        place.usnea(&words).fails_with(125, &["--cgroup-parent work.slice: "]);
+        assert_eq!(place.usnea(&["pod", "exists", "shop"]).status, 1);
+        return;
+    }
+    if !has_cgroups() {
+        return;
+    }
+    place.usnea(&words).works();
+    let parent = place.usnea(&["pod", "inspect", "-f", "{{.CgroupParent}}", "shop"]);
+    assert_eq!(parent.works(), "work.slice");
+    let group = run(&place, &["--pod", "shop"], "sleep 1000");
+    assert!(group.iter().any(|part| part == "work.slice"), "{}", group.display());
+    assert_eq!(told(&place, "box", "{{.HostConfig.CgroupParent}}"), "work.slice");
+    for (options, expected) in
+        [(["--cgroup-parent", "own.slice"], "own.slice"), (["--cgroups", "disabled"], "")]
+    {
+        let words = [&["create", "--pod", "shop", "--name", "other"], &options[..]].concat();
+        place.usnea(&place.kept(&words, "true")).works();
+        assert_eq!(told(&place, "other", "{{.HostConfig.CgroupParent}}"), expected);
+        place.usnea(&["rm", "other"]).works();
+    }
+    place.usnea(&["pod", "rm", "-f", "-t", "0", "shop"]).works();
+    place.nothing_is_left();
+}

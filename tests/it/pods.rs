@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::networked::{LIMIT, Networked};
-use crate::support::{Place, Ran, Started, finish, within};
+use crate::support::{Place, Ran, Started, binary, finish, has_subids, need, within};
 
 fn field(place: &Place, name: &str, format: &str) -> String {
     place.usnea(&["inspect", "-f", format, name]).works().to_owned()
@@ -559,4 +559,114 @@ fn members_have_each_other_s_names() {
         }
     }
     end(&place);
+}
+
+#[test]
+fn members_are_found_by_their_names_from_the_pod_s_network() {
+    let Some(set) = Networked::new() else { return };
+    set.network("net", &["--internal"]);
+    set.place.usnea(&["pod", "create", "--network", "net", "shop"]).works();
+    set.idle("first", &["--pod", "shop"]);
+    let web = set.server("web", &["--pod", "shop"]);
+    set.idle("user", &["--network", "net"]);
+    let pod = set.addresses("user", "shop", "a");
+    for name in ["first", "web", "WEB", "web.net", &web[..12]] {
+        assert_eq!(set.addresses("user", name, "a"), pod, "{name}");
+    }
+    set.asks("user", "tcp", "web");
+    assert_eq!(set.addresses("user", &pod[0], "-x"), ["shop.net."], "an address has one name");
+    // Inside the pod it is localhost, or the pod's address for those who ask the name server.
+    assert_eq!(set.asks("first", "tcp", "web"), "127.0.0.1");
+    assert_eq!(set.addresses("first", "web", "a"), pod);
+    set.place.usnea(&["rename", "web", "site"]).works();
+    assert_eq!(set.addresses("user", "site", "a"), pod);
+    assert_eq!(set.asks("first", "tcp", "site"), "127.0.0.1");
+    assert_eq!(set.dns_status("user", "web"), "NXDOMAIN");
+    // A name goes with its member, also with one that was killed, and those of the others stay when the way out moves.
+    for lose in [false, true] {
+        match lose {
+            false => drop(set.place.usnea(&["stop", "-t", "0", "first"]).works().to_owned()),
+            true => kill(&monitor(&set, "first")),
+        }
+        assert!(within(LIMIT, || set.dns_status("user", "first") == "NXDOMAIN"));
+        assert!(within(LIMIT, || set.addresses("user", "site", "a") == pod));
+        set.place.usnea(&["start", "first"]).works();
+        assert_eq!(set.addresses("user", "first", "a"), pod);
+        set.place.usnea(&["restart", "-t", "0", "site"]).works();
+        assert!(within(LIMIT, || set.addresses("user", "site", "a") == pod));
+        assert!(within(LIMIT, || set.addresses("user", "first", "a") == pod));
+    }
+    set.place.usnea(&["pod", "stop", "-t", "0", "shop"]).works();
+    for name in ["shop", "first", "site"] {
+        assert_eq!(set.dns_status("user", name), "NXDOMAIN", "{name}");
+    }
+    set.place.usnea(&["pod", "rm", "-f", "shop"]).works();
+    set.clean();
+}
+
+#[test]
+fn a_policy_that_needs_a_process_of_the_pod_is_refused_with_the_reason() {
+    let place = Place::new();
+    place.usnea(&["pod", "create", "--exit-policy", "stop", "one"]).works();
+    assert_eq!(of_pod(&place, "one", "{{.ExitPolicy}}"), "stop");
+    let ran = place.usnea(&["pod", "create", "--exit-policy", "continue", "two"]);
+    ran.fails_with(125, &["a pod has no process of its own", "use stop"]);
+    let ran = place.usnea(&["pod", "create", "--exit-policy", "never", "two"]);
+    ran.fails_with(125, &["no such policy"]);
+    assert_eq!(place.usnea(&["pod", "exists", "two"]).status, 1);
+    end(&place);
+}
+
+/// Processes that strace(1) has stopped.
+fn stopped(place: &Place) -> Vec<String> {
+    let trace = fs::read_to_string(place.path("trace")).unwrap_or_default();
+    let stopped = trace.lines().filter(|line| line.contains("stopped by SIGSTOP"));
+    stopped.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_member_joins_another_one_when_its_first_choice_ends_during_the_launch() {
+    if !need("strace") {
+        return;
+    }
+    let place = Place::new();
+    // newuidmap has no powers under strace: with subordinate IDs, there is another member, whose IDs are joined.
+    let sets: &[&[&str]] = if has_subids() { &[&["other"]] } else { &[&["other"], &[]] };
+    for others in sets {
+        pod(&place, &[], "shop");
+        member(&place, "shop", "first", "exec sleep 1000");
+        for other in *others {
+            member(&place, "shop", other, "exec sleep 1000");
+        }
+        let words = place.kept(&["create", "--pod", "shop", "--name", "second"], "exec sleep 1000");
+        place.usnea(&words).works();
+        // Its monitor calls setsid(2) when the namespaces are chosen and not yet joined.
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "trace", "-e", "trace=setsid"]);
+        command.args(["-e", "inject=setsid:signal=STOP", binary().to_str().unwrap()]);
+        place.prepare(command.args(["start", "second"]));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut start = command.spawn().expect("strace");
+        assert!(within(LIMIT, || !stopped(&place).is_empty()));
+        place.usnea(&["kill", "first"]).works();
+        place.usnea(&["wait", "first"]).works();
+        let runs = || {
+            for pid in stopped(&place) {
+                // One that was continued before may have ended.
+                let _ = Command::new("kill").args(["-CONT", &pid]).stderr(Stdio::null()).status();
+            }
+            field(&place, "second", "{{.State.Status}}") == "running"
+        };
+        assert!(within(LIMIT, runs), "{}", place.read("trace"));
+        for other in *others {
+            for kind in ["net", "ipc", "uts"] {
+                assert_eq!(namespace(&place, "second", kind), namespace(&place, other, kind));
+            }
+        }
+        assert_eq!(place.usnea(&["exec", "second", "hostname"]).works(), "shop");
+        place.usnea(&["exec", "second", "touch", "/dev/shm/file"]).works();
+        end(&place);
+        start.wait().expect("strace");
+        fs::remove_file(place.path("trace")).expect("the trace");
+    }
 }

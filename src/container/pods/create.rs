@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::known::{Pod, find};
 use super::remove::{PodRemoval, remove};
+use crate::cgroup::{self, CgroupLimits};
 use crate::config;
 use crate::container::names::{NamedKind, Names};
 use crate::container::{Usnea, folder, network};
@@ -37,6 +38,8 @@ pub struct CreatePod {
     pub volumes: Vec<VolumeFlag>,
     /// Mode of the members' user namespaces, as typed.
     pub userns: Option<String>,
+    /// Parent cgroup of members that have none of their own.
+    pub cgroup_parent: Option<PathBuf>,
     /// True if a pod of the same name is replaced.
     pub replace: bool,
     /// File for the pod's ID.
@@ -62,6 +65,10 @@ pub fn create(usnea: &Usnea, request: &CreatePod) -> Result<Pod> {
         let parsed = mode.parse::<UsernsMode>();
         parsed.map_err(Error::invalid).context(|| Setting::Userns.with(mode))?;
     }
+    if let Some(parent) = &request.cgroup_parent {
+        // The members' groups are made at their starts: only the parent is looked at.
+        cgroup::find(&parent.join("pod"), CgroupLimits::default())?;
+    }
     let (network, held) = network_of(usnea, request)?;
     replaced(usnea, request)?;
     let mut record = PodRecord {
@@ -75,6 +82,7 @@ pub fn create(usnea: &Usnea, request: &CreatePod) -> Result<Pod> {
         restart: request.restart,
         volumes: request.volumes.iter().map(|volume| volume.text.clone()).collect(),
         userns: request.userns.clone(),
+        cgroup_parent: request.cgroup_parent.clone(),
         shm_size: request.network.shm_size.map(|size| size.bytes()).filter(|bytes| *bytes > 0),
         create_command: request.create_command.clone(),
     };

@@ -34,7 +34,11 @@ pub fn inspect(pod: &Pod) -> Result<PodDocument> {
         },
         labels: record.labels.clone(),
         create_cgroup: false,
-        cgroup_parent: String::new(),
+        cgroup_parent: record
+            .cgroup_parent
+            .as_ref()
+            .map(|parent| parent.display().to_string())
+            .unwrap_or_default(),
         cgroup_path: String::new(),
         create_infra: false,
         infra_container_id: String::new(),

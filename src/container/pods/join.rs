@@ -8,7 +8,8 @@ use crate::error::{Error, Result, Setting};
 use crate::monitor::pod::SharedKind;
 use crate::phrase;
 use crate::spec::{
-    ContainerName, ContainerOptions, IpcMode, JoinTarget, NamespaceSharing, NetworkMode, VolumeFlag,
+    CgroupMode, ContainerName, ContainerOptions, IpcMode, JoinTarget, NamespaceSharing,
+    NetworkMode, VolumeFlag,
 };
 
 /// Pod of a new container.
@@ -151,6 +152,9 @@ fn share(pod: &Pod, options: &mut ContainerOptions) {
             SharedKind::Uts => options.uts = NamespaceSharing::Joined(target()),
             SharedKind::Pid => options.pid = NamespaceSharing::Joined(target()),
         }
+    }
+    if options.cgroup_parent.is_none() && options.cgroups == CgroupMode::Enabled {
+        options.cgroup_parent.clone_from(&record.cgroup_parent);
     }
     if let Some(mode) = &record.userns {
         options.userns = mode.parse().ok();

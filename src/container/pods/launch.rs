@@ -12,15 +12,17 @@ use crate::container::{Container, ports};
 use crate::engine::{LaunchOptions, Plan};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
+use crate::host::process_id::ProcessId;
 use crate::monitor::PodJob;
 use crate::monitor::pod::{self, PodRecord, PodUplink, START_LOCK, SharedKind, UplinkFile};
+use crate::monitor::record::Record;
 use crate::net::{Mode, Network, NetworkRequest};
 use crate::object_id::short;
 use crate::spec::JoinTarget;
 use crate::userns::Base;
 
 /// Largest number of members that may end, one after the other, while their namespaces are being joined.
-const TRIES: u32 = 20;
+pub(in crate::container) const TRIES: u32 = 20;
 
 /// Plans the launch of a member with the current namespaces of its pod. Returns the lock that delays other starts in
 /// the pod, too. Errors: the pod was removed; a published port is in use; those of `shared_namespaces::plan`.
@@ -39,17 +41,18 @@ pub(in crate::container) fn plan(
     let mut tries = 0;
     loop {
         let running = running_member(container, id)?;
-        let member = Member { container, pod: &pod, running: running.as_ref() };
+        let other = running.as_ref().map(|(member, _)| member);
+        let member = Member { container, pod: &pod, running: other };
         match member.plan(spec, base, options.clone()) {
             Ok((plan, uplink)) => {
-                let is_owner = running.is_none();
                 let file = UplinkFile::of(&folder);
-                return Ok((plan, PodJob { start, file, uplink, is_owner }));
+                let names = names(&container.record);
+                let joined = running.map(|(_, process)| process);
+                return Ok((plan, PodJob { start, file, uplink, joined, names }));
             }
             // If the running member has ended meanwhile, tries again with another one, or with new namespaces.
             Err(error) => {
-                let has_ended =
-                    running.is_some_and(|other| other.status().is_ok_and(|now| !now.is_running()));
+                let has_ended = running.is_some_and(|(_, process)| !process.lives());
                 tries += 1;
                 if !has_ended || tries > TRIES {
                     return Err(error);
@@ -59,19 +62,24 @@ pub(in crate::container) fn plan(
     }
 }
 
-/// Returns a member that runs on this machine. Errors: one runs on another machine.
-fn running_member(container: &Container, id: &str) -> Result<Option<Container>> {
+/// Returns a member that runs on this machine, and its first process. Errors: one runs on another machine.
+fn running_member(container: &Container, id: &str) -> Result<Option<(Container, ProcessId)>> {
     for member in members(&container.store, id)? {
         if member.record.id == container.record.id {
             continue;
         }
         let status = member.status_here().context(|| format!("pod {}", short(id)))?;
         let process = status.state().filter(|_| status.is_running()).map(|state| state.process);
-        if process.is_some_and(|process| process.lives()) {
-            return Ok(Some(member));
+        if let Some(process) = process.filter(ProcessId::lives) {
+            return Ok(Some((member, process)));
         }
     }
     Ok(None)
+}
+
+/// Returns the names of a member on the named networks of its pod: docker's order.
+pub(super) fn names(record: &Record) -> Vec<String> {
+    vec![record.name.clone(), short(&record.id).to_owned()]
 }
 
 /// Member that is being started.

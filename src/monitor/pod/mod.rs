@@ -3,7 +3,7 @@
 //! ```text
 //! pods/ID/pod.json     the settings, which never change
 //! pods/ID/start.lock   locked while a member starts: two that start at once would each make the namespaces
-//! pods/ID/exit.json    the owner of the uplink, and the pod's addresses (see `uplink`)
+//! pods/ID/exit.json    the owner of the uplink, the pod's addresses, the names of the members (see `uplink`)
 //! pods/ID/exit.lock    locked while exit.json is changed
 //! ```
 //!
@@ -90,6 +90,9 @@ pub struct PodRecord {
     /// Mode of the members' user namespaces, as typed.
     #[serde(default)]
     pub userns: Option<String>,
+    /// Parent cgroup of members that have none of their own.
+    #[serde(default)]
+    pub cgroup_parent: Option<PathBuf>,
     /// Size of `/dev/shm` in bytes; `None`: the default one.
     #[serde(default)]
     pub shm_size: Option<u64>,

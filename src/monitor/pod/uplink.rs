@@ -12,7 +12,7 @@ use super::super::record;
 use crate::error::Result;
 use crate::files::{self, Lock};
 use crate::host::process_id::ProcessId;
-use crate::net::{Helper, JoinPlan, MemberIdentity, Membership, Network};
+use crate::net::{Helper, JoinPlan, LiveFile, MemberIdentity, Membership, Network, ProcessNames};
 use crate::network_attachment::MacAddress;
 
 const EXIT: &str = "exit.json";
@@ -42,6 +42,11 @@ impl PodUplink {
         }
     }
 
+    /// Live files of the named networks.
+    pub(super) fn live_files(&self) -> impl Iterator<Item = &LiveFile> {
+        self.joins.iter().map(|plan| &plan.live)
+    }
+
     /// True if there is nothing to carry out.
     pub fn is_empty(&self) -> bool {
         self.helpers.is_empty() && self.joins.is_empty()
@@ -56,6 +61,21 @@ pub struct UplinkOwner {
     /// Addresses of the pod on its named networks: they stay the same when another member takes the uplink over.
     #[serde(default)]
     pub endpoints: Vec<PodEndpoint>,
+    /// Names of the members that were started. Those of a member that has ended do not count.
+    #[serde(default)]
+    pub members: Vec<ProcessNames>,
+}
+
+impl UplinkOwner {
+    /// Makes the named networks know the names of the members, at the addresses of the pod with this ID. Without that
+    /// the members run nevertheless.
+    pub fn tell<'a>(&self, pod: &str, networks: impl Iterator<Item = &'a LiveFile>) {
+        for live in networks {
+            if let Err(error) = live.share(pod, &self.members) {
+                log::debug!("{}: {error}", live.path().display());
+            }
+        }
+    }
 }
 
 /// Addresses of a pod on a named network.

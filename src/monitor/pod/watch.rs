@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::uplink::{PodEndpoint, PodUplink, UplinkFile};
 use crate::error::Result;
 use crate::host::process_id::ProcessId;
-use crate::net::{HelperWatch, JoinPlan, Membership, RunningNetwork};
+use crate::net::{HelperWatch, JoinPlan, Membership, ProcessNames, RunningNetwork};
 
 /// Delay before the next attempt; doubled with each.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -153,7 +153,12 @@ impl UplinkWatch {
             .then(|| HelperWatch::adopt(helpers, self.pod.base, us.pid))
             .transpose()?;
         let endpoints = PodEndpoint::all(&membership);
-        self.pod.file.change(|owner| owner.endpoints = endpoints)?;
+        let uplink = &self.pod.uplink;
+        // Under the lock, as a member that starts: no name is lost.
+        self.pod.file.change(|owner| {
+            owner.endpoints = endpoints;
+            owner.tell(&uplink.identity.id, uplink.live_files());
+        })?;
         self.phase = UplinkPhase::Settled;
         (self.delay, self.tries, self.reported) = (FIRST_DELAY, 0, None);
         Ok(Some(UplinkNews::Taken(Box::new(RunningNetwork { membership, names: None, helper }))))
@@ -182,12 +187,18 @@ fn interfaces(endpoints: &[PodEndpoint]) -> Vec<String> {
 }
 
 impl PodHandover {
-    /// Records this member as the owner of the uplink, with the networks that its launch has joined.
-    pub fn own(&self, membership: &Membership) -> Result<()> {
-        let endpoints = PodEndpoint::all(membership);
+    /// Records a member that has started, with its names. The owner of the uplink is recorded with the networks that its
+    /// launch has joined.
+    pub fn record(&self, membership: &Membership, names: Vec<String>) -> Result<()> {
+        let endpoints = self.is_owner.then(|| PodEndpoint::all(membership));
         self.file.change(|owner| {
-            owner.process = Some(self.process);
-            owner.endpoints = endpoints;
+            if let Some(endpoints) = endpoints {
+                owner.process = Some(self.process);
+                owner.endpoints = endpoints;
+            }
+            owner.members.retain(|member| member.process.lives());
+            owner.members.push(ProcessNames { names, process: self.process });
+            owner.tell(&self.uplink.identity.id, self.uplink.live_files());
         })
     }
 }

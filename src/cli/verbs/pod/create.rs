@@ -3,8 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
 use crate::cli::flags::lifecycle::labels_of;
 use crate::cli::output::print_line;
 use crate::container::Usnea;
@@ -109,9 +107,15 @@ pub struct Arguments {
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
 
-    /// Policy for the end of the last container; only stop is supported.
-    #[arg(long, value_enum, value_name = "POLICY", default_value = "stop")]
-    exit_policy: ExitPolicyFlag,
+    /// Policy for the end of the last container: stop. podman's continue is refused: no process would hold the shared
+    /// namespaces and the published ports. The next start of a container makes them anew.
+    #[arg(long, value_name = "stop", default_value = "stop", value_parser = exit_policy)]
+    exit_policy: ExitPolicy,
+
+    /// Parent cgroup of the containers that have none of their own, as for 'usnea run'. Limits of a systemd slice are
+    /// those of the whole pod.
+    #[arg(long, value_name = "SLICE|CGROUP")]
+    cgroup_parent: Option<PathBuf>,
 
     /// Accepted for compatibility with podman: a pod has no infra container.
     #[arg(long)]
@@ -130,11 +134,20 @@ pub struct Arguments {
     help: Option<bool>,
 }
 
-/// Value of `--exit-policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ExitPolicyFlag {
-    /// Stop the pod.
-    Stop,
+/// Value of `--exit-policy`: the end of the last container is the end of the namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ExitPolicy;
+
+fn exit_policy(text: &str) -> std::result::Result<ExitPolicy, String> {
+    match text {
+        "stop" => Ok(ExitPolicy),
+        "continue" => {
+            Err("a pod has no process of its own, which would hold its namespaces and ports when \
+                 its last container has ended; use stop: the next start of a container makes them anew"
+                .to_owned())
+        }
+        _ => Err("no such policy: the one policy is stop".to_owned()),
+    }
 }
 
 /// Namespaces that are shared without a flag.
@@ -142,7 +155,7 @@ const DEFAULT_SHARES: [SharedKind; 3] = [SharedKind::Ipc, SharedKind::Net, Share
 
 /// Makes the pod, and prints its ID.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let ExitPolicyFlag::Stop = arguments.exit_policy;
+    let ExitPolicy = arguments.exit_policy;
     let shares = match arguments.share.as_deref() {
         None => DEFAULT_SHARES.to_vec(),
         Some(text) => shares(text)?,
@@ -170,6 +183,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         restart: arguments.restart.unwrap_or_default(),
         volumes: arguments.volume,
         userns: arguments.userns,
+        cgroup_parent: arguments.cgroup_parent,
         replace: arguments.replace,
         id_file: arguments.pod_id_file,
         create_command: std::env::args_os()
