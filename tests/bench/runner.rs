@@ -29,7 +29,11 @@ impl Programs {
             to
         };
         Self {
-            usnea: copy(env!("CARGO_BIN_EXE_usnea").into(), "usnea"),
+            // USNEA_BIN: a build that was made before, to be measured instead.
+            usnea: copy(
+                std::env::var_os("USNEA_BIN").unwrap_or(env!("CARGO_BIN_EXE_usnea").into()).into(),
+                "usnea",
+            ),
             bench: copy(std::env::current_exe().expect("this program"), "bench"),
         }
     }

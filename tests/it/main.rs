@@ -96,6 +96,7 @@ mod nested;
 mod network;
 mod network_lives;
 mod network_names;
+mod network_programs;
 mod networks;
 mod nfs;
 mod oci;
