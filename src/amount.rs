@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_in_the_future_was_made_now() {
+    fn times_in_the_future_count_as_now() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         let now = time("2024-05-01T00:00:00Z");
         assert_eq!(ago(time("2024-04-10T00:00:00Z"), now), "3 weeks ago");

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_is_refused() {
+    fn an_invalid_digest_is_refused() {
         let upper = EMPTY.to_uppercase();
         let short = &EMPTY[..70];
         let long = format!("{EMPTY}0");

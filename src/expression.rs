@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_expression_is_an_error_in_one_line_and_nothing_grows_without_bound() {
+    fn an_invalid_expression_is_an_error_in_one_line_and_sizes_are_bounded() {
         for wrong in ["(", "[a", "*", "a{2,1}", r"\", "(?:(?:(?:x{200}){200}){200})"] {
             let error = wrong.parse::<Expression>().unwrap_err();
             assert!(!error.to_string().contains('\n') && error.hint_text().is_some(), "{error}");

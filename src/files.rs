@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_long_for_a_lock_is_told_once() {
+    fn a_long_wait_for_a_lock_is_reported_once() {
         let top = tempfile::tempdir().unwrap();
         let path = top.path().join("lock");
         let told = AtomicBool::new(false);

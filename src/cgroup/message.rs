@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_an_error() {
+    fn an_invalid_message_is_an_error() {
         let whole = message(ERROR, 1, Some("no such unit"));
         for end in 0..whole.len() {
             assert!(answer(&mut &whole[..end]).is_err(), "{end}");

@@ -89,7 +89,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn a_folder_may_be_a_link_of_ours_and_a_file_is_none() {
+    fn a_folder_may_be_a_link_of_the_user_but_a_file_may_not() {
         let top = tempfile::tempdir().unwrap();
         let path = |name: &str| top.path().join(name);
         open_private(&path("folder")).unwrap();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_somebody_else_is_refused() {
+    fn a_link_of_another_user_is_refused() {
         if !rustix::process::geteuid().is_root() {
             return; // only root can create a link of another user
         }

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_through_links_of_ours_is_ours_alone() {
+    fn a_path_through_links_of_the_user_is_trusted() {
         let top = tempfile::tempdir().unwrap();
         let path = |name: &str| top.path().join(name);
         std::fs::create_dir_all(path("a/b/store")).unwrap();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_user_owns_on_the_way_is_named() {
+    fn a_component_of_another_user_is_named() {
         if !rustix::process::geteuid().is_root() {
             return; // only root can give files away
         }

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_free_and_none_is_taken_twice() {
+    fn unspecified_ports_are_free_ones_and_none_is_taken_twice() {
         let all = forwards(&options(&["127.0.0.1::80", "127.0.0.1::81", "127.0.0.1::80/udp"]), &[])
             .unwrap();
         assert_eq!(all.len(), 3);

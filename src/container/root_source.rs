@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transports_are_told_apart() {
+    fn transports_are_distinguished() {
         assert_eq!(
             "host:a,/b/c".parse::<RootSource>().unwrap(),
             RootSource::Host(vec!["a".into(), "/b/c".into()])

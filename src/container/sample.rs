@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_tells_is_read() {
+    fn usage_files_of_the_kernel_are_read() {
         let stat = b"7 (a) b) S 1 7 7 0 -1 4194560 10 20 0 0 11 12 13 14 20 0 3 0 4242 1 1";
         assert_eq!(parse_times(stat), Some((50, 3)));
         assert_eq!(parse_times(b"7 (a) S 1"), None);

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn one_holder_keeps_removers_off_whatever_the_file_system() {
+    fn a_single_holder_keeps_removers_off_on_every_file_system() {
         let top = tempfile::tempdir().unwrap();
         let (folder, file) = (top.path().join("folder"), top.path().join("file"));
         fs::create_dir(&folder).unwrap();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_version_before_has_locked_is_held() {
+    fn locks_of_an_earlier_version_are_respected() {
         let top = tempfile::tempdir().unwrap();
         let before = File::open(top.path()).unwrap();
         before.lock().unwrap();
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_removed_meanwhile_is_gone() {
+    fn an_object_that_was_removed_meanwhile_is_gone() {
         let top = tempfile::tempdir().unwrap();
         let folder = top.path().join("folder");
         for kind in [LOCAL, NETWORK] {

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_folder_that_nobody_else_can_write_to_is_ours_alone() {
+    fn only_a_folder_that_others_cannot_write_to_is_private() {
         use std::os::unix::fs::PermissionsExt;
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("run");

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_told_by_the_clock_of_the_boot() {
+    fn ages_are_measured_by_the_clock_of_the_boot() {
         let child = std::process::Command::new("sleep").arg("100").spawn();
         let mut child = child.expect("sleep");
         let process_id = ProcessId::of(child.id() as i32).unwrap();

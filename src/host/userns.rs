@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_has_its_way_out() {
+    fn each_cause_has_its_hint() {
         type Break = fn(&mut UsernsFacts);
         let cases: [(Break, Hint); 8] = [
             (|facts| facts.kernel_has_them = false, Hint::NoUserNamespaces),

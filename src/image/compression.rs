@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signatures_are_told_apart_from_names_that_look_alike() {
+    fn signatures_are_distinguished_from_names_that_look_alike() {
         for (head, compression) in [
             (&b""[..], Compression::None),
             (b"\x1f", Compression::None),

@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn an_artifact_is_told_from_an_image() {
+    fn an_artifact_is_distinguished_from_an_image() {
         let check = |config: &str, layer: &str, artifact: &str| {
             let digest = Digest::of(b"");
             let text = format!(

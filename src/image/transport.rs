@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn an_invalid_transport_is_refused() {
         let digest = crate::digest::Digest::of(b"");
         for text in [
             "",

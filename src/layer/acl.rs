@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_id_here_is_left_out() {
+    fn acl_entries_without_an_id_here_are_left_out() {
         let without = without_unmapped(&acl_of(u32::MAX, 4)).expect("an ACL");
         assert_eq!(without.len(), acl_of(1, 4).len() - ENTRY);
         assert_eq!(without_unmapped(&acl_of(1, 4)), Ok(acl_of(1, 4)));

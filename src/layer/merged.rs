@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_layer_hides_is_not_read() {
+    fn hidden_files_of_a_layer_are_not_read() {
         let layers = Layers::new();
         layers.write("2/etc/passwd", "low");
         layers.write("2/etc/sub/file", "low");

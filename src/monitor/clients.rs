@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_is_slow_misses_something_and_is_told_how_much() {
+    fn a_slow_client_loses_output_and_gets_the_number_of_lost_bytes() {
         let (near, far) = protocol::pair().unwrap();
         let mut clients = Clients::default();
         clients.add(near, Some(Pace::Drops));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_must_not_miss_anything_is_waited_for() {
+    fn a_client_that_must_not_lose_output_is_waited_for() {
         let (near, far) = protocol::pair().unwrap();
         let mut clients = Clients::default();
         clients.add(near, Some(Pace::Waits));

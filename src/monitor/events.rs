@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_read_in_order_over_a_change_of_files() {
+    fn events_are_read_in_order_across_rotated_files() {
         let store = tempfile::tempdir().unwrap();
         let large = "x".repeat(100_000);
         for number in 0..30 {

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_stays_stopped() {
+    fn a_stopped_container_stays_stopped() {
         let ending = |status, is_wanted, restarts| Ending { status, is_wanted, restarts };
         assert!(RestartPolicy::Always.restarts(ending(0, false, 99)));
         assert!(!RestartPolicy::Always.restarts(ending(137, true, 0)));

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_is_what_is_heard() {
+    fn messages_are_received_as_they_were_sent() {
         for request in [
             Request::Attach(Pace::Waits),
             Request::Attach(Pace::Drops),

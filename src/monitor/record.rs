@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_power_cut_left_is_damaged_and_not_nothing() {
+    fn a_record_torn_by_a_power_cut_is_damaged_and_not_missing() {
         let folder = tempfile::tempdir().unwrap();
         let whole = serde_json::to_vec(&exit(1)).unwrap();
         assert!(matches!(look::<Exit>(folder.path(), EXIT), Ok(RecordFile::Nothing)));

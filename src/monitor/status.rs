@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_machine_has_locked_runs_there() {
+    fn a_container_locked_by_another_machine_runs_there() {
         let own = ProcessId::ourselves().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let here = state(own, own);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_power_cut_left_of_records_is_an_end() {
+    fn an_exit_record_torn_by_a_power_cut_counts_as_an_end() {
         let own = ProcessId::ourselves().unwrap();
         let folder = tempfile::tempdir().unwrap();
         record::write(folder.path(), STATE, &state(own, own)).unwrap();

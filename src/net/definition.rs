@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_by_name_and_by_a_single_id() {
+    fn a_written_definition_is_read_by_name_and_by_a_unique_id() {
         let store = tempfile::tempdir().unwrap();
         let store = store.path();
         assert!(all(store).unwrap().is_empty());
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_is_private_and_a_damaged_one_is_told() {
+    fn a_definition_is_private_and_a_damaged_one_is_reported() {
         use std::os::unix::fs::PermissionsExt;
         let store = tempfile::tempdir().unwrap();
         let store = store.path();

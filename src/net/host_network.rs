@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_is_left_behind_by_another_way_out_and_not_by_none() {
+    fn a_helper_is_outdated_by_another_default_route_and_not_by_its_loss() {
         let host = |v4: Option<&str>, servers: &str| HostNetwork {
             v4: v4.map(str::to_owned),
             v6: None,

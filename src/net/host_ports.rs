@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_machine_is_told_with_those_of_this_one() {
+    fn an_address_of_another_machine_is_reported_with_those_of_this_one() {
         let error = bind(&forward(Protocol::Udp, Some("203.0.113.77"), 40000)).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("203.0.113.77:40000/udp") && text.contains("127.0.0.1"), "{text}");

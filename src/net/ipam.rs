@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_no_subnet_is_refused() {
+    fn addresses_outside_of_the_subnets_are_refused() {
         for (subnet, gateway, range, why) in [
             (&["10.5.0.1/24"][..], &[][..], &[][..], "the subnet is 10.5.0.0/24"),
             (&["10.5.0.0/31"], &[], &[], "at most /30"),

@@ -77,7 +77,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     #[test]
-    fn what_is_theirs_already_is_left_alone_and_links_are_not_followed() {
+    fn files_of_the_right_owner_are_left_alone_and_links_are_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         std::fs::create_dir(path("top")).unwrap();

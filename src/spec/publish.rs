@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_takes_is_taken() {
+    fn ports_that_docker_accepts_are_accepted() {
         use Protocol::{Tcp, Udp};
         let local = || Some("127.0.0.1".to_owned());
         assert_eq!(parsed("80"), (None, None, 80..=80, Tcp));

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_or_too_large_is_refused() {
+    fn an_invalid_or_too_large_size_is_refused() {
         for wrong in [
             "",
             "m",

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_is_refused() {
+    fn an_invalid_limit_is_refused() {
         for wrong in [
             "",
             "nofile",

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_stays_as_it_was_unless_its_access_is_said() {
+    fn a_mount_keeps_its_access_unless_another_is_given() {
         let bind =
             BindOptions { flags: vec!["nosuid"], propagation: "rslave", ..BindOptions::default() };
         let read_only = BindOptions { access: BindAccess::ReadOnly, ..bind.clone() };

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_range_that_nobody_has_is_taken() {
+    fn the_first_free_range_is_taken() {
         assert_eq!(chosen(&[], &[], 10), Ok(vec![IdMap::new(0, 1, 10)]));
         let taken = [IdMap::new(0, 100_000, 10), IdMap::new(0, 100_015, 10)];
         assert_eq!(chosen(&taken, &[], 5), Ok(vec![IdMap::new(0, 11, 5)]));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fixed_stays_and_is_given_to_nobody_else() {
+    fn fixed_mappings_stay_and_are_given_to_no_other_container() {
         let fixed = [IdMap::new(3, 0, 1), IdMap::new(5, 1, 1)];
         let map = chosen(&[], &fixed, 7).unwrap();
         let own = [IdMap::new(0, 2, 3), IdMap::new(4, 5, 1), IdMap::new(6, 6, 1)];

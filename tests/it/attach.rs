@@ -35,7 +35,7 @@ fn several_are_attached_at_once_and_all_hear_the_end() {
 }
 
 #[test]
-fn what_is_typed_reaches_the_command_and_ends_with_the_input() {
+fn typed_input_reaches_the_command_and_ends_with_the_input() {
     let place = Place::new();
     let list = place.kept(&["run", "-i"], "cat; echo end");
     let ran = finish(&mut place.command(&words(&list)), "one\ntwo\n");

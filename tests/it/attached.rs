@@ -66,7 +66,7 @@ fn events(place: &Place, event: &str) -> usize {
 }
 
 #[test]
-fn one_who_does_not_read_holds_nobody_up_and_learns_what_was_missed() {
+fn a_client_that_does_not_read_delays_no_other_and_gets_the_number_of_lost_bytes() {
     let place = Place::new();
     let talker = Talker::start(&place, &[]);
     let slow = start_unread(&place, &["attach", "--no-stdin", "talker"]);
@@ -141,7 +141,7 @@ fn a_log_with_a_limit_is_followed_over_all_its_files() {
 }
 
 #[test]
-fn whatever_bytes_are_written_come_out_of_run_and_of_the_log() {
+fn arbitrary_bytes_are_passed_on_by_run_and_by_the_log() {
     let place = Place::new();
     let bytes: Vec<u8> = (0..200_000u32)
         .flat_map(|number| {
@@ -162,7 +162,7 @@ fn whatever_bytes_are_written_come_out_of_run_and_of_the_log() {
 }
 
 #[test]
-fn one_who_comes_while_it_ends_hears_the_end_or_that_it_is_over() {
+fn a_client_that_attaches_at_the_end_gets_the_end_or_an_error() {
     let place = Place::new();
     for _ in 0..8 {
         let script = "trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done";

@@ -135,7 +135,7 @@ fn every_verb_works_from_an_odd_caller() {
 }
 
 #[test]
-fn what_usnea_makes_for_containers_has_the_same_modes_whatever_the_umask() {
+fn files_made_for_containers_have_the_same_modes_with_every_umask() {
     let place = Place::new();
     for umask in ["000", "027", "077"] {
         let name = format!("vol{umask}");

@@ -219,7 +219,7 @@ fn a_paused_container_stands_still_until_it_is_unpaused() {
 }
 
 #[test]
-fn the_kernels_want_of_memory_is_told() {
+fn an_out_of_memory_kill_is_reported() {
     if !has_cgroups() {
         return;
     }
@@ -263,7 +263,7 @@ fn a_fork_bomb_hits_the_limit_and_a_command_in_it_counts() {
 }
 
 #[test]
-fn what_joins_a_container_is_in_its_cgroup_and_sees_no_other() {
+fn exec_commands_are_in_the_container_s_cgroup_and_see_no_other() {
     if !has_cgroups() {
         return;
     }
@@ -294,7 +294,7 @@ fn what_joins_a_container_is_in_its_cgroup_and_sees_no_other() {
 }
 
 #[test]
-fn one_that_stands_still_is_ended_all_the_same() {
+fn a_paused_container_can_be_ended() {
     if !has_cgroups() {
         return;
     }

@@ -112,7 +112,7 @@ fn a_container_that_changed_nothing_has_no_changes() {
 }
 
 #[test]
-fn what_is_committed_runs_as_the_container_was() {
+fn a_committed_image_runs_as_the_container_did() {
     each(|shop, name| {
         let image = format!("localhost/{name}");
         let iid = text(&shop.place.path("iid")).to_owned();
@@ -308,7 +308,7 @@ fn an_export_is_all_that_the_container_has_and_comes_back() {
 }
 
 #[test]
-fn what_cannot_be_committed_is_said() {
+fn a_container_that_cannot_be_committed_is_an_error() {
     let shop = shop();
     changed(&shop, "box", "overlay", true);
     let fails = |words: &[&str], phrases: &[&str]| shop.usnea(words).fails_with(125, phrases);
@@ -335,7 +335,7 @@ fn goes_on(shop: &Stocked, name: &str) -> bool {
 }
 
 #[test]
-fn a_container_stands_still_while_it_is_committed_when_told_so() {
+fn a_container_is_paused_during_commit_on_request() {
     let shop = shop();
     // Two files that are alike but for the moment between the two writes, by many processes.
     let script =

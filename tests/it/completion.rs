@@ -132,7 +132,7 @@ fn a_tag_is_completed_where_the_shell_parts_words_at_colons() {
 }
 
 #[test]
-fn what_is_odd_in_a_store_reaches_no_shell() {
+fn odd_names_in_a_store_reach_no_shell() {
     let stocked = stocked();
     for name in ["$(touch odd)", "a b", "*", "new\nline", "`x`"] {
         stocked.place.folder(&format!("store/volumes/{name}"));

@@ -96,7 +96,7 @@ fn a_connection_outlasts_a_restart_and_is_taken_up_by_a_start() {
 }
 
 #[test]
-fn the_way_out_goes_with_the_last_network_that_has_one() {
+fn external_connectivity_ends_with_the_last_network_that_has_it() {
     let place = Place::new();
     network(&place, "one", 9);
     place.usnea(&["network", "create", "--internal", "--subnet", "10.78.10.0/24", "inner"]).works();
@@ -116,7 +116,7 @@ fn the_way_out_goes_with_the_last_network_that_has_one() {
 }
 
 #[test]
-fn what_cannot_be_connected_is_refused_and_changes_nothing() {
+fn impossible_connections_are_refused_and_change_nothing() {
     let place = Place::new();
     network(&place, "one", 5);
     start(&place, "web", "one");
@@ -256,7 +256,7 @@ fn a_disposable_container_in_the_foreground_joins_and_leaves_a_network() {
 }
 
 #[test]
-fn a_container_without_a_way_out_gets_one_with_its_first_network_that_has_one() {
+fn a_container_gets_external_connectivity_with_its_first_network_that_has_it() {
     let place = Place::new();
     network(&place, "one", 13);
     place.usnea(&["network", "create", "--internal", "--subnet", "10.78.14.0/24", "inner"]).works();

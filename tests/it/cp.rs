@@ -142,7 +142,7 @@ fn where_it_comes_to_lie_is_docker_s_rule() {
 }
 
 #[test]
-fn a_folder_and_a_file_take_each_other_s_place_when_told_so() {
+fn a_folder_and_a_file_replace_each_other_with_overwrite() {
     let place = Place::new();
     place.write("a/name/file", "");
     place.write("b/name", "");
@@ -330,7 +330,7 @@ fn a_file_that_is_mounted_is_written_in_its_place() {
 }
 
 #[test]
-fn reading_disturbs_nobody_and_changing_waits_for_nobody_s_end() {
+fn copying_out_disturbs_no_process_and_copying_in_waits_for_none() {
     let place = Place::new();
     place.write("file", "");
     runs(&place, "box", &["--init", "--read-only"], "true");

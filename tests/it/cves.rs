@@ -112,7 +112,7 @@ fn a_link_on_the_way_of_a_mount_point_stays_inside() {
 
 /// CVE-2025-31133 (runc): what hides files is /dev/null, if the image can exchange that for something else.
 #[test]
-fn what_hides_files_is_the_real_null_device() {
+fn masked_files_are_the_real_null_device() {
     let place = Place::new();
     place.small_root();
     symlink("/proc/sysrq-trigger", place.path("root/dev/null")).expect("a link");

@@ -68,7 +68,7 @@ fn words(all: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_container_has_a_way_out_unless_flag_or_setting_say_otherwise() {
+fn a_container_has_external_connectivity_unless_flag_or_setting_disable_it() {
     if !have_all() {
         return;
     }
@@ -122,7 +122,7 @@ fn a_container_keeps_the_network_that_it_was_created_with() {
 }
 
 #[test]
-fn without_a_helper_containers_run_and_that_is_told_once() {
+fn without_a_helper_containers_run_with_a_single_warning() {
     if !have_all() {
         return;
     }

@@ -39,7 +39,7 @@ fn assert_says(finding: &Value, status: &str, key: &str, phrase: &str) {
 }
 
 #[test]
-fn what_is_wrong_has_a_cost_and_each_finding_five_keys() {
+fn a_fault_has_a_cost_and_each_finding_five_keys() {
     let (findings, status) = findings(&Place::new(), &["env"]);
     assert_eq!(status, 0);
     for finding in &findings {
@@ -84,7 +84,7 @@ fn forbidden_user_namespaces_are_the_end_and_the_sysctl_is_named() {
 }
 
 #[test]
-fn a_caller_without_an_id_is_told_so() {
+fn a_caller_without_a_mapped_id_is_reported() {
     if need("unshare") {
         let (findings, status) = findings(&Place::new(), &["unshare", "-U"]);
         assert_eq!(status, 1);
@@ -98,7 +98,7 @@ fn a_caller_without_an_id_is_told_so() {
 }
 
 #[test]
-fn the_network_that_containers_have_by_default_is_told() {
+fn the_default_network_is_reported() {
     let place = Place::new();
     if !need("slirp4netns") || !need("unshare") {
         return;
@@ -162,7 +162,7 @@ fn newuidmap_is_found_whatever_path_says() {
 }
 
 #[test]
-fn who_has_no_subordinate_ids_gets_the_line_to_add() {
+fn a_user_without_subordinate_ids_gets_the_line_to_add() {
     if need_no_subids() {
         let (findings, status) = findings(&Place::new(), &["env"]);
         assert_eq!(status, 0);
@@ -199,7 +199,7 @@ fn a_file_server_that_never_answers_hangs_nothing() {
 }
 
 #[test]
-fn a_runtime_folder_of_somebody_else_is_not_ours() {
+fn a_runtime_folder_of_another_user_is_not_used() {
     let (findings, _) = findings(&Place::new(), &["env", "XDG_RUNTIME_DIR=/run"]);
     assert_says(named(&findings, "XDG_RUNTIME_DIR"), "degraded", "found", "belongs to user 0");
 }

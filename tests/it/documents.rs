@@ -21,7 +21,7 @@ fn shop() -> Stocked {
 }
 
 #[test]
-fn what_scripts_ask_of_a_container_is_answered() {
+fn templates_of_scripts_are_answered_for_a_container() {
     let place = shop();
     let options = [
         "--name",
@@ -95,7 +95,7 @@ fn what_scripts_ask_of_a_container_is_answered() {
 }
 
 #[test]
-fn what_runs_has_its_namespace_and_its_files_in_the_document() {
+fn the_document_of_a_running_container_has_its_namespaces_and_files() {
     let place = Place::new();
     place.usnea(&place.kept(&["run", "-d", "--name", "web"], "touch /seen; sleep 1000")).works();
     let template = "{{.State.Pid}} {{.NetworkSettings.SandboxKey}} {{.GraphDriver.Data.MergedDir}} {{.State.ConmonPid}}";
@@ -116,7 +116,7 @@ fn what_runs_has_its_namespace_and_its_files_in_the_document() {
 }
 
 #[test]
-fn a_missing_field_is_told_of_with_those_of_its_level() {
+fn a_missing_field_is_reported_with_the_fields_of_its_level() {
     let place = Place::new();
     place.usnea(&place.kept(&["create", "--name", "web"], "true")).works();
     let ask = |template: &str| place.usnea(&["inspect", "-f", template, "web"]);

@@ -54,7 +54,7 @@ fn the_file_server_is_out_of_the_container_s_sight() {
 }
 
 #[test]
-fn whoever_leaves_a_container_running_sees_the_end_of_what_is_said() {
+fn a_caller_that_detaches_gets_all_messages_and_then_end_of_file() {
     let place = place();
     for more in [&[][..], &["-t"]] {
         let words = [&["run", "-d", "--name", "served", "--storage-driver", "fuse"], more].concat();
@@ -67,7 +67,7 @@ fn whoever_leaves_a_container_running_sees_the_end_of_what_is_said() {
 }
 
 #[test]
-fn what_runs_on_after_the_command_s_end_of_output_keeps_its_files() {
+fn a_command_that_closed_its_output_keeps_its_files() {
     let place = place();
     let script = "(sleep 1; cat /etc/group > /late; cat /late) & wait";
     assert_eq!(place.run(&["--storage-driver", "fuse"], script).works(), "root:x:0:");

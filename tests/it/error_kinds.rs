@@ -19,7 +19,7 @@ fn fails(place: &Place, kind: &str, words: &[&str]) {
 }
 
 #[test]
-fn what_does_not_exist_is_not_found() {
+fn missing_objects_are_not_found() {
     let place = Place::new();
     let verbs: [&[&str]; 23] = [
         &["start", "nope"],
@@ -79,7 +79,7 @@ fn what_does_not_exist_is_not_found() {
 }
 
 #[test]
-fn what_is_in_use_is_in_conflict() {
+fn removal_of_objects_in_use_is_a_conflict() {
     let place = Place::new();
     let image = place.image();
     let running = &["run", "-d", "--name", "box", "-v", "data:/data"];

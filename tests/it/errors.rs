@@ -329,7 +329,7 @@ fn a_disk_that_is_full() {
 }
 
 #[test]
-fn errors_of_archives_name_the_cause_and_the_way_out() {
+fn errors_of_archives_have_a_cause_and_a_hint() {
     let place = crate::stocked::Stocked::new();
     let old = place.tarball("old", &[("repositories", "{}"), ("0/layer.tar", "x")]);
     let load = |file: &std::path::Path| place.usnea(&["load", "-i", crate::support::text(file)]);

@@ -17,7 +17,7 @@ fn actions(events: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn the_life_of_a_container_is_told_in_its_order() {
+fn the_events_of_a_container_are_in_order() {
     let place = Place::new();
     let words = ["-d", "--name", "web", "--label", "tier=front"];
     let id = place.run_kept(&words, "trap 'exit 7' TERM; while :; do sleep 0.05; done");
@@ -73,7 +73,7 @@ fn filters_and_templates_are_dockers() {
 }
 
 #[test]
-fn what_happens_later_is_told_as_it_happens() {
+fn later_events_are_printed_as_they_happen() {
     let place = Place::new();
     place.run_kept(&["--rm", "--name", "before"], "true").works();
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs_f64();

@@ -64,7 +64,7 @@ fn the_status_is_the_commands_and_dockers_where_there_is_none() {
 }
 
 #[test]
-fn it_is_in_all_the_namespaces_of_the_container() {
+fn an_exec_command_is_in_all_namespaces_of_the_container() {
     let place = Place::new();
     let kinds =
         "for kind in user mnt pid net uts ipc cgroup time; do readlink /proc/$of/ns/$kind; done";
@@ -138,7 +138,7 @@ fn another_user_has_its_groups_and_none_of_roots_powers() {
 }
 
 #[test]
-fn it_may_do_what_the_containers_own_command_may_unless_privileged() {
+fn an_exec_command_has_the_rights_of_the_containers_own_unless_privileged() {
     let place = Place::new();
     sleeping(
         &place,
@@ -209,7 +209,7 @@ fn the_keys_that_leave_a_terminal_leave_the_command_running() {
 }
 
 #[test]
-fn one_that_is_left_alone_goes_on_and_ends_with_the_container() {
+fn a_detached_exec_command_runs_on_and_ends_with_the_container() {
     let place = Place::new();
     sleeping(&place, &[]);
     let ran = sh(&place, &["-d"], &format!("echo $PPID > /tmp/parent; exec sleep {}", span(4321)));
@@ -356,7 +356,7 @@ fn a_terminals_folder_that_is_none_is_refused() {
 }
 
 #[test]
-fn its_life_is_told_in_the_events() {
+fn the_life_of_an_exec_session_is_in_the_events() {
     let place = Place::new();
     sleeping(&place, &["--health-cmd", "true"]);
     sh(&place, &[], "exit 5").exits(5);
@@ -455,7 +455,7 @@ fn running_commands_are_listed_by_their_ids() {
 }
 
 #[test]
-fn its_groups_are_those_of_the_container_now_and_of_group_add() {
+fn groups_of_exec_are_those_of_the_container_now_and_of_group_add() {
     if !need_subids() {
         return;
     }
@@ -478,7 +478,7 @@ fn its_groups_are_those_of_the_container_now_and_of_group_add() {
 }
 
 #[test]
-fn a_container_that_ends_meanwhile_is_said_to_have_ended() {
+fn a_container_that_ends_meanwhile_is_reported_as_ended() {
     let place = Place::new();
     for round in 0..8 {
         place.run_kept(&["-d", "--name", "box"], "exec sleep 0.2").works();

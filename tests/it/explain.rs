@@ -61,7 +61,7 @@ fn the_steps_are_numbered_and_in_the_words_of_the_shell() {
 }
 
 #[test]
-fn what_cannot_be_run_cannot_be_explained() {
+fn a_run_that_fails_has_no_explanation() {
     let place = Place::new();
     place
         .usnea(&["run", "--explain", "host:nosuchprogram", "id"])

@@ -64,7 +64,7 @@ fn a_launch_that_a_filter_kills_is_no_end_of_the_command() {
 }
 
 #[test]
-fn mounts_that_a_filter_refuses_are_told_with_the_way_out() {
+fn mounts_that_a_filter_refuses_are_reported_with_a_hint() {
     if !need("python3") {
         return;
     }
@@ -79,7 +79,7 @@ fn mounts_that_a_filter_refuses_are_told_with_the_way_out() {
 }
 
 #[test]
-fn a_server_without_memory_is_told_with_the_limit() {
+fn a_server_without_memory_is_reported_with_the_limit() {
     if !crate::support::drivers().contains(&"fuse") {
         return;
     }

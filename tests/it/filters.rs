@@ -256,7 +256,7 @@ fn a_check_without_a_passing_state_is_an_error_to_wait_for() {
 }
 
 #[test]
-fn one_check_that_fails_is_told_at_once() {
+fn a_single_failed_check_is_reported_at_once() {
     let place = Place::new();
     let options = [
         "run",

@@ -22,7 +22,7 @@ fn start(place: &Place, options: &[&str], script: &str) -> (Started, String) {
 }
 
 #[test]
-fn it_is_listed_entered_measured_and_stopped() {
+fn a_foreground_container_is_listed_entered_measured_and_stopped() {
     let place = Place::new();
     let script = "trap 'exit 7' TERM; while :; do sleep 0.1; done";
     let (started, id) = start(&place, &["--label", "a=b"], script);
@@ -43,7 +43,7 @@ fn it_is_listed_entered_measured_and_stopped() {
 }
 
 #[test]
-fn what_it_cannot_give_is_said() {
+fn operations_without_a_record_are_refused_with_the_reason() {
     let place = Place::new();
     let (started, id) = start(&place, &[], "sleep 1000");
     for words in [

@@ -99,7 +99,7 @@ fn in_use_inside() {
 }
 
 #[test]
-fn a_mount_whose_server_was_killed_is_said_and_can_be_taken_away() {
+fn a_mount_whose_server_was_killed_is_reported_and_can_be_unmounted() {
     if !need("unshare") {
         return;
     }
@@ -158,7 +158,7 @@ fn a_file_server_that_ends_with_its_container_is_not_said_to_have_died() {
 }
 
 #[test]
-fn a_dead_mount_of_fusermount3_is_said_and_can_be_taken_away() {
+fn a_dead_mount_of_fusermount3_is_reported_and_can_be_unmounted() {
     if !need("fusermount3") {
         return;
     }

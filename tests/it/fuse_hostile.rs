@@ -7,7 +7,7 @@ use crate::fuse_overlay::script;
 use crate::support::{Place, binary, finish, need};
 
 #[test]
-fn what_is_no_folder_is_no_layer() {
+fn a_layer_that_is_no_folder_is_refused() {
     let place = Place::new();
     for name in ["lower", "upper", "work", "m"] {
         place.folder(name);
@@ -38,7 +38,7 @@ fn what_is_no_folder_is_no_layer() {
 }
 
 #[test]
-fn upper_and_work_that_cannot_serve_are_said() {
+fn unusable_upper_and_work_folders_are_reported() {
     if !need("unshare") {
         return;
     }

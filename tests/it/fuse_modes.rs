@@ -44,7 +44,7 @@ except OSError as error: print(error.errno)
 ";
 
 #[test]
-fn setuid_goes_when_somebody_else_changes_the_content() {
+fn setuid_is_cleared_when_another_user_changes_the_content() {
     as_on_the_kernels_overlay(
         "cp ../op.py op; chmod 755 op; echo source > lower/source
          for mode in 4777 6777 2777 2767 6767; do echo lower > lower/l$mode; chmod $mode lower/l$mode; done
@@ -62,7 +62,7 @@ fn setuid_goes_when_somebody_else_changes_the_content() {
 
 /// The kernel must not go on to honour what the server has taken off.
 #[test]
-fn a_setuid_program_that_was_overwritten_runs_as_whoever_runs_it() {
+fn an_overwritten_setuid_program_runs_as_its_caller() {
     as_on_the_kernels_overlay(
         "begin
          for how in 'os.pwrite(f, b, 0)' 'os.posix_fallocate(f, 0, len(b)); os.pwrite(f, b, 0)' 'os.copy_file_range(os.open(\"/usr/bin/id\", 0), f, len(b))'; do
@@ -111,7 +111,7 @@ fn the_folder_that_the_work_folder_lies_in_gives_nothing_to_files() {
 
 /// CVE-2016-7097
 #[test]
-fn setgid_goes_when_somebody_outside_of_the_group_sets_an_acl() {
+fn setgid_is_cleared_when_a_user_outside_of_the_group_sets_an_acl() {
     as_on_the_kernels_overlay(
         "begin
          for mode in 2755 2745 2777 6755; do for acl in u::rwx,g::rwx,o::rwx u::rwx,g::rwx,o::rwx,u:8:r; do

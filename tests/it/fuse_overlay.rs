@@ -66,7 +66,7 @@ pub fn is_inside() -> bool {
 }
 
 #[test]
-fn what_is_wrong_is_said_and_nothing_is_mounted() {
+fn invalid_options_are_reported_and_nothing_is_mounted() {
     let place = Place::new();
     for name in ["lower", "upper", "upper/work", "work", "target"] {
         place.folder(name);

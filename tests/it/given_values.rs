@@ -82,7 +82,7 @@ fn privileges_are_shown_as_they_were_asked_for() {
 }
 
 #[test]
-fn what_is_not_utf8_is_a_name_like_another() {
+fn a_name_that_is_not_utf8_works_like_any_other() {
     let place = Stocked::new();
     let tar = place.tarball("one", &[("v", "x")]);
     let odd = OsStr::from_bytes(b"odd\xff.tar");

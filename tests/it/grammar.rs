@@ -90,7 +90,7 @@ fn a_file_whose_name_is_not_utf8_is_copied() {
 }
 
 #[test]
-fn what_an_error_repeats_cannot_steer_a_terminal() {
+fn quoted_text_in_an_error_cannot_control_a_terminal() {
     let place = Place::new();
     let odd = "no\u{7}\u{9b}31m\rsuch";
     let image = place.image();

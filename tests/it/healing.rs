@@ -67,7 +67,7 @@ fn clean(place: &Place, mark: &str) {
 }
 
 #[test]
-fn a_helper_that_dies_is_started_again_and_that_is_told_once() {
+fn a_helper_that_dies_is_started_again_with_a_single_message() {
     for helper in usable_helpers() {
         let place = Place::new();
         let network = format!("{helper}:cidr=10.78.1.0/24");
@@ -130,7 +130,7 @@ fn the_helper_of_a_container_in_the_foreground_is_started_again() {
 }
 
 #[test]
-fn the_way_out_beside_named_networks_comes_back_with_the_members_own_address() {
+fn the_helper_beside_named_networks_comes_back_with_the_members_own_address() {
     for helper in usable_helpers() {
         let place = Place::new();
         place.usnea(&["network", "create", "--subnet", "10.78.3.0/24", "back"]).works();

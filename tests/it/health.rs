@@ -111,7 +111,7 @@ fn a_command_that_is_not_there_is_a_failure_that_says_so() {
 }
 
 #[test]
-fn what_is_ill_is_killed_stopped_or_started_again_as_asked() {
+fn an_unhealthy_container_is_killed_stopped_or_restarted_as_configured() {
     let place = Place::new();
     let ended = || field(&place, "{{.State.Status}} {{.State.ExitCode}}");
     checked(&place, "exit 1", &["--health-on-failure", "kill"]);

@@ -180,7 +180,7 @@ fn a_program_that_changed_is_assembled_anew() {
 }
 
 #[test]
-fn what_is_done_inside_does_not_reach_the_host_s_files_nor_the_next_run() {
+fn changes_inside_reach_neither_the_host_s_files_nor_the_next_run() {
     let place = Place::new();
     let script = place.write("tool", "#!/bin/sh\necho here\n");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");

@@ -189,7 +189,7 @@ fn no_device_can_be_made() {
 }
 
 #[test]
-fn what_tells_of_the_kernel_cannot_be_read() {
+fn files_with_secrets_of_the_kernel_cannot_be_read() {
     let place = Place::new();
     // An empty file or folder stands in front of each, where the kernel has it at all.
     let script = "for file in /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/sched_debug; do \
@@ -200,7 +200,7 @@ fn what_tells_of_the_kernel_cannot_be_read() {
 }
 
 #[test]
-fn what_steers_the_kernel_cannot_be_written() {
+fn files_that_control_the_kernel_cannot_be_written() {
     let place = Place::new();
     let script = "for file in /proc/sys/kernel/hostname /proc/sys/net/ipv4/ip_forward /proc/sysrq-trigger; do \
                     if test -e $file; then (echo 1 > $file) 2>&1 || echo refused; else echo refused; fi; done";

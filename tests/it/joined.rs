@@ -80,7 +80,7 @@ fn processes_of_a_joined_pid_namespace_see_each_other_and_end_apart() {
 }
 
 #[test]
-fn what_cannot_be_joined_is_refused_before_the_launch() {
+fn namespaces_that_cannot_be_joined_are_refused_before_the_launch() {
     let place = Place::new();
     let pid = start_other(&place);
     for (kind, path, phrase) in [

@@ -62,7 +62,7 @@ fn files_of_other_ids_on_disk_are_removed_too() {
 }
 
 #[test]
-fn what_a_killed_run_leaves_on_disk_goes_with_the_next() {
+fn leftovers_of_a_killed_run_are_removed_by_the_next() {
     if !need("strace") {
         return;
     }
@@ -121,7 +121,7 @@ fn where_nothing_can_be_stacked_the_root_is_copied() {
 
 /// Files of a disposable container are in the folder that the user names, and are removed with it, however it ends.
 #[test]
-fn a_scratch_folder_that_is_named_holds_what_is_thrown_away() {
+fn a_named_scratch_folder_holds_disposable_layers() {
     let place = Place::new();
     let scratch = place.folder("scratch");
     let uid = rustix::process::getuid().as_raw();

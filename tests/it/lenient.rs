@@ -47,7 +47,7 @@ fn remove(value: &mut Value, name: &str) {
 }
 
 #[test]
-fn what_go_reads_as_nothing_is_nothing() {
+fn null_values_of_go_are_read_as_empty() {
     let place = Stocked::new();
     let root = small_root(&place);
     let config = json!({"Cmd": ["echo", "ran"], "Env": ["A=1"], "Labels": {"a": "b"}});
@@ -175,7 +175,7 @@ fn an_artifact_is_named_and_passed_over() {
 }
 
 #[test]
-fn a_platform_that_there_is_not_is_told_and_the_nearest_one_taken() {
+fn a_missing_platform_is_reported_and_the_nearest_one_used() {
     let place = Stocked::new();
     let root = small_root(&place);
     let image = Composed::of(&[root]).config(json!({"Cmd": ["echo", "ran"]}));
@@ -237,7 +237,7 @@ fn a_layout_of_links_is_read() {
 }
 
 #[test]
-fn what_xz_and_bzip2_pack_is_read() {
+fn archives_packed_by_xz_and_bzip2_are_read() {
     let place = Stocked::new();
     let tar = small_root(&place);
     for (name, program) in [("r.tar.xz", "xz"), ("r.tar.bz2", "bzip2")] {

@@ -74,7 +74,7 @@ pub fn lines(count: usize) -> String {
 }
 
 #[test]
-fn on_a_full_disk_nobody_is_blocked_and_the_log_tells_what_it_lost() {
+fn on_a_full_disk_no_process_is_blocked_and_the_log_counts_its_losses() {
     if !need("unshare") || !need("mkfifo") {
         return;
     }
@@ -153,7 +153,7 @@ fn a_container_whose_folder_is_removed_is_asked_to_end_and_nothing_stays() {
 }
 
 #[test]
-fn what_a_power_cut_leaves_of_records_breaks_no_command() {
+fn records_torn_by_a_power_cut_break_no_command() {
     let place = Place::new();
     let sound = place.run_kept(&["-d", "--name", "sound"], "exec sleep 1000").works().to_owned();
     let torn = |name: &str| -> String {
@@ -201,7 +201,7 @@ fn what_a_power_cut_leaves_of_records_breaks_no_command() {
 }
 
 #[test]
-fn a_container_that_is_not_known_any_more_is_told_of_and_can_be_removed() {
+fn a_container_with_a_damaged_record_is_reported_and_can_be_removed() {
     let place = Place::new();
     detached(&place, &["--name", "sound"], "exec sleep 1000");
     for file in ["container.json", "config.json"] {
@@ -300,7 +300,7 @@ fn exec_in_a_container_whose_root_was_removed_says_so() {
 }
 
 #[test]
-fn what_was_to_go_at_its_end_and_was_killed_with_its_monitor_is_gone_with_the_next_run() {
+fn a_container_with_rm_that_was_killed_with_its_monitor_is_removed_by_the_next_run() {
     let place = Place::new();
     let kill = |container: &str| {
         let pid = field(&place, container, "{{.State.MonitorPid}}").parse().unwrap();

@@ -64,7 +64,7 @@ fn a_detached_container_lives_until_it_is_stopped() {
 }
 
 #[test]
-fn what_was_written_is_there_at_the_next_start() {
+fn files_written_before_are_there_at_the_next_start() {
     let place = Place::new();
     let script =
         "cat /note 2>/dev/null; echo again >> /note; rm -f /bin/true; ls /bin | grep -c '^true$'";
@@ -110,7 +110,7 @@ fn rm_at_the_end_leaves_nothing_however_it_ran() {
 }
 
 #[test]
-fn a_command_that_cannot_run_is_told_of_and_the_container_says_why() {
+fn a_command_that_cannot_run_is_reported_and_its_container_keeps_the_reason() {
     let place = Place::new();
     let ran = place.usnea(&["run", "-d", "--name", "bad", &place.image(), "nothing-like-this"]);
     ran.fails_with(127, &["nothing-like-this", "No such file"]);
@@ -172,7 +172,7 @@ fn ids_may_be_shortened_as_long_as_they_mean_one() {
 }
 
 #[test]
-fn what_ignores_the_request_to_end_is_killed_in_time() {
+fn a_command_that_ignores_the_stop_signal_is_killed_in_time() {
     let place = Place::new();
     let id =
         detached(&place, &["--stop-timeout", "1"], "trap '' TERM; while :; do sleep 0.05; done");
@@ -205,7 +205,7 @@ fn signals_reach_the_command() {
 }
 
 #[test]
-fn restart_policies_start_again_until_somebody_stops_it() {
+fn restart_policies_restart_a_container_until_it_is_stopped() {
     let place = Place::new();
     let id = detached(&place, &["--restart", "on-failure:2"], "echo x >> /count; exit 5");
     assert!(within(Duration::from_secs(10), || status(&place, &id) == "exited"));
@@ -352,7 +352,7 @@ fn a_restart_policy_is_changed_while_it_runs() {
 }
 
 #[test]
-fn what_containers_use_is_shown() {
+fn resource_usage_of_containers_is_shown() {
     let place = Place::new();
     let script =
         "head -c 8000000 /dev/zero | tail -c 8000000 > /tmp/a; echo busy; while :; do :; done";
@@ -413,7 +413,7 @@ fn after_a_restart_of_the_machine_those_that_always_run_are_started_by_one_comma
 
 /// docker's: whoever knows its name finds it, also where another terminal waits for it and it is thrown away.
 #[test]
-fn one_that_is_thrown_away_is_found_by_its_name() {
+fn a_disposable_container_is_found_by_its_name() {
     let place = Place::new();
     let words = ["run", "--rm", "--name", "brief"];
     let script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done";

@@ -41,7 +41,7 @@ fn log_in(place: &Place, host: &str, password: &str, more: &[&str]) -> Ran {
 const AUTH: &str = "run/containers/auth.json";
 
 #[test]
-fn what_we_keep_is_what_skopeo_looks_for() {
+fn skopeo_finds_logins_of_usnea() {
     let Some(registry) = RealRegistry::start(Tls::Off, Auth::Basic) else { return };
     let place = Place::new();
     let host = registry.host.as_str();
@@ -68,7 +68,7 @@ fn what_we_keep_is_what_skopeo_looks_for() {
 }
 
 #[test]
-fn what_skopeo_keeps_is_what_we_look_for() {
+fn logins_of_skopeo_are_found() {
     let Some(registry) = RealRegistry::start(Tls::On, Auth::Basic) else { return };
     if !need("skopeo") {
         return;

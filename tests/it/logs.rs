@@ -49,7 +49,7 @@ fn a_follower_sees_at_once_what_is_there() {
 }
 
 #[test]
-fn what_was_written_before_is_in_the_log() {
+fn output_before_the_start_of_logs_is_in_the_log() {
     let place = Place::new();
     let folder = place.folder("flags");
     let volume = format!("{}:/flags", text(&folder));
@@ -72,7 +72,7 @@ fn what_was_written_before_is_in_the_log() {
 }
 
 #[test]
-fn a_client_whose_output_nobody_reads_goes_and_its_container_stays() {
+fn a_client_with_unread_output_ends_and_its_container_stays() {
     let place = Place::new();
     let script = "i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done; sleep 1000";
     let mut words = vec!["$usnea".to_owned()];
@@ -148,7 +148,7 @@ fn several_containers_are_stopped_at_the_same_time() {
 }
 
 #[test]
-fn who_prints_ends_as_cat_does_when_nobody_reads() {
+fn logs_ends_as_cat_does_when_its_reader_is_gone() {
     let place = Place::new();
     place
         .run_kept(&["--name", "box"], "i=0; while [ $i -lt 9 ]; do echo $i; i=$((i+1)); done")

@@ -78,7 +78,7 @@ fn stopping_a_unit_stops_its_container_by_the_containers_own_way() {
 }
 
 #[test]
-fn what_a_unit_has_detached_ends_with_the_unit() {
+fn a_container_detached_by_a_unit_ends_with_the_unit() {
     if !is_machine() {
         return;
     }

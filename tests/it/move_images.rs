@@ -54,7 +54,7 @@ fn pulled(place: &Stocked, endpoint: RegistryEndpoint, name: &str) {
 }
 
 #[test]
-fn what_is_pushed_has_its_digest_in_the_registry() {
+fn a_pushed_image_has_its_digest_in_the_registry() {
     let Some(registry) = RealRegistry::start(Tls::Off, Auth::Off) else { return };
     if !need("skopeo") {
         return;
@@ -85,7 +85,7 @@ fn what_is_pushed_has_its_digest_in_the_registry() {
 }
 
 #[test]
-fn what_is_pushed_comes_back_as_it_was() {
+fn a_pushed_image_comes_back_unchanged() {
     let Some(registry) = RealRegistry::start(Tls::On, Auth::Basic) else { return };
     let place = Stocked::new();
     place.import("tool:1", FILES, &["-c", "ENV A=b"]);
@@ -114,7 +114,7 @@ fn what_is_pushed_comes_back_as_it_was() {
 }
 
 #[test]
-fn what_others_push_goes_on_byte_for_byte() {
+fn images_pushed_by_others_are_passed_on_byte_for_byte() {
     let Some(registry) = RealRegistry::start(Tls::Off, Auth::Off) else { return };
     if !need("skopeo") || !need("buildah") {
         return;
@@ -216,7 +216,7 @@ fn a_layer_goes_out_before_the_last_one_is_compressed() {
 }
 
 #[test]
-fn what_is_saved_is_what_skopeo_reads() {
+fn skopeo_reads_saved_images() {
     if !need("skopeo") {
         return;
     }
@@ -359,7 +359,7 @@ fn podman_loads_what_is_saved() {
 }
 
 #[test]
-fn what_is_imported_is_exported() {
+fn an_imported_image_is_exported_unchanged() {
     let place = Stocked::new();
     place.import("tool:1", FILES, &[]);
     let script = "ln tool-1/bin/tool tool-1/bin/hard; ln -s tool tool-1/bin/soft; mkfifo tool-1/pipe; chmod 4711 tool-1/bin/tool\n\
@@ -408,7 +408,7 @@ impl TransferProgress for Silent {
 }
 
 #[test]
-fn what_changed_on_a_real_overlay_becomes_a_layer() {
+fn changes_on_a_real_overlay_become_a_layer() {
     let place = Stocked::new();
     place.import(
         "base:1",

@@ -88,7 +88,7 @@ fn members_of_two_networks_neither_see_nor_reach_each_other() {
 }
 
 #[test]
-fn an_internal_network_has_no_way_out_and_no_published_ports() {
+fn an_internal_network_has_no_external_connectivity_and_no_published_ports() {
     let Some(set) = Networked::new() else { return };
     set.network("inside", &["--internal"]);
     set.idle("alone", &["--network", "inside"]);
@@ -243,7 +243,7 @@ fn a_service_of_two_networks_asks_the_one_behind_it() {
 }
 
 #[test]
-fn a_container_that_listens_on_port_53_is_in_nobodys_way() {
+fn a_container_that_listens_on_port_53_does_not_disturb_others() {
     let Some(set) = Networked::new() else { return };
     set.network("net", &["--internal"]);
     set.start("resolver", &["--network", "net"], "exec python3 /srv/serve.py 53");

@@ -64,7 +64,7 @@ fn a_volume_is_made_listed_inspected_and_removed() {
 }
 
 #[test]
-fn what_a_volume_cannot_be_is_refused() {
+fn invalid_volumes_are_refused() {
     let place = Place::new();
     let create = |words: &[&str]| place.usnea(&[&["volume", "create"], words].concat());
     create(&["--opt", "type=tmpfs", "x1"])

@@ -113,7 +113,7 @@ fn tag_moves_a_name_that_was_given_here() {
 }
 
 #[test]
-fn what_is_shown_of_a_name_means_that_image() {
+fn a_shown_name_refers_to_that_image() {
     let place = with_old();
     let names = ["images", "--sort", "tag", "--format", "{{.Repository}}:{{.Tag}}", "deb"];
     assert_eq!(place.usnea(&names).works(), "deb:12");

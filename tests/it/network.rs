@@ -287,7 +287,7 @@ fn a_link_of_resolv_conf_to_a_missing_file_leads_to_the_container_s_file() {
 }
 
 #[test]
-fn what_joins_the_container_is_on_its_network() {
+fn exec_commands_are_on_the_container_s_network() {
     for helper in usable_helpers() {
         let place = Place::new();
         let net = Net { helper, number: 6 };
@@ -301,7 +301,7 @@ fn what_joins_the_container_is_on_its_network() {
 }
 
 #[test]
-fn whoever_dies_the_helper_goes_with_the_container() {
+fn the_helper_ends_with_the_container_however_it_dies() {
     for helper in usable_helpers() {
         let place = Place::new();
         let net = Net { helper, number: 7 };
@@ -374,7 +374,7 @@ fn the_second_helper_serves_where_the_first_cannot() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_anything_runs() {
+fn impossible_networks_are_refused_before_anything_runs() {
     let place = Place::new();
     place.run(&["--network", "none", "-p", "80"], "true").fails_with(125, &["no ports"]);
     place.run(&["--network", "slirp4netns:x=1"], "true").fails_with(125, &["x=1"]);

@@ -123,7 +123,7 @@ fn a_network_has_the_subnets_gateways_and_ranges_that_are_asked_for() {
 }
 
 #[test]
-fn what_a_network_cannot_be_is_refused() {
+fn invalid_definitions_of_networks_are_refused() {
     let place = Place::new();
     create(&place, &["--subnet", "10.52.0.0/24", "there"]).works();
     for (words, phrases) in [
@@ -409,7 +409,7 @@ fn making_and_removing_a_network_are_events() {
 }
 
 #[test]
-fn a_damaged_definition_is_told_and_can_be_removed() {
+fn a_damaged_definition_is_reported_and_can_be_removed() {
     let place = Place::new();
     for name in ["whole", "cut", "twin"] {
         create(&place, &[name]).works();

@@ -61,7 +61,7 @@ fn signals_to_run_are_the_command_s() {
 }
 
 #[test]
-fn the_command_outlives_create_and_has_no_process_of_ours_beside_it() {
+fn the_command_outlives_create_and_has_no_process_of_usnea_beside_it() {
     let bundle = Bundle::new(SLEEP);
     bundle.oci(&["run", "--detach", "--pid-file", "pid", "c"]).works();
     let pid: i32 = bundle.place.read("bundle/pid").parse().expect("a number, and nothing else");
@@ -102,7 +102,7 @@ fn of_creates_of_one_id_exactly_one_wins() {
 }
 
 #[test]
-fn what_cannot_be_created_leaves_nothing() {
+fn a_container_that_cannot_be_created_leaves_nothing() {
     let bundle = Bundle::new(SLEEP);
     for id in ["", "..", "a/b", "a b"] {
         bundle.oci(&["create", id]).fails_with(1, &["is no container ID"]);
@@ -272,7 +272,7 @@ fn descriptors_of_the_caller_are_passed_and_no_others() {
 }
 
 #[test]
-fn a_root_of_somebody_else_s_user_namespace_needs_none_of_its_own() {
+fn root_of_another_user_namespace_needs_no_further_one() {
     let bundle =
         Bundle::new("id -u; cat /proc/self/uid_map | tr -s ' '; readlink /proc/self/ns/user");
     bundle.change(|config| {

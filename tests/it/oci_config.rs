@@ -37,7 +37,7 @@
 //! 29 linux.maskedPaths, readonlyPaths                      paths_are_masked_and_read_only
 //! 30 linux.personality; its flags are empty                the_process_has_its_attributes; config_checks
 //! 31 linux.intelRdt, netDevices, labels: carried out or an
-//!    error                                                 what_needs_root_is_refused_by_its_path; config_checks
+//!    error                                                 settings_that_need_root_are_refused_with_their_path; config_checks
 //! 32 IDs that are not mapped are an error                  an_id_that_is_not_mapped_is_refused
 //! 33 hooks                                                 oci_hooks
 //! ```
@@ -366,7 +366,7 @@ fn paths_are_masked_and_read_only() {
 }
 
 #[test]
-fn what_needs_root_is_refused_by_its_path() {
+fn settings_that_need_root_are_refused_with_their_path() {
     for (name, value) in [
         ("intelRdt", json!({ "closID": "x" })),
         ("netDevices", json!({ "eth0": { "name": "eth1" } })),

@@ -29,7 +29,7 @@ fn pretend(place: &Place, container: &str, changes: &[(&str, Value)]) -> Vec<u8>
 }
 
 #[test]
-fn what_another_machine_runs_is_shown_and_left_alone() {
+fn a_container_of_another_machine_is_shown_and_not_changed() {
     let place = Place::new();
     let words = ["run", "-d", "--name", "box", "--stop-timeout", "0"];
     place.usnea(&place.kept(&words, "sleep 1000")).works();
@@ -79,7 +79,7 @@ fn what_another_machine_runs_is_shown_and_left_alone() {
 }
 
 #[test]
-fn what_ran_on_a_machine_that_is_gone_starts_here() {
+fn a_container_of_a_machine_that_is_gone_starts_here() {
     let place = Place::new();
     place.usnea(&place.kept(&["run", "-d", "--name", "box"], "sleep 1000")).works();
     let folder = folder_of(&place, "box");

@@ -67,7 +67,7 @@ fn with_keep_id_the_user_has_a_name_and_a_home() {
 }
 
 #[test]
-fn who_asks_for_the_own_user_and_a_folder_can_write_to_it() {
+fn a_container_with_the_own_user_can_write_to_its_folder() {
     let place = Place::new();
     let (uid, gid) = own_ids();
     let folder = place.folder("project");

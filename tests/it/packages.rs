@@ -179,7 +179,7 @@ fn the_archive_installs_into_a_home_and_goes_without_a_trace() {
 }
 
 #[test]
-fn an_installation_that_cannot_be_made_is_an_error_that_names_the_way_out() {
+fn an_impossible_installation_is_an_error_with_a_hint() {
     let place = Place::new();
     let script = source().join("packaging/install.sh");
     for (arguments, phrases) in [

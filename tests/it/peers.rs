@@ -78,7 +78,7 @@ fn runs(place: &Stocked, image: &str) {
 }
 
 #[test]
-fn what_podman_pushes_runs_here_and_what_we_push_runs_there() {
+fn images_pushed_by_podman_run_here_and_ours_run_there() {
     let Some(registry) = RealRegistry::start(Tls::Off, Auth::Off) else { return };
     let Some(place) = with_made() else { return };
     for format in ["oci", "v2s2"] {
@@ -107,7 +107,7 @@ fn what_podman_pushes_runs_here_and_what_we_push_runs_there() {
 }
 
 #[test]
-fn what_podman_saves_is_loaded_here() {
+fn archives_of_podman_are_loaded_here() {
     let Some(place) = with_made() else { return };
     let script = format!("{PODMAN} image inspect -f '{{{{.Id}}}}' localhost/made");
     let id = place.shell(&script).works().trim_start_matches("sha256:").to_owned();
@@ -129,7 +129,7 @@ fn what_podman_saves_is_loaded_here() {
 }
 
 #[test]
-fn what_we_save_is_loaded_and_run_by_them() {
+fn saved_images_are_loaded_and_run_by_podman_and_buildah() {
     let Some(place) = with_made() else { return };
     let save = format!("{PODMAN} save -q --format oci-archive -o in.tar localhost/made");
     place.shell(&save).works();

@@ -206,7 +206,7 @@ fn settings_of_the_pod_are_refused_for_a_member() {
 }
 
 #[test]
-fn what_is_not_shared_is_each_member_s_own() {
+fn namespaces_that_are_not_shared_are_each_member_s_own() {
     let place = Place::new();
     place.usnea(&["pod", "create", "--share", "none", "apart"]).works();
     let options = ["-d", "--pod", "apart", "--network", "none", "--hostname"];
@@ -383,7 +383,7 @@ fn kill(pid: &str) {
 }
 
 #[test]
-fn ports_and_the_way_out_outlive_the_member_that_has_them() {
+fn ports_and_external_connectivity_outlive_the_member_that_owns_them() {
     let Some(set) = Networked::new() else { return };
     set.place.usnea(&["pod", "create", "-p", "127.0.0.1::7000", "shop"]).works();
     set.idle("first", &["--pod", "shop"]);

@@ -470,7 +470,7 @@ fn more_ports_than_the_hard_limit_of_open_files_are_refused_before_the_start() {
 }
 
 #[test]
-fn a_client_that_comes_before_the_server_listens_is_told_and_served_later() {
+fn a_client_before_the_server_listens_is_refused_and_served_later() {
     if !need("slirp4netns") {
         return;
     }

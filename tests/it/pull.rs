@@ -104,7 +104,7 @@ fn short_names_are_looked_for_where_registries_conf_says() {
 }
 
 #[test]
-fn an_unknown_image_is_said_in_a_sentence() {
+fn an_unknown_image_is_reported_in_a_sentence() {
     let Some(registry) = RealRegistry::start(Tls::Off, Auth::Off) else { return };
     let place = Stocked::new();
     let there = format!("{}/a/none:1", registry.host);

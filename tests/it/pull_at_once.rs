@@ -99,7 +99,7 @@ fn dripping(place: &Stocked, slow: &Digest, pause: Duration) -> FaultRegistry {
 }
 
 #[test]
-fn who_waits_for_another_pull_is_told_once() {
+fn waiting_for_another_pull_is_reported_once() {
     let place = Stocked::new();
     let slow = [numbered("slow"), numbered("slower")];
     Composed::of(&[&[small_root(&place)], &slow[..]].concat()).write(&place, "layout");

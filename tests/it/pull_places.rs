@@ -74,7 +74,7 @@ fn the_next_mirror_is_asked_where_one_has_nothing_or_breaks_down() {
 }
 
 #[test]
-fn what_is_wrong_everywhere_ends_the_pull_at_once() {
+fn an_error_that_all_mirrors_share_ends_the_pull_at_once() {
     let place = Stocked::new();
     let says = version(&place, "1");
     let good = layout_registry::serve(&place, |_, pieces| pieces);

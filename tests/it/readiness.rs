@@ -110,7 +110,7 @@ fn usnea_says_it_when_the_command_runs() {
 }
 
 #[test]
-fn nothing_is_said_of_a_command_that_does_not_run_nor_where_it_is_not_wanted() {
+fn no_readiness_is_sent_for_a_failed_command_nor_where_it_is_disabled() {
     let Some(manager) = Manager::new() else { return };
     let arguments = manager.place.arguments(&["--sdnotify", "conmon"], &["/no/such/program"]);
     finish(&mut manager.command(&arguments), "").fails_with(127, &["/no/such/program"]);

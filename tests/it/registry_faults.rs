@@ -169,7 +169,7 @@ fn a_wrong_length_is_found_out() {
 }
 
 #[test]
-fn what_never_ends_is_left() {
+fn endless_answers_are_abandoned() {
     let server = FaultRegistry::start(|request, _| {
         let begin = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
         let begin = match request.path.contains("/blobs/") {
@@ -310,7 +310,7 @@ fn an_identity_token_is_posted_and_a_registry_token_is_used_as_it_is() {
 }
 
 #[test]
-fn refused_credentials_are_said_and_not_shown() {
+fn refused_credentials_are_reported_and_not_shown() {
     let words = r#"{"errors":[{"code":"DENIED","message":"no\u001b[2J way"}]}"#;
     let server = FaultRegistry::start(move |request, _| match request.path.as_str() {
         "/denied" => answer("403 Forbidden", &[], words.as_bytes()),
@@ -353,7 +353,7 @@ fn credentials_do_not_go_where_there_is_no_tls() {
 }
 
 #[test]
-fn what_is_no_http_is_said() {
+fn an_answer_that_is_no_http_is_reported() {
     let server = FaultRegistry::start(|_, _| vec![Piece::Send(b"220 mail ready\r\n\r\n".to_vec())]);
     let error = anonymous(&server).manifest(None).unwrap_err().to_string();
     assert!(error.contains("does not speak"), "{error}");
@@ -367,7 +367,7 @@ fn what_is_no_http_is_said() {
 }
 
 #[test]
-fn an_unknown_authority_is_said_with_a_way_out() {
+fn an_unknown_authority_is_reported_with_a_hint() {
     let Some(real) = RealRegistry::start(Tls::On, Auth::Off) else { return };
     let verified =
         RegistryEndpoint { transport: TransportSecurity::Verified, ..endpoint(&real.host) };
@@ -381,7 +381,7 @@ fn an_unknown_authority_is_said_with_a_way_out() {
 }
 
 #[test]
-fn what_we_push_to_a_real_registry_is_what_skopeo_reads() {
+fn skopeo_reads_images_pushed_to_a_real_registry() {
     for (tls, auth) in [
         (Tls::Off, Auth::Off),
         (Tls::Off, Auth::Basic),

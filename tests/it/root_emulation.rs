@@ -60,7 +60,7 @@ fn owners_stay_with_the_files() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_as_ever() {
+fn impossible_changes_of_ids_are_refused_with_root_emulation() {
     let place = Place::new();
     let script = "chown 5 /nowhere; chown 5 /bin/sh/x; mknod /bin/sh c 1 3; mknod /nowhere/n c 1 3; \
         chmod 600 /nowhere; stat /nowhere; stat /proc/self/fd/77; true";
@@ -145,7 +145,7 @@ fn with_init_and_a_terminal_it_is_the_same() {
 }
 
 #[test]
-fn who_ends_usnea_ends_the_supervisor() {
+fn the_end_of_usnea_ends_the_supervisor() {
     let place = Place::new();
     let arguments =
         place.arguments(&SHOWN, &["sh", "-c", "touch f; chown 3 f; echo ready; sleep 60"]);

@@ -6,7 +6,7 @@ use std::fs;
 use crate::support::{Place, Started, finish, need_that, text, within};
 
 #[test]
-fn the_command_s_exit_status_is_ours() {
+fn usnea_exits_with_the_command_s_status() {
     let place = Place::new();
     assert_eq!(place.run(&[], "exit 0").status, 0);
     assert_eq!(place.run(&["--rm"], "exit 7").status, 7);
@@ -123,7 +123,7 @@ fn much_output_comes_whole() {
 }
 
 #[test]
-fn what_is_written_to_the_root_is_thrown_away() {
+fn changes_of_the_root_are_discarded() {
     let place = Place::new();
     let root = place.small_root();
     let script = "echo new > /new; echo more >> /etc/passwd; rm /etc/group; mkdir /proc2; chown 0:0 /bin/sh; cat /new";
@@ -239,7 +239,7 @@ fn twenty_runs_at_once_do_not_meet() {
 }
 
 #[test]
-fn debug_tells_the_steps_and_otherwise_nothing_is_said() {
+fn debug_logs_the_steps_and_otherwise_nothing_is_logged() {
     let place = Place::new();
     assert_eq!(place.run(&[], "true").stderr, "");
     let ran = place.usnea(

@@ -48,7 +48,7 @@ def call(number, *arguments):
 ";
 
 #[test]
-fn what_docker_denies_is_denied() {
+fn system_calls_that_docker_denies_are_denied() {
     let place = Place::new();
     for script in [
         "unshare -U true",

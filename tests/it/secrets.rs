@@ -87,7 +87,7 @@ fn a_secret_is_made_listed_inspected_and_removed() {
 }
 
 #[test]
-fn what_a_secret_cannot_be_is_refused() {
+fn invalid_secrets_are_refused() {
     let place = with_key();
     let create = |words: &[&str], content: &str| {
         finish(&mut place.command(&[&["secret", "create"], words].concat()), content)

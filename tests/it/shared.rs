@@ -300,7 +300,7 @@ fn a_container_that_requires_the_one_it_joins_starts_it() {
 }
 
 #[test]
-fn a_joined_network_keeps_the_way_out_of_its_owner() {
+fn a_joined_network_keeps_the_external_connectivity_of_its_owner() {
     let place = Place::new();
     start_target(&place, &["--network", "private"]);
     let ran =

@@ -40,7 +40,7 @@ fn has_others() -> bool {
 }
 
 #[test]
-fn nobody_else_can_write_to_it_and_everybody_can_read() {
+fn a_shared_store_is_writable_for_its_owner_alone_and_readable_for_all() {
     let shop = shop();
     let files = walkdir::WalkDir::new(shop.place.path("shared/layers")).min_depth(1);
     let mut seen = 0;
@@ -60,7 +60,7 @@ fn nobody_else_can_write_to_it_and_everybody_can_read() {
 }
 
 #[test]
-fn its_files_are_shown_as_the_image_has_them() {
+fn files_of_a_shared_store_are_shown_as_the_image_has_them() {
     let shop = shop();
     let shown = |owners: [&str; 6]| {
         let rest = [

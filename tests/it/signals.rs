@@ -75,14 +75,14 @@ fn the_container_dies_with_usnea() {
 }
 
 #[test]
-fn what_the_command_left_running_ends_with_it() {
+fn processes_left_by_the_command_end_with_it() {
     let place = Place::new();
     let ran = place.run(&[], "setsid sleep 100 & echo done");
     assert_eq!(ran.works(), "done");
 }
 
 #[test]
-fn init_is_ours_and_needs_no_other_binary() {
+fn init_is_part_of_usnea_and_needs_no_other_binary() {
     let place = Place::new();
     let ran = place.run(&["--init"], "echo $$; exit 5");
     assert_ne!(ran.exits(5), "1");
@@ -105,7 +105,7 @@ fn init_waits_for_the_command_not_for_its_orphans() {
 }
 
 #[test]
-fn a_stopped_usnea_goes_on() {
+fn a_stopped_usnea_continues_after_sigcont() {
     let place = Place::new();
     let started =
         start(&place, &[], "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done");

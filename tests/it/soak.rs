@@ -59,7 +59,7 @@ fn many_starts_at_once_all_work_and_leave_nothing() {
 }
 
 #[test]
-fn one_of_two_that_want_the_same_name_has_it() {
+fn of_two_containers_with_one_name_only_one_is_made() {
     let place = Place::new();
     for _ in 0..5 {
         let words = place.kept(&["run", "-d", "--name", "wanted"], "exec sleep 100");

@@ -142,7 +142,7 @@ fn names_go_from_one_image_to_another() {
 }
 
 #[test]
-fn prune_asks_where_it_can_and_removes_what_nobody_needs() {
+fn prune_asks_at_a_terminal_and_removes_unused_data() {
     let shop = with_one();
     for command in ["image", "system"] {
         let ran = shop.usnea(&[command, "prune"]);

@@ -80,7 +80,7 @@ fn a_log_that_is_appended_to_is_not_read_nor_emptied_and_keeps_its_order() {
 }
 
 #[test]
-fn two_files_get_what_is_theirs() {
+fn output_and_errors_go_to_their_own_files() {
     let place = Place::new();
     let open = |name: &str| File::create(place.path(name)).expect("a file");
     let mut command = place.command(&words(&place, "run", &[], "echo out; echo err >&2"));
@@ -253,7 +253,7 @@ fn a_key_that_interrupts_reaches_the_command() {
 }
 
 #[test]
-fn input_that_is_not_taken_keeps_nobody_waiting() {
+fn unread_input_does_not_delay_the_end() {
     let place = Place::new();
     place.write("much", vec![b'x'; 4 << 20]);
     for script in

@@ -160,7 +160,7 @@ fn the_command_has_a_terminal_of_the_container_s_own() {
 }
 
 #[test]
-fn what_is_typed_reaches_the_command_and_is_shown_once() {
+fn typed_input_reaches_the_command_and_is_shown_once() {
     let place = Place::new();
     let mut screen = Screen::start(
         &place,
@@ -188,7 +188,7 @@ fn control_c_goes_to_the_command() {
 }
 
 #[test]
-fn the_size_is_ours_and_follows_it() {
+fn the_terminal_has_the_size_of_the_callers_and_follows_it() {
     let place = Place::new();
     let script =
         "stty size; while test \"$(stty size)\" != '40 100'; do sleep 0.05; done; echo followed";
@@ -221,7 +221,7 @@ fn the_terminal_is_restored_when_a_signal_ends_the_run() {
 }
 
 #[test]
-fn output_that_nobody_waited_for_is_shown_whole() {
+fn output_without_a_waiting_reader_is_shown_whole() {
     let place = Place::new();
     let script = "i=0; while test $i -lt 2000; do echo line-$i; i=$((i + 1)); done";
     let (status, shown) = Screen::start(&place, &sh(&place, &["-it"], script)).end();

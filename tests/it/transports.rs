@@ -190,7 +190,7 @@ fn skopeo_reads_what_we_write_with_the_same_digests() {
 }
 
 #[test]
-fn what_skopeo_writes_is_read() {
+fn images_written_by_skopeo_are_read() {
     if !need("skopeo") {
         return;
     }

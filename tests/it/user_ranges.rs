@@ -78,7 +78,7 @@ fn a_range_is_as_large_as_the_accounts_need_and_1024_at_least() {
 }
 
 #[test]
-fn those_that_begin_at_once_have_ranges_of_their_own() {
+fn containers_that_start_at_once_have_separate_ranges() {
     if !need_subids() {
         return;
     }

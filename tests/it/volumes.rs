@@ -224,7 +224,7 @@ fn a_kept_container_s_volume_is_given_at_each_start() {
 }
 
 #[test]
-fn nobody_gives_away_a_system_or_a_home() {
+fn the_owner_of_a_system_folder_or_a_home_is_never_changed() {
     let place = Place::new();
     let home = std::env::var("HOME").expect("a home");
 

@@ -261,13 +261,13 @@ fn options_end_at_the_first_word_where_a_command_follows() {
 }
 
 #[test]
-fn what_clap_reads_as_docker_is_left_alone() {
+fn words_that_clap_reads_as_docker_are_left_alone() {
     let line = ["usnea", "run", "-it", "-e", "A=", "--label=x=1", "img", "--rm", "-x"];
     assert_eq!(normalize(words(&line), || unreachable!()), words(&line));
 }
 
 #[test]
-fn what_is_said_of_a_flag_last_counts() {
+fn the_last_value_of_a_flag_counts() {
     for (line, wanted) in [
         ("run --rm=false img", "run img"),
         ("run --rm --rm=0 -it=false img", "run -i img"),

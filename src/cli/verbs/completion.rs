@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_would_read_otherwise_is_not_offered() {
+    fn names_that_a_shell_would_misread_are_not_offered() {
         for odd in ["", "a b", "$(x)", "a\nb", "é", "*", "'"] {
             assert!(!is_plain(odd), "{odd}");
         }

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_config_leaves_out_is_empty_and_what_it_says_stays() {
+    fn fields_missing_in_a_config_are_empty_and_the_others_stay() {
         let config =
             json!({"config": {"User": "5", "Cmd": null, "Healthcheck": {"Test": ["NONE"]}}});
         let fields = run_config(&config).unwrap();

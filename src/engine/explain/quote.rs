@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_quoted_by_number() {
+    fn control_characters_are_quoted_by_number() {
         let text = "it's \\ \x1b]0;x\x07 \u{9b}1m\n\u{fc}";
         let quoted = quote(text);
         assert_eq!(quoted, "$'it\\'s \\\\ \\033]0;x\\007 \\302\\2331m\n\u{fc}'");

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_broken_off_is_done_again() {
+    fn an_interrupted_copy_is_done_again() {
         let volume = Volume::new();
         fs::rename(volume.path("new"), volume.path("filling")).unwrap();
         fs::write(volume.path("_data/file"), "of th").unwrap();

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_into_the_place_of_a_layer_is_not_what_is_held() {
+    fn a_replaced_layer_is_not_the_one_that_is_held() {
         let top = tempfile::tempdir().unwrap();
         let at = |name: &str| top.path().join(name);
         fs::create_dir_all(at("own/fs")).unwrap();

@@ -130,7 +130,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     #[test]
-    fn what_the_root_lacks_is_made_in_the_layer_above_where_its_links_lead() {
+    fn missing_mount_points_are_made_in_the_upper_layer_where_links_lead() {
         let top = tempfile::tempdir().unwrap();
         let (lower, upper) = (top.path().join("lower"), top.path().join("upper"));
         create_dir_all(lower.join("usr/etc")).unwrap();

@@ -285,7 +285,7 @@ fn oci_archives_that_are_written_are_read_back_and_are_the_same_twice() {
 }
 
 #[test]
-fn what_breaks_off_leaves_nothing() {
+fn an_interrupted_archive_leaves_nothing() {
     let (folder, path) = place();
     let image = made(b"1");
     let target =

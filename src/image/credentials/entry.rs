@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_refused_without_a_word_of_it() {
+    fn an_invalid_entry_is_refused_without_showing_it() {
         for entry in [
             json!("hidden"),
             json!({"auth": "hidden!"}),

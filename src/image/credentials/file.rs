@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_auth_file_is_named_and_left_alone() {
+    fn an_invalid_auth_file_is_named_and_left_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("auth.json");
         for text in ["{\"auths\": hidden", "[\"hidden\"]", "{\"auths\":\"hidden\"}"] {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_somebody_else_is_refused() {
+    fn a_folder_of_another_user_is_refused() {
         let me = rustix::process::geteuid();
         assert!(check_owner(tempfile::tempdir().unwrap().path()).is_ok());
         assert_eq!(check_owner(Path::new("/")).is_ok(), me.is_root());

@@ -250,7 +250,7 @@ fn docker_finds_what_is_kept_in_its_own_file() {
 }
 
 #[test]
-fn what_a_registry_s_own_helper_keeps_is_not_written_to_the_file() {
+fn logins_of_a_registry_s_own_helper_are_not_written_to_the_file() {
     let home = Home::new();
     let content = json!({"auths": {}, "credHelpers": {"a.io": "test", "https://index.docker.io/v1/": "test"}});
     home.write("run/containers/auth.json", &content);

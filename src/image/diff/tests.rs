@@ -348,7 +348,7 @@ fn a_layers_tar_has_all_kinds_of_files_in_order() {
 }
 
 #[test]
-fn what_cannot_be_in_a_layer_is_an_error() {
+fn files_that_a_layer_cannot_hold_are_an_error() {
     let place = Place::new();
     place.file("up/a/.wh.x", "");
     let error = layer(&place.path("up")).unwrap_err().to_string();

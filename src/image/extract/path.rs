@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_cannot_steer_a_terminal() {
+    fn shown_paths_cannot_control_a_terminal() {
         assert_eq!(printable(b"a\x1b[2J\n\xff"), "a\\u{1b}[2J\\n\u{fffd}");
         assert!(printable(&[b'x'; 5000]).len() < 300);
     }

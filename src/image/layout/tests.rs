@@ -59,7 +59,7 @@ fn message<T>(result: Result<T>) -> String {
 }
 
 #[test]
-fn what_is_written_is_read_back_by_its_name() {
+fn a_written_image_is_read_back_by_its_name() {
     let place = place();
     let one = put(&LayoutTarget::open(&place.dir, Some("one".to_owned())).unwrap(), "1");
     let only = OciLayout::open(&place.dir).unwrap().image(None).unwrap();
@@ -132,7 +132,7 @@ fn an_entry_that_is_an_index_and_an_index_right_in_index_json_are_read() {
 }
 
 #[test]
-fn what_others_wrote_into_an_index_stays() {
+fn entries_of_other_tools_in_an_index_stay() {
     let place = place();
     let target = LayoutTarget::open(&place.dir, Some("ours".to_owned())).unwrap();
     put(&target, "x");

@@ -276,7 +276,7 @@ fn without_search_registries_a_short_name_means_nothing() {
 }
 
 #[test]
-fn a_registry_of_this_machine_is_insecure_unless_it_is_said_otherwise() {
+fn a_registry_of_this_machine_is_insecure_unless_configured_otherwise() {
     let transport = |conf: &str, text: &str| {
         let reference: Reference = text.parse().unwrap();
         let asked = RegistryOptions::default();

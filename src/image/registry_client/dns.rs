@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn literals_and_localhost_ask_nobody() {
+    fn literals_and_localhost_need_no_name_server() {
         for host in ["127.0.0.1", "::1", "[::1]", "192.0.2.1"] {
             assert_eq!(look_up(host).unwrap().len(), 1, "{host}");
         }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_nowhere_is_said_in_one_line_and_soon() {
+    fn an_unknown_name_is_reported_soon_and_in_one_line() {
         let start = std::time::Instant::now();
         let error = look_up("registry.invalid").unwrap_err().to_string();
         assert!(error.starts_with("cannot look up registry.invalid: no "), "{error}");

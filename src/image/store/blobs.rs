@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_blob_never_gets_its_name() {
+    fn content_with_another_digest_never_gets_the_blob_s_name() {
         let (_folder, store) = store();
         let digest = Digest::of(b"content");
         for wrong in [&b"c0ntent"[..], b"content and more"] {

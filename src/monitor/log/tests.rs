@@ -114,7 +114,7 @@ fn a_torn_line_ends_where_the_next_begins() {
 }
 
 #[test]
-fn what_a_full_disk_lost_is_counted_and_no_line_is_torn() {
+fn bytes_lost_on_a_full_disk_are_counted_and_no_line_is_torn() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = LogWriter::open(folder.path(), &LogSettings::default());
     writer.write(Source::Output, b"before\n", Timestamp::now());

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_takes_what_is_not_theirs() {
+    fn no_process_takes_ids_that_are_not_its_own() {
         let mut users = ids(1, 2, 3);
         assert_eq!(users.set_two(3, UNCHANGED, None), Err(Refused::NotPermitted));
         assert_eq!(users.set_two(UNCHANGED, 4, None), Err(Refused::NotPermitted));

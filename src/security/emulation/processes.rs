@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_ended_are_forgotten() {
+    fn ended_processes_are_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let mut processes = table(folder.path());
         for process in 2..3000 {

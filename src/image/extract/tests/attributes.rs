@@ -41,7 +41,7 @@ fn owners_and_setuid_are_recorded_and_not_on_disk() {
 }
 
 #[test]
-fn what_is_shared_can_be_read_by_all_and_written_by_none() {
+fn shared_layers_are_readable_for_all_and_writable_for_none() {
     let place = Place::new();
     let tar = Tar::of([
         Item::file("plain", "x"),
@@ -247,7 +247,7 @@ fn a_second_entry_for_a_folder_takes_the_first_ones_record_away() {
 }
 
 #[test]
-fn what_the_store_inherits_does_not_reach_the_layer() {
+fn inherited_attributes_of_the_store_do_not_reach_the_layer() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
     std::fs::set_permissions(place.fs(), PermissionsExt::from_mode(0o2770)).unwrap();

@@ -14,7 +14,7 @@ fn names_do_not_lead_out() {
 }
 
 #[test]
-fn what_is_nobodys_becomes_roots() {
+fn files_of_unmapped_owners_become_roots() {
     for item in [
         Item::file("a", "").owner(u64::from(u32::MAX), u64::from(u32::MAX)),
         Item::file("a", "").pax("uid", "4294967295").pax("gid", "-1"),

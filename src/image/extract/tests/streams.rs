@@ -83,7 +83,7 @@ fn garbage_after_the_last_member_is_an_error() {
 }
 
 #[test]
-fn what_is_cut_off_is_an_error() {
+fn a_truncated_stream_is_an_error() {
     let plain = Tar::of([Item::file("a", vec![1; 3000]), Item::file("b", vec![2; 700])]);
     let entries = [0, 512 + 3072, plain.0.len()];
     let whole = plain.end();
@@ -124,7 +124,7 @@ fn other_compressions_are_named() {
 }
 
 #[test]
-fn what_the_source_fails_with_is_told() {
+fn the_error_of_the_source_is_reported() {
     struct Broken;
     impl std::io::Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {

@@ -28,7 +28,7 @@ fn whiteouts_become_overlayfss() {
 }
 
 #[test]
-fn what_the_layer_adds_wins_in_any_order() {
+fn files_of_a_layer_win_over_its_whiteouts_in_any_order() {
     let (place, unpacked) = unpacked(Tar::of([
         Item::file(".wh.a", ""),
         Item::file("a", "a"),
@@ -68,7 +68,7 @@ fn a_folder_in_the_place_of_what_is_gone_is_opaque() {
 }
 
 #[test]
-fn an_opaque_root_is_told() {
+fn an_opaque_root_is_reported() {
     let (_, unpacked) = unpacked(Tar::of([Item::file("/.wh..wh..opq", "")]));
     assert!(unpacked.opaque_root);
 }

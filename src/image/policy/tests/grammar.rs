@@ -71,7 +71,7 @@ fn all_that_the_manual_shows_is_read() {
 }
 
 #[test]
-fn what_cannot_be_verified_refuses_its_own_images_alone() {
+fn a_requirement_that_cannot_be_verified_refuses_its_own_images_alone() {
     let rekor = r#"{"type":"sigstoreSigned","keyPath":"/k","rekorPublicKeyDatas":["YQ=="]}"#;
     let base = r#"{"type":"signedBaseLayer","baseLayerIdentity":{"type":"matchExact"}}"#;
     for requirement in [rekor, base] {
@@ -87,7 +87,7 @@ fn what_cannot_be_verified_refuses_its_own_images_alone() {
 }
 
 #[test]
-fn what_is_no_policy_is_refused_by_file_and_key() {
+fn an_invalid_policy_is_refused_with_file_and_key() {
     let signed = |more: &str| with(&format!(r#"{{"type":"sigstoreSigned",{more}}}"#));
     let by = |more: &str| with(&format!(r#"{{"type":"signedBy",{more}}}"#));
     let identity = |more: &str| signed(&format!(r#""keyPath":"/k","signedIdentity":{{{more}}}"#));

@@ -42,7 +42,7 @@ fn of_a_registry_the_narrowest_scope_applies() {
 }
 
 #[test]
-fn what_is_near_a_scope_is_not_in_it() {
+fn names_near_a_scope_are_not_in_it() {
     for (scope, image) in [
         ("q.io/ns/x:1", "q.io/ns/x:2"),
         ("q.io/ns/x", "q.io/ns/xy"),

@@ -144,7 +144,7 @@ fn refused(shelf: &Shelf, policy: &SignaturePolicy, words: &str) {
 }
 
 #[test]
-fn what_is_signed_is_accepted_whatever_the_key() {
+fn signed_images_are_accepted_with_every_kind_of_key() {
     let one = Signer::p256();
     let rsa = ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
     let p384 = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"];

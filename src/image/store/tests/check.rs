@@ -83,7 +83,7 @@ fn a_sound_store_has_no_fault() {
 }
 
 #[test]
-fn what_a_killed_command_leaves_is_no_fault() {
+fn leftovers_of_a_killed_command_are_no_fault() {
     let shop = Shop::new();
     two_images(&shop);
     fs::write(shop.store.root().join("downloads/sha256-00"), "half").unwrap();
@@ -229,7 +229,7 @@ fn names_that_can_still_be_read_are_kept() {
 }
 
 #[test]
-fn what_another_usnea_wrote_is_not_mended() {
+fn files_of_a_newer_version_are_not_repaired() {
     let shop = Shop::new();
     two_images(&shop);
     let list = shop.store.root().join("images.json");

@@ -32,7 +32,7 @@ fn the_last_name_takes_the_image_with_it() {
 }
 
 #[test]
-fn what_another_image_needs_stays() {
+fn layers_of_another_image_stay() {
     let shop = Shop::new();
     let parent = shop.image(&["parent"], &[("a", "1")]);
     let child = shop.child(&parent, &["child"], &[("b", "2")]);
@@ -91,7 +91,7 @@ fn an_image_in_use_stays_whole() {
 }
 
 #[test]
-fn what_somebody_pulls_stays_though_the_image_goes() {
+fn layers_of_a_running_pull_stay_when_their_image_is_removed() {
     let shop = Shop::new();
     let image = shop.image(&["x"], &[("a", "1")]);
     let held = shop.store.blob(&image.layers[0].blob).unwrap().unwrap();

@@ -179,7 +179,7 @@ fn a_write_copies_up_and_the_number_stays() {
 }
 
 #[test]
-fn what_is_removed_stays_removed_and_what_is_open_stays() {
+fn removed_files_stay_removed_and_open_ones_stay() {
     let ground = Ground::new(1);
     ground.write("lower0/d/file", "lower");
     let tree = ground.tree();
@@ -411,7 +411,7 @@ fn recorded_owners_of_lower_layers_are_real_above() {
 }
 
 #[test]
-fn what_the_kernels_overlay_left_in_other_layers_is_refused_not_misread() {
+fn marks_of_the_kernels_overlay_that_usnea_does_not_know_are_refused() {
     let ground = Ground::new(2);
     let flags = rustix::fs::XattrFlags::empty();
     fs::create_dir(ground.path("lower0/moved")).unwrap();

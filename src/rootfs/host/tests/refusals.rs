@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 
 #[test]
-fn what_is_no_program_is_refused_in_one_line() {
+fn a_file_that_is_no_program_is_refused_in_one_line() {
     assert_eq!(error_of(&[]), "host: names no program");
     assert_eq!(error_of(&["bash", ""]), "host:: the name of a program is empty");
     assert_eq!(error_of(&["nosuch"]), "host:nosuch: not found in PATH");

@@ -161,7 +161,7 @@ fn several_at_once_make_one_layer() {
 }
 
 #[test]
-fn what_a_killed_process_left_is_removed_and_what_a_living_one_makes_is_not() {
+fn leftovers_of_a_killed_process_are_removed_and_files_of_a_living_one_are_not() {
     let store = new_store();
     std::fs::create_dir_all(store.path().join("tmp/host-dead/fs")).unwrap();
     std::fs::create_dir_all(store.path().join("tmp/host-alive/fs")).unwrap();

@@ -181,7 +181,7 @@ fn a_copy_is_on_disk_before_it_is_the_file_unless_the_upper_layer_is_disposable(
 }
 
 #[test]
-fn who_asks_for_fsync_is_told_that_it_failed() {
+fn a_failed_write_back_is_reported_by_fsync() {
     let ground = Ground::new(1);
     failing(&[(libc::SYS_fsync, libc::EIO), (libc::SYS_fdatasync, libc::ENOSPC)], || {
         let tree = ground.tree();
