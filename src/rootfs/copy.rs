@@ -5,6 +5,8 @@
 //! never through a symbolic link. A container may hold the target folder already, since a volume can be shared.
 //! Therefore a new file is changed by its descriptor, never by its name, which may lead to another file by then.
 
+mod way;
+
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -12,10 +14,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    XattrFlags,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -26,6 +28,8 @@ use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 use crate::layer::whiteout::{WhiteoutName, Whiteouts};
 use crate::layer::{Below, DiskFolder, Layer, LayerFolder, unescaped};
 use crate::sys::{inode, tree};
+
+use way::{CopiedFolder, FolderCopy, close_far, last_open};
 
 /// Copies the content of the folder `from` into the folder `to`, over existing files. Errors: the first file that could
 /// not be copied, by name.
@@ -41,7 +45,7 @@ pub fn tree(from: &Path, to: &Path, meaning: CopyRules<'_>) -> Result<()> {
 fn content(from: &DiskFolder, to: BorrowedFd<'_>, meaning: CopyRules<'_>) -> Result<()> {
     let layer = Layer { root: from.clone(), whiteouts: meaning.whiteouts };
     let mut copy = TreeCopy { top: to, links: HashMap::new(), layer, meaning };
-    copy.folder(from, to, &mut PathBuf::new())
+    copy.tree(from)
 }
 
 /// Copies as [`tree`] does, with open folders. Gives `to` the owner, mode, times and attributes of `from` too.
@@ -127,84 +131,97 @@ struct FirstCopy {
 }
 
 impl TreeCopy<'_> {
-    fn folder(&mut self, from: &DiskFolder, to: BorrowedFd<'_>, path: &mut PathBuf) -> Result<()> {
-        let entries =
-            Dir::read_from(from).context(|| format!("cannot list /{}", path.display()))?;
-        for entry in entries {
-            let entry = entry.context(|| format!("cannot list /{}", path.display()))?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
+    /// Copies the content of `from` in a loop: a tree may be deeper than a stack, and than a process has descriptors.
+    fn tree(&mut self, from: &DiskFolder) -> Result<()> {
+        let mut path = PathBuf::new();
+        let list = |path: &Path| format!("cannot list /{}", path.display());
+        let to = Arc::new(self.top.try_clone_to_owned().context(|| list(&path))?);
+        let top = CopiedFolder { from: from.clone(), to };
+        let mut way = vec![FolderCopy::new(c"", top, None).context(|| list(&path))?];
+        while let Some(pair) = last_open(&mut way).context(|| list(&path))? {
+            let Some(name) = way.last_mut().and_then(|folder| folder.names.next()) else {
+                if let Some(FolderCopy { stat: Some(stat), .. }) = way.pop() {
+                    copy_attributes(&pair.from, &pair.to, self.meaning);
+                    finish(&pair.to, &stat)
+                        .context(|| format!("cannot copy /{}", path.display()))?;
+                    path.pop();
+                }
                 continue;
+            };
+            path.push(&name);
+            match self.entry(&pair, &name, &path)? {
+                Some(folder) => {
+                    way.push(folder);
+                    close_far(&mut way);
+                }
+                None => {
+                    path.pop();
+                }
             }
-            path.push(OsStr::from_bytes(name.to_bytes()));
-            self.entry(from, to, name, path)?;
-            path.pop();
         }
         Ok(())
     }
 
+    /// Copies a file. Returns a folder whose content is to be copied.
     fn entry(
         &mut self,
-        from: &DiskFolder,
-        to: BorrowedFd<'_>,
-        name: &CStr,
-        path: &mut PathBuf,
-    ) -> Result<()> {
-        let failed = |path: &Path| format!("cannot copy /{}", path.display());
-        let os_name = OsStr::from_bytes(name.to_bytes());
-        let stat = from.stat(os_name).context(|| failed(path))?;
-        if self.layer.is_whiteout(from, os_name, &stat).context(|| failed(path))? {
-            return remove(to, name).context(|| failed(path));
+        pair: &CopiedFolder,
+        os_name: &OsStr,
+        path: &Path,
+    ) -> Result<Option<FolderCopy>> {
+        let failed = || format!("cannot copy /{}", path.display());
+        let (from, to) = (&pair.from, pair.to.as_fd());
+        let name = CString::new(os_name.as_bytes()).map_err(io::Error::from).context(failed)?;
+        let name = name.as_c_str();
+        let stat = from.stat(os_name).context(failed)?;
+        if self.layer.is_whiteout(from, os_name, &stat).context(failed)? {
+            return remove(to, name).map(|()| None).context(failed);
         }
         if self.layer.is_mark(os_name) {
-            return remove_marked(from, to, os_name).context(|| failed(path));
+            return remove_marked(from, to, os_name).map(|()| None).context(failed);
         }
         let on_disk = FileType::from_raw_mode(stat.st_mode);
-        let stat = self.meaning.at(from.as_fd(), name, stat).context(|| failed(path))?;
+        let stat = self.meaning.at(from.as_fd(), name, stat).context(failed)?;
         let made = match on_disk {
-            FileType::Directory => self.subfolder(from, to, name, path)?,
+            FileType::Directory => return self.subfolder(pair, name, stat).context(failed),
             FileType::RegularFile => {
-                remove(to, name).context(|| failed(path))?;
-                if self.link_if_known(&stat, to, name).context(|| failed(path))? {
-                    return Ok(());
+                remove(to, name).context(failed)?;
+                if self.link_if_known(&stat, to, name).context(failed)? {
+                    return Ok(None);
                 }
-                let file =
-                    copy_file(from.as_fd(), to, name, self.meaning).context(|| failed(path))?;
+                let file = copy_file(from.as_fd(), to, name, self.meaning).context(failed)?;
                 if stat.st_nlink > 1 {
-                    let inode = rustix::fs::fstat(&file).context(|| failed(path))?.st_ino;
-                    let first = FirstCopy { path: path.clone(), inode };
+                    let inode = rustix::fs::fstat(&file).context(failed)?.st_ino;
+                    let first = FirstCopy { path: path.to_owned(), inode };
                     self.links.insert((stat.st_dev, stat.st_ino), first);
                 }
                 file
             }
             FileType::Symlink | FileType::Fifo => {
-                remove(to, name).context(|| failed(path))?;
-                make_special(from.as_fd(), to, name, on_disk).context(|| failed(path))?
+                remove(to, name).context(failed)?;
+                make_special(from.as_fd(), to, name, on_disk).context(failed)?
             }
             kind => {
-                remove(to, name).context(|| failed(path))?;
+                remove(to, name).context(failed)?;
                 log::info!("not copied: {} ({kind:?})", path.display());
-                return Ok(());
+                return Ok(None);
             }
         };
-        finish(&made, &stat).context(|| failed(path))
+        finish(&made, &stat).context(failed)?;
+        Ok(None)
     }
 
-    /// Makes a folder and copies its content. Returns the folder, which has only its attributes yet.
+    /// Makes a folder. Returns the folder, to be filled; `None`: it stays empty.
     fn subfolder(
-        &mut self,
-        from: &DiskFolder,
-        to: BorrowedFd<'_>,
+        &self,
+        pair: &CopiedFolder,
         name: &CStr,
-        path: &mut PathBuf,
-    ) -> Result<OwnedFd> {
-        let failed = |path: &Path| format!("cannot copy /{}", path.display());
-        let source = open_folder(from.as_fd(), name).context(|| failed(path))?;
+        stat: Stat,
+    ) -> io::Result<Option<FolderCopy>> {
+        let (from, to) = (&pair.from, &pair.to);
+        let source = open_folder(from.as_fd(), name)?;
         let below = match &source {
-            Some(source) => self
-                .layer
-                .below(from, OsStr::from_bytes(name.to_bytes()), source)
-                .context(|| failed(path))?,
+            Some(source) => self.layer.below(from, OsStr::from_bytes(name.to_bytes()), source)?,
             None => Below::Seen,
         };
         // An existing file comes from a layer below: only a folder that shows those below leaves another in place.
@@ -212,22 +229,23 @@ impl TreeCopy<'_> {
         if there.is_ok_and(|there| {
             below == Below::Hidden || !FileType::from_raw_mode(there.st_mode).is_dir()
         }) {
-            remove(to, name).context(|| failed(path))?;
+            remove(to.as_fd(), name)?;
         }
         match rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) => {}
-            answer => answer.context(|| failed(path))?,
+            answer => answer?,
         }
-        let target =
-            rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| failed(path))?;
+        let target = rustix::fs::openat(to, name, FOLDER, Mode::empty())?;
         // A lower layer's folder: new files would inherit its default ACL (acl(5)).
         let _ = rustix::fs::fremovexattr(&target, acl::DEFAULT_ACL);
-        // Mounts in the root are not part of it: an overlay does not show them either.
-        if let Some(source) = source {
-            self.folder(&source, target.as_fd(), path)?;
-            copy_attributes(&source, &target, self.meaning);
+        match source {
+            Some(from) => {
+                let pair = CopiedFolder { from, to: Arc::new(target) };
+                FolderCopy::new(name, pair, Some(stat)).map(Some)
+            }
+            // Mounts in the root are not part of it: an overlay does not show them either.
+            None => Ok(finish(&target, &stat).map(|()| None)?),
         }
-        Ok(target)
     }
 
     /// Makes another name for the copy of a file that was copied under another name before. False: no such copy, or
