@@ -23,7 +23,7 @@ use super::manifest::{Descriptor, Manifest, ManifestDocument, media};
 use super::pull::{TransferOutcome, TransferProgress};
 use super::source::ImageTarget;
 use super::store::{HeldBlob, ImageRecord, Store};
-use crate::digest::Digest;
+use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::hint;
@@ -206,15 +206,13 @@ impl ImagePush<'_> {
             return Ok((layer.clone(), LayerContent::Stored));
         }
         let mut writer = LayerWriter::new(self.tmp)?;
-        std::io::copy(&mut compression.decode(stored)?, &mut writer)
+        let mut stored = Hashed::new(stored, layer.digest.algorithm());
+        std::io::copy(&mut compression.decode(&mut stored)?, &mut writer)
             .context(|| "cannot compress it")?;
-        let NewLayer { descriptor, diff_id, content, .. } = writer.finish()?;
-        let is_named_by_content = compression == Compression::None;
-        // Decoded bytes have the digest of the stored ones only if these are not compressed.
-        let is_damaged = match is_named_by_content {
-            true => diff_id != layer.digest,
-            false => self.store.is_damaged(&layer.digest),
-        };
+        // A decoder may stop before the end of the blob.
+        std::io::copy(&mut stored, &mut std::io::sink()).context(|| "cannot read it")?;
+        let is_damaged = stored.finish().0 != layer.digest;
+        let NewLayer { descriptor, content, .. } = writer.finish()?;
         if is_damaged {
             return Err(Error::new("the store's copy of it is damaged"))
                 .hint(|| hint::REPAIR_AND_LOAD);
