@@ -42,11 +42,7 @@ pub fn logs(
     let watch = if request.follow { Some(Watch::new(container).context(phrase)?) } else { None };
     let mut reader = Reader::open(&container.folder, FILE).context(phrase)?;
     let mut printer = LogPrinter::new(request, output, error);
-    if let Some(tail) = request.tail {
-        let start = Tail::find(&mut reader, tail, request).context(phrase)?;
-        reader.seek(start.position);
-        printer.skips = start.is_mid_line;
-    }
+    go_to_start(&mut printer, &mut reader).context(phrase)?;
     print_all(&mut printer, &mut reader).context(phrase)?;
     if let Some(mut watch) = watch {
         loop {
@@ -57,6 +53,19 @@ pub fn logs(
                 break;
             }
         }
+    }
+    Ok(())
+}
+
+/// Goes to the first line that is shown. A line whose beginning was removed by rotation is not.
+fn go_to_start(printer: &mut LogPrinter<'_>, reader: &mut Reader) -> io::Result<()> {
+    for source in reader.cut_lines()? {
+        printer.skips[slot(source)] = true;
+    }
+    if let Some(tail) = printer.request.tail {
+        let start = Tail::find(reader, tail, printer)?;
+        reader.seek(start.position);
+        printer.skips = start.is_mid_line;
     }
     Ok(())
 }
@@ -85,9 +94,10 @@ struct Start {
 
 impl Tail {
     /// Reads the log to its end; returns the beginning of its last `most` lines.
-    fn find(reader: &mut Reader, most: usize, request: &LogRequest) -> io::Result<Start> {
-        let mut tail = Self { starts: VecDeque::new(), most, is_mid_line: [false; 2] };
-        let first = Start { position: reader.position(), is_mid_line: [false; 2] };
+    fn find(reader: &mut Reader, most: usize, printer: &LogPrinter<'_>) -> io::Result<Start> {
+        let (request, is_mid_line) = (printer.request, printer.skips);
+        let mut tail = Self { starts: VecDeque::new(), most, is_mid_line };
+        let first = Start { position: reader.position(), is_mid_line };
         while reader.read_placed(|position, line| {
             if let Some(line) = LogLine::parse(line).filter(|line| request.shows(line)) {
                 tail.add(position, &line);
@@ -157,13 +167,15 @@ mod tests {
 
     /// Returns the output of the last `most` lines of the log in `folder`, for each stream.
     fn tail_of(folder: &std::path::Path, most: usize) -> [String; 2] {
-        let request = LogRequest { tail: Some(most), ..LogRequest::default() };
+        shown(folder, Some(most))
+    }
+
+    fn shown(folder: &std::path::Path, tail: Option<usize>) -> [String; 2] {
+        let request = LogRequest { tail, ..LogRequest::default() };
         let (mut output, mut error) = (Vec::new(), Vec::new());
         let mut reader = Reader::open(folder, FILE).unwrap();
-        let start = Tail::find(&mut reader, most, &request).unwrap();
-        reader.seek(start.position);
         let mut printer = LogPrinter::new(&request, &mut output, &mut error);
-        printer.skips = start.is_mid_line;
+        go_to_start(&mut printer, &mut reader).unwrap();
         print_all(&mut printer, &mut reader).unwrap();
         [output, error].map(|bytes| String::from_utf8(bytes).unwrap())
     }
@@ -210,6 +222,42 @@ mod tests {
             });
             prop_assert_eq!(tail_of(folder.path(), most), expected);
         }
+    }
+
+    #[test]
+    fn a_line_that_rotation_has_cut_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits =
+            LogSettings { max_size: Some(400), max_file: Some(2), ..LogSettings::default() };
+        let mut writer = LogWriter::open(folder.path(), &limits);
+        let mut was_cut = false;
+        for number in 0..60 {
+            for (source, name) in [(Source::Output, "out"), (Source::Error, "err")] {
+                writer.write(
+                    source,
+                    format!("begin {name} {number} ").as_bytes(),
+                    Timestamp::now(),
+                );
+            }
+            for (source, name) in [(Source::Output, "out"), (Source::Error, "err")] {
+                writer.write(source, format!("end {name}\n").as_bytes(), Timestamp::now());
+                let oldest =
+                    ["log.1", "log"].map(|name| std::fs::read_to_string(folder.path().join(name)));
+                let oldest = oldest.into_iter().find_map(Result::ok).unwrap();
+                was_cut |= oldest.lines().next().unwrap().ends_with(" P ");
+                for tail in [None, Some(3), Some(1000)] {
+                    for (text, name) in shown(folder.path(), tail).iter().zip(["out", "err"]) {
+                        for line in text.lines() {
+                            assert!(line.starts_with(&format!("begin {name} ")), "{text}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(was_cut);
+        // An endless line: its end is better than nothing.
+        (0..60).for_each(|_| writer.write(Source::Output, b"more ", Timestamp::now()));
+        assert!(shown(folder.path(), None)[0].starts_with("more "));
     }
 
     /// Each line must not search all remembered lines: that would take hours.

@@ -2,7 +2,7 @@
 //! later.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -61,6 +61,20 @@ pub struct Reader {
     room: Vec<u8>,
     /// Bytes of `room` that are read, but not delivered yet.
     filled: usize,
+}
+
+/// Reader of a file from its first byte on.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl io::Read for FromStart<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(room, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
 }
 
 /// Place of a line in the open files of a [`Reader`].
@@ -142,6 +156,30 @@ impl Reader {
         self.filled = end - lines;
         self.offset = position.offset;
         Ok(true)
+    }
+
+    /// Returns the sources whose first line has lost its beginning, since rotation has removed the file with it. A line
+    /// that does not end in the oldest file is not counted: what is left of an endless line is better than nothing.
+    pub fn cut_lines(&self) -> io::Result<Vec<Source>> {
+        let Some(oldest) = self.files.first() else { return Ok(Vec::new()) };
+        let mut lines = BufReader::new(FromStart { file: oldest, at: 0 });
+        let (mut cut, mut ended, mut line) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            line.clear();
+            lines.read_until(b'\n', &mut line)?;
+            let Some(parsed) = line.strip_suffix(b"\n").and_then(LogLine::parse) else { break };
+            match (parsed.is_whole, cut.contains(&parsed.source)) {
+                (false, false) if parsed.bytes.is_empty() && ended.is_empty() => {
+                    cut.push(parsed.source);
+                }
+                (true, true) if !ended.contains(&parsed.source) => ended.push(parsed.source),
+                _ => {}
+            }
+            if cut.is_empty() || cut.len() == ended.len() {
+                break;
+            }
+        }
+        Ok(ended)
     }
 
     /// Place of the next line to read.

@@ -26,6 +26,8 @@ pub struct LogWriter {
     lost: u64,
     why: String,
     batch: Vec<u8>,
+    /// Sources whose last line is unfinished.
+    unfinished: Vec<Source>,
 }
 
 impl LogWriter {
@@ -40,6 +42,7 @@ impl LogWriter {
             lost: 0,
             why: String::new(),
             batch: Vec::new(),
+            unfinished: Vec::new(),
         };
         if let Err(error) = writer.reopen() {
             writer.lose(0, &error);
@@ -77,7 +80,8 @@ impl LogWriter {
     fn piece(&self, bytes: &[u8]) -> usize {
         let Some(max) = self.max_size else { return bytes.len() };
         let mut taken = 0;
-        let mut written = 0;
+        // Those of the lines that a rotation continues.
+        let mut written = (LONGEST_HEAD * self.unfinished.len()) as u64;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             written += (LONGEST_HEAD + line.len()) as u64;
             if taken > 0 && written > max {
@@ -96,8 +100,14 @@ impl LogWriter {
         // free space again and again, and spread one loss over many lines.
         self.format_loss(&mut batch, now);
         format(&mut batch, source, bytes, now);
-        match self.append(&batch) {
-            Ok(()) => self.lost = 0,
+        match self.append(&batch, now) {
+            Ok(()) => {
+                self.lost = 0;
+                self.unfinished.retain(|other| *other != source);
+                if !bytes.ends_with(b"\n") {
+                    self.unfinished.push(source);
+                }
+            }
             Err(error) => self.lose(bytes.len() as u64, &error),
         }
         self.batch = batch;
@@ -119,10 +129,11 @@ impl LogWriter {
     }
 
     /// Appends all of `lines`, or none.
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn append(&mut self, lines: &[u8], now: Timestamp) -> io::Result<()> {
         let is_full = |max| self.length > 0 && self.length + lines.len() as u64 > max;
         if self.max_size.is_some_and(is_full) {
             self.rotate()?;
+            self.note_unfinished(now)?;
         }
         if self.file.is_none() {
             self.reopen()?;
@@ -138,6 +149,17 @@ impl LogWriter {
                 Err(error)
             }
         }
+    }
+
+    /// Begins a new file with an empty part of each unfinished line: once the files before are removed, a reader knows
+    /// from that part that the beginning of the line is lost ([`super::Reader::cut_lines`]).
+    fn note_unfinished(&mut self, now: Timestamp) -> io::Result<()> {
+        let part = |source: &Source| format!("{now:.9} {} P \n", source.word());
+        let parts: String = self.unfinished.iter().map(part).collect();
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.write_all(parts.as_bytes()).inspect_err(|_| drop(file.set_len(self.length)))?;
+        self.length += parts.len() as u64;
+        Ok(())
     }
 
     /// Rotates: `log` becomes `log.1`, `log.1` becomes `log.2`, and the last is removed.
@@ -165,7 +187,7 @@ impl LogWriter {
     pub fn finish(&mut self, now: Timestamp) {
         let mut line = Vec::new();
         self.format_loss(&mut line, now);
-        if !line.is_empty() && self.append(&line).is_ok() {
+        if !line.is_empty() && self.append(&line, now).is_ok() {
             self.lost = 0;
         }
     }
