@@ -161,6 +161,33 @@ fn create_records_the_streams_that_start_attaches() {
     clean(&place);
 }
 
+// The command's streams, not those of usnea: errors of its own are shown in any case.
+#[test]
+fn only_the_streams_that_attach_names_are_attached() {
+    let place = Place::new();
+    let script = "cat; echo out; echo err >&2";
+    for (attached, expected) in [
+        (&["-a", "stdout"][..], ("out", "")),
+        (&["-a", "stderr"], ("", "err")),
+        (&["-a", "stdout", "-a", "stderr"], ("out", "err")),
+        (&["-i", "-a", "stdin", "-a", "stdout"], ("in\nout", "")),
+        (&["-i", "-a", "stdin", "-a", "stderr"], ("", "err")),
+        (&["-i", "-a", "stdin"], ("", "")),
+        (&["-i", "-a", "stdout"], ("out", "")),
+        (&["-i"], ("in\nout", "err")),
+    ] {
+        let kept = [attached, &["--name", "kept"]].concat();
+        let kept = place.kept(&[&["run"][..], &kept].concat(), script);
+        let disposable = place.kept(&[&["run", "--rm"][..], attached].concat(), script);
+        for words in [kept, disposable] {
+            let ran = finish(&mut place.command(&words), "in\n");
+            assert_eq!((ran.works(), ran.stderr.trim()), expected, "{words:?}");
+        }
+        clean(&place);
+    }
+    place.run(&["-a", "stdout", "-v", "/none:/n"], "true").fails_with(125, &["/none"]);
+}
+
 #[test]
 fn logs_color_the_lines_of_each_container() {
     let place = Place::new();

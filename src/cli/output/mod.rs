@@ -8,4 +8,4 @@ pub mod prompt;
 pub mod streams;
 pub mod table;
 
-pub use print::{discard_output, print, print_bytes, print_line};
+pub use print::{print, print_bytes, print_line};

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::sys::signal;
 
 /// Prints text; ends quietly without a reader.
@@ -20,11 +20,4 @@ pub fn print_bytes(bytes: &[u8]) -> Result<u8> {
 /// Prints a line. Ignores errors: the work is done, even without a reader.
 pub fn print_line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Redirects standard output to /dev/null.
-pub fn discard_output() -> Result<()> {
-    let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
-    let null = null.context(|| "cannot open /dev/null")?;
-    rustix::stdio::dup2_stdout(&null).map_err(Error::from).context(|| "cannot discard output")
 }

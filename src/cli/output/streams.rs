@@ -1,7 +1,7 @@
 //! Standard streams of this process, for the verbs.
 
 use std::fs::File;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use crate::container::CallerStreams;
 use crate::error::{Context, Result};
 use crate::image::archive::output::ArchiveSink;
 use crate::image::transport::ImageLocation;
+use crate::monitor::record::Stream;
 
 /// Returns the standard streams of this process.
 pub fn of_process() -> CallerStreams<'static> {
@@ -17,6 +18,23 @@ pub fn of_process() -> CallerStreams<'static> {
         output: rustix::stdio::stdout(),
         error: rustix::stdio::stderr(),
     }
+}
+
+/// Returns the standard streams of this process for a command that is attached to these streams alone, or to all if the
+/// list is empty. Output that is left out goes to /dev/null. Keeps a descriptor open until the process ends.
+pub fn attached(streams: &[Stream]) -> Result<CallerStreams<'static>> {
+    let process = of_process();
+    if streams.is_empty() {
+        return Ok(process);
+    }
+    let null = File::options().write(true).open("/dev/null");
+    let null: &'static File = Box::leak(Box::new(null.context(|| "cannot open /dev/null")?));
+    let of = |stream, own| if streams.contains(&stream) { own } else { null.as_fd() };
+    Ok(CallerStreams {
+        output: of(Stream::Stdout, process.output),
+        error: of(Stream::Stderr, process.error),
+        ..process
+    })
 }
 
 /// Returns the destination of an archive: the file of this name, or standard output for `-`.

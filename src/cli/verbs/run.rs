@@ -5,7 +5,6 @@ use crate::cli::flags::launch::LaunchFlags;
 use crate::cli::flags::lifecycle::LifecycleFlags;
 use crate::cli::flags::pod::PodFlags;
 use crate::cli::flags::pull::PullFlags;
-use crate::cli::output::discard_output;
 // Named so by the commands that print.
 pub use crate::cli::output::print;
 use crate::cli::output::streams;
@@ -13,7 +12,7 @@ use crate::container::pods::{NewPod, PodChoice};
 use crate::container::{self, Client, Lifecycle, SignalProxy, Usnea};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
-use crate::monitor::record::Input;
+use crate::monitor::record::{Input, Stream};
 
 /// Run a command in a new container
 #[derive(clap::Args)]
@@ -26,8 +25,8 @@ pub struct Arguments {
     #[arg(short, long)]
     detach: bool,
 
-    /// Attach only these streams of the command: stdin, stdout or stderr. Standard error is always attached, since it
-    /// carries errors of usnea too. Default: all.
+    /// Attach only these streams of the command: stdin, stdout or stderr. Errors of usnea itself go to standard error in
+    /// any case. Default: all.
     #[arg(short, long, value_name = "STREAM", ignore_case = true, conflicts_with = "detach")]
     attach: Vec<StreamFlag>,
 
@@ -61,10 +60,9 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     launch.options.rm |= rmi;
     if !attach.is_empty() {
         launch.options.interactive &= attach.contains(&StreamFlag::Stdin);
-        if !attach.contains(&StreamFlag::Stdout) {
-            discard_output()?;
-        }
     }
+    let attach: Vec<Stream> = attach.into_iter().map(Stream::from).collect();
+    let streams = streams::attached(&attach)?;
     let progress = pull.progress();
     let image = launch.image();
     let pull = pull.settings(&image, &progress)?;
@@ -78,7 +76,6 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     {
         let lifecycle = lifecycle.lifecycle(usnea, &image, Input::Closed)?;
         let request = launch.request(usnea)?;
-        let streams = streams::of_process();
         return container::run_disposable(usnea, &request, &lifecycle, &pull, streams);
     }
     let input = match (options.interactive, detach) {
@@ -92,7 +89,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         return Err(Error::invalid("--rm and --restart exclude each other"));
     }
     let proxy = if sig_proxy { SignalProxy::On } else { SignalProxy::Off };
-    let client = Client { streams: streams::of_process(), proxy };
+    let client = Client { streams, proxy };
     let mut request = launch.request(usnea)?;
     let new_pod = pod.join(usnea, &mut request.options, &mut lifecycle)?;
     let status = match detach {

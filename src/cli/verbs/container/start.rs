@@ -2,7 +2,6 @@
 
 use crate::cli::flags::attach::detach_keys;
 use crate::cli::flags::selection::{MissingContainers, Selection, open};
-use crate::cli::output::discard_output;
 use crate::cli::output::failures::Failures;
 use crate::cli::output::print_line;
 use crate::cli::output::streams;
@@ -10,7 +9,6 @@ use crate::container::{self, Attachment, SignalProxy, Usnea};
 use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::monitor::protocol;
-use crate::monitor::record::Stream;
 use crate::sys::signal::Signals;
 
 /// Start containers
@@ -75,10 +73,7 @@ fn start_attached(
 ) -> Result<u8> {
     let recorded = container.record.detach_keys.as_deref();
     let keys = detach_keys(arguments.detach_keys.as_deref().or(recorded))?;
-    let streams = &container.record.attach;
-    if !streams.is_empty() && !streams.contains(&Stream::Stdout) {
-        discard_output()?;
-    }
+    let streams = streams::attached(&container.record.attach)?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (near, far) = protocol::pair().context(|| "cannot make a socket pair")?;
     let socket = match container::start(usnea, container, Some((far, &signals)))? {
@@ -87,7 +82,7 @@ fn start_attached(
     };
     let attachment = Attachment {
         socket,
-        streams: streams::of_process(),
+        streams,
         reads_input: arguments.interactive,
         keys: keys.unwrap_or_default(),
         proxy: if arguments.sig_proxy { SignalProxy::On } else { SignalProxy::Off },
