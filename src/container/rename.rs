@@ -18,7 +18,13 @@ pub fn rename(container: &Container, name: &ContainerName) -> Result<()> {
     record::change(&container.store, &container.folder, &record)
         .inspect_err(|_| names.release(name.as_str(), id))?;
     names.release(&old.name, id);
-    rename_member(container, &record);
+    match container.status()?.elsewhere() {
+        // The live files of networks are on that machine.
+        Some(host) if !record.network.attachments.is_empty() => log::warn!(
+            "container {name} runs on {host}: its networks know it by its old name until its next start"
+        ),
+        _ => rename_member(container, &record),
+    }
     if let Err(error) = pods::rename_member(container, &record) {
         log::warn!("the pod knows the container by its old name: {error}");
     }

@@ -58,13 +58,13 @@ fn without_cgroup() -> Error {
 }
 
 fn limit(container: &Container, changes: &LinuxResources) -> Result<()> {
+    let status = container.status_here()?;
     let mut spec = container.spec()?;
     let Some(linux) = spec.linux_mut() else { return Err(Error::conflict("it has no cgroup")) };
     let Some(path) = linux.cgroups_path().clone() else {
         return Err(without_cgroup());
     };
     let merged = merged(linux.resources().as_ref(), changes)?;
-    let status = container.status_here()?;
     match status.state().filter(|_| status.is_running()) {
         Some(state) => cgroup::change(&cgroup_folder(state)?, &CgroupLimits::of(&merged)?)?,
         // Limits of a stopped container are checked before they are recorded.

@@ -65,6 +65,12 @@ fn a_container_of_another_machine_is_shown_and_not_changed() {
             assert!(refused.stderr.contains(phrase), "{words:?}: {refused:?}");
             refused.hints();
         }
+        // These change the record alone, wherever the container runs.
+        place.usnea(&["rename", "box", "case"]).works();
+        place.usnea(&["update", "--restart", "on-failure", "case"]).works();
+        place.usnea(&["rename", "case", "box"]).works();
+        place.usnea(&["update", "--restart", "no", "box"]).works();
+        place.usnea(&["update", "--memory", "50m", "box"]).fails_with(1, &[phrase]);
         assert!(folder.exists());
         fs::write(folder.join("state.json"), before).unwrap();
         place.usnea(&["exec", "box", "true"]).works();
