@@ -1,13 +1,14 @@
 //! Choice of the storage driver that stacks the layers of a root: the kernel's overlayfs if usable, else usnea's FUSE
 //! overlay, else copying.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use super::image_root::ImageRoot;
 use crate::error::{Context, Error, Result, Setting};
 use crate::host::overlay::{self, OverlayEvidence};
 use crate::host::{fuse, idmap};
-use crate::ids::{ContainerIds, HostIds, IdMaps};
+use crate::ids::{ContainerIds, HostIds, Id, IdMaps};
 use crate::layer::override_stat::Records;
 use crate::spec::{ContainerOptions, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
@@ -66,9 +67,36 @@ pub fn choose(
         Some(StorageDriver::Copy) => (StorageDriver::Copy, false),
         None => first_usable(base, maps, root, store)?,
     };
+    if !options.read_only {
+        warn_of_owner(base, root, driver);
+    }
     let records = if is_shared { Records::InLowers } else { Records::Nowhere };
     let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
     Ok(DriverChoice { stacking, was_tried })
+}
+
+/// Warns of a root directory whose owner has no ID in base: an overlay cannot copy such files up, nor remove them
+/// (EOVERFLOW, EPERM). usnea's own overlay can if there are several IDs.
+fn warn_of_owner(base: &Base, root: &ImageRoot, driver: StorageDriver) {
+    let has_one_id = base.writer == Writer::Itself;
+    let serves = match driver {
+        StorageDriver::Copy => true,
+        StorageDriver::Fuse => !has_one_id,
+        StorageDriver::Overlay => false,
+    };
+    let has_id = |folder: &PathBuf| {
+        let owner = folder.metadata().map(|metadata| metadata.uid());
+        owner.map_or(true, |uid| base.maps.uids.inside_of(Id::new(uid)).is_some())
+    };
+    // Owners of a shared store's files are in records.
+    if serves || root.is_shared || root.is_foreign || root.folders.iter().all(has_id) {
+        return;
+    }
+    let other = if has_one_id { "copy" } else { "fuse" };
+    log::warn!(
+        "the root belongs to another user: its files cannot be changed or removed in the container; {} {other} can do that",
+        Setting::StorageDriver
+    );
 }
 
 impl DriverChoice {

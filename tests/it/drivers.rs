@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Place, Started, drivers, has_kernel_overlay, need_subids, not_applicable};
+use crate::support::{
+    Place, Started, drivers, has_kernel_overlay, has_subids, need_subids, not_applicable,
+};
 
 const CHANGES: &str = "echo more >> /etc/group && rm /etc/passwd && rm -r /etc/deep && mkdir /etc/deep && touch /etc/deep/new \
      && mv /etc/group /moved && ls /etc/deep && cat /moved && ! cat /etc/passwd 2> /dev/null && ln /moved /etc/again \
@@ -106,4 +108,24 @@ fn the_kernels_overlay_asked_for_by_name_is_no_copy_where_there_is_none() {
     let ran = place().run(&["--storage-driver", "overlay"], "true");
     ran.fails_with(125, &["--storage-driver overlay", "cannot mount it"]);
     ran.hints();
+}
+
+// The system's own root belongs to root, whose ID no ordinary user has.
+#[test]
+fn a_root_of_another_user_that_an_overlay_cannot_change_is_warned_of() {
+    let place = Place::new();
+    let said = |options: &[&str]| {
+        let words = [&["run", "--rm", "--explain", "--network", "none"], options].concat();
+        let ran = place.usnea(&[&words[..], &["dir:/", "true"]].concat());
+        ran.works();
+        ran.stderr.contains("the root belongs to another user").then_some(ran.stderr)
+    };
+    let other = if has_subids() { "--storage-driver fuse" } else { "--storage-driver copy" };
+    if has_kernel_overlay() {
+        let warning = said(&["--storage-driver", "overlay"]).expect("a warning");
+        assert!(warning.contains(other), "{warning}");
+        assert_eq!(said(&["--storage-driver", "overlay", "--read-only"]), None);
+    }
+    assert_eq!(said(&["--storage-driver", "fuse"]).is_some(), !has_subids());
+    assert_eq!(said(&["--storage-driver", "copy"]), None);
 }
