@@ -111,6 +111,7 @@ impl Workspace {
         secrets::check_mounts(&spec, &secrets)?;
         let mut layers = spec::layer_folders(&spec);
         layers.extend(spec::anonymous_folders(&spec, &identity.folder));
+        layers.extend(spec::sources_to_make(&options));
         Ok(Self {
             id: identity.id.to_owned(),
             root,

@@ -1,5 +1,6 @@
 //! Bind mounts of the host's files and folders: common parts of `--volume` and `--mount type=bind`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -9,20 +10,55 @@ use crate::error::{Context, Error, Result};
 
 /// Path of a bind mount's source, as typed: absolute, or relative with `./` or `../` in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BindSource(PathBuf);
+pub struct BindSource {
+    path: PathBuf,
+    missing: MissingSource,
+}
+
+/// Consequence of a missing source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MissingSource {
+    /// Error.
+    Refused,
+    /// A folder is made (`bind-create-src`).
+    Made,
+}
 
 impl BindSource {
     /// An absolute path.
     pub(super) fn of(path: PathBuf) -> Self {
-        Self(path)
+        Self { path, missing: MissingSource::Refused }
     }
 
-    /// Returns the absolute path. Errors: the path does not exist, or cannot be accessed.
+    /// The same, with this consequence of a missing source.
+    pub(super) fn with(self, missing: MissingSource) -> Self {
+        Self { missing, ..self }
+    }
+
+    /// Returns the absolute path. Errors: the path does not exist and is not to be made, or cannot be accessed.
     pub(super) fn found(&self) -> Result<PathBuf> {
-        let path = std::path::absolute(&self.0).context(|| self.0.display().to_string())?;
+        let path = self.absolute()?;
         // Links are followed to the end: a dangling link counts as missing.
-        std::fs::metadata(&path).context(|| self.0.display().to_string())?;
-        Ok(path)
+        match std::fs::metadata(&path) {
+            Err(error) if self.is_made() && error.kind() == ErrorKind::NotFound => Ok(path),
+            answer => answer.map(|_| path).context(|| self.path.display().to_string()),
+        }
+    }
+
+    /// Returns the path of a folder that is to be made before the mount. `None`: the source exists, or must exist.
+    pub(super) fn to_be_made(&self) -> Option<PathBuf> {
+        let path = self.absolute().ok().filter(|_| self.is_made())?;
+        std::fs::metadata(&path)
+            .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+            .then_some(path)
+    }
+
+    fn is_made(&self) -> bool {
+        self.missing == MissingSource::Made
+    }
+
+    fn absolute(&self) -> Result<PathBuf> {
+        std::path::absolute(&self.path).context(|| self.path.display().to_string())
     }
 }
 
@@ -38,7 +74,7 @@ impl FromStr for BindSource {
         if !text.starts_with('/') && !relative {
             return Err(format!("'{text}' is no path: write ./{text}"));
         }
-        Ok(Self(Path::new(text).to_owned()))
+        Ok(Self::of(Path::new(text).to_owned()))
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! options            the flags
-//! account bind destination device entrypoint env env_file group idmap mount name namespace personality publish
+//! account bind destination device entrypoint env env_file file_system glob group idmap mount name namespace personality publish
 //! root_emulation secret security_option size storage_driver switch sysctl tmpfs ulimit umask user volume volumes_from       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
@@ -23,6 +23,8 @@ mod entry;
 mod entrypoint;
 mod env;
 mod env_file;
+mod file_system;
+mod glob;
 mod group;
 mod idmap;
 mod inputs;
@@ -68,7 +70,9 @@ pub use inputs::{
     SpecRoot, TimeNamespace, TopLayer,
 };
 pub use mount::MountFlag;
-pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, move_paths, set_lower, shared_memory};
+pub use mounts::{
+    COPY_UP, DATA, NEW, SUBPATH, anonymous_folders, move_paths, set_lower, shared_memory,
+};
 pub use name::{ContainerName, Hostname, VolumeName};
 pub use namespace::{CgroupMode, HelperFlag, IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 pub use options::ContainerOptions;
@@ -91,5 +95,5 @@ pub use tmpfs::TmpfsMount;
 pub use ulimit::Ulimit;
 pub use user::UserFlag;
 pub use volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
-pub use volumes::{ImageVolumes, has_mount_at, name_volumes, volume_names};
+pub use volumes::{ImageVolumes, has_mount_at, name_volumes, sources_to_make, volume_names};
 pub use volumes_from::{VolumesFrom, asked_for, is_disposable, source};

@@ -1,10 +1,15 @@
 //! `--mount KEY=VALUE,...`: docker's comma-separated form, with quotes around a field that contains a comma.
 
 use crate::hint;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-use super::bind::{BindAccess, BindOptions, BindOwners, BindSource, PROPAGATIONS, word_of};
+use super::bind::{
+    BindAccess, BindOptions, BindOwners, BindSource, MissingSource, PROPAGATIONS, word_of,
+};
 use super::destination::Destination;
+use super::file_system::FileSystemMount;
+use super::glob::GlobMount;
 use super::idmap::Idmap;
 use super::size::Size;
 use super::switch::parse_switch;
@@ -29,6 +34,10 @@ pub enum MountFlag {
     Tmpfs(TmpfsMount),
     /// `type=volume`
     Volume(VolumeFlag),
+    /// `type=glob`
+    Glob(GlobMount),
+    /// `type=ramfs` and `type=devpts`
+    FileSystem(FileSystemMount),
 }
 
 /// Fields of the value, before the type of the mount is known.
@@ -50,6 +59,13 @@ struct MountFields {
     recursion: Option<&'static str>,
     /// Whether a tmpfs begins with the files of the root.
     copy_up: Option<bool>,
+    subpath: Option<PathBuf>,
+    /// Whether a missing source is made.
+    create: Option<bool>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    /// Most terminals of a devpts.
+    max: Option<u32>,
 }
 
 /// Values of `bind-recursive` (docker).
@@ -96,6 +112,11 @@ impl MountFields {
             "relabel" => return Err("relabel is shared or private".into()),
             "tmpfs-size" | "size" => self.size = Some(super::size::parse_some(needed()?)?),
             "tmpfs-mode" | "mode" => self.mode = Some(parse_mode(needed()?)?),
+            "bind-create-src" => self.create = Some(switch()?),
+            "volume-subpath" | "subpath" => self.subpath = Some(parse_subpath(key, needed()?)?),
+            "uid" => self.uid = Some(parse_number(key, needed()?)?),
+            "gid" => self.gid = Some(parse_number(key, needed()?)?),
+            "max" => self.max = Some(parse_number(key, needed()?)?),
             "volume-nocopy" => self.nocopy = Some(switch()?),
             "volume-driver" if value == Some("local") => {}
             "volume-driver" => return Err("volume-driver: local is the only one".into()),
@@ -110,15 +131,83 @@ impl MountFields {
         Ok(())
     }
 
-    fn bind(self, destination: Destination, text: &str) -> Result<MountFlag, String> {
+    /// Refuses keys that only other types of mounts have.
+    fn refuse_keys_of_others(&self, kind: &str) -> Result<(), String> {
+        let is_bind = matches!(kind, "bind" | "glob");
+        let of_devpts = [("uid", self.uid), ("gid", self.gid), ("max", self.max)];
+        if let Some((key, _)) =
+            of_devpts.iter().find(|(_, value)| value.is_some() && kind != "devpts")
+        {
+            return Err(format!("{key} is for type=devpts"));
+        }
+        if self.subpath.is_some() && kind != "volume" {
+            return Err("volume-subpath is for type=volume".into());
+        }
+        if self.create.is_some() && kind != "bind" {
+            return Err("bind-create-src is for type=bind".into());
+        }
+        let is_given = self.owners == BindOwners::TheUsers || self.idmap.is_some();
+        let is_of_bind = self.propagation.is_some() || self.reach.is_some() || self.relabel;
+        if matches!(kind, "ramfs" | "devpts") {
+            if self.source.is_some() {
+                return Err(format!("a {kind} has no source"));
+            }
+            if is_of_bind || is_given || self.nocopy.is_some() || self.copy_up.is_some() {
+                return Err(format!(
+                    "keys of bind mounts, volumes and tmpfs are not for type={kind}"
+                ));
+            }
+            if self.size.is_some() {
+                return Err(format!("a {kind} has no size: a tmpfs has"));
+            }
+        }
+        if is_bind && self.copy_up.is_some() {
+            return Err("tmpcopyup is for type=tmpfs".into());
+        }
+        Ok(())
+    }
+
+    fn glob(mut self, text: &str) -> Result<MountFlag, String> {
+        let destination = self.target.take().map(|target| target.parse()).transpose()?;
+        let pattern = self.source.take().ok_or("source is missing")?;
+        let bind = self.bind_options()?;
+        Ok(MountFlag::Glob(GlobMount { text: text.to_owned(), pattern, destination, bind }))
+    }
+
+    fn file_system(self, kind: &'static str, destination: Destination) -> MountFlag {
+        let access = if self.access == BindAccess::ReadOnly { "ro" } else { "rw" };
+        MountFlag::FileSystem(FileSystemMount {
+            destination,
+            kind,
+            access,
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            max: self.max,
+        })
+    }
+
+    fn bind(mut self, destination: Destination, text: &str) -> Result<MountFlag, String> {
+        let source: BindSource = self.source.take().ok_or("source is missing")?.parse()?;
+        let missing = match self.create {
+            Some(true) => MissingSource::Made,
+            Some(false) | None => MissingSource::Refused,
+        };
+        Ok(MountFlag::Bind {
+            text: text.to_owned(),
+            source: source.with(missing),
+            destination,
+            bind: self.bind_options()?,
+        })
+    }
+
+    /// Returns the settings of a bind mount.
+    fn bind_options(self) -> Result<BindOptions, String> {
         if self.size.is_some() || self.mode.is_some() {
             return Err("tmpfs-size and tmpfs-mode are not for type=bind".into());
         }
         if self.nocopy.is_some() {
             return Err("volume-nocopy is not for type=bind".into());
-        }
-        if self.copy_up.is_some() {
-            return Err("tmpcopyup is for type=tmpfs".into());
         }
         match (self.recursion, self.access) {
             (Some("readonly"), BindAccess::ReadWrite) => {
@@ -133,17 +222,12 @@ impl MountFields {
             _ => {}
         }
         let default = BindOptions::default();
-        Ok(MountFlag::Bind {
-            text: text.to_owned(),
-            source: self.source.ok_or("source is missing")?.parse()?,
-            destination,
-            bind: BindOptions {
-                access: self.access,
-                reach: self.reach.unwrap_or(default.reach),
-                propagation: self.propagation.unwrap_or(default.propagation),
-                flags: Vec::new(),
-                owners: self.owners.with_idmap(self.idmap)?,
-            },
+        Ok(BindOptions {
+            access: self.access,
+            reach: self.reach.unwrap_or(default.reach),
+            propagation: self.propagation.unwrap_or(default.propagation),
+            flags: Vec::new(),
+            owners: self.owners.with_idmap(self.idmap)?,
         })
     }
 
@@ -186,10 +270,23 @@ impl MountFields {
             })?),
             None => VolumeSource::Anonymous,
         };
-        let nocopy = self.nocopy.unwrap_or(false);
+        if let Some(subpath) = &self.subpath {
+            let what = subpath.display();
+            if source == VolumeSource::Anonymous {
+                return Err(format!(
+                    "volume-subpath={what}: a new volume is empty; source=NAME is missing"
+                ));
+            }
+            if self.idmap.is_some() {
+                return Err("volume-subpath and idmap exclude each other".into());
+            }
+        }
+        // A part of a volume is there already.
+        let nocopy = self.nocopy.unwrap_or(false) || self.subpath.is_some();
         Ok(MountFlag::Volume(VolumeFlag {
             text: text.to_owned(),
             source,
+            subpath: self.subpath,
             destination,
             kind: VolumeKind::Bind(BindOptions {
                 access: self.access,
@@ -212,14 +309,42 @@ impl FromStr for MountFlag {
                 None => mount.take(&field.to_ascii_lowercase(), None)?,
             }
         }
-        let destination = mount.target.take().ok_or("target is missing")?.parse()?;
-        match mount.kind.as_deref() {
-            Some("bind") => mount.bind(destination, text),
-            Some("tmpfs") => mount.tmpfs(destination),
-            // docker's default type.
-            Some("volume") | None => mount.volume(destination, text),
-            Some(kind) => Err(format!("type={kind}: expected bind, tmpfs or volume")),
+        // docker's default type.
+        let kind = mount.kind.take().unwrap_or_else(|| "volume".to_owned());
+        mount.refuse_keys_of_others(&kind)?;
+        if kind == "glob" {
+            return mount.glob(text);
         }
+        let destination = mount.target.take().ok_or("target is missing")?.parse()?;
+        match kind.as_str() {
+            "bind" => mount.bind(destination, text),
+            "tmpfs" => mount.tmpfs(destination),
+            "volume" => mount.volume(destination, text),
+            "ramfs" => Ok(mount.file_system("ramfs", destination)),
+            "devpts" => Ok(mount.file_system("devpts", destination)),
+            "image" => Err("type=image: an image is not mounted here; 'usnea export IMAGE' writes its files, which type=bind mounts".into()),
+            kind => Err(format!(
+                "type={kind}: expected bind, volume, tmpfs, glob, ramfs or devpts"
+            )),
+        }
+    }
+}
+
+/// Parses a path below a volume.
+fn parse_subpath(key: &str, text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    match path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        true => Ok(path.to_owned()),
+        false => Err(format!("{key}={text}: expected a relative path without '..'")),
+    }
+}
+
+fn parse_number(key: &str, text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if number != u32::MAX && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(number)
+        }
+        _ => Err(format!("{key}={text}: expected a number")),
     }
 }
 
@@ -277,7 +402,11 @@ mod tests {
         match text.parse().unwrap_or_else(|error| panic!("{text}: {error}")) {
             MountFlag::Bind { bind, .. } => bind.options().join(","),
             MountFlag::Tmpfs(tmpfs) => tmpfs.options().join(","),
-            MountFlag::Volume(volume) => format!("{:?} {:?}", volume.source, volume.content),
+            MountFlag::Volume(volume) => {
+                format!("{:?} {:?} {:?}", volume.source, volume.content, volume.subpath)
+            }
+            MountFlag::Glob(glob) => glob.bind.options().join(","),
+            MountFlag::FileSystem(mount) => mount.options().join(","),
         }
     }
 
@@ -294,6 +423,13 @@ mod tests {
             ("type=bind,src=/a,dst=/b,bind-recursive=writable", "rbind,rprivate"),
             ("type=bind,src=/a,dst=/b,ro,bind-recursive=readonly", "rbind,rprivate,ro,rro"),
             ("type=bind,src=/a,dst=/b,ro,bind-recursive=disabled", "bind,rprivate,ro"),
+            ("type=glob,src=/a*,dst=/b,ro", "rbind,rprivate,ro,rro"),
+            ("type=bind,src=/a,dst=/b,bind-create-src,bind-nonrecursive", "bind,rprivate"),
+            ("type=ramfs,dst=/b,tmpfs-mode=700", "rw,noexec,nosuid,nodev,mode=700"),
+            (
+                "type=devpts,dst=/b,gid=5,mode=0640,max=9",
+                "rw,noexec,nosuid,newinstance,ptmxmode=0666,mode=640,gid=5,max=9",
+            ),
             (
                 "type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=700,ro",
                 "ro,noexec,nosuid,nodev,mode=700,size=1048576",
@@ -325,6 +461,22 @@ mod tests {
             ("type=volume,source=data,target=/b,tmpfs-size=1m", "tmpfs-size"),
             ("type=bind,source=/a,target=/b,volume-nocopy", "volume-nocopy"),
             ("type=npipe,source=/a,target=/b", "npipe"),
+            ("type=image,source=a,target=/b", "usnea export"),
+            ("type=glob,target=/b", "source"),
+            ("type=glob,source=/a*,target=/b,bind-create-src", "type=bind"),
+            ("type=glob,source=/a*,target=/b,tmpfs-size=1m", "tmpfs-size"),
+            ("type=volume,source=a,target=/b,bind-create-src", "type=bind"),
+            ("type=volume,source=a,target=/b,volume-subpath=/c", "relative"),
+            ("type=volume,source=a,target=/b,volume-subpath=c/../../d", "relative"),
+            ("type=volume,target=/b,volume-subpath=c", "source=NAME"),
+            ("type=volume,source=a,target=/b,subpath=c,idmap", "exclude"),
+            ("type=bind,source=/a,target=/b,volume-subpath=c", "type=volume"),
+            ("type=bind,source=/a,target=/b,uid=1", "type=devpts"),
+            ("type=ramfs,target=/b,tmpfs-size=1m", "no size"),
+            ("type=ramfs,source=/a,target=/b", "no source"),
+            ("type=ramfs,target=/b,tmpcopyup", "type=ramfs"),
+            ("type=devpts,target=/b,max=-1", "expected a number"),
+            ("type=devpts,target=/b,bind-propagation=slave", "type=devpts"),
             ("type=bind,source=a,target=/b", "./a"),
             ("type=bind,source=/a,target=b", "absolute"),
             ("type=bind,source=/a,target=/", "root itself"),

@@ -10,6 +10,8 @@ use oci_spec::runtime::{Mount, MountBuilder, Spec};
 
 use super::bind::{BindOptions, BindOwners};
 use super::destination::Destination;
+use super::file_system::FileSystemMount;
+use super::glob::GlobMount;
 use super::inputs::{CgroupHierarchy, SpecInputs, SpecRoot, TopLayer};
 use super::mount::MountFlag;
 use super::namespace::{IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
@@ -35,6 +37,8 @@ pub const DATA: &str = "_data";
 pub const NEW: &str = "new";
 /// Option of a bind mount: a volume marked [`NEW`] first gets a copy of the root's files at the mount point.
 pub const COPY_UP: &str = "copyup";
+/// Option of a bind mount, with its `=`: the path below the source that is mounted. Its symbolic links stay inside.
+pub const SUBPATH: &str = "subpath=";
 /// Prefix of the folder of an anonymous volume, in the container's folder.
 pub(super) const ANONYMOUS: &str = "anonymous-";
 
@@ -336,6 +340,11 @@ fn asked(inputs: &SpecInputs<'_>) -> Result<Vec<FlagMount>> {
                 bind.owners.refuse_what_others_need(&source).context(setting)?;
                 bound(destination, &source, bind, inputs.maps).context(setting)?
             }
+            MountFlag::FileSystem(flag) => file_system(flag, inputs)?,
+            MountFlag::Glob(glob) => {
+                all.extend(globbed(glob, inputs)?);
+                continue;
+            }
             MountFlag::Volume(_) => continue,
         });
     }
@@ -395,19 +404,45 @@ fn tmpfs(
     label: impl Into<Phrase>,
     inputs: &SpecInputs<'_>,
 ) -> Result<FlagMount> {
-    let unmapped =
-        |map: &Map<ContainerIds, HostIds>, id: Option<u32>| id.filter(|id| !map.has(Id::new(*id)));
-    let (uids, gids) = (&inputs.maps.uids, &inputs.maps.gids);
-    if let Some(id) = unmapped(uids, tmpfs.uid).or_else(|| unmapped(gids, tmpfs.gid)) {
-        let error = format!("the ID {id} is not mapped in the container");
-        return Err(Error::invalid(error)).context(|| label);
-    }
+    check_mapped(tmpfs.uid, tmpfs.gid, inputs).context(|| label)?;
     let options = tmpfs.options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     Ok(FlagMount {
         destination: tmpfs.destination.clone(),
         mount: mount(tmpfs.destination.path(), "tmpfs", "tmpfs", &options)?,
     })
+}
+
+/// Binds each file that matches a pattern.
+fn globbed(glob: &GlobMount, inputs: &SpecInputs<'_>) -> Result<Vec<FlagMount>> {
+    let setting = || Setting::Mount.with(&glob.text);
+    let bind = |(source, destination): (PathBuf, Destination)| {
+        glob.bind.owners.refuse_what_others_need(&source)?;
+        bound(&destination, &source, &glob.bind, inputs.maps)
+    };
+    let files = glob.found().context(setting)?.into_iter();
+    files.map(|file| bind(file).context(setting)).collect()
+}
+
+/// Builds the mount of a ramfs or devpts. Errors: an owner that is not mapped, which the kernel refuses (EINVAL).
+fn file_system(flag: &FileSystemMount, inputs: &SpecInputs<'_>) -> Result<FlagMount> {
+    let label = || Setting::Mount.with(format!("type={},target={}", flag.kind, flag.destination));
+    check_mapped(flag.uid, flag.gid, inputs).context(label)?;
+    let options = flag.options();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let mount = mount(flag.destination.path(), flag.kind, flag.kind, &options)?;
+    Ok(FlagMount { destination: flag.destination.clone(), mount })
+}
+
+/// Errors: an ID that is not mapped in the container.
+fn check_mapped(uid: Option<u32>, gid: Option<u32>, inputs: &SpecInputs<'_>) -> Result<()> {
+    let unmapped =
+        |map: &Map<ContainerIds, HostIds>, id: Option<u32>| id.filter(|id| !map.has(Id::new(*id)));
+    let (uids, gids) = (&inputs.maps.uids, &inputs.maps.gids);
+    match unmapped(uids, uid).or_else(|| unmapped(gids, gid)) {
+        Some(id) => fail!(Invalid: "the ID {id} is not mapped in the container"),
+        None => Ok(()),
+    }
 }
 
 fn bound(
@@ -459,6 +494,11 @@ fn one_volume(
             if !is_path && volume.content == VolumeContent::OfImage {
                 let mut options = asked.mount.options().clone().unwrap_or_default();
                 options.push(COPY_UP.to_owned());
+                asked.mount.set_options(Some(options));
+            }
+            if let Some(subpath) = &volume.subpath {
+                let mut options = asked.mount.options().clone().unwrap_or_default();
+                options.push(format!("{SUBPATH}{}", subpath.display()));
                 asked.mount.set_options(Some(options));
             }
             Ok(asked)

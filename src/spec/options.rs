@@ -109,9 +109,12 @@ pub struct ContainerOptions {
     pub volume: Vec<VolumeFlag>,
 
     /// Mount a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...]
-    /// [,bind-nonrecursive][,relabel=shared|private][,U][,idmap[=...]],
-    /// type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy][,U][,idmap[=...]] or
-    /// type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
+    /// [,bind-nonrecursive][,bind-create-src][,relabel=shared|private][,U][,idmap[=...]],
+    /// type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy][,volume-subpath=PATH][,U][,idmap[=...]],
+    /// type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL], type=glob,source=PATTERN[,target=CONTAINER]
+    /// (a bind mount of each file that matches, in the folder CONTAINER or at its own path),
+    /// type=ramfs,target=CONTAINER[,tmpfs-mode=OCTAL] (memory without a size limit) or
+    /// type=devpts,target=CONTAINER[,uid=UID][,gid=GID][,mode=OCTAL][,max=NUMBER].
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub mount: Vec<MountFlag>,
 
@@ -467,7 +470,8 @@ impl ContainerOptions {
 
     /// True if a file or folder of the host is mounted.
     fn shows_host(&self) -> bool {
-        let is_bind = |flag: &MountFlag| matches!(flag, MountFlag::Bind { .. });
+        let is_bind =
+            |flag: &MountFlag| matches!(flag, MountFlag::Bind { .. } | MountFlag::Glob(_));
         let is_path = |volume: &VolumeFlag| matches!(volume.source, VolumeSource::Host(_));
         self.mount.iter().any(is_bind) || self.volume.iter().any(is_path)
     }

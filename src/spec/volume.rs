@@ -1,5 +1,6 @@
 //! `--volume [HOST|NAME:]CONTAINER[:OPTIONS]`, and `--mount type=volume`: source, destination and options.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::bind::{BindAccess, BindOptions, BindOwners, BindSource, PROPAGATIONS, word_of};
@@ -14,6 +15,8 @@ pub struct VolumeFlag {
     pub text: String,
     /// Source of the mount.
     pub source: VolumeSource,
+    /// Folder or file of a named volume that is mounted in its place, relative and without `..`.
+    pub subpath: Option<PathBuf>,
     /// Mount point in the container.
     pub destination: Destination,
     /// Handling of changes, and mount options.
@@ -88,6 +91,7 @@ impl FromStr for VolumeFlag {
         Ok(Self {
             text: text.to_owned(),
             source,
+            subpath: None,
             destination: destination.parse()?,
             kind,
             content: if content == Some("nocopy") {
@@ -105,6 +109,7 @@ impl VolumeFlag {
         Self {
             text,
             source: VolumeSource::Anonymous,
+            subpath: None,
             destination,
             kind: VolumeKind::Bind(BindOptions::default()),
             content: VolumeContent::OfImage,

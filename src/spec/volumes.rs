@@ -1,7 +1,7 @@
 //! Volumes of a container, from flags or the image.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::destination::Destination;
 use super::inputs::ImageDefaults;
@@ -85,10 +85,12 @@ pub fn has_mount_at(options: &ContainerOptions, place: &Destination) -> bool {
 }
 
 fn destinations(options: &ContainerOptions) -> impl Iterator<Item = &Destination> {
-    let mounts = options.mount.iter().map(|flag| match flag {
-        MountFlag::Bind { destination, .. } => destination,
-        MountFlag::Tmpfs(tmpfs) => &tmpfs.destination,
-        MountFlag::Volume(volume) => &volume.destination,
+    let mounts = options.mount.iter().filter_map(|flag| match flag {
+        MountFlag::Bind { destination, .. } => Some(destination),
+        MountFlag::Tmpfs(tmpfs) => Some(&tmpfs.destination),
+        MountFlag::Volume(volume) => Some(&volume.destination),
+        MountFlag::FileSystem(mount) => Some(&mount.destination),
+        MountFlag::Glob(glob) => glob.destination.as_ref(),
     });
     let volumes = options.volume.iter().map(|volume| &volume.destination);
     mounts.chain(volumes).chain(options.tmpfs.iter().map(|tmpfs| &tmpfs.destination))
@@ -119,6 +121,15 @@ pub fn name_volumes(
         }
     }
     Ok(names)
+}
+
+/// Returns the folders of the host that are to be made before the mounts (`bind-create-src`).
+pub fn sources_to_make(options: &ContainerOptions) -> Vec<PathBuf> {
+    let made = options.mount.iter().filter_map(|flag| match flag {
+        MountFlag::Bind { source, .. } => source.to_be_made(),
+        _ => None,
+    });
+    made.collect()
 }
 
 /// Names of the requested volumes, each once.

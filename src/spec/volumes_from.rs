@@ -8,7 +8,7 @@ use oci_spec::runtime::{Mount, Spec};
 
 use super::bind::{BindAccess, BindOptions, BindOwners, BindSource, PROPAGATIONS, word_of};
 use super::idmap::Idmap;
-use super::mounts::{COPY_UP, DATA};
+use super::mounts::{COPY_UP, DATA, SUBPATH};
 use super::name::VolumeName;
 use super::storage_driver::IDMAP;
 use super::volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
@@ -142,6 +142,7 @@ impl VolumeFlag {
                 Some(name) => VolumeSource::Named(name),
                 None => VolumeSource::Host(BindSource::of(source)),
             },
+            subpath: options.iter().find_map(|option| Some(option.strip_prefix(SUBPATH)?.into())),
             destination: destination.parse().map_err(Error::new)?,
             kind,
             content: if is_new { VolumeContent::OfImage } else { VolumeContent::Nothing },

@@ -442,7 +442,10 @@ impl ShellScript {
                 self.line(&format!("# (open_tree(2) in the mount namespace of process {pid}, then move_mount(2): the other container's /dev/shm)"));
                 self.line(&format!("mount -t tmpfs -o nosuid,noexec,nodev,mode=1777 shm {target}"));
             }
-            MountSource::Bind(path, reach) => self.bind(mount, path, *reach, target, plan),
+            MountSource::Bind(path, reach) => match &mount.subpath {
+                Some(subpath) => self.bind(mount, &path.join(subpath), *reach, target, plan),
+                None => self.bind(mount, path, *reach, target, plan),
+            },
         }
         if let Some((propagation, reach)) = mount.propagation {
             self.line(&format!("mount --make-{} {target}", propagation_word(propagation, reach)));

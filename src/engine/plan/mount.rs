@@ -3,9 +3,12 @@
 //! A mount is made detached, in the user namespace that has the privileges for it (`is_made_in_base`), and attached in
 //! the container.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime;
+use rustix::fs::{FileType, OFlags, fstat};
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -15,9 +18,10 @@ use crate::ids::{FileIds, HostIds, IdLevel, IdMap, IdMaps, Map};
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
 use crate::spec::{
-    COPY_UP, FOREIGN_LOWERS, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver, WHITEOUT_NAMES,
+    COPY_UP, FOREIGN_LOWERS, IDMAP, RECORDED_LOWERS, SUBPATH, Stacking, StorageDriver,
+    WHITEOUT_NAMES,
 };
-use crate::sys::inroot::{MountPointKind, Symlinks};
+use crate::sys::inroot::{self, MountPointKind, Symlinks};
 use crate::sys::mount::{Attributes, MountReach, Propagation, split_lowers};
 
 /// Source of a mount.
@@ -71,6 +75,8 @@ pub struct PlannedMount {
     pub propagation: Option<(Propagation, MountReach)>,
     /// True if the root's files at the target are copied into a new volume (`copyup`) or a new tmpfs (`tmpcopyup`).
     pub copy_up: bool,
+    /// Path below the source of a bind mount that is shown. Its symbolic links stay inside the source.
+    pub subpath: Option<PathBuf>,
     /// Owners of the mount's files.
     pub owners: MountOwners,
     /// User namespace in which a new file system is made.
@@ -151,8 +157,10 @@ impl PlannedMount {
         let is_bind = fs == "bind" || words.bind.is_some();
         let mut copy_up =
             fs == "tmpfs" && !is_bind && takes(&mut words.others, TMPFS_COPY_UP, None);
+        let mut subpath = None;
         let source = match (fs, StorageDriver::of_mount_type(fs)) {
             _ if is_bind => {
+                subpath = take_value(&mut words.others, SUBPATH.trim_end_matches('='));
                 copy_up = takes(&mut words.others, COPY_UP, None);
                 if takes(&mut words.others, IDMAP, None) || mount.uid_mappings().is_some() {
                     let maps = mount.uid_mappings().as_deref().zip(mount.gid_mappings().as_deref());
@@ -179,7 +187,7 @@ impl PlannedMount {
             },
         };
         let kind = match &source {
-            MountSource::Bind(path, _) if !copy_up && !path.is_dir() => MountPointKind::File,
+            MountSource::Bind(path, _) if !copy_up => kind_of(path, subpath.as_deref()),
             _ => MountPointKind::Directory,
         };
         // A mount of the user may follow symbolic links of the image. The container's own /proc, /dev and /sys must be
@@ -196,6 +204,7 @@ impl PlannedMount {
             cleared: words.cleared,
             propagation: words.propagation,
             copy_up,
+            subpath,
             owners: words.owners,
             maker: Maker::Container,
         })
@@ -212,6 +221,7 @@ impl PlannedMount {
             cleared: Attributes::NONE,
             propagation: None,
             copy_up: false,
+            subpath: None,
             owners: MountOwners::AsTheyAre,
             maker: Maker::Container,
         }
@@ -282,6 +292,30 @@ fn takes(options: &mut Vec<(String, Option<String>)>, name: &str, value: Option<
     let before = options.len();
     options.retain(|option| (option.0.as_str(), option.1.as_deref()) != (name, value));
     options.len() < before
+}
+
+/// Removes an option with a value, and returns the value.
+fn take_value(options: &mut Vec<(String, Option<String>)>, name: &str) -> Option<PathBuf> {
+    let at = options.iter().position(|(option, value)| option == name && value.is_some())?;
+    options.remove(at).1.map(PathBuf::from)
+}
+
+/// Returns the kind of the mount point for a file or folder of the host. A missing one is a folder: it is made before
+/// the mount, or the mount fails.
+fn kind_of(source: &Path, subpath: Option<&Path>) -> MountPointKind {
+    let is_file = match subpath {
+        None => source.metadata().map(|metadata| !metadata.is_dir()),
+        Some(subpath) => File::open(source)
+            .and_then(|volume| inroot::open(volume, subpath, OFlags::PATH, Symlinks::Follow))
+            .and_then(|inside| Ok(!FileType::from_raw_mode(fstat(inside)?.st_mode).is_dir())),
+    };
+    match is_file {
+        Ok(true) => MountPointKind::File,
+        Err(error) if error.kind() != ErrorKind::NotFound && subpath.is_none() => {
+            MountPointKind::File
+        }
+        _ => MountPointKind::Directory,
+    }
 }
 
 /// Parses the options of an overlay: the layers, `xattr_permissions` of fuse-overlayfs, and `idmap` of the OCI runtime

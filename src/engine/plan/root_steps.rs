@@ -55,6 +55,7 @@ pub fn root_steps(
             cleared: Attributes::NONE,
             propagation: None,
             copy_up: false,
+            subpath: None,
             owners: MountOwners::AsTheyAre,
             maker: Maker::Container,
         },

@@ -130,6 +130,7 @@ mod tests {
                 cleared: Attributes::NONE,
                 propagation: None,
                 copy_up: true,
+                subpath: None,
                 owners: MountOwners::AsTheyAre,
                 maker: crate::engine::plan::mount::Maker::Container,
             };

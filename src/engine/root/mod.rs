@@ -1,6 +1,7 @@
 //! Root of a container: its layers, volumes, mount points and generated files.
 
 pub mod accounts;
+pub mod bind_source;
 pub mod copyup;
 pub mod files;
 pub mod idmapped;

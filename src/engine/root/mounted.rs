@@ -12,11 +12,12 @@ use crate::engine::plan::Plan;
 use crate::engine::plan::mount::{MountSource, PlannedMount};
 use crate::engine::plan::step::Step;
 use crate::engine::root::idmapped::Idmapped;
-use crate::engine::root::{copyup, layers};
+use crate::engine::root::{bind_source, copyup, layers};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error, Result};
 use crate::ids::{BaseIds, ContainerIds, IdMaps};
 use crate::layer::whiteout::Whiteouts;
+use crate::net::{GeneratedFile, Need};
 use crate::spec::StorageDriver;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{inroot, namespace, process};
@@ -83,6 +84,10 @@ pub fn mount_files(plan: &Plan, how: FilesAccess, mut idmapped: Idmapped) -> Res
             }),
             (Step::Mount(mount), Some(root)) if is_of_user(mount) => {
                 below(plan, root, mount, idmapped.take_volume(index), how)
+            }
+            // What is written there would be lost at the next start.
+            (Step::Files(files), Some(root)) if how == FilesAccess::Reading => {
+                show_generated(files, root)
             }
             _ => Ok(()),
         };
@@ -173,13 +178,19 @@ fn below(
     };
     let tree = match tree {
         Some(tree) => tree,
-        None => mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())?,
+        None => bind_source::tree(mount, path, *reach)?,
     };
     mount::attach(&tree, &target)?;
     if mount.attributes != Attributes::NONE {
         mount::set_attributes(&tree, mount.attributes, *reach)?;
     }
     Ok(())
+}
+
+/// Mounts the generated files, such as /etc/hosts, over their mount points, which the last start has made.
+fn show_generated(files: &[GeneratedFile], root: &OwnedFd) -> StepResult {
+    let shown = |file: &GeneratedFile| GeneratedFile { need: Need::Replacement, ..file.clone() };
+    super::files::mount(&files.iter().map(shown).collect::<Vec<_>>(), root, None)
 }
 
 impl From<StepError> for Error {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::engine::launch::child::SetupProcess;
 use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
 use crate::engine::plan::step::Step;
-use crate::engine::root::{copyup, layers, shared_memory};
+use crate::engine::root::{bind_source, copyup, layers, shared_memory};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::rootfs::chown;
 use crate::sys::inroot;
@@ -72,9 +72,7 @@ impl SetupProcess<'_> {
     /// Makes a mount, detached.
     pub(super) fn make_tree(&mut self, mount: &PlannedMount) -> StepResult<OwnedFd> {
         match &mount.source {
-            MountSource::Bind(path, reach) => {
-                mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
-            }
+            MountSource::Bind(path, reach) => bind_source::tree(mount, path, *reach),
             MountSource::Overlay { .. } => {
                 layers::stacked(self.input.plan, mount, &mut self.servers)
             }
