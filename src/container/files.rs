@@ -4,16 +4,18 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::start::{config, locked, renew_layers};
+use super::start::{config, locked, next_network, renew_layers};
 use super::{Container, processes};
 use crate::container::Usnea;
-use crate::engine::{self, FilesAccess};
+use crate::engine::{self, FilesAccess, LaunchOptions};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
 use crate::monitor::status::Status;
+use crate::net::{self, Network};
 use crate::sys::{inroot, namespace, process};
 use crate::userns::{self};
 
@@ -31,7 +33,8 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     }
     let base = usnea.base()?;
     let (spec, _image) = config(container)?;
-    let plan = engine::plan(&spec, base.clone(), Default::default())?;
+    let options = LaunchOptions { network: network(container, &spec), ..Default::default() };
+    let plan = engine::plan(&spec, base.clone(), options)?;
     // A container that never ran has no mount points for its volumes yet: writing access makes them, as a start does.
     let is_ready = container.status_here()? != Status::Created;
     let how = if is_ready && engine::can_be_read_alone(&plan) { how } else { FilesAccess::Writing };
@@ -64,6 +67,19 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
         Ok(answer)
     };
     userns::in_base_and_here(base, work, here)
+}
+
+/// Returns the network whose generated files (/etc/hosts and the like) a reader of a stopped container sees: that of its
+/// next start. None for a container that joins the network of another one, whose files it shares.
+fn network(container: &Container, spec: &Spec) -> Network {
+    let record = &container.record;
+    if record.network.mode == net::Mode::Joined || record.pod.is_some() {
+        return Network::default();
+    }
+    next_network(container, spec).unwrap_or_else(|error| {
+        log::debug!("the files of the network are left out: {error}");
+        Network::default()
+    })
 }
 
 /// Returns the state of a running container; `None`: the container does not run.

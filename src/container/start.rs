@@ -38,6 +38,7 @@ use crate::host::lifetime::LifetimeEnd;
 use crate::image::store::{ForceRemoval, ImageRemoval, Store};
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, journal, protocol};
+use crate::net::Network;
 use crate::object_id::short;
 use crate::phrase;
 use crate::rootfs::host;
@@ -319,15 +320,18 @@ fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
         return Ok(Job { pod: Some(pod), ..job_of(container, lock, plan, image) });
     }
     ports::check_ports_free(&container.store, &container.record.network)?;
-    let identity =
-        ContainerIdentity { id: &container.record.id, name: Some(&container.record.name) };
-    let request = &container.record.network;
-    let store = &container.store;
-    let definitions = network::definitions(store, request)?;
-    options.network = network::connected(request, definitions, &spec, store, identity)?;
+    options.network = next_network(container, &spec)?;
     let others = OtherContainers::MustRun;
     let plan = shared_namespaces::plan(&container.store, &spec, base.clone(), options, others)?;
     Ok(job_of(container, lock, plan, image))
+}
+
+/// Decides the network of the container's next start.
+pub(super) fn next_network(container: &Container, spec: &Spec) -> Result<Network> {
+    let Container { store, record, .. } = container;
+    let identity = ContainerIdentity { id: &record.id, name: Some(&record.name) };
+    let definitions = network::definitions(store, &record.network)?;
+    network::connected(&record.network, definitions, spec, store, identity)
 }
 
 fn job_of(container: &Container, lock: OwnedFd, plan: Plan, image: Option<OwnedFd>) -> Job {
@@ -352,7 +356,13 @@ fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>>
     match container.record.image.parse::<RootSource>()? {
         RootSource::Directory(_) => Ok(None),
         RootSource::Host(programs) => {
-            let root = host::assemble(&container.store, &programs)?;
+            let root = match host::assemble(&container.store, &programs) {
+                Err(error) if is_unwritable(&error) => {
+                    log::debug!("{error}: the root stays as it was at the last start");
+                    return hold_last_root(spec);
+                }
+                answer => answer?,
+            };
             // Assembles the root again: the host's programs may have changed since the last start.
             spec::set_lower(spec, &root.path)?;
             Ok(Some(root.lock().try_clone().context(|| "cannot hold the image")?.into()))
@@ -367,6 +377,20 @@ fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>>
                 .ok_or_else(|| Error::not_found(format!("its image '{text}' was removed")))
         }
     }
+}
+
+/// True if the store is only readable.
+fn is_unwritable(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::EROFS | libc::EACCES))
+}
+
+/// Holds the layer of the host's programs that the spec names. Errors: the layer was removed.
+fn hold_last_root(spec: &Spec) -> Result<Option<OwnedFd>> {
+    let removed = || Error::not_found("the layer of the host's programs was removed");
+    let root = spec.root().as_ref().ok_or_else(removed)?;
+    let layer = root.path().parent().ok_or_else(removed)?;
+    let held = files::hold(layer, Lock::Shared).context(|| layer.display().to_string())?;
+    Ok(Some(held.ok_or_else(removed)?.into()))
 }
 
 /// Empties the layer folders that are new in each run (all but `upper` and `work`), and makes missing ones.

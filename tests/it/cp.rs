@@ -342,3 +342,26 @@ fn copying_out_disturbs_no_process_and_copying_in_waits_for_none() {
     cp(&place, "file", "box:/etc/x").works();
     clean(&place);
 }
+
+// docker keeps these files beside the container, and mounts them for cp as it does for the container.
+#[test]
+fn generated_files_of_a_stopped_container_are_those_of_its_next_start() {
+    let place = Place::new();
+    let files = "/etc/hosts /etc/hostname /etc/resolv.conf";
+    let run = ["--name", "ended", "--hostname", "named", "--add-host", "other:192.0.2.7"];
+    let run = [&run[..], &["--network", "none", "--dns", "192.0.2.53"]].concat();
+    let seen = place.run_kept(&run, &format!("cat {files}")).works().to_owned();
+    assert!(seen.contains("192.0.2.7\tother") && seen.contains("named\n"), "{seen}");
+    assert!(seen.contains("nameserver 192.0.2.53"), "{seen}");
+    let mut copied = String::new();
+    for file in files.split(' ') {
+        place.usnea(&["cp", &format!("ended:{file}"), "copied"]).works();
+        copied += &place.read("copied");
+    }
+    assert_eq!(copied.trim_end(), seen);
+    place.usnea(&["cp", "ended:/etc", "folder"]).works();
+    assert!(place.read("folder/hosts").contains("192.0.2.7\tother"));
+    // A started container shows the same; the mount points themselves are no change of it.
+    assert!(!place.usnea(&["diff", "ended"]).works().contains("hosts"));
+    place.usnea(&["rm", "ended"]).works();
+}

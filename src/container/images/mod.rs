@@ -29,6 +29,7 @@ mod save;
 mod search;
 mod secure_copy;
 mod sharing;
+mod unpacked;
 
 use crate::container::Usnea;
 use crate::container::stores::{Stores, meanings};

@@ -55,14 +55,16 @@ pub fn push(
         Some(place) => place.clone(),
         None => own_place(&push.source, &image, &registries)?,
     };
-    let (text, tmp) = (push.source.escape_debug(), stores.own().tmp());
+    let text = push.source.escape_debug();
+    let folder = stores.own().work_folder()?;
+    let tmp = folder.path();
     let work = |form, format, parallel| push::ImagePush {
         store: &store,
         image: &image,
         // Docker's format has no other compression.
         form: if push.gzip || format == ManifestFormat::Docker { LayerForm::Gzip } else { form },
         format,
-        tmp: &tmp,
+        tmp,
         parallel,
         progress,
     };
@@ -79,7 +81,7 @@ pub fn push(
         }
         _ => {
             // A single layer at a time: several are not faster on one stream or one disk.
-            let target = local(&place, push.output.as_deref(), &tmp)?;
+            let target = local(&place, push.output.as_deref(), tmp)?;
             let sent =
                 work(LayerForm::AsStored, local_format(&place, push.format)?, 1).run(&*target);
             sent.and_then(|pushed| target.finish().map(|()| pushed))

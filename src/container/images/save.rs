@@ -63,14 +63,15 @@ pub fn save(
         Ok((store, image, name))
     });
     let images = images.collect::<Result<Vec<(Store, ImageRecord, Option<Reference>)>>>()?;
-    let tmp = stores.own().tmp();
+    let work = stores.own().work_folder()?;
+    let tmp = work.path();
     let mut growing: Option<Growing> = None;
     for (store, image, name) in &images {
         let next = match &growing {
-            None => Growing::begin(format, output, &tmp, name.clone())?,
+            None => Growing::begin(format, output, tmp, name.clone())?,
             Some(growing) => growing.another(name.clone()),
         };
-        let work = ImagePush {
+        let push = ImagePush {
             store,
             image,
             form: LayerForm::AsStored,
@@ -78,11 +79,11 @@ pub fn save(
                 SaveFormat::DockerArchive => ManifestFormat::AsStored,
                 SaveFormat::OciArchive | SaveFormat::OciDir => ManifestFormat::Oci,
             },
-            tmp: &tmp,
+            tmp,
             parallel: 1,
             progress: &NoProgress,
         };
-        let sent = work.run(next.target());
+        let sent = push.run(next.target());
         sent.context(|| {
             format!("cannot save {} to {}", shown(image, name), output.path().display())
         })?;

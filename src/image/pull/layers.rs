@@ -17,8 +17,8 @@ use crate::image::manifest::Descriptor;
 use crate::image::owners::Owners;
 use crate::image::source::ImageSource;
 use crate::image::store::{
-    BlobClaim, HeldBlob, HeldLayer, ImageRecord, LayerClaim, LayerTrust, PartialBlob, Store,
-    Unpacking,
+    BlobClaim, HeldBlob, HeldLayer, ImageLayer, ImageRecord, LayerClaim, LayerTrust, PartialBlob,
+    Store, Unpacking,
 };
 
 /// A layer to fetch: its packed blob, and the digest of its tar.
@@ -308,24 +308,35 @@ pub fn unpack_missing(
     on_wait: &dyn Fn(),
 ) -> Result<()> {
     for layer in &image.layers {
-        let claim = store.claim_layer(&layer.diff_id, owners, LayerTrust::Recorded, on_wait)?;
-        let LayerClaim::Ours(unpacking) = claim else {
-            continue;
-        };
-        let Some(blob) = store.blob(&layer.blob)? else {
-            let error = Error::new(format!("blob {} is missing", layer.blob));
-            return Err(error.hint("pull the image again"));
-        };
-        let mut hashed = Hashed::new(&blob.file, layer.blob.algorithm());
-        unpacking
-            .unpack(&mut hashed, layer.packed, &LayerLimits::NONE)
-            .map_err(|error| cause(error, store, &layer.blob))?;
-        let (digest, _) = hashed.finish();
-        if digest != layer.blob {
-            return Err(damaged(&layer.blob));
-        }
+        unpack_layer(store, layer, owners, store, on_wait)?;
     }
     crate::files::sync_filesystem(store.root())
+}
+
+/// Unpacks a layer of a recorded image from its blob in `store`, if it is missing in the store `into`. Does not wait
+/// for the disk.
+pub fn unpack_layer(
+    store: &Store,
+    layer: &ImageLayer,
+    owners: &Owners,
+    into: &Store,
+    on_wait: &dyn Fn(),
+) -> Result<()> {
+    let claim = into.claim_layer(&layer.diff_id, owners, LayerTrust::Recorded, on_wait)?;
+    let LayerClaim::Ours(unpacking) = claim else { return Ok(()) };
+    let Some(blob) = store.blob(&layer.blob)? else {
+        let error = Error::new(format!("blob {} is missing", layer.blob));
+        return Err(error.hint("pull the image again"));
+    };
+    let mut hashed = Hashed::new(&blob.file, layer.blob.algorithm());
+    unpacking
+        .unpack(&mut hashed, layer.packed, &LayerLimits::NONE)
+        .map_err(|error| cause(error, store, &layer.blob))?;
+    let (digest, _) = hashed.finish();
+    if digest != layer.blob {
+        return Err(damaged(&layer.blob));
+    }
+    Ok(())
 }
 
 // Asserts that the reader is Send, as `unpack` demands.

@@ -24,8 +24,8 @@ use crate::error::{Context, Result};
 use crate::fail;
 use crate::files;
 
-pub use layers::unpack_missing;
 use layers::{LayerLocks, PulledLayer};
+pub use layers::{unpack_layer, unpack_missing};
 
 /// Deepest nesting of indexes.
 const DEEPEST: usize = 4;

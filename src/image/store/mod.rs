@@ -41,6 +41,7 @@ mod tests;
 mod usage;
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub use blobs::{BlobClaim, DownloadReader, HeldBlob, PartialBlob};
@@ -55,7 +56,7 @@ pub use usage::{ImageUsage, StoreUsage, UsageTotals};
 
 use crate::config;
 use crate::error::{Context, Result};
-use crate::files::{self, Lock};
+use crate::files::{self, Lock, NewFolder};
 
 /// A store: ours, or another user's, which is only read.
 #[derive(Clone, Debug)]
@@ -105,6 +106,23 @@ impl Store {
         self.root.join("tmp")
     }
 
+    /// True if this process may write to the store: neither its file system nor its folder is read-only.
+    pub fn is_writable(&self) -> bool {
+        is_writable(&self.root)
+    }
+
+    /// Returns a folder for temporary files that never become objects of the store: tmp/, or for a store that is only
+    /// readable a new folder in `$TMPDIR`, which is removed with the value.
+    pub fn work_folder(&self) -> Result<WorkFolder> {
+        match is_writable(&self.tmp()) {
+            true => Ok(WorkFolder { path: self.tmp(), _beside: None }),
+            false => {
+                let beside = NewFolder::folder(&std::env::temp_dir(), BESIDE)?;
+                Ok(WorkFolder { path: beside.path.clone(), _beside: Some(beside) })
+            }
+        }
+    }
+
     /// Removes the remains of killed commands in tmp/. Runs in the base namespace: layers have files of other IDs.
     pub fn sweep(&self) {
         files::sweep(&self.tmp(), &[layers::PREFIX, REMOVED, files::SPOOL, files::FILE_PREFIX]);
@@ -141,6 +159,30 @@ impl Store {
         Ok(Some((aside, lock)))
     }
 }
+
+/// True if this process may and should write to a folder: root of a user namespace may, whatever the folder's mode.
+fn is_writable(folder: &Path) -> bool {
+    let mode = folder.metadata().map_or(0, |metadata| metadata.permissions().mode());
+    mode & 0o222 != 0 && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Folder for temporary files of one command.
+#[derive(Debug)]
+pub struct WorkFolder {
+    path: PathBuf,
+    /// Folder outside of the store.
+    _beside: Option<NewFolder>,
+}
+
+impl WorkFolder {
+    /// Path of the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Prefix of work folders in `$TMPDIR`.
+const BESIDE: &str = "usnea-";
 
 /// Name of the link in a container's folder to the blob of its image's manifest.
 pub const USED: &str = "image";

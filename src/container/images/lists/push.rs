@@ -52,7 +52,8 @@ pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(ImageLocation, Pushe
         Some(place) => place.clone(),
         None => place_of_name(&list.name, "usnea manifest push LIST REGISTRY/NAME[:TAG]")?,
     };
-    let tmp = stores.own().tmp();
+    let folder = stores.own().work_folder()?;
+    let tmp = folder.path();
     let target: Box<dyn ImageTarget> = match &place {
         ImageLocation::Registry(typed) => {
             let reference = typed.in_registry(DOCKER_HUB);
@@ -62,7 +63,7 @@ pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(ImageLocation, Pushe
             let error = format!("{place}: a docker-archive holds no manifest list");
             return Err(Error::invalid(error).hint("push it to oci-archive:FILE"));
         }
-        place => local(place, push.output.as_deref(), &tmp)?,
+        place => local(place, push.output.as_deref(), tmp)?,
     };
     let sender = Sender {
         stores,
@@ -70,7 +71,7 @@ pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(ImageLocation, Pushe
         registries: &registries,
         target: &*target,
         is_remote: matches!(place, ImageLocation::Registry(_)),
-        tmp: &tmp,
+        tmp,
     };
     sender
         .send(&mut list)

@@ -32,7 +32,8 @@ pub(super) fn difference(
     by: CheckSettings<'_>,
 ) -> Result<Option<String>> {
     let Some(blob) = store.blob(&layer.blob)? else { return Ok(None) };
-    let birth = NewFolder::folder(&store.tmp(), PREFIX)?;
+    let work = store.work_folder()?;
+    let birth = NewFolder::folder(work.path(), PREFIX)?;
     let fs = birth.path.join("fs");
     std::fs::create_dir(&fs).map_err(|error| files::cannot_write(error, &fs))?;
     let open = |path: &Path| File::open(path).context(|| format!("cannot open {}", path.display()));
