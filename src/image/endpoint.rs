@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A location of a repository: the registry itself or a mirror of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,17 @@ pub struct RegistryEndpoint {
     /// Folders of `certs.d` for this host: `*.crt` are authorities, `*.cert` with `*.key` is our client certificate
     /// (docker's).
     pub certificates: Vec<PathBuf>,
+    /// Retries of requests that fail.
+    pub retries: RetrySettings,
+}
+
+/// Retries of a request that failed for a passing reason (`--retry`, `--retry-delay`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Number of retries without progress; `None`: the default one.
+    pub count: Option<u32>,
+    /// Pause before each retry; `None`: the default one, which grows.
+    pub delay: Option<Duration>,
 }
 
 /// Required security of a connection.

@@ -1,6 +1,6 @@
 //! Services of `*.container` files: `usnea run`.
 
-use super::keys::{FlagKey, FlagRule, RETRIES, UnitCommand};
+use super::keys::{FlagKey, FlagRule, UnitCommand};
 use super::message::FileProblem;
 use super::service::{QuadletContext, ServiceUnit};
 use super::source::{QuadletFile, QuadletKind};
@@ -34,8 +34,8 @@ pub const KEYS: &[FlagKey] = &[
     ("StopTimeout", FlagRule::Last("--stop-timeout")),
     ("StopSignal", FlagRule::Last("--stop-signal")),
     ("Pull", FlagRule::Last("--pull")),
-    ("Retry", FlagRule::Refused(RETRIES)),
-    ("RetryDelay", FlagRule::Refused(RETRIES)),
+    ("Retry", FlagRule::Last("--retry")),
+    ("RetryDelay", FlagRule::Last("--retry-delay")),
     ("WorkingDir", FlagRule::Last("--workdir")),
     ("IP", FlagRule::Last("--ip")),
     ("IP6", FlagRule::Last("--ip6")),

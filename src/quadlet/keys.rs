@@ -8,9 +8,6 @@ use super::words;
 /// Key of a group.
 pub type FlagKey = (&'static str, FlagRule);
 
-/// Reason why `Retry=` and `RetryDelay=` are not supported.
-pub const RETRIES: &str = "usnea repeats failed requests to a registry by itself";
-
 /// Translation of a key into flags.
 #[derive(Clone, Copy, Debug)]
 pub enum FlagRule {

@@ -1,6 +1,6 @@
 //! Services that make a volume, network or image once, before containers need it: `*.volume`, `*.network`, `*.image`.
 
-use super::keys::{FlagKey, FlagRule, RETRIES};
+use super::keys::{FlagKey, FlagRule};
 use super::message::FileProblem;
 use super::service::{QuadletContext, ServiceUnit};
 use super::source::QuadletFile;
@@ -50,8 +50,8 @@ pub const IMAGE_KEYS: &[FlagKey] = &[
     ("DecryptionKey", FlagRule::Refused("usnea does not decrypt images")),
     ("OS", FlagRule::Last("--os")),
     ("Policy", FlagRule::Last("--policy")),
-    ("Retry", FlagRule::Refused(RETRIES)),
-    ("RetryDelay", FlagRule::Refused(RETRIES)),
+    ("Retry", FlagRule::Last("--retry")),
+    ("RetryDelay", FlagRule::Last("--retry-delay")),
     ("TLSVerify", FlagRule::Switch("--tls-verify")),
     ("Variant", FlagRule::Last("--variant")),
 ];

@@ -105,6 +105,7 @@ fn a_pushed_image_comes_back_unchanged() {
             password: PASSWORD.into(),
         }),
         certificates: vec![certificates.clone()],
+        retries: usnea::image::endpoint::RetrySettings::default(),
     };
     pulled(&place, endpoint, &there);
     for template in ["{{.Id}}", "{{.Digest}}", "{{json .RootFS.Layers}}", "{{json .Config.Env}}"] {
@@ -150,6 +151,7 @@ fn images_pushed_by_others_are_passed_on_byte_for_byte() {
             transport: TransportSecurity::Insecure,
             credentials: None,
             certificates: Vec::new(),
+            retries: usnea::image::endpoint::RetrySettings::default(),
         };
         pulled(&place, endpoint, &from);
         place.usnea_in("other", &["push", PLAIN, &from, &to]).works();

@@ -9,7 +9,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 use usnea::digest::Digest;
-use usnea::image::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
+use usnea::image::endpoint::{
+    RegistryCredentials, RegistryEndpoint, RetrySettings, TransportSecurity,
+};
 use usnea::image::manifest::{Descriptor, media};
 use usnea::image::registry_client::{Registry, RegistryAccess, RequestTimeouts};
 use usnea::image::source::ImageSource;
@@ -35,6 +37,7 @@ fn registry(server: &FaultRegistry, credentials: Option<RegistryCredentials>) ->
         transport: TransportSecurity::Insecure,
         credentials,
         certificates: Vec::new(),
+        retries: RetrySettings::default(),
     };
     Registry::with_tempo(endpoint, "1".to_owned(), RegistryAccess::Pull, TEMPO).expect("a registry")
 }

@@ -223,6 +223,8 @@ fn the_commands_of_services_are_in_the_grammar() {
                     }
                     "GroupAdd" => "keep-groups",
                     "Tmpfs" => "/tmp",
+                    "Retry" => "3",
+                    "RetryDelay" => "2s",
                     _ => "value",
                 },
             };

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use usnea::digest::Digest;
-use usnea::image::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
+use usnea::image::endpoint::{
+    RegistryCredentials, RegistryEndpoint, RetrySettings, TransportSecurity,
+};
 use usnea::image::manifest::{Descriptor, LARGEST, media};
 use usnea::image::registry_client::{Registry, RegistryAccess, RequestTimeouts};
 use usnea::image::source::{ImageSource, ImageTarget};
@@ -30,6 +32,7 @@ fn endpoint(host: &str) -> RegistryEndpoint {
         transport: TransportSecurity::Insecure,
         credentials: None,
         certificates: Vec::new(),
+        retries: RetrySettings::default(),
     }
 }
 

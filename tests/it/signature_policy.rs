@@ -59,6 +59,7 @@ fn registry(real: &RealRegistry, which: &str) -> Registry {
         transport: TransportSecurity::Insecure,
         credentials: None,
         certificates: Vec::new(),
+        retries: usnea::image::endpoint::RetrySettings::default(),
     };
     Registry::new(endpoint, which.to_owned(), RegistryAccess::Push).unwrap()
 }

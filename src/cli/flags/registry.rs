@@ -1,12 +1,14 @@
 //! Flags of all verbs that connect to a registry.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 
 use crate::cli::output::prompt::{self, Echo};
+use crate::duration;
 use crate::error::Result;
-use crate::image::endpoint::RegistryCredentials;
+use crate::image::endpoint::{RegistryCredentials, RetrySettings};
 use crate::image::registries_conf::RegistryOptions;
 
 /// Trust in a registry, and credentials for it.
@@ -30,6 +32,14 @@ pub struct RegistryFlags {
     /// Directory of certificates for the registry: *.crt are authorities, *.cert and *.key are client certificates.
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
+
+    /// Retries of a request that failed for a passing reason, such as a broken connection. Default: 4.
+    #[arg(long, value_name = "N")]
+    retry: Option<u32>,
+
+    /// Pause before each retry, such as 2s. Default: 500ms before the first one, and twice as long before each next one.
+    #[arg(long, value_name = "TIME", value_parser = parse_delay)]
+    retry_delay: Option<Duration>,
 }
 
 impl RegistryFlags {
@@ -39,6 +49,8 @@ impl RegistryFlags {
             || self.creds.is_some()
             || self.authfile.is_some()
             || self.cert_dir.is_some()
+            || self.retry.is_some()
+            || self.retry_delay.is_some()
     }
 
     /// Returns the settings of the flags. Asks for a missing password.
@@ -48,8 +60,13 @@ impl RegistryFlags {
             cert_dir: self.cert_dir,
             credentials: self.creds.map(parse_credentials).transpose()?,
             authfile: self.authfile,
+            retries: RetrySettings { count: self.retry, delay: self.retry_delay },
         })
     }
+}
+
+fn parse_delay(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| "expected a time, such as 2s".to_owned())
 }
 
 fn parse_credentials(text: String) -> Result<RegistryCredentials> {

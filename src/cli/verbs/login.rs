@@ -88,6 +88,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         cert_dir: arguments.cert_dir,
         credentials: None,
         authfile: arguments.authfile,
+        ..RegistryOptions::default()
     };
     let store = match (arguments.username, password) {
         (Some(username), Some(password)) => login::login(

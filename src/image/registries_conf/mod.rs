@@ -19,7 +19,7 @@ use self::entry::{RegistryEntry, RegistryLocation};
 use self::file::{RegistriesSettings, ShortNameMode};
 pub use self::paths::RegistriesPaths;
 use super::credentials::{AUTH_FILES, CredentialPaths, Logins};
-use super::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
+use super::endpoint::{RegistryCredentials, RegistryEndpoint, RetrySettings, TransportSecurity};
 use super::reference::{DOCKER_HUB, Reference, TypedReference};
 use crate::error::{Context, Error, Result, Setting};
 
@@ -34,6 +34,8 @@ pub struct RegistryOptions {
     pub credentials: Option<RegistryCredentials>,
     /// Auth file (`--authfile`).
     pub authfile: Option<PathBuf>,
+    /// Retries of requests that fail (`--retry`, `--retry-delay`).
+    pub retries: RetrySettings,
 }
 
 /// All settings of the files.
@@ -219,6 +221,7 @@ impl Registries {
             transport,
             credentials,
             certificates,
+            retries: asked.retries,
         })
     }
 }

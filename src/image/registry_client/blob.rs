@@ -31,7 +31,7 @@ impl ResumedBlob {
     /// Opens the blob at byte `from`, with retries. Errors: the request is refused, or the registry does not answer.
     pub fn open(session: Arc<RegistrySession>, descriptor: &Descriptor, from: u64) -> Result<Self> {
         let mut blob = Self {
-            retries: RetryCounter::new(session.timeouts),
+            retries: RetryCounter::new(session.timeouts, session.exchange.endpoint.retries),
             session,
             digest: descriptor.digest.clone(),
             size: descriptor.size,

@@ -10,7 +10,7 @@ use super::address::{self, ServerOrigin};
 use super::http::HttpAgents;
 use super::retry::RequestTimeouts;
 use crate::error::{Context, Error, Result};
-use crate::image::endpoint::{RegistryEndpoint, TransportSecurity};
+use crate::image::endpoint::{RegistryEndpoint, RetrySettings, TransportSecurity};
 
 /// Most redirects.
 const MOST_REDIRECTS: usize = 10;
@@ -32,6 +32,7 @@ fn follow(text: &str) -> Result<Box<dyn Read + Send>> {
         transport: TransportSecurity::Verified,
         credentials: None,
         certificates: Vec::new(),
+        retries: RetrySettings::default(),
     };
     let http = HttpAgents::new(&endpoint, RegistryAccess::Pull, RequestTimeouts::default())?;
     for _ in 0..=MOST_REDIRECTS {

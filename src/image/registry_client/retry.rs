@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::failure::{FailureKind, RequestFailure};
 use crate::error::{self, Error, Result};
+use crate::image::endpoint::RetrySettings;
 
 /// Waiting times. The defaults suit people; tests use shorter ones.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +29,10 @@ impl Default for RequestTimeouts {
     }
 }
 
-/// Most failures in a row without progress.
-const MOST_FAILURES: u32 = 5;
+/// Retries without progress, unless set.
+const RETRIES: u32 = 4;
+/// Largest number of times that the pause is doubled.
+const MOST_DOUBLINGS: u32 = 6;
 /// Longest wait that a registry may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -37,13 +40,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct RetryCounter {
     timeouts: RequestTimeouts,
+    settings: RetrySettings,
     failures: u32,
 }
 
 impl RetryCounter {
     /// Starts with no failures.
-    pub fn new(timeouts: RequestTimeouts) -> Self {
-        Self { timeouts, failures: 0 }
+    pub fn new(timeouts: RequestTimeouts, settings: RetrySettings) -> Self {
+        Self { timeouts, settings, failures: 0 }
     }
 
     /// Resets the count: data arrived.
@@ -56,14 +60,17 @@ impl RetryCounter {
         self.failures += 1;
         match failure.kind {
             FailureKind::Lasting => return Err(failure.error),
-            FailureKind::Passing if self.failures < MOST_FAILURES => {}
+            FailureKind::Passing if self.failures <= self.settings.count.unwrap_or(RETRIES) => {}
             _ => return Err(failure.error.at_endpoint(error::ErrorKind::Unreachable)),
         }
         log::debug!("{}; once more", failure.error);
-        let pause = self.timeouts.pause.saturating_mul(1 << (self.failures - 1));
-        // Half of the pause is random, so that many clients cut off together do not return together.
-        let jittered = pause.mul_f64(0.5 + f64::from(chance()) / 255.0 / 2.0);
-        std::thread::sleep(failure.after.map_or(jittered, |after| after.max(jittered)));
+        let pause = self.settings.delay.unwrap_or_else(|| {
+            let doublings = (self.failures - 1).min(MOST_DOUBLINGS);
+            let pause = self.timeouts.pause.saturating_mul(1 << doublings);
+            // Half of the pause is random, so that many clients cut off together do not return together.
+            pause.mul_f64(0.5 + f64::from(chance()) / 255.0 / 2.0)
+        });
+        std::thread::sleep(failure.after.map_or(pause, |after| after.max(pause)));
         Ok(())
     }
 }

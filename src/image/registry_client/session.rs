@@ -52,7 +52,7 @@ impl RegistrySession {
         &self,
         mut work: impl FnMut() -> Result<T, RequestFailure>,
     ) -> Result<T> {
-        let mut retries = RetryCounter::new(self.timeouts);
+        let mut retries = RetryCounter::new(self.timeouts, self.exchange.endpoint.retries);
         loop {
             match work() {
                 Ok(done) => return Ok(done),
