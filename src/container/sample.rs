@@ -23,6 +23,9 @@ pub struct Sample {
     pub blocks: (u64, u64),
     /// Number of threads.
     pub tasks: u64,
+    /// Pressure on processor, memory and disks: the share of the last 10 seconds, in percent, in which a process waited
+    /// for it. `None`: the kernel does not tell.
+    pub pressure: [Option<f64>; 3],
     /// Memory limit in bytes; without one, the machine's memory.
     pub memory_limit: u64,
 }
@@ -37,6 +40,7 @@ impl Sample {
             network: network(state.process.pid),
             blocks: (0, 0),
             tasks: 0,
+            pressure: [None; 3],
             memory_limit: memory_of_machine(),
         };
         for pid in processes {
@@ -72,6 +76,8 @@ impl Sample {
         if let Some(tasks) = cgroup::number(folder, "pids.current") {
             self.tasks = tasks;
         }
+        self.pressure = ["cpu.pressure", "memory.pressure", "io.pressure"]
+            .map(|file| parse_pressure(&read_to_string(folder.join(file)).ok()?));
         if let Ok(text) = read_to_string(folder.join("io.stat")) {
             self.blocks = parse_blocks(&text);
         }
@@ -83,6 +89,12 @@ impl Sample {
         // The time of a process disappears from the sum if it ends and is not waited for.
         if time > 0.0 { (self.cpu - before.cpu).max(0.0) / time * 100.0 } else { 0.0 }
     }
+}
+
+/// Reads `avg10` of the line `some` (Documentation/accounting/psi.rst).
+fn parse_pressure(text: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    line.split(' ').find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
 }
 
 /// Returns the machine's memory, in bytes: the limit of a container without one.
@@ -158,6 +170,14 @@ fn parse_network(text: &str) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pressure_is_that_of_the_last_seconds() {
+        let text = "some avg10=1.25 avg60=0.00 avg300=0.10 total=1\nfull avg10=7.00 avg60=0 avg300=0 total=0\n";
+        assert_eq!(parse_pressure(text), Some(1.25));
+        assert_eq!(parse_pressure("full avg10=7.00\n"), None);
+        assert_eq!(parse_pressure(""), None);
+    }
     use crate::host::process_id::{self, ProcessId};
 
     #[test]

@@ -191,6 +191,9 @@ impl ContainerStats {
             cpu: nothing(),
             mem_usage_bytes: "-- / --".into(),
             mem_limit: nothing(),
+            cpu_pressure: nothing(),
+            mem_pressure: nothing(),
+            io_pressure: nothing(),
         };
         let Some(sample) = &self.sample else { return row };
         let pair =
@@ -210,6 +213,10 @@ impl ContainerStats {
         row.pids_of_podman.clone_from(&row.pids);
         row.mem_usage_bytes = format!("{}B / {limit}B", sample.memory);
         row.mem_limit = amount::size(limit);
+        let pressures = [&mut row.cpu_pressure, &mut row.mem_pressure, &mut row.io_pressure];
+        for (cell, share) in pressures.into_iter().zip(sample.pressure) {
+            share.into_iter().for_each(|share| *cell = format!("{share:.2}%"));
+        }
         row
     }
 }

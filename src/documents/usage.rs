@@ -104,6 +104,14 @@ pub struct StatsRow {
     /// Memory in bytes: podman's form of `mem_usage`.
     pub mem_usage_bytes: String,
     pub mem_limit: String,
+    /// Share of the last 10 seconds in which a process waited for a processor.
+    #[serde(rename = "CPUPressure")]
+    pub cpu_pressure: String,
+    /// Share of the last 10 seconds in which a process waited for memory.
+    pub mem_pressure: String,
+    /// Share of the last 10 seconds in which a process waited for a disk.
+    #[serde(rename = "IOPressure")]
+    pub io_pressure: String,
 }
 
 /// Row of `usnea pod stats`: podman's fields.

@@ -38,6 +38,11 @@ pub struct Arguments {
     #[arg(long)]
     no_reset: bool,
 
+    /// Show the pressure instead of network and disk usage: the share of the last 10 seconds in which a process waited
+    /// for a processor, memory or a disk. Needs a cgroup of version 2 and a kernel with PSI; else --.
+    #[arg(long, conflicts_with = "format")]
+    pressure: bool,
+
     /// Do not truncate IDs.
     #[arg(long)]
     no_trunc: bool,
@@ -47,7 +52,8 @@ pub struct Arguments {
     interval: u32,
 
     /// json, table [TEMPLATE], or a Go template. Fields: .Container .ID .Name .CPUPerc .CPU .MemUsage
-    /// .MemUsageBytes .MemLimit .MemPerc .NetIO .BlockIO .PIDs .PIDS
+    /// .MemUsageBytes .MemLimit .MemPerc .NetIO .BlockIO .PIDs .PIDS .CPUPressure
+    /// .MemPressure .IOPressure
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 }
@@ -64,7 +70,15 @@ const LAYOUT: Layout = Layout {
         ("PIDs", "PIDS"),
         ("PIDS", "PIDS"),
         ("CPU", "CPU %"),
+        ("CPUPressure", "CPU PRESSURE"),
+        ("MemPressure", "MEM PRESSURE"),
+        ("IOPressure", "I/O PRESSURE"),
     ],
+};
+
+const PRESSURE: Layout = Layout {
+    table: "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.CPUPressure}}\t{{.MemPressure}}\t{{.IOPressure}}",
+    headings: LAYOUT.headings,
 };
 
 /// Prints the statistics, once or again and again.
@@ -85,7 +99,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let truncation = if arguments.no_trunc { Truncation::Off } else { Truncation::On };
     let view = StatsView {
         format: arguments.format.clone().unwrap_or_default(),
-        layout: &LAYOUT,
+        layout: if arguments.pressure { &PRESSURE } else { &LAYOUT },
         keeps_screen: arguments.no_reset,
     };
     view.show(usnea, &request, |stats| stats.row(truncation))
