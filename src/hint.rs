@@ -36,6 +36,11 @@ pub const HEALTH_COMMAND: &str = "--health-cmd gives the command; the image has 
 pub const NEW_HEALTH_COMMAND: &str = "--health-cmd gives one to a new container";
 /// A writable root that is an image.
 pub const EXPORT_ROOT: &str = "'usnea export IMAGE | tar -x' makes a root directory of it";
+/// A runtime that is not usnea.
+pub const OTHER_RUNTIME: &str = "'usnea spec' writes a config.json for any runtime";
+/// A size limit for the files of a container.
+pub const BOUNDED_FOLDER: &str =
+    "--read-only with --tmpfs PATH:size=BYTES bounds what a container writes";
 /// A mount over the processes in /proc.
 pub const HOST_PROCESSES: &str = "--pid host shows the host's processes";
 /// A label of a volume in a mount.
@@ -48,6 +53,9 @@ pub const LIST_NETWORKS: &str = "'usnea network ls' lists all networks";
 pub const LIST_PODS: &str = "'usnea pod ps' lists all pods";
 /// A pod with running members that is to be removed.
 pub const STOP_POD_OR_FORCE: &str = "stop it first, or use --force";
+/// A container that boots systemd without a cgroup of its own.
+pub const SEE_CGROUPS: &str =
+    "'usnea doctor' tells how to get one; --systemd=false runs it as any other command";
 /// An unknown secret.
 pub const LIST_SECRETS: &str =
     "'usnea secret ls' lists all secrets, 'usnea secret create' makes one";

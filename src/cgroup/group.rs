@@ -256,8 +256,19 @@ fn remove_one(folder: &Path) {
             return;
         }
         kill(folder);
+        remove_below(folder);
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Removes the groups that the container has made, such as those of the services of its systemd.
+fn remove_below(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().filter_map(std::io::Result::ok) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_below(&entry.path());
+            let _ = std::fs::remove_dir(entry.path());
+        }
     }
 }
 

@@ -91,6 +91,13 @@ pub fn clone(usnea: &Usnea, container: &Container, cloning: &CloneRequest) -> Re
 /// Returns the original's configuration, with folders, cgroup and host name of the clone.
 fn config(container: &Container, id: &str, place: &Path, cloning: &CloneRequest) -> Result<Spec> {
     let mut spec = container.spec()?;
+    let uuid = |id: &str| format!("container_uuid={}", id.get(..32).unwrap_or(id));
+    if let Some(process) = spec.process_mut() {
+        let (line, new) = (uuid(&container.record.id), uuid(id));
+        let env = process.env().clone().unwrap_or_default().into_iter();
+        process
+            .set_env(Some(env.map(|text| if text == line { new.clone() } else { text }).collect()));
+    }
     spec::move_paths(&mut spec, &container.folder, place);
     let (before, now) = (container.short_id().to_owned(), short(id).to_owned());
     if spec.hostname().as_ref() == Some(&before) {

@@ -1,6 +1,8 @@
 //! Network of a container: turns the flags into the settings of its record, and those into the actions of a launch.
 
 use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,8 @@ use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
 use crate::host::network_helper::NetworkHelper;
 use crate::host::process_id;
+use crate::layer::Merged;
+use crate::layer::whiteout::Whiteouts;
 use crate::monitor::protocol;
 use crate::net::host_ports::HostPorts;
 use crate::net::{
@@ -20,7 +24,7 @@ use crate::net::{
     NetworkRequest, Resolver, UPLINK_INTERFACE, definition,
 };
 use crate::network_attachment::NetworkAttachment;
-use crate::spec::{self, ContainerOptions, HelperFlag, ImageDefaults};
+use crate::spec::{self, ContainerOptions, HelperFlag, HostsBase, ImageDefaults};
 
 /// Sets the default network of the settings, for options without one. Errors: unreadable settings.
 pub fn set_default(options: &mut ContainerOptions, usnea: &Usnea) -> Result<()> {
@@ -93,10 +97,35 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
             .map(|(port, protocol)| format!("{port}/{protocol}"))
             .collect(),
         resolver: options.has_own_resolver().then(resolver),
+        hosts_base: None,
         hosts: options.has_own_hosts().then(|| options.add_host.clone()),
         names_host: options.has_own_hostname(),
         spares_root: is_default && options.rw_root,
     })
+}
+
+/// Returns the lines that /etc/hosts begins with. `None`: the default ones. Errors: a file that cannot be read.
+pub(super) fn hosts_base(
+    options: &ContainerOptions,
+    root: &[PathBuf],
+    whiteouts: Whiteouts,
+) -> Result<Option<String>> {
+    const LARGEST: u64 = 1 << 20;
+    let read = || match &options.hosts_file {
+        None => Ok(None),
+        Some(HostsBase::Empty) => Ok(Some(Vec::new())),
+        Some(HostsBase::File(path)) => Ok(Some(std::fs::read(path)?)),
+        Some(HostsBase::Image) => {
+            // A root that is yet to be assembled (`--explain`) has no files.
+            let there = root.iter().filter(|folder| folder.exists());
+            let open = |folder: &PathBuf| File::open(folder).map(OwnedFd::from);
+            let merged = Merged::of(there.map(open).collect::<io::Result<Vec<_>>>()?, whiteouts);
+            Ok(Some(merged.read(Path::new("etc/hosts"), LARGEST)?.unwrap_or_default()))
+        }
+    };
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let read: io::Result<Option<Vec<u8>>> = read();
+    Ok(read.context(|| Setting::HostsFile)?.map(text))
 }
 
 /// Returns the target of a joined network, as on the command line. `None`: no network is joined.

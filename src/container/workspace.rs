@@ -26,8 +26,8 @@ use crate::seccomp_source::SeccompSource;
 use crate::security::landlock::LandlockRules;
 use crate::security::{self, GuardedPaths, emulation::Emulation};
 use crate::spec::{
-    self, CgroupHierarchy, ContainerOptions, ImageDefaults, RootEmulation, SecurityOption,
-    SpecInputs, SpecRoot, TimeNamespace, TopLayer, VolumeName,
+    self, CgroupHierarchy, CgroupMode, ContainerOptions, ImageDefaults, NamespaceSharing,
+    RootEmulation, SecurityOption, SpecInputs, SpecRoot, TimeNamespace, TopLayer, VolumeName,
 };
 use crate::userns::Base;
 
@@ -104,6 +104,8 @@ impl Workspace {
         let store = usnea.store()?;
         let driver = stacking(&options, base, &identity.maps, &root, store)?;
         let seccomp = seccomp_source(&options, usnea)?;
+        network.hosts_base =
+            network::hosts_base(&options, &root.folders, driver.stacking.whiteouts)?;
         let inputs =
             SpecParts { options: &options, image, command: &request.command, store, seccomp };
         let spec = build_spec(inputs, &identity, &root, &driver)?;
@@ -192,6 +194,7 @@ fn build_spec(
         options,
         top_layer: *top_layer,
         id: short(id),
+        uuid: id.get(..32).unwrap_or(id),
         root: if options.rw_root {
             SpecRoot::Itself(top)
         } else {
@@ -213,6 +216,7 @@ fn build_spec(
             _ => CgroupHierarchy::Other,
         },
     })?;
+    warn_of_systemd(&spec, options);
     let mut added = options.cap_add.clone();
     added.extend(options.privileged.then_some(CapabilityChange::All));
     security::confine(&mut spec, &added, &options.cap_drop, guarded_paths(options))?;
@@ -224,6 +228,23 @@ fn build_spec(
     }
     security::seccomp::set_filter(&mut spec, &seccomp)?;
     Ok(spec)
+}
+
+/// Warns if systemd is to boot without a cgroup of its own, where it makes those of its services.
+fn warn_of_systemd(spec: &Spec, options: &ContainerOptions) {
+    let is_on = spec.annotations().as_ref().is_some_and(|all| all.contains_key(spec::SYSTEMD));
+    let missing = match cgroup::version() {
+        _ if !is_on => return,
+        _ if options.cgroups == CgroupMode::Disabled => "the container has no cgroup",
+        _ if options.cgroupns == NamespaceSharing::Host => "the container sees the host's cgroups",
+        cgroup::CgroupVersion::V2 if options.cgroup_parent.is_some() => return,
+        cgroup::CgroupVersion::V2 => match cgroup::manager().1 {
+            Some(_) => return,
+            None => "no cgroup is delegated to you here",
+        },
+        _ => "this machine has no cgroups of version 2 alone",
+    };
+    log::warn!("{}: systemd may fail to boot: {missing} ({})", Setting::Systemd, hint::SEE_CGROUPS);
 }
 
 /// Returns the origin of the filter: the last flag's, or that of the settings; docker has none with `--privileged`.

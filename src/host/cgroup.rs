@@ -82,7 +82,16 @@ pub fn own() -> Option<DelegatedCgroup> {
 
 /// Returns the folder of this process's cgroup.
 pub fn own_folder() -> Option<PathBuf> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    folder_in("/proc/self/cgroup")
+}
+
+/// Returns the folder of a process's cgroup.
+pub fn folder_of(pid: i32) -> Option<PathBuf> {
+    folder_in(&format!("/proc/{pid}/cgroup"))
+}
+
+fn folder_in(file: &str) -> Option<PathBuf> {
+    let groups = std::fs::read_to_string(file).ok()?;
     Some(mount()?.join(own_path(&groups)?))
 }
 

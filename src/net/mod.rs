@@ -135,6 +135,8 @@ pub struct NetworkRequest {
     pub exposed: Vec<String>,
     /// Settings of /etc/resolv.conf. `None`: the file is the image's, or the host's.
     pub resolver: Option<Resolver>,
+    /// First lines of /etc/hosts; `None`: those of localhost, or the host's on its own network.
+    pub hosts_base: Option<String>,
     /// Extra lines of /etc/hosts. `None`: the file is the image's, or the host's.
     pub hosts: Option<Vec<HostEntry>>,
     /// True if /etc/hostname is written; else the file is the image's.
@@ -358,8 +360,9 @@ impl NetworkRequest {
         let mut files = Vec::new();
         if let Some(lines) = &self.hosts {
             let hostname = &request.identity.hostname;
-            let content = names::hosts(mode, lines, hostname, own)?;
-            let need = if lines.is_empty() { custom } else { Need::Required };
+            let content = names::hosts(mode, self.hosts_base.as_deref(), lines, hostname, own)?;
+            let need =
+                if lines.is_empty() && self.hosts_base.is_none() { custom } else { Need::Required };
             files.push(GeneratedFile { path: HOSTS, content, need });
         }
         if let Some(resolver) = &self.resolver {

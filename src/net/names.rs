@@ -7,6 +7,9 @@ use super::{Addresses, Mode, Resolver};
 use crate::error::{Context, Error, Result, Setting};
 use crate::host_entry::HostEntry;
 
+/// Lines of localhost.
+const LOCALHOST: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+
 /// docker's and podman's names for the host.
 const HOST_NAMES: &str = "host.docker.internal host.containers.internal";
 /// Number of name servers that the C library asks (resolv.h, MAXNS).
@@ -15,16 +18,22 @@ const MOST_SERVERS: usize = 3;
 /// Builds the lines of hosts(5). Errors: a line for the host, when the host has no address.
 pub(super) fn hosts(
     mode: Mode,
+    base: Option<&str>,
     lines: &[HostEntry],
     hostname: &str,
     addresses: Option<&Addresses>,
 ) -> Result<String> {
-    let mut text = match mode {
-        Mode::Host => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
-        Mode::None | Mode::Helper | Mode::Named | Mode::Joined => {
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned()
-        }
+    let mut text = match (base, mode) {
+        (Some(base), _) => base.to_owned(),
+        (None, Mode::Host) => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+        (None, _) => LOCALHOST.to_owned(),
     };
+    let mut words = text.lines().flat_map(|line| {
+        line.split('#').next().unwrap_or_default().split_ascii_whitespace().skip(1)
+    });
+    if base.is_some() && !words.any(|word| word == "localhost") {
+        text.insert_str(0, LOCALHOST);
+    }
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
@@ -177,12 +186,12 @@ mod tests {
     #[test]
     fn a_container_knows_itself_and_the_names_that_were_added() {
         let lines = ["db:10.1.1.1".parse().unwrap()];
-        let text = hosts(Mode::Helper, &lines, "box", Some(&Addresses::default())).unwrap();
+        let text = hosts(Mode::Helper, None, &lines, "box", Some(&Addresses::default())).unwrap();
         assert!(text.contains("10.1.1.1\tdb\n") && text.ends_with("10.0.2.100\tbox\n"), "{text}");
-        let text = hosts(Mode::None, &[], "box.example.org", None).unwrap();
+        let text = hosts(Mode::None, None, &[], "box.example.org", None).unwrap();
         assert!(text.contains("127.0.0.1\tlocalhost\n"), "{text}");
         assert!(text.ends_with("127.0.0.1\tbox.example.org box\n"), "{text}");
         let up = ["up:host-gateway".parse().unwrap()];
-        assert!(hosts(Mode::None, &up, "box", None).is_err());
+        assert!(hosts(Mode::None, None, &up, "box", None).is_err());
     }
 }

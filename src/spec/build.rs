@@ -12,6 +12,7 @@ use oci_spec::runtime::{
     Spec, SpecBuilder,
 };
 
+use super::command::{HALT, SYSTEMD, runs_systemd};
 use super::group::GroupAdd;
 use super::idmap::mappings;
 use super::inputs::{
@@ -178,8 +179,13 @@ fn annotations(inputs: &SpecInputs<'_>, account: OwnAccount) -> Result<HashMap<S
     let entries = [(PASSWD_ENTRY, account.passwd), (GROUP_ENTRY, account.group)];
     let entries = entries.into_iter().filter_map(|(name, line)| Some((name.to_owned(), line?)));
     let mut annotations: HashMap<_, _> = asked.into_iter().chain(entries).collect();
-    if let Some(signal) = &inputs.image.stop_signal {
-        annotations.insert(STOP_SIGNAL.to_owned(), signal.clone());
+    let systemd = runs_systemd(inputs);
+    let halt = systemd.then(|| HALT.to_owned());
+    if let Some(signal) = inputs.image.stop_signal.clone().or(halt) {
+        annotations.insert(STOP_SIGNAL.to_owned(), signal);
+    }
+    if systemd {
+        annotations.insert(SYSTEMD.to_owned(), "true".to_owned());
     }
     if options.group_add.contains(&GroupAdd::KeepGroups) {
         annotations.insert(KEEP_GROUPS.to_owned(), "1".to_owned());
@@ -251,6 +257,7 @@ fn cgroup(inputs: &SpecInputs<'_>) -> Option<PathBuf> {
     let options = inputs.options;
     let is_asked =
         options.resources.limits() != Resources::default() || options.cgroup_parent.is_some();
+    let is_asked = is_asked || runs_systemd(inputs);
     let is_had = options.cgroups == CgroupMode::Enabled;
     (is_had && (is_asked || inputs.top_layer == TopLayer::Persistent)).then(|| {
         let name = format!("{CGROUP}{}", inputs.id);

@@ -103,6 +103,8 @@ pub struct SpecInputs<'a> {
     pub options: &'a ContainerOptions,
     /// The container's ID, 12 hex digits: the default host name.
     pub id: &'a str,
+    /// The first 32 digits of the container's ID, as systemd takes them for a machine ID.
+    pub uuid: &'a str,
     /// Root file system.
     pub root: SpecRoot<'a>,
     /// The container's folder, with `upper`, `work`, `volume-N` and `anonymous-N`. The caller that runs the config

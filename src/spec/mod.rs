@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! options            the flags
-//! account bind destination device entrypoint env env_file file_system glob group idmap mount name namespace personality publish
+//! account bind command destination device entrypoint env env_file file_system glob group hosts_base idmap mount name
+//! namespace personality publish
 //! root_emulation secret security_option size storage_driver switch sysctl tmpfs ulimit umask user volume volumes_from       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
@@ -17,6 +18,7 @@
 mod account;
 mod bind;
 mod build;
+mod command;
 mod destination;
 mod device;
 mod entry;
@@ -26,6 +28,7 @@ mod env_file;
 mod file_system;
 mod glob;
 mod group;
+mod hosts_base;
 mod idmap;
 mod inputs;
 mod mount;
@@ -58,12 +61,14 @@ mod volumes_from;
 
 pub use bind::{BindAccess, BindOptions, BindOwners, BindSource};
 pub use build::{build, layer_folders, refuse_joined};
+pub use command::{SYSTEMD, SystemdMode};
 pub use destination::Destination;
 pub use device::DeviceFlag;
 pub use entry::{ContainerUser, EntryOptions, entry, look_up};
 pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
 pub use group::GroupAdd;
+pub use hosts_base::HostsBase;
 pub use idmap::set_maps;
 pub use inputs::{
     CGROUP, CgroupHierarchy, ImageDefaults, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Mount, MountBuilder, Spec};
 
 use super::bind::{BindOptions, BindOwners};
+use super::command::runs_systemd;
 use super::destination::Destination;
 use super::file_system::FileSystemMount;
 use super::glob::GlobMount;
@@ -18,7 +19,7 @@ use super::namespace::{IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
 use super::security_option::SecurityOption;
 use super::storage_driver::{Stacking, StorageDriver};
-use super::tmpfs::TmpfsMount;
+use super::tmpfs::{COPY_UP as TMPFS_COPY_UP, TmpfsMount};
 use super::volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
 use super::volumes::{asked_volumes, image_tmpfs, image_volumes};
 use crate::error::{Context, Error, Phrase, Result, Setting};
@@ -204,7 +205,7 @@ fn system(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     mounts.extend(ipc(inputs)?);
     mounts.push(sys(options)?);
     if inputs.cgroups == CgroupHierarchy::Unified {
-        mounts.extend(cgroups(options)?);
+        mounts.extend(cgroups(inputs)?);
     }
     mounts.extend(names(options)?);
     Ok(mounts)
@@ -256,9 +257,11 @@ fn names(options: &ContainerOptions) -> Result<Vec<Mount>> {
     of_host.map(|(file, _)| mount(file, "bind", file, &flags)).collect()
 }
 
-/// Read-only: CVE-2023-25809. A privileged container manages cgroups below its own.
-fn cgroups(options: &ContainerOptions) -> Result<Option<Mount>> {
-    let is_own = options.privileged && options.cgroupns == NamespaceSharing::Private;
+/// Read-only: CVE-2023-25809. A privileged container manages cgroups below its own, and so does systemd.
+fn cgroups(inputs: &SpecInputs<'_>) -> Result<Option<Mount>> {
+    let options = inputs.options;
+    let manages = options.privileged || runs_systemd(inputs);
+    let is_own = manages && options.cgroupns == NamespaceSharing::Private;
     let flags = [if is_own { "rw" } else { "ro" }, "nosuid", "noexec", "nodev"];
     match (&options.cgroupns, options.network()) {
         (NamespaceSharing::Private | NamespaceSharing::Joined(_), _) => {
@@ -376,9 +379,30 @@ fn asked(inputs: &SpecInputs<'_>) -> Result<Vec<FlagMount>> {
             }
         }
     }
+    add_systemd_folders(inputs, &mut all)?;
     all.extend(options.tz.as_deref().map(time_zone).transpose()?);
     all.sort_by_key(|asked| asked.destination.depth());
     Ok(all)
+}
+
+/// Adds a tmpfs for each folder that systemd keeps its state in, unless something else is mounted there.
+fn add_systemd_folders(inputs: &SpecInputs<'_>, all: &mut Vec<FlagMount>) -> Result<()> {
+    if !runs_systemd(inputs) {
+        return Ok(());
+    }
+    let folders =
+        [("/run", 0o755), ("/run/lock", 0o1777), ("/tmp", 0o1777), ("/var/log/journal", 0o755)];
+    for (folder, mode) in folders {
+        let folder: Destination = folder.parse().map_err(Error::new)?;
+        if all.iter().all(|asked| asked.destination != folder) {
+            let mut mount = TmpfsMount::with_programs(folder);
+            mount.mode = mode;
+            mount.size = inputs.options.shm_size_systemd.map(|size| size.bytes().to_string());
+            mount.words.push(TMPFS_COPY_UP);
+            all.push(tmpfs(&mount, Setting::Systemd.with("always"), inputs)?);
+        }
+    }
+    Ok(())
 }
 
 /// Binds a time zone of the host's database, or the host's own (`local`), as /etc/localtime.

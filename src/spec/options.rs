@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use super::{
     CgroupMode, ContainerName, DeviceFlag, Entrypoint, EnvChange, ExposedPorts, GroupAdd,
-    HelperFlag, Hostname, ImageVolumes, IpcMode, MountFlag, NamespaceSharing, NetworkMode,
-    PersonalityFlag, PublishValue, PublishedPorts, Resources, RootEmulation, SecretFlag,
-    SecurityOption, Size, StorageDriver, Sysctl, TmpfsMount, Ulimit, UserFlag, VolumeFlag,
-    VolumeSource, VolumesFrom,
+    HelperFlag, Hostname, HostsBase, ImageVolumes, IpcMode, MountFlag, NamespaceSharing,
+    NetworkMode, PersonalityFlag, PublishValue, PublishedPorts, Resources, RootEmulation,
+    SecretFlag, SecurityOption, Size, StorageDriver, Sysctl, SystemdMode, TmpfsMount, Ulimit,
+    UserFlag, VolumeFlag, VolumeSource, VolumesFrom,
 };
 use crate::capability::CapabilityChange;
 use crate::host_entry::HostEntry;
@@ -268,6 +268,25 @@ pub struct ContainerOptions {
     #[arg(long, conflicts_with = "add_host")]
     pub no_hosts: bool,
 
+    /// Base of /etc/hosts: an absolute path of the host, image (the image's /etc/hosts), or none. Default: localhost
+    /// alone; on the host's network, the host's /etc/hosts.
+    #[arg(long, value_name = "FILE|image|none", conflicts_with = "no_hosts")]
+    pub hosts_file: Option<HostsBase>,
+
+    /// Add the user to the container's /etc/passwd and /etc/group, where these lack it: with --userns keep-id,
+    /// --passwd-entry or --group-entry. Default: true.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          hide_possible_values = true, value_parser = clap::builder::BoolishValueParser::new())]
+    pub passwd: Option<bool>,
+
+    /// Line of /etc/passwd for the user, if the image has none; $USERNAME, $UID, $GID, $NAME and $HOME are replaced.
+    #[arg(long, value_name = "LINE")]
+    pub passwd_entry: Option<String>,
+
+    /// Line of /etc/group for the user's group, if the image has none; $GROUPNAME, $GID and $USERLIST are replaced.
+    #[arg(long, value_name = "LINE")]
+    pub group_entry: Option<String>,
+
     /// Keep the image's /etc/hostname.
     #[arg(long)]
     pub no_hostname: bool,
@@ -334,6 +353,16 @@ pub struct ContainerOptions {
     /// Run a small init as PID 1 that forwards signals and reaps processes.
     #[arg(long)]
     pub init: bool,
+
+    /// Prepare the container for systemd as its command: true (if the command is systemd, /sbin/init, /usr/sbin/init or
+    /// /usr/local/sbin/init), always, or false. Mounts a tmpfs on /run, /run/lock, /tmp and /var/log/journal, makes the
+    /// container's own cgroup writable below /sys/fs/cgroup, sets container_uuid, and stops by SIGRTMIN+3.
+    #[arg(long, value_enum, value_name = "MODE", default_value = "true")]
+    pub systemd: SystemdMode,
+
+    /// Size of each tmpfs for systemd. Default: half of the memory.
+    #[arg(long, value_name = "BYTES")]
+    pub shm_size_systemd: Option<Size>,
 
     /// Size of /dev/shm, such as 64m or 1g. Default, and 0: 64m.
     #[arg(long, value_name = "BYTES")]
@@ -450,7 +479,8 @@ impl ContainerOptions {
     /// written to stays the user's.
     pub fn has_own_hosts(&self) -> bool {
         let is_users = self.rw_root && self.has_default_network();
-        !self.no_hosts && (!self.add_host.is_empty() || !is_users && self.has_names_of_its_own())
+        let is_asked = !self.add_host.is_empty() || self.hosts_file.is_some();
+        !self.no_hosts && (is_asked || !is_users && self.has_names_of_its_own())
     }
 
     /// True if /etc/hostname is the container's own, as with docker.

@@ -5,7 +5,9 @@ use super::account::{GroupEntry, PasswdEntry};
 use super::inputs::SpecInputs;
 use super::user::ProcessIdentity;
 use super::volumes;
+use crate::error::{Context, Error, Result, Setting};
 use crate::host::account;
+use crate::ids::UsernsMode;
 
 /// Annotation: line of passwd(5) to add to /etc/passwd if the user ID is missing.
 pub const PASSWD_ENTRY: &str = "usnea.passwd-entry";
@@ -28,22 +30,64 @@ impl OwnAccount {
         users: &[PasswdEntry],
         groups: &[GroupEntry],
         cwd: &str,
-    ) -> Self {
-        let name = field(Some(account::own_name())).unwrap_or_else(|| "user".to_owned());
+    ) -> Result<Self> {
+        let options = inputs.options;
         let (uid, gid) = (identity.uid, identity.gid);
-        let passwd = (!users.iter().any(|user| user.uid == uid)).then(|| {
+        let is_caller = matches!(options.userns(), UsernsMode::KeepId { .. });
+        let name = match is_caller {
+            true => field(Some(account::own_name())).unwrap_or_else(|| "user".to_owned()),
+            false => uid.to_string(),
+        };
+        let lacks_user = !users.iter().any(|user| user.uid == uid);
+        let passwd = (lacks_user && (is_caller || options.passwd_entry.is_some())).then(|| {
             let home = std::env::var("HOME").ok().filter(|home| home.starts_with('/'));
             let home = field(home).filter(|home| volumes::is_mounted(inputs.options, home));
             let home = home.or_else(|| field(Some(cwd.to_owned()))).unwrap_or_else(|| "/".into());
-            let line = format!("{name}:x:{uid}:{gid}::{home}:/bin/sh");
-            identity.home = Some(home);
+            let line = match &options.passwd_entry {
+                None => format!("{name}:x:{uid}:{gid}::{home}:/bin/sh"),
+                Some(entry) => {
+                    let (uid, gid) = (uid.to_string(), gid.to_string());
+                    let values = [("$USERNAME", &name), ("$UID", &uid), ("$GID", &gid)];
+                    expanded(entry, values.into_iter().chain([("$NAME", &name), ("$HOME", &home)]))
+                }
+            };
+            let of_line = line.split(':').nth(5).filter(|home| home.starts_with('/'));
+            identity.home = Some(of_line.unwrap_or(&home).to_owned());
             line
         });
-        let group = (!groups.iter().any(|group| group.gid == gid)).then(|| {
-            let name = account::group_name(gid).and_then(|name| field(Some(name))).unwrap_or(name);
-            format!("{name}:x:{gid}:")
+        let lacks_group = !groups.iter().any(|group| group.gid == gid);
+        let group = (lacks_group && (is_caller || options.group_entry.is_some())).then(|| {
+            let of_host = account::group_name(gid).filter(|_| is_caller);
+            let group = of_host.and_then(|name| field(Some(name))).unwrap_or_else(|| name.clone());
+            match &options.group_entry {
+                None => format!("{group}:x:{gid}:"),
+                Some(entry) => {
+                    let values =
+                        [("$GROUPNAME", &group), ("$GID", &gid.to_string()), ("$USERLIST", &name)];
+                    expanded(entry, values.into_iter())
+                }
+            }
         });
-        Self { passwd, group }
+        check_fields(passwd.as_deref(), 7).context(|| Setting::PasswdEntry)?;
+        check_fields(group.as_deref(), 4).context(|| Setting::GroupEntry)?;
+        Ok(Self { passwd, group })
+    }
+}
+
+/// Replaces podman's variables in a line.
+fn expanded<'a>(entry: &str, values: impl Iterator<Item = (&'a str, &'a String)>) -> String {
+    values.fold(entry.to_owned(), |line, value| line.replace(value.0, value.1))
+}
+
+/// Refuses a line with another number of fields. Errors: also for a control character.
+fn check_fields(line: Option<&str>, fields: usize) -> Result<()> {
+    let Some(line) = line else { return Ok(()) };
+    match line.split(':').count() == fields && !line.contains(char::is_control) {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "'{}' is not a line of {fields} fields, with colons between",
+            line.escape_debug()
+        ))),
     }
 }
 

@@ -11,6 +11,7 @@ use oci_spec::runtime::{
 
 use super::account::home;
 use super::account::{self, GroupEntry};
+use super::command::{args, runs_systemd};
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
 use super::inputs::{ImageDefaults, SpecInputs};
@@ -48,11 +49,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub(super) fn process(inputs: &SpecInputs<'_>) -> Result<(Process, OwnAccount)> {
     let options = inputs.options;
     let (mut identity, users, groups) = who(inputs)?;
-    let account = match options.userns() {
-        UsernsMode::KeepId { .. } => {
-            OwnAccount::complete(inputs, &mut identity, &users, &groups, &cwd(inputs)?)
-        }
-        _ => OwnAccount::default(),
+    let account = match options.passwd {
+        Some(false) => OwnAccount::default(),
+        _ => OwnAccount::complete(inputs, &mut identity, &users, &groups, &cwd(inputs)?)?,
     };
     let asked = options.security_opt.iter().rev();
     let no_new_privileges = asked
@@ -120,22 +119,6 @@ fn no_capabilities() -> Result<LinuxCapabilities> {
         .map_err(Error::new)
 }
 
-/// Returns the command line by docker's rules: an entrypoint from the options removes the image's command too.
-fn args(inputs: &SpecInputs<'_>) -> Result<Vec<String>> {
-    let (entrypoint, cmd) = match &inputs.options.entrypoint {
-        Some(entrypoint) => (entrypoint.words(), &[][..]),
-        None => (&inputs.image.entrypoint[..], &inputs.image.cmd[..]),
-    };
-    let command = if inputs.command.is_empty() { cmd } else { inputs.command };
-    let args = [entrypoint, command].concat();
-    match args.first().map(String::as_str) {
-        None => Err(Error::invalid("no command given")
-            .hint("write the command after the image, such as: sh")),
-        Some("") => Err(Error::invalid("the command is an empty word")),
-        Some(_) => Ok(args),
-    }
-}
-
 fn cwd(inputs: &SpecInputs<'_>) -> Result<String> {
     let given = |folder: &&String| !folder.is_empty();
     let asked = inputs.options.workdir.as_ref().filter(given);
@@ -195,6 +178,9 @@ fn environment(inputs: &SpecInputs<'_>, identity: &ProcessIdentity) -> Result<Ve
     }
     for change in &options.env {
         environment.apply(change)?;
+    }
+    if runs_systemd(inputs) {
+        environment.set_missing("container_uuid", inputs.uuid);
     }
     environment.set_missing("HOME", home(identity.uid, identity.home.as_deref()));
     Ok(environment.into_strings())

@@ -136,6 +136,7 @@ mod start_broken_off;
 mod store;
 mod store_faults;
 mod streams;
+mod systemd_command;
 mod terminal;
 mod transports;
 mod user_ranges;

@@ -3,7 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Place, binary, finish, need_subids, text, within};
+use crate::fault_registry::{FaultRegistry, answer};
+use crate::support::{Place, binary, finish, has_subids, need_subids, text, within};
 
 fn field(place: &Place, container: &str, template: &str) -> String {
     place.usnea(&["inspect", "--format", template, container]).works().to_owned()
@@ -255,4 +256,103 @@ fn annotations_time_zones_and_network_names_are_taken() {
         assert_eq!(shown.lines().count(), 3, "{name}: {shown}");
     }
     clean(&place);
+}
+
+#[test]
+fn accounts_have_the_lines_that_were_asked_for() {
+    let place = Place::new();
+    let look = "grep -h -e 4321 -e ^me: /etc/passwd /etc/group; echo $HOME";
+    let lines = |options: &[&str]| {
+        place.run(options, look).works().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let entries = ["--passwd-entry", "web-$USERNAME:x:$UID:$GID:$NAME:$HOME:/bin/no"];
+    let group = ["--group-entry", "$GROUPNAME:x:$GID:$USERLIST"];
+    if has_subids() {
+        let options = [&["-u", "4321:4322"], &entries[..], &group].concat();
+        let said = ["web-4321:x:4321:4322:4321:/:/bin/no", "4321:x:4322:4321", "/"];
+        assert_eq!(lines(&options), said);
+        assert_eq!(lines(&[&["-u", "4321", "--passwd=false"], &entries[..]].concat()), ["/"]);
+        assert_eq!(lines(&["-u", "4321:4322"]), ["/"]);
+    }
+    // keep-id adds the caller without being asked.
+    let kept = ["--userns", "keep-id:uid=4321,gid=4321"];
+    if has_subids() {
+        assert_eq!(lines(&kept).len(), 3);
+        assert_eq!(lines(&[&kept[..], &["--passwd=false"]].concat()).len(), 1);
+        let own = lines(&[&kept[..], &["--passwd-entry", "me:x:$UID:$GID::/srv:/bin/sh"]].concat());
+        assert_eq!(
+            (own[0].as_str(), own.last().map(String::as_str)),
+            ("me:x:4321:4321::/srv:/bin/sh", Some("/srv"))
+        );
+        for (flag, value) in [("--passwd-entry", "me:x"), ("--group-entry", "a:b:c:d:e")] {
+            let ran = place.run(&[&kept[..], &[flag, value]].concat(), "true");
+            ran.fails_with(125, &[flag, "fields"]);
+        }
+    }
+    place.nothing_is_left();
+}
+
+#[test]
+fn hosts_begin_with_the_lines_of_another_file() {
+    let place = Place::new();
+    let file = place.write("hosts", "192.0.2.7 seven # eight\n127.0.0.1 localhost");
+    let hosts = |options: &[&str]| place.run(options, "cat /etc/hosts").works().to_owned();
+    let of_file = hosts(&["--hosts-file", text(&file), "--add-host", "more:192.0.2.8"]);
+    assert!(of_file.starts_with("192.0.2.7 seven # eight\n127.0.0.1 localhost\n"), "{of_file}");
+    assert!(of_file.contains("192.0.2.8\tmore"), "{of_file}");
+    assert_eq!(of_file.matches("localhost").count(), 1, "{of_file}");
+    // Names that a file lacks are added.
+    let empty = hosts(&["--hosts-file", "none"]);
+    assert!(empty.starts_with("127.0.0.1\tlocalhost\n"), "{empty}");
+    std::fs::write(place.small_root().join("etc/hosts"), "192.0.2.9 of-image\n").expect("a file");
+    assert!(!hosts(&[]).contains("of-image"));
+    assert!(hosts(&["--hosts-file", "image"]).contains("192.0.2.9 of-image\n"));
+    assert!(hosts(&["--network", "none", "--hosts-file", "image"]).contains("of-image"));
+    // A restart has the same lines.
+    let words = ["--name", "kept", "--hosts-file", text(&file)];
+    place.run_kept(&words, "cat /etc/hosts").works();
+    std::fs::remove_file(&file).expect("it is there");
+    assert!(place.usnea(&["start", "-a", "kept"]).works().starts_with("192.0.2.7 seven"));
+    place.run(&["--hosts-file", text(&file)], "true").fails_with(125, &["--hosts-file", "No such"]);
+    place.run(&["--hosts-file", "relative"], "true").fails_with(125, &["absolute path"]);
+    place.run(&["--hosts-file", "none", "--no-hosts"], "true").fails_with(125, &["--no-hosts"]);
+    clean(&place);
+}
+
+#[test]
+fn where_there_is_one_choice_it_is_taken_and_no_other() {
+    let place = Place::new();
+    let options = ["--isolation", "default", "--runtime", "usnea", "--volume-driver", "local"];
+    assert_eq!(place.run(&options, "echo ran").works(), "ran");
+    assert_eq!(place.run(&["--runtime=/usr/bin/usnea", "--isolation="], "echo ran").works(), "ran");
+    for (flag, value, why) in [
+        ("--isolation", "hyperv", "default"),
+        ("--runtime", "crun", "starts containers itself"),
+        ("--storage-opt", "size=10G", "quota"),
+        ("--storage-opt", "colour=red", "no options"),
+        ("--volume-driver", "nfs", "local"),
+    ] {
+        place.run(&[flag, value], "echo ran").fails_with(125, &[flag, value, why]);
+    }
+    place.nothing_is_left();
+}
+
+#[test]
+fn a_pull_is_tried_as_often_as_was_asked_for() {
+    let place = Place::new();
+    let server = FaultRegistry::start(|_, _| answer("503 Service Unavailable", &[], b""));
+    let image = format!("{}/a/b:1", server.host);
+    for (retries, delay) in [("0", "1h"), ("2", "1ms"), ("9", "1ms")] {
+        let before = server.heard().len();
+        let flags = ["--tls-verify=false", "--retry", retries, "--retry-delay", delay];
+        let words = [&["run", "--rm"], &flags[..], &[&image, "true"]].concat();
+        place.usnea(&words).fails_with(125, &["503"]);
+        let words = [&["pull"], &flags[..], &[&image]].concat();
+        assert_ne!(place.usnea(&words).status, 0);
+        let tries = retries.parse::<usize>().expect("a number") + 1;
+        assert_eq!(server.heard().len() - before, 2 * tries, "{retries}");
+    }
+    let words = ["run", "--rm", "--retry-delay", "soon", &image, "true"];
+    place.usnea(&words).fails_with(125, &["soon"]);
+    place.nothing_is_left();
 }

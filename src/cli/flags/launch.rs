@@ -1,7 +1,10 @@
 //! Flags and words that `run`, `create` and `spec` have in common: image, command and the flags of the spec.
 
+use std::path::Path;
+
 use crate::container::{ContainerRequest, Usnea, volumes};
-use crate::error::Result;
+use crate::error::{Context, Error, Result};
+use crate::hint;
 use crate::spec::{ContainerOptions, NetworkMode};
 
 /// Arguments that `run`, `create` and `spec` have in common.
@@ -24,6 +27,22 @@ pub struct LaunchFlags {
     #[arg(long)]
     rootfs: bool,
 
+    /// Isolation technology: only default, as with docker on Linux.
+    #[arg(long, value_name = "TECHNOLOGY")]
+    isolation: Option<String>,
+
+    /// OCI runtime: only usnea, which starts containers itself.
+    #[arg(long, value_name = "RUNTIME")]
+    runtime: Option<String>,
+
+    /// Option of the storage driver: none is supported.
+    #[arg(long, value_name = "KEY=VALUE")]
+    storage_opt: Vec<String>,
+
+    /// Driver of new volumes: only local.
+    #[arg(long, value_name = "DRIVER")]
+    volume_driver: Option<String>,
+
     /// Print help.
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
@@ -39,8 +58,36 @@ impl LaunchFlags {
         }
     }
 
+    /// Refuses what usnea has no other choice of. Errors: another value than the only one.
+    fn refuse_foreign(&self) -> Result<()> {
+        let fault = |flag: &str, value: &str, why: &str| {
+            Err(Error::invalid(format!("--{flag} {}: {why}", value.escape_debug())))
+        };
+        if let Some(value) = self.isolation.as_deref().filter(|value| *value != "default") {
+            return fault("isolation", value, "Linux has only default");
+        }
+        let is_ours =
+            |value: &&str| Path::new(value).file_name().is_some_and(|name| name == "usnea");
+        if let Some(value) = self.runtime.as_deref().filter(|value| !is_ours(value)) {
+            let why = "usnea starts containers itself, and has no other runtime";
+            return fault("runtime", value, why).hint(|| hint::OTHER_RUNTIME);
+        }
+        if let Some(value) = self.volume_driver.as_deref().filter(|value| *value != "local") {
+            return fault("volume-driver", value, "there is only local");
+        }
+        match self.storage_opt.iter().find(|value| !value.is_empty()) {
+            Some(value) if value.starts_with("size=") => {
+                let why = "a layer is a folder, and only root can give a folder a quota";
+                fault("storage-opt", value, why).hint(|| hint::BOUNDED_FOLDER)
+            }
+            Some(value) => fault("storage-opt", value, "the storage drivers have no options"),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the request, as the verbs take it.
     pub fn request(self, usnea: &Usnea) -> Result<ContainerRequest> {
+        self.refuse_foreign()?;
         let image = self.image().parse()?;
         let mut options = self.options;
         options.network.retain(NetworkMode::is_asked);

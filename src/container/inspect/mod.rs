@@ -28,7 +28,7 @@ use crate::monitor::health::{HEALTH, HealthReport, KEPT, OUTPUT};
 use crate::monitor::record::{
     self, CONFIG, Input, LogDriver, OnFailure, Record, STATE, STOPPED, State, Stream,
 };
-use crate::spec::{RecordedSecret, SecretForm, StorageDriver};
+use crate::spec::{RecordedSecret, SYSTEMD, SecretForm, StorageDriver};
 use crate::sys::signal;
 
 pub use mounts::{UserMount, mounted};
@@ -227,6 +227,7 @@ fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocu
     let (entrypoint, cmd) = record.entrypoint_and_cmd();
     let annotations: BTreeMap<String, String> =
         spec.annotations().clone().unwrap_or_default().into_iter().collect();
+    let is_systemd = annotations.contains_key(SYSTEMD);
     let volumes = volumes.iter().map(|used| used.destination.display().to_string());
     let umask = process.and_then(|process| process.user().umask()).unwrap_or(0o022);
     let asked_mac = record.network.attachments.iter().find_map(|one| one.mac);
@@ -270,7 +271,7 @@ fn config(record: &Record, spec: &Spec, volumes: &[MountedVolume]) -> ConfigDocu
         stop_timeout: i64::try_from(record.stop_timeout).unwrap_or(-1),
         create_command: record.create_command.clone(),
         secrets: record.secrets.iter().map(secret).collect(),
-        systemd_mode: false,
+        systemd_mode: is_systemd,
         umask: format!("{umask:04o}"),
         timezone: String::new(),
         timeout: record.timeout,

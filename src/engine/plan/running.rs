@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
@@ -54,12 +54,25 @@ impl RunningContainer {
         let Some(folder) = &self.cgroup else {
             return process::fork().context(|| "cannot fork");
         };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let cgroup = rustix::fs::open(folder, flags, Mode::empty());
-        let cgroup = cgroup.context(|| format!("the container's cgroup {}", folder.display()))?;
-        let fork =
-            || process::clone_into(Some(cgroup.as_fd()), Namespaces::default(), Parentage::Ours);
+        let open = |folder: &Path| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let cgroup = rustix::fs::open(folder, flags, Mode::empty());
+            cgroup.context(|| format!("the container's cgroup {}", folder.display()))
+        };
+        let into = |cgroup: &OwnedFd| {
+            process::clone_into(Some(cgroup.as_fd()), Namespaces::default(), Parentage::Ours)
+        };
+        let cgroup = open(folder)?;
+        let fork = || into(&cgroup);
         match fork() {
+            // A group that passes controllers on has no processes itself (cgroups(7)): systemd in the container made
+            // groups below, and is in one of them.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                match crate::host::cgroup::folder_of(self.pid) {
+                    Some(below) => into(&open(&below)?),
+                    None => Err(error),
+                }
+            }
             // A process in a session scope may lack permission for the common ancestor of both cgroups (cgroups(7)).
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 cgroup::join_sibling_group(folder)?;

@@ -76,6 +76,7 @@ impl Scene {
             top_layer: crate::spec::TopLayer::Disposable,
             options: &line.options,
             id: "0123456789ab",
+            uuid: "0123456789abcdef0123456789abcdef",
             root,
             folder: Path::new("/store/c1"),
             volumes: Path::new("/store/volumes"),
