@@ -234,10 +234,12 @@ pub fn connected(
     let live = if definitions.is_empty() { PathBuf::new() } else { live_folder(store)? };
     // A choice between helpers depends on the version of pasta.
     let chooses = matches!(wanted.mode, Mode::Helper | Mode::Named) && wanted.program.is_none();
-    // `--explain` calls this function too: no folder may be made.
+    // `--explain` calls this function too: no folder may be made. Where only disposable containers were run, there is
+    // none but the store. A note on a store that several machines share has the identity of each machine's file.
     let runtime = chooses.then(config::runtime_folder).flatten();
-    let folder = runtime.map(|(path, _)| protocol::in_session(&path));
-    let note = folder.filter(|folder| folder.is_dir()).map(|folder| folder.join("pasta-version"));
+    let runtime = runtime.map(|(path, _)| protocol::in_session(&path));
+    let mut folders = runtime.into_iter().chain(chooses.then(|| store.to_owned()));
+    let note = folders.find(|folder| folder.is_dir()).map(|folder| folder.join("pasta-version"));
     wanted.decide(ConnectionRequest {
         identity,
         hostname: &hostname,

@@ -216,7 +216,7 @@ pub struct ConnectionRequest<'a> {
     pub tmp: &'a Path,
     /// Beginning of the names of temporary folders.
     pub prefix: &'static str,
-    /// File that keeps the version of pasta until the next boot.
+    /// File that keeps the version of pasta until its program changes.
     pub note: Option<&'a Path>,
 }
 

@@ -15,6 +15,7 @@ mod runner;
 mod small_root;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -145,7 +146,10 @@ impl<'a> Bench<'a> {
     fn make(programs: &Programs, runner: &'a Runner, place: &Path) -> Self {
         let folder = place.join(&runner.user.name);
         fs::create_dir(&folder).expect("a folder");
-        fs::create_dir(folder.join("run")).expect("a folder");
+        let runtime = folder.join("run");
+        fs::create_dir(&runtime).expect("a folder");
+        // As of a login: a folder that is open to others is not used.
+        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("its mode");
         small_root::make(&folder.join("root"));
         fs::write(folder.join("questions.py"), QUESTIONS).expect("a script");
         if nix::unistd::geteuid().is_root() {

@@ -289,3 +289,27 @@ fn resolvers_of_musl_and_go_know_the_names() {
     assert!(lines() > before, "Go did not find www");
     set.clean();
 }
+
+#[test]
+fn a_port_that_is_not_published_has_no_socket_on_the_host() {
+    let Some(set) = Networked::new() else { return };
+    set.network("net", &[]);
+    let options = ["--network", "net", "-p", "127.0.0.1::7001"];
+    set.start("web", &options, "exec python3 /srv/serve.py 7123");
+    set.idle("user", &["--network", "net"]);
+    let ask = "python3 /srv/ask.py tcp web 7123";
+    assert!(within(LIMIT, || set.inside("user", ask).status == 0), "nobody answers inside");
+    let port = set.place.usnea(&["port", "web", "7001"]).works().to_owned();
+    let published = port.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let has_socket = |port: u16| {
+        let end = format!(":{port:04X}");
+        ["tcp", "tcp6", "udp", "udp6"].into_iter().any(|kind| {
+            let table = std::fs::read_to_string(format!("/proc/net/{kind}")).unwrap_or_default();
+            let own = |line: &str| line.split_whitespace().nth(1).map(|one| one.ends_with(&end));
+            table.lines().filter_map(own).any(|is_here| is_here)
+        })
+    };
+    assert!(has_socket(published), "the published port");
+    assert!(!has_socket(7123) && !has_socket(7001));
+    set.clean();
+}

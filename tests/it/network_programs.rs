@@ -3,8 +3,9 @@
 
 use std::process::Command;
 
+use crate::guides;
 use crate::networked::{LIMIT, Networked};
-use crate::support::{finish, need, within};
+use crate::support::{Place, binary, finish, need, within};
 
 /// Store of values, and its client: the part of redis's protocol that a page counter needs.
 const STORE: &str = r#"
@@ -104,4 +105,50 @@ fn a_page_is_counted_by_a_service_behind_the_web_server() {
     let expected = format!("page 2 for {}", set.address("other", "shop_default"));
     assert_eq!(inside.works(), expected);
     set.clean();
+}
+
+/// Commands of a transcript, after this prompt.
+fn typed<'a>(transcript: &'a str, prompt: &str) -> Vec<&'a str> {
+    transcript.lines().filter_map(|line| line.strip_prefix(prompt)).collect()
+}
+
+/// Lines of a transcript about packets that arrived, without their times.
+fn arrived(transcript: &str) -> Vec<&str> {
+    let is_answer = |line: &&str| line.contains("bytes from") || line.contains("lladdr");
+    let lines = transcript.lines().filter(is_answer);
+    lines.map(|line| line.split(" time=").next().unwrap_or(line).trim_end()).collect()
+}
+
+#[test]
+fn two_guests_ping_each_other_as_the_guide_shows_it() {
+    if !["ip", "ping", "unshare", "nsenter"].into_iter().all(need) {
+        return;
+    }
+    let place = Place::new();
+    let folder = binary().parent().expect("a folder").display().to_string();
+    let path = format!("{folder}:{}", std::env::var("PATH").expect("PATH"));
+    let run = |words: &[&str]| {
+        let mut command = Command::new(words[0]);
+        place.prepare(command.args(&words[1..]).env("PATH", &path));
+        finish(&mut command, "").works().to_owned()
+    };
+    let all = guides::examples("usnea-network");
+    let [with_bridge, by_hand] =
+        all.iter().filter(|one| one.contains("2.2.2.2")).collect::<Vec<_>>()[..]
+    else {
+        panic!("not two experiments: {all:?}");
+    };
+    let answer = run(&["sh", "-ec", &typed(with_bridge, "$ ").join("\n")]);
+    assert_eq!(arrived(&answer), arrived(with_bridge), "{answer}");
+    place.nothing_is_left();
+    // A script goes on sooner than a user: each guest needs its namespace first.
+    let new = "until [ $(readlink /proc/$!/ns/net) != $(readlink /proc/self/ns/net) ]; do :; done";
+    let lines = typed(by_hand, "# ").into_iter().map(|line| match line.contains("& guest") {
+        true => format!("{line}\n{new}\n"),
+        false => format!("{line}\n"),
+    });
+    let script = lines.collect::<String>() + "kill $guest1 $guest2";
+    let answer = run(&["usnea", "unshare", "sh", "-ec", &script]);
+    assert_eq!(arrived(&answer), arrived(by_hand), "{answer}");
+    place.nothing_is_left();
 }
