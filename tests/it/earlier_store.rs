@@ -95,8 +95,8 @@ fn a_store_of_an_earlier_version_is_read_run_and_removed() {
     );
     for name in ["made", "ended"] {
         let ran = place.usnea(&["start", "--attach", name]);
-        assert_eq!(ran.exits(3), "made\n", "{name}");
-        assert_eq!(place.usnea(&["logs", name]).works(), "made\n");
+        assert_eq!(ran.exits(3), "made", "{name}");
+        assert_eq!(place.usnea(&["logs", name]).works(), "made");
     }
     assert_eq!(ask(&["check"]), "");
     place.usnea(&["rm", "made", "ended"]).works();
