@@ -161,7 +161,7 @@ fn newer(
     }
     .or_else(|error| match error.is_endpoint_specific() {
         true => {
-            log::warn!("{error}: the image that is here is used");
+            log::warn!("{error}: the local image is used");
             Ok(here)
         }
         false => Err(error),

@@ -36,7 +36,7 @@ pub trait ImageSource: Sync {
 
     /// Returns the length of a blob in bytes, for a descriptor without a size.
     fn size(&self, digest: &Digest) -> Result<u64> {
-        fail!("blob {digest}: its size is not said")
+        fail!("blob {digest}: its size is unknown")
     }
 
     /// Returns the blob as a verified file in tmp/ of the store that is pulled into. That store may take the file over.

@@ -160,7 +160,7 @@ pub enum OnFailure {
     None,
     /// The container is killed; its restart policy decides what follows.
     Kill,
-    /// The container is restarted, whatever its restart policy.
+    /// The container is restarted regardless of its restart policy.
     Restart,
     /// The container is stopped.
     Stop,

@@ -389,7 +389,7 @@ fn a_controller_that_is_not_delegated_is_named() {
     ran.hints();
     place.run(&["--cgroups", "disabled", "-m", "64m"], "echo ran").fails_with(125, &["--cgroups"]);
     let parent = place.run(&["-m", "64m", "--cgroup-parent", "/system.slice"], "echo ran");
-    parent.fails_with(125, &["--cgroup-parent /system.slice: no cgroup of yours"]);
+    parent.fails_with(125, &["--cgroup-parent /system.slice: the cgroup does not belong to you"]);
     let sliced = place.run(&["--cgroup-parent", "work.slice", "-m", "64m"], "echo ran");
     assert_eq!(sliced.works(), "ran");
 }

@@ -117,7 +117,7 @@ fn newer_runs_what_is_here_only_where_the_registry_cannot_be_asked() {
     assert_eq!(newer(&good, "q.example/l:1").works(), "1");
     let empty = FaultRegistry::start(|_, _| missing());
     let closed = FaultRegistry::start(|_, _| answer("401 Unauthorized", &[], b"{}"));
-    let word = "the image that is here is used";
+    let word = "the local image is used";
     for bad in [&empty, &closed] {
         let ran = newer(bad, "q.example/l:1");
         assert_eq!(ran.works(), "1");

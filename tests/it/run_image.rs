@@ -256,7 +256,7 @@ fn each_pull_policy_pulls_when_it_says() {
     drop(registry);
     let ran = with("newer");
     assert_eq!(ran.works(), "3");
-    assert!(ran.stderr.contains("the image that is here is used"), "{ran:?}");
+    assert!(ran.stderr.contains("the local image is used"), "{ran:?}");
     with("always").fails_with(125, &["cannot pull", &there]);
     assert_eq!(with("missing").works(), "3");
 }

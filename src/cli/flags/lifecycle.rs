@@ -26,7 +26,7 @@ pub enum OnFailureFlag {
     None,
     /// Kill the container; then its restart policy applies.
     Kill,
-    /// Restart the container, whatever its restart policy.
+    /// Restart the container regardless of its restart policy.
     Restart,
     /// Stop the container.
     Stop,

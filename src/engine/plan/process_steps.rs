@@ -199,7 +199,7 @@ fn filter(spec: &Spec, process: &Process, until: SupervisorLifetime) -> Result<O
     };
     match (emulation, &filter.agent) {
         (None, None) if filter.listening == Listening::Yes => {
-            fail!("config.json: linux.seccomp: nobody listens to what SCMP_ACT_NOTIFY tells")
+            fail!("config.json: linux.seccomp: SCMP_ACT_NOTIFY has no listener")
         }
         // seccomp(2): EBUSY for a second filter with a listener.
         (Some(_), Some(agent)) => {

@@ -255,7 +255,7 @@ impl LayerNode {
                 // effect where usnea mounts (overlayfs honours neither of them with userxattr).
                 "trusted.overlay.redirect" | "trusted.overlay.metacopy" => {
                     return Err(Error::new(format!("it is somewhere else: {text}")).hint(
-                        "usnea mounts no overlay with redirect_dir or metacopy: somebody else did",
+                        "usnea mounts no overlay with redirect_dir or metacopy: another program did",
                     ));
                 }
                 OVERRIDE_STAT => {

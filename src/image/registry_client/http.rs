@@ -142,7 +142,7 @@ fn explain_tls(error: &rustls::Error) -> RequestFailure {
                 .hint(trust),
         ),
         rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
-            RequestFailure::unusable(Error::new("it wants to see a certificate of ours").hint(
+            RequestFailure::unusable(Error::new("it requires a client certificate").hint(
                 "put client.cert and client.key into certs.d/HOST:PORT, below /etc/docker or /etc/containers",
             ))
         }

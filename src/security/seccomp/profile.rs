@@ -93,7 +93,7 @@ pub fn resolve(text: &str, target: &ProfileTarget<'_>) -> Result<LinuxSeccomp> {
     let is_heard =
         notifies(config.default_action()) || rules.into_iter().any(|one| notifies(one.action()));
     if is_heard && config.listener_path().is_none() {
-        fail!(Invalid: "SCMP_ACT_NOTIFY without listenerPath: nobody would answer the calls");
+        fail!(Invalid: "SCMP_ACT_NOTIFY without listenerPath: no process would answer the calls");
     }
     Ok(config)
 }

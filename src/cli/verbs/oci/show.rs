@@ -135,7 +135,7 @@ pub fn spec(arguments: &SpecArguments) -> Result<u8> {
 /// Refuses.
 pub fn checkpoint() -> Result<u8> {
     Err(Error::refused(
-        "checkpoint and restore (CRIU) need powers over the host that an ordinary user has not",
+        "checkpoint and restore (CRIU) need privileges that an ordinary user does not have",
     ))
 }
 
