@@ -113,7 +113,8 @@ fn below_parent(parent: &Path) -> Result<FoundPlacement> {
         return Ok(in_scope(manager, Some(slice.to_owned())));
     }
     let refusal = || {
-        Error::invalid("the cgroup does not belong to you").within(Setting::CgroupParent.with(parent.display()))
+        Error::invalid("the cgroup does not belong to you")
+            .within(Setting::CgroupParent.with(parent.display()))
     };
     let mount = cgroup::mount().ok_or_else(|| refusal().hint(Hint::CgroupVersion2.to_string()))?;
     let relative =

@@ -104,7 +104,8 @@ fn mount_options(
     {
         let Some(setting) = last(key) else { continue };
         let number = setting.value.parse().ok().or_else(|| lookup(&setting.value));
-        let number = number.ok_or_else(|| setting.problem("there is no user or group of this name"))?;
+        let number =
+            number.ok_or_else(|| setting.problem("there is no user or group of this name"))?;
         options.push(format!("{name}={number}"));
     }
     options.extend(last("Options").map(|setting| setting.value.clone()));

@@ -112,6 +112,7 @@ mod other_machine;
 mod own_names;
 mod packages;
 mod peers;
+mod pod_networks;
 mod pods;
 mod ports;
 mod pull;

@@ -1,7 +1,7 @@
 //! `usnea pod create`: makes a folder with the pod's record in `tmp/`, and moves it to its place by a rename.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -105,14 +105,19 @@ pub fn create(usnea: &Usnea, request: &CreatePod) -> Result<Pod> {
     let made = Pod { store: store.to_owned(), record };
     made.log_event("create");
     if let Some(path) = &request.id_file {
-        std::fs::write(path, &made.record.id)
-            .context(|| format!("cannot write {}", path.display()))
-            .context(|| Setting::PodIdFile)
-            .inspect_err(|_| {
-                let _ = remove(usnea, &made.record.id, PodRemoval { force: true, time: None });
-            })?;
+        write_id(usnea, &made, path)?;
     }
     Ok(made)
+}
+
+/// Writes the pod's ID into the file `path`. Errors: the file cannot be written; the pod is removed again.
+fn write_id(usnea: &Usnea, made: &Pod, path: &Path) -> Result<()> {
+    std::fs::write(path, &made.record.id)
+        .context(|| format!("cannot write {}", path.display()))
+        .context(|| Setting::PodIdFile)
+        .inspect_err(|_| {
+            let _ = remove(usnea, &made.record.id, PodRemoval { force: true, time: None });
+        })
 }
 
 /// Removes an existing pod with the requested name, with `--replace`.

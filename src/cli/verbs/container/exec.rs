@@ -71,7 +71,9 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
             .hint("leave -t out to feed the command from a file or a pipe"));
     }
     if detach && interactive && !tty {
-        return Err(Error::invalid("-d and -i exclude each other: a detached command has no input"));
+        return Err(Error::invalid(
+            "-d and -i exclude each other: a detached command has no input",
+        ));
     }
     let keys = detach_keys(arguments.detach_keys.as_deref())?;
     let name = (!latest).then(|| command.remove(0));
