@@ -469,7 +469,7 @@ mod tests {
             ("type=volume,source=a,target=/b,volume-subpath=/c", "relative"),
             ("type=volume,source=a,target=/b,volume-subpath=c/../../d", "relative"),
             ("type=volume,target=/b,volume-subpath=c", "source=NAME"),
-            ("type=volume,source=a,target=/b,subpath=c,idmap", "exclude"),
+            ("type=volume,source=data,target=/b,subpath=c,idmap", "exclude"),
             ("type=bind,source=/a,target=/b,volume-subpath=c", "type=volume"),
             ("type=bind,source=/a,target=/b,uid=1", "type=devpts"),
             ("type=ramfs,target=/b,tmpfs-size=1m", "no size"),
