@@ -200,7 +200,7 @@ fn task(usnea: &Usnea, request: &AutoUpdate, container: &Container) -> Result<Op
     Ok(Some(UpdateTask {
         report: UpdateReport {
             unit: unit.clone(),
-            id: record.id.clone(),
+            id: record.id.to_string(),
             name: record.name.clone(),
             image: record.image.clone(),
             policy,

@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::monitor::events;
 use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
-use crate::object_id::{random_id, short};
+use crate::object_id::ContainerId;
 use crate::spec::{self, CGROUP, ContainerName};
 
 /// Settings of a clone.
@@ -34,7 +34,7 @@ pub struct CloneRequest {
 
 /// Clones the container; returns the clone's ID. Both share the volumes. Errors: a taken name; a running original that
 /// is to be removed without force.
-pub fn clone(usnea: &Usnea, container: &Container, cloning: &CloneRequest) -> Result<String> {
+pub fn clone(usnea: &Usnea, container: &Container, cloning: &CloneRequest) -> Result<ContainerId> {
     container.refuse_foreground("clone")?;
     let status = container.status_here()?;
     if status.state().is_some() && cloning.destroy.is_some_and(|removal| !removal.force) {
@@ -45,7 +45,7 @@ pub fn clone(usnea: &Usnea, container: &Container, cloning: &CloneRequest) -> Re
         ))
         .hint(hint::STOP_OR_DESTROY));
     }
-    let id = random_id()?;
+    let id = ContainerId::random()?;
     let place = container.store.join("containers").join(&id);
     let mut spec = config(container, &id, &place, cloning)?;
     // The claim on the ID range is held until the clone is in its place: from then on the clone's existence keeps the
@@ -89,7 +89,12 @@ pub fn clone(usnea: &Usnea, container: &Container, cloning: &CloneRequest) -> Re
 }
 
 /// Returns the original's configuration, with folders, cgroup and host name of the clone.
-fn config(container: &Container, id: &str, place: &Path, cloning: &CloneRequest) -> Result<Spec> {
+fn config(
+    container: &Container,
+    id: &ContainerId,
+    place: &Path,
+    cloning: &CloneRequest,
+) -> Result<Spec> {
     let mut spec = container.spec()?;
     let uuid = |id: &str| format!("container_uuid={}", id.get(..32).unwrap_or(id));
     if let Some(process) = spec.process_mut() {
@@ -99,7 +104,7 @@ fn config(container: &Container, id: &str, place: &Path, cloning: &CloneRequest)
             .set_env(Some(env.map(|text| if text == line { new.clone() } else { text }).collect()));
     }
     spec::move_paths(&mut spec, &container.folder, place);
-    let (before, now) = (container.short_id().to_owned(), short(id).to_owned());
+    let (before, now) = (container.short_id().to_owned(), id.short().to_owned());
     if spec.hostname().as_ref() == Some(&before) {
         spec.set_hostname(Some(now.clone()));
         if let Some(process) = spec.process_mut() {

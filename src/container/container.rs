@@ -26,7 +26,7 @@ use crate::files::LockAttempt;
 use crate::hint;
 use crate::monitor::Status;
 use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
-use crate::object_id::short;
+use crate::object_id::ContainerId;
 use crate::spec;
 
 /// Container of a store.
@@ -104,7 +104,7 @@ pub(super) enum Hold {
 
 impl Container {
     /// Opens the container with this ID. `None`: no such container. Errors: a damaged record.
-    pub fn open(store: &Path, id: &str) -> Result<Option<Self>> {
+    pub fn open(store: &Path, id: &ContainerId) -> Result<Option<Self>> {
         let folder = store.join("containers").join(id);
         let mut folder = folder;
         let mut record = record::read(&folder, CONTAINER)?;
@@ -115,6 +115,11 @@ impl Container {
             folder = shown;
         }
         Ok(record.map(|record| Self { store: store.to_owned(), folder, record }))
+    }
+
+    /// Opens the container whose ID is the text `id` of a record. `None`: no such container, or no ID.
+    pub(super) fn open_recorded(store: &Path, id: &str) -> Result<Option<Self>> {
+        id.parse().map_or(Ok(None), |id| Self::open(store, &id))
     }
 
     /// Returns the container's current status.
@@ -139,7 +144,7 @@ impl Container {
 
     /// Returns the short ID: the first 12 digits.
     pub fn short_id(&self) -> &str {
-        short(&self.record.id)
+        self.record.id.short()
     }
 }
 
@@ -161,7 +166,7 @@ pub(super) fn try_lock(folder: &Path) -> Result<Hold> {
 }
 
 /// Returns the IDs of all containers of a store.
-pub fn ids(store: &Path) -> Result<Vec<String>> {
+pub fn ids(store: &Path) -> Result<Vec<ContainerId>> {
     let folder = store.join("containers");
     let entries = match std::fs::read_dir(&folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -172,14 +177,10 @@ pub fn ids(store: &Path) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     for entry in entries {
         let entry = entry.context(|| format!("cannot list {}", folder.display()))?;
-        ids.extend(entry.file_name().to_str().filter(|name| is_id(name)).map(str::to_owned));
+        ids.extend(entry.file_name().into_string().ok().and_then(|name| name.try_into().ok()));
     }
     ids.extend(foreground::ids(store));
     Ok(ids)
-}
-
-pub(super) fn is_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Returns all containers, the newest first. Leaves out a container with a damaged record, with a warning.
@@ -194,7 +195,7 @@ pub(super) fn all_in(store: &Path) -> Result<Vec<Container>> {
         match Container::open(store, &id) {
             Ok(container) => all.extend(container),
             Err(error) => {
-                log::warn!("container {0}: {error}; 'usnea rm -f {0}' removes it", short(&id));
+                log::warn!("container {0}: {error}; 'usnea rm -f {0}' removes it", id.short());
             }
         }
     }
@@ -203,7 +204,7 @@ pub(super) fn all_in(store: &Path) -> Result<Vec<Container>> {
 }
 
 /// Returns the IDs of containers with a damaged record.
-pub fn damaged(usnea: &Usnea) -> Result<Vec<String>> {
+pub fn damaged(usnea: &Usnea) -> Result<Vec<ContainerId>> {
     let store = usnea.store()?;
     let mut ids = ids(store)?;
     ids.retain(|id| Container::open(store, id).is_err());
@@ -212,20 +213,22 @@ pub fn damaged(usnea: &Usnea) -> Result<Vec<String>> {
 
 /// Returns the ID of the container that `text` names: its full ID, its name, or a prefix of its ID. Errors: no
 /// container, or several.
-pub fn find_id(usnea: &Usnea, text: &str) -> Result<String> {
+pub fn find_id(usnea: &Usnea, text: &str) -> Result<ContainerId> {
     find_id_in(usnea.store()?, text)
 }
 
 /// Same as [`find_id`], for the store in the folder `store`.
-pub(super) fn find_id_in(store: &Path, text: &str) -> Result<String> {
-    let there = |id: &str| {
+pub(super) fn find_id_in(store: &Path, text: &str) -> Result<ContainerId> {
+    let there = |id: &ContainerId| {
         store.join("containers").join(id).is_dir() || foreground::folder(store, id).is_some()
     };
-    if is_id(text) && there(text) {
-        return Ok(text.to_owned());
+    if let Some(id) = text.parse().ok().filter(there) {
+        return Ok(id);
     }
     let is_name = text.parse::<crate::spec::ContainerName>().is_ok();
-    if is_name && let Some(id) = names::find(store, text).filter(|id| there(id)) {
+    if is_name
+        && let Some(id) = names::find(store, text).and_then(|id| id.try_into().ok()).filter(there)
+    {
         return Ok(id);
     }
     if is_name && let Some(id) = foreground::find(store, text) {
@@ -255,14 +258,14 @@ pub fn find(usnea: &Usnea, text: &str) -> Result<Container> {
 /// Same as [`find`], for the store in the folder `store`.
 pub(super) fn find_in(store: &Path, text: &str) -> Result<Container> {
     let id = find_id_in(store, text)?;
-    let gone = || Error::not_found(format!("container {} is gone, or was never whole", short(&id)));
-    Container::open(store, &id)?.ok_or_else(gone).hint(|| hint::remove_by_force(short(&id)))
+    let gone = || Error::not_found(format!("container {} is gone, or was never whole", id.short()));
+    Container::open(store, &id)?.ok_or_else(gone).hint(|| hint::remove_by_force(id.short()))
 }
 
 /// Moves a container's folder away for removal, and frees its name. The caller removes the returned folder.
 pub(super) fn move_to_tmp(
     store: &Path,
-    id: &str,
+    id: &ContainerId,
     name: Option<&str>,
     lock: File,
 ) -> Result<Folder> {

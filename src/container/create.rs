@@ -39,7 +39,7 @@ use crate::monitor::record::{
     self, CONFIG, CONTAINER, HealthLog, Healthcheck, Input, LogSettings, OnFailure, Record,
     StartupCheck, Stream,
 };
-use crate::object_id::{random_id, short};
+use crate::object_id::ContainerId;
 use crate::phrase;
 use crate::readiness::{self, NotifyMode, NotifyRequest};
 use crate::spec::{self, TopLayer};
@@ -140,7 +140,7 @@ pub fn create(
     let requires = lifecycle.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
     let pod = lifecycle.pod.as_deref().map(|pod| pods::hold(store, pod)).transpose()?;
     let root = request.source.root(usnea, pull)?;
-    let id = random_id()?;
+    let id = ContainerId::random()?;
     let place = store.join("containers").join(&id);
     // The claim on the ID range is held until the container is in its place: from then on the container's existence
     // keeps the range.
@@ -195,7 +195,7 @@ fn refuse_used_cidfile(lifecycle: &Lifecycle) -> Result<()> {
 /// Returns the engine's options for a stored container, except its network.
 pub(super) fn launch_options(
     store: &Path,
-    id: &str,
+    id: &ContainerId,
     input: Input,
     notify: NotifyMode,
 ) -> Result<engine::LaunchOptions> {
@@ -209,10 +209,10 @@ pub(super) fn launch_options(
 /// Returns the request to notify the service manager that this process was started by, if any.
 pub(super) fn notify_request(
     store: &Path,
-    id: &str,
+    id: &ContainerId,
     mode: NotifyMode,
 ) -> Result<Option<NotifyRequest>> {
-    let folder = || Ok(protocol::folder(store)?.join(readiness::folder_name(short(id))));
+    let folder = || Ok(protocol::folder(store)?.join(readiness::folder_name(id.short())));
     NotifyRequest::of(mode, folder)
 }
 
@@ -272,8 +272,8 @@ fn name_and_place(
         .inspect(|()| events::of_container(store, record, "create", &[]))
 }
 
-fn write_cidfile(path: &Path, id: &str) -> Result<()> {
-    std::fs::write(path, id)
+fn write_cidfile(path: &Path, id: &ContainerId) -> Result<()> {
+    std::fs::write(path, &**id)
         .context(|| phrase!(Setting::Cidfile, format!(": cannot write {}", path.display())))
 }
 

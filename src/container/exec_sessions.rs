@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Container;
-use super::container::is_id;
 use crate::host::process_id::{self, ProcessId};
 use crate::monitor::record;
+use crate::object_id::is_id;
 
 /// Folder of the files, in the container's folder.
 const FOLDER: &str = "exec";

@@ -31,6 +31,7 @@ use crate::monitor::protocol::MonitorMessage;
 use crate::monitor::record::{self as files, CONFIG, CONTAINER, LogDriver, STATE, State};
 use crate::monitor::{self, protocol};
 use crate::net::NetworkChange;
+use crate::object_id::ContainerId;
 use crate::sys::tree;
 
 /// Runs a container to its end; returns the exit status of its command.
@@ -198,13 +199,13 @@ fn existing_folder(store: &Path) -> Option<PathBuf> {
 }
 
 /// Returns the folder with the record of container `id`.
-pub(super) fn folder(store: &Path, id: &str) -> Option<PathBuf> {
+pub(super) fn folder(store: &Path, id: &ContainerId) -> Option<PathBuf> {
     let folder = existing_folder(store)?.join(id);
     folder.is_dir().then_some(folder)
 }
 
 /// Returns the IDs of the running containers. Removes the records of killed containers.
-pub(super) fn ids(store: &Path) -> Vec<String> {
+pub(super) fn ids(store: &Path) -> Vec<ContainerId> {
     let Some(place) = existing_folder(store) else { return Vec::new() };
     let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
     let mut ids = Vec::new();
@@ -212,12 +213,13 @@ pub(super) fn ids(store: &Path) -> Vec<String> {
         let folder = entry.path();
         let state = files::read_if_whole::<State>(&folder, STATE).ok().flatten();
         let lives = state.is_some_and(|state| state.process.lives() || state.monitor.lives());
-        match entry.file_name().into_string() {
-            Ok(id) if lives && super::is_id(&id) => ids.push(id),
-            // A running process is making or removing this record.
-            Ok(id) if id.starts_with('.') && !is_old(&folder) => {}
-            _ if !lives => remove(&folder),
-            _ => {}
+        let name = entry.file_name();
+        // A running process is making or removing this record.
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        match lives {
+            true => ids.extend(name.into_string().ok().and_then(|id| id.try_into().ok())),
+            false if is_hidden && !is_old(&folder) => {}
+            false => remove(&folder),
         }
     }
     ids
@@ -230,7 +232,7 @@ fn is_old(folder: &Path) -> bool {
 }
 
 /// Returns the ID of the container with this name.
-pub(super) fn find(store: &Path, name: &str) -> Option<String> {
+pub(super) fn find(store: &Path, name: &str) -> Option<ContainerId> {
     ids(store).into_iter().find(|id| {
         let container = Container::open(store, id).ok().flatten();
         container.is_some_and(|container| container.record.name == name)

@@ -156,7 +156,7 @@ pub fn fitting(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Vec<Contain
 fn sort(listed: &mut [ListedContainer], order: ContainerOrder) {
     let text = |listed: &ListedContainer| match order {
         ContainerOrder::Command => listed.container.record.command.join(" "),
-        ContainerOrder::Id => listed.container.record.id.clone(),
+        ContainerOrder::Id => listed.container.record.id.to_string(),
         ContainerOrder::Image => listed.container.record.image.clone(),
         ContainerOrder::Name => listed.container.record.name.clone(),
         _ => listed.status.word().to_owned(),
@@ -203,9 +203,9 @@ impl ListedContainer {
         ContainerRow {
             id: match truncation {
                 Truncation::On => container.short_id().to_owned(),
-                Truncation::Off => record.id.clone(),
+                Truncation::Off => record.id.to_string(),
             },
-            whole_id: record.id.clone(),
+            whole_id: record.id.to_string(),
             image: record.image.clone(),
             image_id: record.image_id.clone().unwrap_or_default(),
             command: command(&record.command, truncation),

@@ -75,6 +75,7 @@ mod workspace;
 
 pub use crate::engine::{CallerStreams, DetachKeys, Finish, Stdin};
 pub use crate::monitor::record::Input;
+pub use crate::object_id::ContainerId;
 pub use crate::security::Privileges;
 pub use crate::spec::{ContainerOptions, EntryOptions};
 pub use crate::sys::signal::Signals;
@@ -121,6 +122,6 @@ pub use usnea::Usnea;
 pub use wait::{WaitCondition, wait, wait_for};
 
 use container::{
-    Hold, all_in, elsewhere, find_id_in, find_in, folder_size, is_id, move_to_tmp, not_running,
-    processes, try_lock,
+    Hold, all_in, elsewhere, find_id_in, find_in, folder_size, move_to_tmp, not_running, processes,
+    try_lock,
 };

@@ -29,7 +29,7 @@ pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Pruned<String
         let bytes = size(&container);
         match remover.remove(&container.record.id) {
             Ok(()) => {
-                pruned.removed.push(container.record.id);
+                pruned.removed.push(container.record.id.to_string());
                 pruned.bytes += bytes;
             }
             // Another command has just started the container: not a failure.

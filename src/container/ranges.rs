@@ -16,6 +16,7 @@ use crate::files::{self, Lock, LockAttempt};
 use crate::ids::{
     AskedMap, BaseIds, ContainerIds, HostIds, Id, IdMap, IdMaps, Map, Outside, OwnRange, UsernsMode,
 };
+use crate::object_id::ContainerId;
 use crate::spec::{self, RootEmulation};
 use crate::userns::{Base, Room};
 
@@ -32,7 +33,7 @@ pub fn claimed(
     usnea: &Usnea,
     request: &ContainerRequest,
     root: &ImageRoot,
-    id: &str,
+    id: &ContainerId,
 ) -> Result<(IdMaps<ContainerIds, HostIds>, Option<Claim>)> {
     let (base, store) = (usnea.base()?, usnea.store()?);
     if !matches!(request.options.userns(), UsernsMode::Auto(_)) {
@@ -51,8 +52,8 @@ pub fn claimed(
 /// of its own.
 pub fn claimed_for_clone(
     usnea: &Usnea,
-    original: &str,
-    id: &str,
+    original: &ContainerId,
+    id: &ContainerId,
 ) -> Result<Option<(IdMaps<ContainerIds, HostIds>, Claim)>> {
     let (base, store) = (usnea.base()?, usnea.store()?);
     let folder = store.join(FOLDER);

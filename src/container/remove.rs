@@ -13,6 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::monitor::record::{self, EXIT, STATE, State};
 use crate::monitor::{Status, events};
+use crate::object_id::ContainerId;
 use crate::spec::VolumeName;
 use crate::sys::process;
 
@@ -55,7 +56,7 @@ impl<'a> Remover<'a> {
 
     /// Sends the stop signal to a container that is to be removed by force. Several containers then end at the same
     /// time.
-    pub fn begin(&self, id: &str) -> Result<Option<(Container, Stopping)>> {
+    pub fn begin(&self, id: &ContainerId) -> Result<Option<(Container, Stopping)>> {
         let (store, how) = (self.usnea.store()?, self.options);
         // A container with a damaged record can be removed too.
         let container = Container::open(store, id).unwrap_or_default().filter(|_| how.force);
@@ -68,7 +69,7 @@ impl<'a> Remover<'a> {
     }
 
     /// Removes the container with this ID. Errors: the container runs, or others require it, and `force` is not set.
-    pub fn remove(&self, id: &str) -> Result<()> {
+    pub fn remove(&self, id: &ContainerId) -> Result<()> {
         let container = Container::open(self.usnea.store()?, id).unwrap_or_default();
         let in_store = container.as_ref().filter(|container| container.is_in_store());
         if let Some(container) = in_store.filter(|_| !self.options.force) {
@@ -104,14 +105,14 @@ impl<'a> Remover<'a> {
 }
 
 /// Removes the container with this ID. Errors: the container runs, or others require it, and `force` is not set.
-pub fn remove(usnea: &Usnea, id: &str, options: RemoveOptions) -> Result<()> {
+pub fn remove(usnea: &Usnea, id: &ContainerId, options: RemoveOptions) -> Result<()> {
     Remover::new(usnea, options).remove(id)
 }
 
 /// Removes the container, which may be required by others. Errors: the container runs, and `force` is not set.
 fn remove_unchecked(
     usnea: &Usnea,
-    id: &str,
+    id: &ContainerId,
     // A container with a damaged record can be removed too.
     container: Option<Container>,
     how: RemoveOptions,

@@ -46,7 +46,7 @@ pub(super) fn rename_member(container: &Container, record: &Record) {
             let identity = network::identity(&record.id, Some(&record.name), &spec);
             live.change(|network| {
                 let members = network.members.iter_mut();
-                for member in members.filter(|member| member.container == record.id) {
+                for member in members.filter(|member| *member.container == *record.id) {
                     member.name.clone_from(&identity.name);
                     member.names = identity.names(attachment);
                 }

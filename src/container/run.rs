@@ -22,7 +22,7 @@ use crate::engine::{
 use crate::error::{Context, Error, Result, Setting};
 use crate::host::filesystem;
 use crate::ids::{ContainerIds, HostIds, IdMaps};
-use crate::object_id::{random_id, short};
+use crate::object_id::ContainerId;
 use crate::readiness::NotifyMode;
 use crate::security::seccomp;
 use crate::spec::{ContainerName, TopLayer};
@@ -52,9 +52,9 @@ pub(super) fn run(
             (request.source.root(usnea, pull)?, signals)
         }
     };
-    let id = random_id()?;
+    let id = ContainerId::random()?;
     let name = request.options.name.as_ref();
-    title::name_container(name.map_or_else(|| short(&id), |name| name.as_str()));
+    title::name_container(name.map_or_else(|| id.short(), |name| name.as_str()));
     // The ID range is claimed until this process ends.
     let (maps, _range) = ranges::claimed(usnea, request, &root, &id)?;
     let scratch = scratch::folder(store)?;
@@ -116,7 +116,7 @@ fn would_be(usnea: &Usnea, request: &ContainerRequest) -> Result<Workspace> {
     let root: ImageRoot = request.source.would_be_root(usnea)?;
     let maps = ranges::maps(request, usnea.base()?, &root, store)?;
     let place = scratch::folder(store)?.unwrap_or_else(|| store.to_owned());
-    Workspace::assemble(usnea, request, disposable(&place, &random_id()?, maps), root)
+    Workspace::assemble(usnea, request, disposable(&place, &ContainerId::random()?, maps), root)
 }
 
 fn preserved(request: &ContainerRequest) -> PreservedDescriptors<'_> {
@@ -125,8 +125,12 @@ fn preserved(request: &ContainerRequest) -> PreservedDescriptors<'_> {
 }
 
 /// Returns the identity of a disposable container. `place`: the store, or the scratch folder ([`scratch`]).
-fn disposable<'a>(place: &Path, id: &'a str, maps: IdMaps<ContainerIds, HostIds>) -> Identity<'a> {
-    Identity { id, folder: folder::path(place, short(id)), top_layer: TopLayer::Disposable, maps }
+fn disposable<'a>(
+    place: &Path,
+    id: &'a ContainerId,
+    maps: IdMaps<ContainerIds, HostIds>,
+) -> Identity<'a> {
+    Identity { id, folder: folder::path(place, id.short()), top_layer: TopLayer::Disposable, maps }
 }
 
 fn plan(

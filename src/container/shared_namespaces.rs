@@ -85,7 +85,9 @@ pub(super) fn settle(store: &Path, options: &mut ContainerOptions) -> Result<()>
                 fail!(Conflict: "container {name} has no shared memory to share: its IPC mode is none");
             }
             Ok(match has_own(&spec, kind) {
-                true => NamespaceSharing::Joined(JoinTarget::Container(container.record.id)),
+                true => {
+                    NamespaceSharing::Joined(JoinTarget::Container(container.record.id.to_string()))
+                }
                 false => NamespaceSharing::Host,
             })
         };
@@ -137,7 +139,8 @@ pub(super) fn hostname(store: &Path, spec: &Spec) -> Result<String> {
     }
     match joined(spec, LinuxNamespaceType::Uts) {
         Some(JoinTarget::Container(id)) => {
-            let other = Container::open(store, &id)?.map(|other| other.spec()).transpose()?;
+            let other =
+                Container::open_recorded(store, &id)?.map(|other| other.spec()).transpose()?;
             other.map_or_else(|| Ok(process_id::host_name()), |other| hostname(store, &other))
         }
         Some(JoinTarget::Pod(id)) => {
@@ -316,7 +319,7 @@ impl RunningTarget {
     /// Finds the container. `kind`: namespace to join, for messages. Errors: the container was removed, or does not run
     /// on this machine.
     fn find(store: &Path, id: &str, kind: &str) -> Result<Self> {
-        let container = Container::open(store, id)?.ok_or_else(|| {
+        let container = Container::open_recorded(store, id)?.ok_or_else(|| {
             Error::not_found(format!("cannot join {kind}: container {} is gone", short(id)))
         })?;
         let name = container.record.name.clone();

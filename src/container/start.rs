@@ -39,7 +39,7 @@ use crate::image::store::{ForceRemoval, ImageRemoval, Store};
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, journal, protocol};
 use crate::net::Network;
-use crate::object_id::short;
+use crate::object_id::ContainerId;
 use crate::phrase;
 use crate::rootfs::host;
 use crate::spec;
@@ -118,7 +118,7 @@ fn start_created(
 /// Starts the containers of `--requires`, in this order, and those that they require. Errors: a missing container.
 fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
     for id in &container.record.requires {
-        let phrase = || Setting::Requires.with(short(id));
+        let phrase = || Setting::Requires.with(id.short());
         let required = Container::open(&container.store, id)?;
         let required = required.ok_or_else(|| Error::not_found("that container was removed"));
         required.and_then(|required| start_beside(usnea, &required)).context(phrase)?;
@@ -179,7 +179,7 @@ pub fn run_detached(
     request: &ContainerRequest,
     lifecycle: &Lifecycle,
     wanted: &PullSettings<'_>,
-) -> Result<String> {
+) -> Result<ContainerId> {
     refuse_descriptors(usnea, request)?;
     let created =
         after_required(usnea, create(usnea, request, lifecycle, wanted, AfterCreate::Start)?)?;
@@ -481,5 +481,5 @@ fn remove_image(usnea: &Usnea, container: &Container) {
 fn open_folder(store: &Path, folder: &Path) -> Result<Container> {
     let gone = || Error::not_found(format!("{} is gone", folder.display()));
     let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
-    Container::open(store, id)?.ok_or_else(gone)
+    Container::open_recorded(store, id)?.ok_or_else(gone)
 }

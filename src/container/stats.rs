@@ -12,6 +12,7 @@ use crate::documents::text::Truncation;
 use crate::documents::usage::{PodStatsRow, StatsRow};
 use crate::error::{Error, Result};
 use crate::fail;
+use crate::object_id::ContainerId;
 
 /// Time between the two samples for a single output: processor usage is computed from two samples.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
@@ -51,7 +52,7 @@ pub struct ContainerStats {
     pub cpu_percent: Option<f64>,
 }
 
-type Samples = HashMap<String, Sample>;
+type Samples = HashMap<ContainerId, Sample>;
 
 /// Passes the resource usage of the containers to `each`, until that returns `Break`, or once without an interval.
 /// Errors: a named container does not exist, or does not run at the beginning.
@@ -128,7 +129,7 @@ fn named(store: &Path, names: &[String]) -> Result<Vec<Container>> {
     if let Some(error) = missing {
         return Err(error.exit_status(1));
     }
-    let open = |(name, id): &(&String, String)| {
+    let open = |(name, id): &(&String, ContainerId)| {
         let gone = || Error::not_found(format!("container {name} is gone"));
         Container::open(store, id)?.ok_or_else(gone)
     };
@@ -178,7 +179,7 @@ impl ContainerStats {
             container: container.record.name.clone(),
             id: match truncation {
                 Truncation::On => container.short_id().to_owned(),
-                Truncation::Off => container.record.id.clone(),
+                Truncation::Off => container.record.id.to_string(),
             },
             name: container.record.name.clone(),
             cpu_perc: nothing(),

@@ -20,7 +20,7 @@ use crate::hint;
 use crate::host::cgroup;
 use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::net::{Network, NetworkRequest};
-use crate::object_id::short;
+use crate::object_id::ContainerId;
 use crate::phrase;
 use crate::seccomp_source::SeccompSource;
 use crate::security::landlock::LandlockRules;
@@ -33,8 +33,8 @@ use crate::userns::Base;
 
 /// Identity of a workspace.
 pub(super) struct Identity<'a> {
-    /// ID of the container: 64 hexadecimal digits.
-    pub(super) id: &'a str,
+    /// ID of the container.
+    pub(super) id: &'a ContainerId,
     /// Folder of its layers.
     pub(super) folder: PathBuf,
     /// Lifetime of the files that the container writes.
@@ -47,7 +47,7 @@ pub(super) struct Identity<'a> {
 /// exists on disk.
 pub(super) struct Workspace {
     /// ID of the container.
-    pub(super) id: String,
+    pub(super) id: ContainerId,
     /// Root of the image, locked against removal.
     pub(super) root: ImageRoot,
     /// OCI runtime spec.
@@ -193,7 +193,7 @@ fn build_spec(
     let mut spec = spec::build(&SpecInputs {
         options,
         top_layer: *top_layer,
-        id: short(id),
+        id: id.short(),
         uuid: id.get(..32).unwrap_or(id),
         root: if options.rw_root {
             SpecRoot::Itself(top)

@@ -99,7 +99,7 @@ pub fn of_container(store: &Path, record: &Record, action: &str, more: &[(&str, 
     attributes.insert("image".to_owned(), record.image.clone());
     attributes.insert("name".to_owned(), record.name.clone());
     attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-    tell(store, Event::new("container", action, Actor { id: record.id.clone(), attributes }));
+    tell(store, Event::new("container", action, Actor { id: record.id.to_string(), attributes }));
 }
 
 /// Logs an event of another object: `kind` is `image`, `network`, `pod`, `secret` or `volume`.

@@ -112,7 +112,7 @@ impl Journal {
     /// Connects for the container of this record. Without a journal all output is lost, and counted.
     pub fn open(record: &Record) -> Self {
         let mut head = Vec::new();
-        let epoch = random_id().unwrap_or_else(|_| record.id.clone());
+        let epoch = random_id().unwrap_or_else(|_| record.id.to_string());
         // Checked before the start; the name of the container may have changed since.
         let tag = tag(record).unwrap_or_else(|_| record.name.clone());
         for (name, value) in [

@@ -23,6 +23,7 @@ use crate::files;
 use crate::go_json;
 use crate::host::process_id::{self, ProcessId};
 use crate::net::NetworkRequest;
+use crate::object_id::ContainerId;
 use crate::readiness::NotifyMode;
 use crate::spec::RecordedSecret;
 
@@ -172,8 +173,8 @@ pub const FOREVER: u64 = u64::MAX;
 /// Settings of a container, as its creation recorded them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Container ID: 64 hexadecimal digits.
-    pub id: String,
+    /// Container ID.
+    pub id: ContainerId,
     /// Name of the container.
     pub name: String,
     /// Image reference, as typed.
@@ -221,7 +222,7 @@ pub struct Record {
     pub timeout: u64,
     /// IDs of the containers that are started before it.
     #[serde(default)]
-    pub requires: Vec<String>,
+    pub requires: Vec<ContainerId>,
     /// ID of the container's pod; null: it is in none.
     #[serde(default)]
     pub pod: Option<String>,

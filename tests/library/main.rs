@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use usnea::container::{
-    self, AfterCreate, Attachment, Audience, CallerStreams, Container, ContainerOptions,
-    ContainerRequest, CopyEnd, CopyRequest, EntryOptions, ExecRequest, Finish, Input, Lifecycle,
-    Privileges, PullSettings, RemoveOptions, RootSource, SignalProxy, Signals, Stdin, Usnea,
+    self, AfterCreate, Attachment, Audience, CallerStreams, Container, ContainerId,
+    ContainerOptions, ContainerRequest, CopyEnd, CopyRequest, EntryOptions, ExecRequest, Finish,
+    Input, Lifecycle, Privileges, PullSettings, RemoveOptions, RootSource, SignalProxy, Signals,
+    Stdin, Usnea,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -74,7 +75,7 @@ fn life_of_a_container(store: &Path, root: &Path) -> Result<()> {
 }
 
 /// Creates a container whose command answers its input; returns its ID.
-fn create(usnea: &Usnea, root: &Path) -> Result<String> {
+fn create(usnea: &Usnea, root: &Path) -> Result<ContainerId> {
     let command = "hostname > /tmp/name; cat; echo err >&2; exit 7";
     let request = ContainerRequest {
         source: RootSource::Directory(root.to_owned()),

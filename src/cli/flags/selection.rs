@@ -8,6 +8,7 @@ use crate::cli::output::print_line;
 use crate::container::{self, Container, ContainerFilter, Usnea};
 use crate::error::{Context, Error, Result};
 use crate::monitor::Status;
+use crate::object_id::ContainerId;
 
 /// Selection of containers.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -48,7 +49,7 @@ pub struct Selected {
     /// Name as typed, for messages.
     pub typed: String,
     /// ID of the container.
-    pub id: String,
+    pub id: ContainerId,
 }
 
 impl Selection {
@@ -110,7 +111,7 @@ impl Selection {
                 all.truncate(1);
             }
             let of = |container: Container| Selected {
-                typed: container.record.id.clone(),
+                typed: container.record.id.to_string(),
                 id: container.record.id,
             };
             selected.extend(all.into_iter().map(of));

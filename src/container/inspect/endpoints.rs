@@ -49,7 +49,7 @@ fn endpoint(
 fn member(container: &Container, definition: &NetworkDefinition) -> Option<NetworkMember> {
     let folder = network::live_folder(&container.store).ok()?;
     let members = LiveFile::of(&folder, &definition.id).read().members;
-    members.into_iter().find(|member| member.container == container.record.id)
+    members.into_iter().find(|member| *member.container == *container.record.id)
 }
 
 fn addresses(definition: &NetworkDefinition, member: &NetworkMember) -> EndpointAddresses {

@@ -62,7 +62,7 @@ pub fn inspect(
     };
     let graph_driver = graph_driver(&spec, &status);
     Ok(ContainerDocument {
-        id: record.id.clone(),
+        id: record.id.to_string(),
         created: record.created.to_string(),
         path: path.cloned().unwrap_or_default(),
         args: arguments.map(<[String]>::to_vec).unwrap_or_default(),
@@ -92,7 +92,7 @@ pub fn inspect(
         size_rw,
         size_root_fs,
         mounts: mounts::mounts(&spec, &volumes),
-        dependencies: record.requires.clone(),
+        dependencies: record.requires.iter().map(ToString::to_string).collect(),
         exec_ids: match status.is_running() {
             true => exec_ids(container),
             false => Vec::new(),

@@ -135,7 +135,8 @@ impl Sandbox {
     fn of(container: &Container, process: Option<i32>) -> Self {
         let network = &container.record.network;
         let target = network.joined.as_deref().and_then(|owner| owner.strip_prefix("container:"));
-        let target = target.and_then(|id| Container::open(&container.store, id).ok().flatten());
+        let target =
+            target.and_then(|id| Container::open_recorded(&container.store, id).ok().flatten());
         let key = process.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default();
         if let Some(target) = target {
             // The target may have ended: then the path leads through the container that joined it.
@@ -147,7 +148,7 @@ impl Sandbox {
         }
         match network.mode {
             Mode::Host => Self::default(),
-            _ => Self { id: container.record.id.clone(), key },
+            _ => Self { id: container.record.id.to_string(), key },
         }
     }
 }

@@ -181,7 +181,7 @@ fn members_of_builtin(
                 endpoint.global_ipv6_prefix_len,
             ),
         };
-        members.insert(container.record.id, resource);
+        members.insert(container.record.id.to_string(), resource);
     }
     Ok(members)
 }

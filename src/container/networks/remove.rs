@@ -63,7 +63,8 @@ pub fn remove(
                 continue;
             }
             let how = RemoveOptions { force: true, ..RemoveOptions::default() };
-            container::remove(usnea, &user.id, how).context(phrase)?;
+            let id = user.id.parse().context(phrase)?;
+            container::remove(usnea, &id, how).context(phrase)?;
         }
     }
     remove_unused(store, &name)?;

@@ -23,7 +23,8 @@ pub struct NetworkUser {
 pub fn users(store: &Path, name: &NetworkName, id: Option<&str>) -> Result<Vec<NetworkUser>> {
     let all = container::all_in(store)?.into_iter();
     let used = all.filter(|container| is_member(container, name));
-    let user = |used: Container| NetworkUser { id: used.record.id, name: used.record.name };
+    let user =
+        |used: Container| NetworkUser { id: used.record.id.to_string(), name: used.record.name };
     let mut users: Vec<NetworkUser> = used.map(user).collect();
     let pods = pods::all_in(store)?.into_iter().filter(|pod| names(&pod.record.network, name));
     users.extend(pods.map(|pod| NetworkUser { id: pod.record.id, name: pod.record.name }));

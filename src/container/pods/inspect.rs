@@ -15,7 +15,7 @@ pub fn inspect(pod: &Pod) -> Result<PodDocument> {
     let mut members = Vec::new();
     for member in pod.members()? {
         members.push(PodMember {
-            id: member.record.id.clone(),
+            id: member.record.id.to_string(),
             name: member.record.name.clone(),
             state: member.status()?.word(),
         });

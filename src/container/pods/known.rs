@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::container::container::is_id;
 use crate::container::images::Repair;
 use crate::container::{Container, Usnea, all_in as all_containers, names};
 use crate::error::{Context, Error, Result};
@@ -13,7 +12,7 @@ use crate::image::store::{FaultOutcome, StoreFault};
 use crate::monitor::Status;
 use crate::monitor::events;
 use crate::monitor::pod::{self, PodRecord};
-use crate::object_id::short;
+use crate::object_id::{is_id, short};
 use crate::spec::ContainerName;
 
 /// Pod of a store.

@@ -76,7 +76,7 @@ impl ListedPod {
         };
         let ids = self.members.iter().map(|(member, _)| id(&member.record.id));
         let member = |(member, status): &(Container, Status)| PodMemberRow {
-            id: member.record.id.clone(),
+            id: member.record.id.to_string(),
             names: member.record.name.clone(),
             status: status.word(),
             restart_count: status.state().map_or(0, |state| state.restarts),

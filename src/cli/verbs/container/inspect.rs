@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea, kind: Option<InspectKind>) -> R
     let mut names = arguments.names.clone();
     if arguments.latest {
         let last = container::all(usnea)?.into_iter().next();
-        names.extend(last.map(|container| container.record.id));
+        names.extend(last.map(|container| container.record.id.to_string()));
     }
     let sizes = if arguments.size { SizeCount::Counted } else { SizeCount::Unknown };
     for name in &names {

@@ -254,7 +254,7 @@ impl UnitGenerator<'_> {
                 record.name
             );
         }
-        let name = if self.arguments.name { &record.name } else { &record.id };
+        let name: &str = if self.arguments.name { &record.name } else { &record.id };
         let restart = self.arguments.restart_policy.as_deref().unwrap_or("on-failure");
         unit.set("Restart", restart);
         unit.set("ExecStart", self.usnea()?.words(["start", name]).text());
