@@ -26,6 +26,9 @@ use crate::net::{
 use crate::network_attachment::NetworkAttachment;
 use crate::spec::{self, ContainerOptions, HelperFlag, HostsBase, ImageDefaults};
 
+/// Name of the file with the version of pasta, in the runtime folder or else in the store.
+pub const PASTA_VERSION: &str = "pasta-version";
+
 /// Sets the default network of the settings, for options without one. Errors: unreadable settings.
 pub fn set_default(options: &mut ContainerOptions, usnea: &Usnea) -> Result<()> {
     if !options.network.is_empty() {
@@ -239,7 +242,7 @@ pub fn connected(
     let runtime = chooses.then(config::runtime_folder).flatten();
     let runtime = runtime.map(|(path, _)| protocol::in_session(&path));
     let mut folders = runtime.into_iter().chain(chooses.then(|| store.to_owned()));
-    let note = folders.find(|folder| folder.is_dir()).map(|folder| folder.join("pasta-version"));
+    let note = folders.find(|folder| folder.is_dir()).map(|folder| folder.join(PASTA_VERSION));
     wanted.decide(ConnectionRequest {
         identity,
         hostname: &hostname,

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folder;
+use super::network::PASTA_VERSION;
 use crate::config;
 use crate::container::Usnea;
 use crate::container::{self, RemoveOptions};
@@ -13,7 +14,7 @@ use crate::hint;
 
 /// Files and folders of usnea in a store. Locks and images.json are the last, so that an interrupted reset can be
 /// repeated.
-const OURS: [&str; 23] = [
+const OURS: [&str; 24] = [
     "containers",
     "pods",
     "volumes",
@@ -31,6 +32,7 @@ const OURS: [&str; 23] = [
     "run",
     "tmp",
     "overlay-serves",
+    PASTA_VERSION,
     "images.json.copy",
     "manifests.json",
     "whiteouts",

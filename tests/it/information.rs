@@ -86,6 +86,8 @@ fn a_reset_removes_all_that_is_kept_and_nothing_else() {
     stocked.import("thing", &[("bin/x", "x")], &[]);
     let place = &stocked.place;
     let image = place.image();
+    // Keeps what was found out about the network helper.
+    stocked.usnea(&["run", "--rm", "--network", "private", &image, "true"]).works();
     stocked.usnea(&["run", "-d", "--name", "c1", &image, "sleep", "1000"]).works();
     stocked.usnea(&["create", "--name", "c2", "thing", "/bin/x"]).works();
     // Not one of ours.
