@@ -59,6 +59,42 @@ fn a_units_command_is_the_containers() {
     }
 }
 
+/// Unit that the container's systemd starts; it says in which cgroup it is.
+const OWN_SERVICE: &str = "[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'cat /proc/self/cgroup > /said'
+";
+
+#[test]
+fn systemd_boots_in_a_container_makes_groups_and_shuts_down() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let root = place.small_root();
+    let units = root.join("etc/systemd/system");
+    std::fs::create_dir_all(&units).expect("a folder");
+    std::fs::write(units.join("own.service"), OWN_SERVICE).expect("a unit");
+    for link in ["lib", "lib64"] {
+        std::os::unix::fs::symlink(format!("usr/{link}"), root.join(link)).expect("a link");
+    }
+    let options = ["run", "-d", "--name", "box", "--network", "none", "-v", "/usr:/usr:ro"];
+    let image = place.image();
+    let command = [image.as_str(), "/usr/lib/systemd/systemd", "--unit=own.service"];
+    place.usnea(&[&options[..], &command].concat()).works();
+    let exec = |words: &[&str]| place.usnea(&[&["exec", "box"], words].concat());
+    let said = || exec(&["cat", "/said"]).stdout.trim().to_owned();
+    assert!(within(2 * LIMIT, || !said().is_empty()), "{:?}", place.usnea(&["logs", "box"]));
+    assert_eq!(said(), "0::/system.slice/own.service");
+    assert!(within(LIMIT, || exec(&["systemctl", "is-active", "own.service"]).stdout == "active\n"));
+    assert_eq!(exec(&["cat", "/proc/self/cgroup"]).works(), "0::/init.scope");
+    place.usnea(&["stop", "--time", "120", "box"]).works();
+    assert_eq!(status(&place, "box"), "exited 0");
+    place.usnea(&["rm", "box"]).works();
+    place.nothing_is_left();
+}
+
 #[test]
 fn stopping_a_unit_stops_its_container_by_the_containers_own_way() {
     if !is_machine() {

@@ -25,6 +25,10 @@ pub struct RunningContainer {
     cgroup: Option<PathBuf>,
 }
 
+fn errno_of<T>(answer: &io::Result<T>) -> Option<i32> {
+    answer.as_ref().err().and_then(io::Error::raw_os_error)
+}
+
 impl RunningContainer {
     /// Returns the container that was launched from `spec`. `process` and `pid`: pidfd and PID of its first process.
     /// Errors: the container has ended; its namespaces cannot be read.
@@ -63,24 +67,20 @@ impl RunningContainer {
             process::clone_into(Some(cgroup.as_fd()), Namespaces::default(), Parentage::Ours)
         };
         let cgroup = open(folder)?;
-        let fork = || into(&cgroup);
-        match fork() {
-            // A group that passes controllers on has no processes itself (cgroups(7)): systemd in the container made
-            // groups below, and is in one of them.
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                match crate::host::cgroup::folder_of(self.pid) {
-                    Some(below) => into(&open(&below)?),
-                    None => Err(error),
-                }
-            }
-            // A process in a session scope may lack permission for the common ancestor of both cgroups (cgroups(7)).
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                cgroup::join_sibling_group(folder)?;
-                fork()
-            }
-            answer => answer,
+        let mut forked = into(&cgroup);
+        // A process in a session scope may lack permission for the common ancestor of both cgroups (cgroups(7)).
+        if errno_of(&forked) == Some(libc::EACCES) {
+            cgroup::join_sibling_group(folder)?;
+            forked = into(&cgroup);
         }
-        .context(|| "cannot make a process in the container's cgroup")
+        // A group that passes controllers on has no processes itself (cgroups(7)): systemd in the container made groups
+        // below, and is in one of them.
+        if errno_of(&forked) == Some(libc::EBUSY)
+            && let Some(below) = crate::host::cgroup::folder_of(self.pid)
+        {
+            forked = into(&open(&below)?);
+        }
+        forked.context(|| "cannot make a process in the container's cgroup")
     }
 
     /// Returns the cgroup of the container's supervisors, if their resources are limited.
