@@ -21,6 +21,10 @@ pub(super) const CALLS: &str = ".calls";
 const OF_SUPERVISORS: [&str; 5] =
     ["memory.max", "memory.swap.max", "cpu.max", "cpuset.cpus", "cpuset.mems"];
 
+/// Levels of groups that a container may make below its own (cgroup.max.depth). Paths of all groups then fit into
+/// PATH_MAX, so that all can be removed.
+const DEEPEST: &str = "12";
+
 /// Cgroup of a container, locked by this process.
 #[derive(Debug)]
 pub struct ContainerCgroup {
@@ -66,6 +70,8 @@ impl ContainerCgroup {
             Ok(Self { folder: folder.clone(), file })
         };
         let group: Result<Self> = made();
+        // No such file before Linux 4.14.
+        let _ = write(&folder.join("cgroup.max.depth"), DEEPEST);
         group
             .and_then(|group| set(&group.folder, &request.limits).map(|()| group))
             .inspect_err(|_| drop(std::fs::remove_dir(&folder)))
@@ -165,7 +171,9 @@ fn sweep(home: &Path) {
         let is_ours = entry.file_name().to_str().is_some_and(super::is_name);
         let is_free = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if is_ours && is_free() {
-            let _ = std::fs::remove_dir(entry.path()); // a group with a process stays
+            // A group with a process stays.
+            remove_below(&entry.path());
+            let _ = std::fs::remove_dir(entry.path());
         }
     }
 }
