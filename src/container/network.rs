@@ -26,9 +26,6 @@ use crate::net::{
 use crate::network_attachment::NetworkAttachment;
 use crate::spec::{self, ContainerOptions, HelperFlag, HostsBase, ImageDefaults};
 
-/// Name of the file with the version of pasta, in the runtime folder or else in the store.
-pub const PASTA_VERSION: &str = "pasta-version";
-
 /// Sets the default network of the settings, for options without one. Errors: unreadable settings.
 pub fn set_default(options: &mut ContainerOptions, usnea: &Usnea) -> Result<()> {
     if !options.network.is_empty() {
@@ -237,12 +234,10 @@ pub fn connected(
     let live = if definitions.is_empty() { PathBuf::new() } else { live_folder(store)? };
     // A choice between helpers depends on the version of pasta.
     let chooses = matches!(wanted.mode, Mode::Helper | Mode::Named) && wanted.program.is_none();
-    // `--explain` calls this function too: no folder may be made. Where only disposable containers were run, there is
-    // none but the store. A note on a store that several machines share has the identity of each machine's file.
+    // `--explain` calls this function too: neither a folder nor a file of the store may be made.
     let runtime = chooses.then(config::runtime_folder).flatten();
-    let runtime = runtime.map(|(path, _)| protocol::in_session(&path));
-    let mut folders = runtime.into_iter().chain(chooses.then(|| store.to_owned()));
-    let note = folders.find(|folder| folder.is_dir()).map(|folder| folder.join(PASTA_VERSION));
+    let folder = runtime.map(|(path, _)| protocol::in_session(&path));
+    let note = folder.filter(|folder| folder.is_dir()).map(|folder| folder.join("pasta-version"));
     wanted.decide(ConnectionRequest {
         identity,
         hostname: &hostname,

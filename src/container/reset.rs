@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use super::folder;
-use super::network::PASTA_VERSION;
 use crate::config;
 use crate::container::Usnea;
 use crate::container::{self, RemoveOptions};
@@ -14,7 +13,7 @@ use crate::hint;
 
 /// Files and folders of usnea in a store. Locks and images.json are the last, so that an interrupted reset can be
 /// repeated.
-const OURS: [&str; 24] = [
+const OURS: [&str; 23] = [
     "containers",
     "pods",
     "volumes",
@@ -32,7 +31,6 @@ const OURS: [&str; 24] = [
     "run",
     "tmp",
     "overlay-serves",
-    PASTA_VERSION,
     "images.json.copy",
     "manifests.json",
     "whiteouts",

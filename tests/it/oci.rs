@@ -426,8 +426,12 @@ fn verbs_that_need_a_cgroup_say_so_and_checkpoint_is_refused() {
     ] {
         bundle.oci(words).fails_with(1, &["c has no cgroup of version 2"]);
     }
-    bundle.oci(&["checkpoint", "c"]).fails_with(1, &["checkpoint", "powers over the host"]);
-    bundle.oci(&["restore", "c"]).fails_with(1, &["restore", "powers over the host"]);
+    bundle
+        .oci(&["checkpoint", "c"])
+        .fails_with(1, &["checkpoint", "privileges that an ordinary user does not have"]);
+    bundle
+        .oci(&["restore", "c"])
+        .fails_with(1, &["restore", "privileges that an ordinary user does not have"]);
     bundle.oci(&["delete", "--force", "c"]).works();
     bundle.change(|config| config["linux"]["resources"] = json!({ "pids": { "limit": 10 } }));
     bundle
