@@ -155,7 +155,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("save", &["usnea save -o image.tar debian:12"]),
     ("search", &["usnea search debian", "usnea search --list-tags registry.example.org/app"]),
     ("secret", &["usnea secret ls"]),
-    ("secret create", &["usnea secret create db-password password.txt", "printf %s \"$TOKEN\" | usnea secret create token -", "usnea run --rm --secret db-password,mode=400 debian:12 cat /run/secrets/db-password"]),
+    ("secret create", &["usnea secret create db-password password.txt", "usnea secret create --env token TOKEN", "usnea run --rm --secret db-password,mode=400 debian:12 cat /run/secrets/db-password"]),
     ("secret exists", &["usnea secret exists db-password && echo yes"]),
     ("secret inspect", &["usnea secret inspect db-password"]),
     ("secret ls", &["usnea secret ls", "usnea secret ls --filter name=db"]),

@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn what_is_handed_over_needs_somebody_who_answers() {
         let mut spec = with_filter(rule("SCMP_ACT_NOTIFY"));
-        assert!(step(&spec).unwrap_err().to_string().contains("nobody listens"));
+        assert!(step(&spec).unwrap_err().to_string().contains("no listener"));
         let annotate = |spec: &mut Spec, value: &str| {
             let annotation = (emulation::ANNOTATION.to_owned(), value.to_owned());
             spec.set_annotations(Some([annotation].into()));
