@@ -83,5 +83,5 @@ fn put(
     let shown = || path.display().to_string();
     let place = inroot::mount_point(root.as_fd(), path, kind, Symlinks::Follow).on(shown)?;
     mount_target::check(&place, path, root, dev)?;
-    Ok(mount::attach(copy, place).on(shown)?)
+    mount::attach(copy, place).on(shown)
 }

@@ -36,7 +36,7 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum ImageCommand {
     #[command(flatten)]
-    Verb(ImageVerb),
+    Verb(Box<ImageVerb>),
     /// List images.
     #[command(visible_alias = "list")]
     Ls(Late<list::Arguments>),
