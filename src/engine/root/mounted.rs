@@ -85,7 +85,7 @@ pub fn mount_files(plan: &Plan, how: FilesAccess, mut idmapped: Idmapped) -> Res
             (Step::Mount(mount), Some(root)) if is_of_user(mount) => {
                 below(plan, root, mount, idmapped.take_volume(index), how)
             }
-            // What is written there would be lost at the next start.
+            // Changes to these files would be lost at the next start.
             (Step::Files(files), Some(root)) if how == FilesAccess::Reading => {
                 show_generated(files, root)
             }

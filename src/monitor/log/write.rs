@@ -80,7 +80,7 @@ impl LogWriter {
     fn piece(&self, bytes: &[u8]) -> usize {
         let Some(max) = self.max_size else { return bytes.len() };
         let mut taken = 0;
-        // Those of the lines that a rotation continues.
+        // Heads of the lines that the last rotation has cut.
         let mut written = (LONGEST_HEAD * self.unfinished.len()) as u64;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             written += (LONGEST_HEAD + line.len()) as u64;

@@ -93,7 +93,7 @@ fn content(arguments: &Arguments) -> Result<Vec<u8>> {
         }
     };
     let mut content = Vec::new();
-    // One byte more shows that there is too much.
+    // A read of one byte more shows that there is too much.
     let mut bounded = file.take(LARGEST as u64 + 1);
     bounded.read_to_end(&mut content).context(|| format!("cannot read {shown}"))?;
     Ok(content)
