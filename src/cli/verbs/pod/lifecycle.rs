@@ -24,6 +24,17 @@ pub struct PodStopArguments {
     #[command(flatten)]
     selection: PodSelection,
 
+    #[command(flatten)]
+    limit: PodStopTime,
+
+    /// Ignore pods that do not exist.
+    #[arg(short, long)]
+    ignore: bool,
+}
+
+/// Time limit of a stop.
+#[derive(clap::Args)]
+struct PodStopTime {
     /// Seconds to wait before a container is killed; -1: no limit. Default: the container's own, else 10.
     #[arg(
         short,
@@ -33,10 +44,6 @@ pub struct PodStopArguments {
         allow_negative_numbers = true
     )]
     time: Option<i64>,
-
-    /// Ignore pods that do not exist.
-    #[arg(short, long)]
-    ignore: bool,
 }
 
 /// Restart the containers of pods
@@ -47,15 +54,8 @@ pub struct PodRestartArguments {
     #[command(flatten)]
     selection: PodSelection,
 
-    /// Seconds to wait before a container is killed; -1: no limit. Default: the container's own, else 10.
-    #[arg(
-        short,
-        long = "time",
-        visible_alias = "timeout",
-        value_name = "SECONDS",
-        allow_negative_numbers = true
-    )]
-    time: Option<i64>,
+    #[command(flatten)]
+    limit: PodStopTime,
 }
 
 /// Send a signal to the containers of pods
@@ -97,13 +97,13 @@ pub fn start(arguments: &PodStartArguments, usnea: &Usnea) -> Result<u8> {
 /// Stops the containers of pods.
 pub fn stop(arguments: &PodStopArguments, usnea: &Usnea) -> Result<u8> {
     let missing = if arguments.ignore { MissingPods::Ignored } else { MissingPods::Fails };
-    arguments.selection.each(usnea, missing, |pod| pods::stop(pod, arguments.time))
+    arguments.selection.each(usnea, missing, |pod| pods::stop(pod, arguments.limit.time))
 }
 
 /// Restarts the containers of pods.
 pub fn restart(arguments: &PodRestartArguments, usnea: &Usnea) -> Result<u8> {
     close_descriptors()?;
-    let time = arguments.time;
+    let time = arguments.limit.time;
     arguments.selection.each(usnea, MissingPods::Fails, |pod| pods::restart(usnea, pod, time))
 }
 
