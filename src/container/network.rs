@@ -1,7 +1,7 @@
 //! Network of a container: turns the flags into the settings of its record, and those into the actions of a launch.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -114,7 +114,14 @@ pub(super) fn hosts_base(
     let read = || match &options.hosts_file {
         None => Ok(None),
         Some(HostsBase::Empty) => Ok(Some(Vec::new())),
-        Some(HostsBase::File(path)) => Ok(Some(std::fs::read(path)?)),
+        Some(HostsBase::File(path)) => {
+            let mut content = Vec::new();
+            File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
+            match content.len() as u64 > LARGEST {
+                true => Err(io::ErrorKind::FileTooLarge.into()),
+                false => Ok(Some(content)),
+            }
+        }
         Some(HostsBase::Image) => {
             // A root that is yet to be assembled (`--explain`) has no files.
             let there = root.iter().filter(|folder| folder.exists());

@@ -315,6 +315,9 @@ fn hosts_begin_with_the_lines_of_another_file() {
     assert!(place.usnea(&["start", "-a", "kept"]).works().starts_with("192.0.2.7 seven"));
     place.run(&["--hosts-file", text(&file)], "true").fails_with(125, &["--hosts-file", "No such"]);
     place.run(&["--hosts-file", "relative"], "true").fails_with(125, &["absolute path"]);
+    place
+        .run(&["--hosts-file", "/dev/zero"], "true")
+        .fails_with(125, &["--hosts-file", "too large"]);
     place.run(&["--hosts-file", "none", "--no-hosts"], "true").fails_with(125, &["--no-hosts"]);
     clean(&place);
 }
