@@ -47,5 +47,5 @@ pub fn is_foreign_login() -> bool {
 
 /// Returns the ID of this boot of the machine; empty where the kernel has none.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    process_id::boot_id().unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 //! together name exactly one process.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -78,10 +79,15 @@ fn parse(text: &[u8]) -> Option<(u64, u8)> {
     Some((rest.split(' ').nth(22 - 3)?.parse().ok()?, state))
 }
 
-/// The boot ID of this boot (random(4)).
+/// The boot ID of this boot (random(4)), read once in a process: a list of containers compares it for each.
 pub fn boot_id() -> Result<String> {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = BOOT_ID.get() {
+        return Ok(id.clone());
+    }
     let path = "/proc/sys/kernel/random/boot_id";
-    Ok(std::fs::read_to_string(path).context(|| path)?.trim().to_owned())
+    let id = std::fs::read_to_string(path).context(|| path)?;
+    Ok(BOOT_ID.get_or_init(|| id.trim().to_owned()).clone())
 }
 
 /// Inode of this process's PID namespace. PIDs have a meaning within that namespace alone.

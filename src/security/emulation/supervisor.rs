@@ -48,7 +48,8 @@ struct SupervisorState {
 }
 
 /// Enters `namespaces`, the user namespace first, and answers the calls of `listener`, until this process is killed.
-/// Calls `ready` once all is set up and no failure can follow. Errors: only before that.
+/// Calls `ready` once no failure but that of its own filter can follow. A failure ends the listener, and calls that
+/// nobody answers fail with ENOSYS.
 pub fn serve(
     supervisor: &Supervisor,
     listener: OwnedFd,
@@ -58,6 +59,8 @@ pub fn serve(
     let mut state = enter(supervisor, listener.into(), namespaces)?;
     state.listener.hurry();
     ready();
+    // Before the first call is read, and while the command starts: the kernel needs 0.2 ms to take a filter.
+    confine::install()?;
     loop {
         match state.listener.receive() {
             Ok(Some(call)) => {
@@ -117,8 +120,7 @@ fn keep(capabilities: &caps::CapsHashSet) -> io::Result<()> {
     caps::clear(None, CapSet::Inheritable).map_err(failed)?;
     caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
     caps::set(None, CapSet::Permitted, &kept).map_err(failed)?;
-    process::set_no_new_privileges()?;
-    confine::install()
+    process::set_no_new_privileges()
 }
 
 fn namespace_of(proc: &OwnedFd, process: &str) -> Result<u64, Errno> {
