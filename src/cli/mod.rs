@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::container::{Usnea, roles};
 use crate::engine::ListenSockets;
@@ -77,6 +77,14 @@ pub fn parse(words: Vec<OsString>) -> std::result::Result<(), clap::Error> {
     Arguments::try_parse_from(grammar::normalize(words, Arguments::command)).map(drop)
 }
 
+/// Parses the command line of this process. The grammar is never freed: of a command's few milliseconds, that alone
+/// would take fifty microseconds.
+fn parse_once(words: &[OsString]) -> std::result::Result<Arguments, clap::Error> {
+    let grammar = Box::leak(Box::new(Arguments::command()));
+    let mut matches = grammar.try_get_matches_from_mut(words)?;
+    Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(grammar))
+}
+
 /// Runs the program; returns its exit status.
 pub fn main() -> ExitCode {
     if let Some(ended) = roles::run_if_any() {
@@ -88,7 +96,7 @@ pub fn main() -> ExitCode {
     let words = verbs::quadlet::as_generator(std::env::args_os().collect());
     let words = verbs::oci::as_program(words);
     let words = grammar::normalize(words, Arguments::command);
-    let arguments = match Arguments::try_parse_from(&words) {
+    let arguments = match parse_once(&words) {
         Ok(arguments) => arguments,
         Err(error) => return report_parse_error(&error, &words),
     };
