@@ -24,6 +24,7 @@ use crate::net::{
     NetworkRequest, Resolver, UPLINK_INTERFACE, definition,
 };
 use crate::network_attachment::NetworkAttachment;
+use crate::phrase;
 use crate::spec::{self, ContainerOptions, HelperFlag, HostsBase, ImageDefaults};
 
 /// Sets the default network of the settings, for options without one. Errors: unreadable settings.
@@ -76,8 +77,11 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         Mode::Helper | Mode::Named => ports::forwards(options, &exposed)?,
         Mode::None | Mode::Host | Mode::Joined => Vec::new(),
     };
+    let servers = options.dns_addresses().map_err(|reason| {
+        Error::invalid(phrase!("cannot use ", Setting::Dns, format!(": {reason}")))
+    })?;
     let resolver = || Resolver {
-        servers: options.dns.clone(),
+        servers,
         search: options.dns_search.clone(),
         options: options.dns_option.clone(),
     };

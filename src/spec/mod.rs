@@ -7,8 +7,8 @@
 //!
 //! ```text
 //! options            the flags
-//! account bind command destination device entrypoint env env_file file_system glob group hosts_base idmap mount name
-//! namespace personality publish
+//! account bind command destination device dns_server entrypoint env env_file file_system glob group hosts_base idmap
+//! mount name namespace personality publish
 //! root_emulation secret security_option size storage_driver switch sysctl tmpfs ulimit umask user volume volumes_from       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
@@ -21,6 +21,7 @@ mod build;
 mod command;
 mod destination;
 mod device;
+mod dns_server;
 mod entry;
 mod entrypoint;
 mod env;
@@ -64,6 +65,7 @@ pub use build::{build, layer_folders, refuse_joined};
 pub use command::{SYSTEMD, SystemdMode};
 pub use destination::Destination;
 pub use device::DeviceFlag;
+pub use dns_server::DnsServer;
 pub use entry::{ContainerUser, EntryOptions, entry, look_up};
 pub use entrypoint::Entrypoint;
 pub use env::EnvChange;

@@ -251,7 +251,10 @@ fn names(options: &ContainerOptions) -> Result<Vec<Mount>> {
     }
     let files =
         [("/etc/resolv.conf", options.has_own_resolver()), ("/etc/hosts", options.has_own_hosts())];
-    let is_left = |file: &str| options.no_hosts && file == "/etc/hosts";
+    let is_left = |file: &str| match file {
+        "/etc/hosts" => options.no_hosts,
+        _ => options.keeps_resolver(),
+    };
     let of_host =
         files.iter().filter(|(file, is_own)| !is_own && !is_left(file) && Path::new(file).exists());
     of_host.map(|(file, _)| mount(file, "bind", file, &flags)).collect()

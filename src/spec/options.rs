@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::{
     CgroupMode, ContainerName, DeviceFlag, Entrypoint, EnvChange, ExposedPorts, GroupAdd,
-    HelperFlag, Hostname, HostsBase, ImageVolumes, IpcMode, MountFlag, NamespaceSharing,
+    DnsServer, HelperFlag, Hostname, HostsBase, ImageVolumes, IpcMode, MountFlag, NamespaceSharing,
     NetworkMode, PersonalityFlag, PublishValue, PublishedPorts, Resources, RootEmulation,
     SecretFlag, SecurityOption, Size, StorageDriver, Sysctl, SystemdMode, TmpfsMount, Ulimit,
     UserFlag, VolumeFlag, VolumeSource, VolumesFrom,
@@ -248,9 +248,9 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "PORT[/tcp|udp]", value_delimiter = ',')]
     pub expose: Vec<ExposedPorts>,
 
-    /// DNS server. Default: those of the host, through the network helper.
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
-    pub dns: Vec<IpAddr>,
+    /// DNS server; none: keep the image's /etc/resolv.conf. Default: those of the host, through the network helper.
+    #[arg(long, value_name = "ADDRESS|none", value_delimiter = ',')]
+    pub dns: Vec<DnsServer>,
 
     /// DNS search domain; a single dot: no search domain. Default: those of the host.
     #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
@@ -472,7 +472,21 @@ impl ContainerOptions {
 
     /// True if the options set the name servers, rather than the host or the image.
     pub fn has_own_resolver(&self) -> bool {
-        self.has_resolver_options() || self.has_names_of_its_own()
+        !self.keeps_resolver() && (self.has_resolver_options() || self.has_names_of_its_own())
+    }
+
+    /// True if /etc/resolv.conf of the image stays.
+    pub fn keeps_resolver(&self) -> bool {
+        self.dns.contains(&DnsServer::None)
+    }
+
+    /// Returns the addresses of the DNS servers, and the reason why they cannot be combined.
+    pub fn dns_addresses(&self) -> Result<Vec<IpAddr>, String> {
+        let has_lists = !self.dns_search.is_empty() || !self.dns_option.is_empty();
+        if self.keeps_resolver() && (self.dns.len() > 1 || has_lists) {
+            return Err("none stands alone: /etc/resolv.conf of the image stays".into());
+        }
+        Ok(self.dns.iter().filter_map(|server| server.address()).collect())
     }
 
     /// True if the options set the contents of /etc/hosts. With the default network, /etc/hosts of a root that is

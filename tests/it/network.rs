@@ -243,6 +243,28 @@ fn names_are_those_of_the_flags_and_of_the_host() {
 }
 
 #[test]
+fn dns_none_keeps_the_resolv_conf_of_the_image() {
+    let place = Place::new();
+    let root = place.small_root();
+    fs::create_dir_all(root.join("etc")).expect("a directory");
+    fs::write(root.join("etc/resolv.conf"), "nameserver 10.3.3.3\n").expect("a file");
+    let mut networks = vec!["none", "host"];
+    networks.extend(usable_helpers());
+    for network in networks {
+        let ran = place.run(&["--network", network, "--dns", "none"], "cat /etc/resolv.conf");
+        assert_eq!(ran.works(), "nameserver 10.3.3.3", "{network}");
+    }
+    for more in [["--dns", "10.9.9.9"], ["--dns-search", "a.org"], ["--dns-option", "ndots:3"]] {
+        let options = [&["--dns", "none"][..], &more].concat();
+        place.run(&options, "true").fails_with(125, &["--dns", "none stands alone"]);
+    }
+    place.usnea(&["pod", "create", "--dns", "none", "shop"]).works();
+    let ran = place.run_kept(&["--rm", "--pod", "shop"], "cat /etc/resolv.conf");
+    assert_eq!(ran.works(), "nameserver 10.3.3.3");
+    place.usnea(&["pod", "rm", "--force", "shop"]).works();
+}
+
+#[test]
 fn a_link_of_resolv_conf_to_a_missing_file_leads_to_the_container_s_file() {
     let place = Place::new();
     let root = place.small_root();

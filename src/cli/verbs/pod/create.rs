@@ -1,6 +1,6 @@
 //! `usnea pod create`: makes a pod.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::cli::flags::lifecycle::labels_of;
@@ -12,7 +12,9 @@ use crate::host_entry::HostEntry;
 use crate::monitor::pod::SharedKind;
 use crate::monitor::policy::RestartPolicy;
 use crate::network_attachment::{MacAddress, checked_host_name};
-use crate::spec::{ContainerName, Hostname, NetworkMode, PublishValue, Size, VolumeFlag};
+use crate::spec::{
+    ContainerName, DnsServer, Hostname, NetworkMode, PublishValue, Size, VolumeFlag,
+};
 
 /// Create a pod
 ///
@@ -71,9 +73,9 @@ pub struct Arguments {
     #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]")]
     publish: Vec<PublishValue>,
 
-    /// DNS server. Default: those of the host, through the network helper.
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
-    dns: Vec<IpAddr>,
+    /// DNS server; none: keep the images' /etc/resolv.conf. Default: those of the host, through the network helper.
+    #[arg(long, value_name = "ADDRESS|none", value_delimiter = ',')]
+    dns: Vec<DnsServer>,
 
     /// DNS search domain; a single dot: no search domain. Default: those of the host.
     #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
