@@ -25,7 +25,7 @@ pub use group::{
     oom_kills, remove,
 };
 pub use limits::{CgroupLimits, CgroupSetting};
-pub use placement::{CgroupRequest, find};
+pub use placement::{CgroupRequest, ParentSource, find};
 
 use crate::error::Result;
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::limits::CgroupLimits;
 use super::systemd::SystemdManager;
-use crate::error::{Error, Result, Setting};
+use crate::error::{Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::hint;
 use crate::host::cgroup::{self, CgroupVersion, DelegatedCgroup};
@@ -63,17 +63,40 @@ impl CgroupRequest {
     }
 }
 
+/// Source of a cgroup's parent, for errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParentSource {
+    /// Setting of usnea.
+    Setting,
+    /// config.json of another program.
+    Config,
+}
+
+impl ParentSource {
+    /// Phrase that names the parent as its source does.
+    fn phrase(self, parent: &Path) -> Phrase {
+        match self {
+            Self::Setting => Setting::CgroupParent.with(parent.display()),
+            Self::Config => format!("the parent {}", parent.display()).into(),
+        }
+    }
+}
+
 /// Finds the place for the cgroup `path` of config.json. Its last part is the name; before that may be a slice of
 /// systemd's, or a cgroup. `None`: no place, and no limits. Errors: limits without a place for a cgroup; a named parent
 /// that is not ours.
-pub fn find(path: &Path, limits: CgroupLimits) -> Result<Option<CgroupRequest>> {
+pub fn find(
+    path: &Path,
+    limits: CgroupLimits,
+    source: ParentSource,
+) -> Result<Option<CgroupRequest>> {
     let name = path.file_name().and_then(|name| name.to_str());
     let Some(name) = name.map(str::to_owned) else {
         fail!("config.json: linux.cgroupsPath {} has no name", path.display());
     };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let found = match parent {
-        Some(parent) => Some(below_parent(parent)?),
+        Some(parent) => Some(below_parent(parent, source)?),
         None => without_parent(),
     };
     let Some((place, controllers)) = found else {
@@ -102,19 +125,19 @@ fn without_parent() -> Option<FoundPlacement> {
     }
 }
 
-fn below_parent(parent: &Path) -> Result<FoundPlacement> {
+fn below_parent(parent: &Path, source: ParentSource) -> Result<FoundPlacement> {
     let is_slice = parent.extension().is_some_and(|kind| kind == "slice");
     if let (true, Some(slice)) = (is_slice && parent.components().count() == 1, parent.to_str()) {
         let manager = SystemdManager::of_user().ok_or_else(|| {
             Error::invalid("no systemd user manager answers")
-                .within(Setting::CgroupParent.with(slice))
+                .within(source.phrase(parent))
                 .hint(Hint::NoUserManager.to_string())
         })?;
         return Ok(in_scope(manager, Some(slice.to_owned())));
     }
     let refusal = || {
         Error::invalid("the cgroup does not belong to you")
-            .within(Setting::CgroupParent.with(parent.display()))
+            .within(source.phrase(parent))
     };
     let mount = cgroup::mount().ok_or_else(|| refusal().hint(Hint::CgroupVersion2.to_string()))?;
     let relative =

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::pause::cgroup_folder;
 use super::rename::current;
 use super::{Container, Names};
-use crate::cgroup::{self, CgroupLimits};
+use crate::cgroup::{self, CgroupLimits, ParentSource};
 use crate::error::{Context, Error, Result, Setting};
 use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
@@ -68,7 +68,7 @@ fn limit(container: &Container, changes: &LinuxResources) -> Result<()> {
     match status.state().filter(|_| status.is_running()) {
         Some(state) => cgroup::change(&cgroup_folder(state)?, &CgroupLimits::of(&merged)?)?,
         // Limits of a stopped container are checked before they are recorded.
-        None => drop(cgroup::find(&path, CgroupLimits::of(&merged)?)?),
+        None => drop(cgroup::find(&path, CgroupLimits::of(&merged)?, ParentSource::Setting)?),
     }
     linux.set_resources(Some(merged));
     record::write(&container.folder, CONFIG, &spec)
@@ -81,7 +81,7 @@ pub(super) fn limit_spec(spec: &mut Spec, changes: &LinuxResources) -> Result<()
         return Err(without_cgroup());
     };
     let merged = merged(linux.resources().as_ref(), changes)?;
-    drop(cgroup::find(&path, CgroupLimits::of(&merged)?)?);
+    drop(cgroup::find(&path, CgroupLimits::of(&merged)?, ParentSource::Setting)?);
     linux.set_resources(Some(merged));
     Ok(())
 }

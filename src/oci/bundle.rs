@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Root, Spec};
 
 use super::runtime::{CgroupManager, Rootless, Runtime};
-use crate::cgroup::{self, CgroupLimits};
+use crate::cgroup::{self, CgroupLimits, ParentSource};
 use crate::error::{Context, Result};
 use crate::fail;
 use crate::host::{self, cgroup::CgroupVersion};
@@ -68,7 +68,7 @@ pub fn fit_cgroup(spec: &mut Spec, runtime: &Runtime) -> Result<()> {
         _ => path,
     };
     let is_needed = has_limits || runtime.rootless == Rootless::No;
-    let found = cgroup::find(&path, limits);
+    let found = cgroup::find(&path, limits, ParentSource::Config);
     let there = match found {
         Err(error) if !is_needed => {
             log::debug!("no cgroup: {error}");

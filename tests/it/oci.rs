@@ -437,6 +437,10 @@ fn verbs_that_need_a_cgroup_say_so_and_checkpoint_is_refused() {
     bundle
         .oci(&["--cgroup-manager", "disabled", "create", "c"])
         .fails_with(1, &["linux.resources", "no cgroup"]);
+    // A parent of config.json is named as there, not as the option of `usnea run`.
+    bundle.change(|config| config["linux"]["cgroupsPath"] = "/system.slice/c".into());
+    let refused = bundle.oci(&["create", "c"]);
+    refused.fails_with(1, &["linux.cgroupsPath: the parent /system.slice: the cgroup does not"]);
 }
 
 #[test]

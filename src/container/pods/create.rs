@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::known::{Pod, find};
 use super::remove::{PodRemoval, remove};
-use crate::cgroup::{self, CgroupLimits};
+use crate::cgroup::{self, CgroupLimits, ParentSource};
 use crate::config;
 use crate::container::names::{NamedKind, Names};
 use crate::container::{Usnea, folder, network};
@@ -67,7 +67,7 @@ pub fn create(usnea: &Usnea, request: &CreatePod) -> Result<Pod> {
     }
     if let Some(parent) = &request.cgroup_parent {
         // The members' groups are made at their starts: only the parent is looked at.
-        cgroup::find(&parent.join("pod"), CgroupLimits::default())?;
+        cgroup::find(&parent.join("pod"), CgroupLimits::default(), ParentSource::Setting)?;
     }
     let (network, held) = network_of(usnea, request)?;
     replaced(usnea, request)?;

@@ -378,7 +378,7 @@ fn cgroup(spec: &Spec) -> Result<Option<cgroup::CgroupRequest>> {
     let limits = linux.resources().as_ref().map(cgroup::CgroupLimits::of).transpose()?;
     let limits = limits.unwrap_or_default();
     match linux.cgroups_path() {
-        Some(path) => cgroup::find(path, limits),
+        Some(path) => cgroup::find(path, limits, cgroup::ParentSource::Setting),
         None if limits.are_none() => Ok(None),
         None => fail!("config.json: linux.resources without linux.cgroupsPath"),
     }
