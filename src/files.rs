@@ -8,9 +8,12 @@ mod spool;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hint;
@@ -22,6 +25,12 @@ pub use locks::{
     try_exclusive,
 };
 pub use spool::{SPOOL, Spool};
+
+/// Writes a value as JSON to a pipe with a single system call: unbuffered, serde writes each bracket by itself. Errors:
+/// write(2), EPIPE without a reader.
+pub fn write_json(pipe: OwnedFd, value: &impl Serialize) -> io::Result<()> {
+    File::from(pipe).write_all(&serde_json::to_vec(value)?)
+}
 
 /// Opens the lock file `path` (created if missing, never removed) and locks it, waiting.
 pub fn lock_file(path: &Path, lock: Lock) -> Result<File> {

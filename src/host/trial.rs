@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::files;
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
 
@@ -75,7 +76,7 @@ fn child(go: OwnedFd, answer: OwnedFd, work: impl FnOnce() -> Result<String>) ->
     if File::from(go).read_exact(&mut [0]).is_ok() {
         let outcome: Result<String> = catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|_| Err(Error::new("the probe itself failed")));
-        let _ = serde_json::to_writer(File::from(answer), &outcome);
+        let _ = files::write_json(answer, &outcome);
     }
     process::exit_now(0)
 }

@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Base, Setgroups, Writer, lines};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::files;
 use crate::hint;
 use crate::host;
 use crate::ids::{BaseIds, ContainerIds, FileIds, HostIds, IdLevel, IdMap, IdMaps};
@@ -219,7 +220,7 @@ fn apart<T: Serialize + DeserializeOwned, R>(
             drop((answer_near, map, here));
             let answer = enter().and_then(|()| work());
             // A parent that has ended needs no answer.
-            let _ = serde_json::to_writer(std::fs::File::from(answer_far), &answer);
+            let _ = files::write_json(answer_far, &answer);
             process::exit_now(0)
         }
         Forked::Parent(child) => {

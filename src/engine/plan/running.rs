@@ -11,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::cgroup::{self, SupervisorsCgroup};
 use crate::engine::plan::process::Reaper;
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 use crate::userns::Setgroups;
@@ -159,7 +160,7 @@ impl RunningContainer {
                 let answer = self.see().context(|| "cannot enter the container").map_err(or_ended);
                 let answer = answer.and_then(|()| work());
                 // The parent may be dead: an error has no receiver then.
-                let _ = serde_json::to_writer(std::fs::File::from(far), &answer);
+                let _ = files::write_json(far, &answer);
                 process::exit_now(0)
             }
             Forked::Parent(child) => {

@@ -27,6 +27,7 @@ use super::reply::panic_is_caught;
 use super::serve::{FuseServer, Mover};
 use super::tree::{OverlayLayers, OverlayRules, OverlayTree};
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::host;
 use crate::layer::override_stat::Records;
 use crate::sys::mount::{self, Attributes};
@@ -170,7 +171,7 @@ fn fork_server(start: ServerStart) -> Result<Child> {
                     announced.and_then(|()| serve_to_end(session)).map_or(1, |()| 0)
                 }
                 Err(error) => {
-                    let _ = serde_json::to_writer(std::fs::File::from(far), &error);
+                    let _ = files::write_json(far, &error);
                     1
                 }
             };
