@@ -36,6 +36,10 @@ pub const HEALTH_COMMAND: &str = "--health-cmd gives the command; the image has 
 pub const NEW_HEALTH_COMMAND: &str = "--health-cmd gives one to a new container";
 /// A writable root that is an image.
 pub const EXPORT_ROOT: &str = "'usnea export IMAGE | tar -x' makes a root directory of it";
+/// A squashfs image of another version or codec.
+pub const CONVERT_SQUASHFS: &str = "convert it: 'unsquashfs -d DIR FILE', then 'mksquashfs DIR NEWFILE -comp zstd'";
+/// A file that is shorter than it says.
+pub const COPY_AGAIN: &str = "copy it again: the copy was not complete";
 /// A runtime that is not usnea.
 pub const OTHER_RUNTIME: &str = "'usnea spec' writes a config.json for any runtime";
 /// A size limit for the files of a container.

@@ -31,7 +31,7 @@ type Read<T> = Result<T, Errno>;
 ///   number; a handle without a descriptor behaves the same.
 pub trait LayerFolder: Clone + Send + Sync {
     /// Open regular file of the layer.
-    type File: Send + Sync;
+    type File: LayerFile;
 
     /// Returns the attributes of a file (lstat(2)).
     fn stat(&self, name: &OsStr) -> Read<Stat>;
@@ -63,6 +63,28 @@ pub trait LayerFolder: Clone + Send + Sync {
 
     /// Returns [`LayerFolder::xattr_names`] of the folder itself.
     fn own_xattr_names(&self) -> Read<Vec<u8>>;
+}
+
+/// Open regular file of a layer that does not change.
+pub trait LayerFile: Send + Sync {
+    /// Reads from the position `offset` until `buffer` is full or the file ends, and returns the bytes read. Errors:
+    /// those of pread(2); EIO where any part of that range is broken, since a short answer means the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Read<usize>;
+}
+
+impl LayerFile for OwnedFd {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Read<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::pread(self, rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
 }
 
 /// Folder of a layer that is a folder on disk.

@@ -10,6 +10,7 @@
 //!  override_stat  the attribute with a file's intended owner, mode and type
 //!  folder         trait to read one layer, and its implementation for a folder on disk
 //!  entry          one name in one layer, decoded         merged   a stack of layers as one tree
+//!  squashfs       images that are read in place, as a layer
 //! ```
 //!
 //! Forms of the marks, `P` being `user.overlay` or `trusted.overlay` (a user namespace can only write the first):
@@ -52,12 +53,13 @@ mod mark;
 mod mark_attributes;
 mod merged;
 pub mod override_stat;
+pub mod squashfs;
 mod trial;
 pub mod whiteout;
 
 pub use entry::{Below, Layer, LayerEntry};
 pub use folder::{
-    DiskFolder, LayerFolder, for_each_entry, path_below, path_of, read_names, read_value,
+    DiskFolder, LayerFile, LayerFolder, for_each_entry, path_below, path_of, read_names, read_value,
 };
 pub use mark::{
     FolderMarks, WhiteoutForms, escaped, has_metacopy, is_overlay_attribute, unescaped,

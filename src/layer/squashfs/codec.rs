@@ -1,0 +1,155 @@
+//! Inflation of blocks. Output is bounded by the caller, so that a bomb is an error.
+//!
+//! States of the libraries, and buffers for input, are kept for the next block: making those takes as long as a small
+//! block.
+
+use flate2::{Decompress, FlushDecompress, Status};
+use liblzma::stream as xz;
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use super::format::SquashfsCodec;
+use super::source::ImageBytes;
+
+/// Limit of memory for an xz stream, in bytes. Dictionaries are no larger than a block, 1 MiB.
+const XZ_MEMORY: u64 = 8 << 20;
+
+/// Limit of states that are kept.
+const MOST_IDLE: usize = 16;
+
+/// Bytes to inflate: position in the image, size, and limit of the result, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredBytes {
+    /// Position in the image.
+    pub at: u64,
+    /// Size on disk.
+    pub size: usize,
+    /// Limit of the inflated size.
+    pub limit: usize,
+}
+
+/// States for the codec of an image, for any number of threads.
+pub struct Inflaters {
+    codec: SquashfsCodec,
+    idle: Mutex<Vec<InflaterState>>,
+}
+
+struct InflaterState {
+    input: Vec<u8>,
+    engine: InflaterEngine,
+}
+
+enum InflaterEngine {
+    Gzip(Decompress),
+    Lz4,
+    Xz,
+    Zstd(zstd::bulk::Decompressor<'static>),
+}
+
+impl Inflaters {
+    /// Makes states when needed. Lzma and lzo, which the caller has refused, inflate nothing.
+    pub fn new(codec: SquashfsCodec) -> Self {
+        Self { codec, idle: Mutex::default() }
+    }
+
+    /// Reads and inflates bytes of the image. Errors: EIO for a broken stream, or one beyond the limit.
+    pub fn read(&self, bytes: &ImageBytes, stored: StoredBytes) -> Result<Vec<u8>, Errno> {
+        self.with_state(|state| state.read(bytes, stored))
+    }
+
+    /// Inflates `input` to at most `limit` bytes. Errors: EIO for a broken stream, or one beyond the limit.
+    pub fn inflate(&self, input: &[u8], limit: usize) -> Result<Vec<u8>, Errno> {
+        self.with_state(|state| state.engine.inflate(input, limit))
+    }
+
+    fn with_state(
+        &self,
+        inflate: impl FnOnce(&mut InflaterState) -> Result<Vec<u8>, Errno>,
+    ) -> Result<Vec<u8>, Errno> {
+        let idle = self.idle.lock().pop();
+        let mut state = match idle {
+            Some(state) => state,
+            None => InflaterState { input: Vec::new(), engine: self.engine()? },
+        };
+        let inflated = inflate(&mut state);
+        let mut idle = self.idle.lock();
+        if idle.len() < MOST_IDLE {
+            idle.push(state);
+        }
+        inflated
+    }
+
+    fn engine(&self) -> Result<InflaterEngine, Errno> {
+        Ok(match self.codec {
+            SquashfsCodec::Gzip => InflaterEngine::Gzip(Decompress::new(true)),
+            SquashfsCodec::Lz4 => InflaterEngine::Lz4,
+            SquashfsCodec::Xz => InflaterEngine::Xz,
+            SquashfsCodec::Zstd => {
+                let state = zstd::bulk::Decompressor::new().map_err(|_| Errno::NOMEM)?;
+                InflaterEngine::Zstd(state)
+            }
+            SquashfsCodec::Lzma | SquashfsCodec::Lzo => return Err(Errno::IO),
+        })
+    }
+}
+
+impl InflaterState {
+    fn read(&mut self, bytes: &ImageBytes, stored: StoredBytes) -> Result<Vec<u8>, Errno> {
+        if self.input.len() < stored.size {
+            self.input.resize(stored.size, 0);
+        }
+        let input = self.input.get_mut(..stored.size).ok_or(Errno::IO)?;
+        bytes.read_exact(stored.at, input)?;
+        self.engine.inflate(input, stored.limit)
+    }
+}
+
+impl InflaterEngine {
+    fn inflate(&mut self, input: &[u8], limit: usize) -> Result<Vec<u8>, Errno> {
+        let output = self.inflate_stream(input, limit).filter(|output| output.len() <= limit);
+        let mut output = output.ok_or(Errno::IO)?;
+        // Tails and the last block of a table: the cache is to hold no unused memory.
+        if output.capacity() - output.len() > output.capacity() / 8 {
+            output.shrink_to_fit();
+        }
+        Ok(output)
+    }
+
+    fn inflate_stream(&mut self, input: &[u8], limit: usize) -> Option<Vec<u8>> {
+        match self {
+            Self::Gzip(state) => {
+                state.reset(true);
+                let mut output = Vec::with_capacity(limit);
+                let status = state.decompress_vec(input, &mut output, FlushDecompress::Finish);
+                matches!(status, Ok(Status::StreamEnd)).then_some(output)
+            }
+            Self::Lz4 => {
+                let mut output = vec![0; limit];
+                let size = lz4_flex::block::decompress_into(input, &mut output).ok()?;
+                output.truncate(size);
+                Some(output)
+            }
+            Self::Xz => inflate_xz(input, limit),
+            Self::Zstd(state) => {
+                let mut output = Vec::with_capacity(limit);
+                state.decompress_to_buffer(input, &mut output).ok()?;
+                Some(output)
+            }
+        }
+    }
+}
+
+fn inflate_xz(input: &[u8], limit: usize) -> Option<Vec<u8>> {
+    let mut state = xz::Stream::new_stream_decoder(XZ_MEMORY, 0).ok()?;
+    let mut output = Vec::with_capacity(limit);
+    loop {
+        let before = (state.total_in(), state.total_out());
+        let rest = input.get(usize::try_from(before.0).ok()?..)?;
+        match state.process_vec(rest, &mut output, xz::Action::Finish).ok()? {
+            xz::Status::StreamEnd => return Some(output),
+            // Without progress the stream wants more input or more room than there is.
+            _ if before == (state.total_in(), state.total_out()) => return None,
+            _ => {}
+        }
+    }
+}
