@@ -117,10 +117,12 @@ impl<K: Copy + Eq + Hash, V: Weighed> ShardState<K, V> {
     /// Returns a ready value and makes it the last to go.
     fn touch(&mut self, key: &K) -> Option<V> {
         let CacheSlot::Ready { value, used } = self.slots.get_mut(key)? else { return None };
-        self.clock += 1;
-        self.order.remove(used);
-        self.order.insert(self.clock, *key);
-        *used = self.clock;
+        if *used != self.clock {
+            self.clock += 1;
+            self.order.remove(used);
+            self.order.insert(self.clock, *key);
+            *used = self.clock;
+        }
         Some(value.clone())
     }
 

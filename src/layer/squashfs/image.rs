@@ -85,6 +85,8 @@ pub struct SquashfsImage {
     pub(super) blocks: Arc<DataBlocks>,
     pub(super) ahead: ReadAhead,
     ids: MetadataTable,
+    /// All IDs, at most 256 KiB; empty where the table is broken in part.
+    known_ids: OnceLock<Box<[u32]>>,
     fragments: MetadataTable,
     xattrs: OnceLock<XattrTable>,
     /// Readers of fragment blocks: small files that are read in the order of their names.
@@ -150,6 +152,7 @@ impl SquashfsImage {
             ahead: ReadAhead::new(Arc::clone(&blocks), limits.workers),
             blocks,
             ids: id_table(&superblock),
+            known_ids: OnceLock::new(),
             fragments: fragment_table(&superblock),
             xattrs: OnceLock::new(),
             fragment_readers: Readers::default(),
@@ -237,7 +240,11 @@ impl SquashfsImage {
 
     /// Returns the ID of an index.
     pub(super) fn id(&self, index: u16) -> Result<u32, Errno> {
-        self.ids.record(&self.metadata, index.into()).map(u32::from_le_bytes)
+        let read =
+            |index: u16| self.ids.record(&self.metadata, index.into()).map(u32::from_le_bytes);
+        let read_all = || (0..self.superblock.id_count).map(read).collect::<Result<_, _>>();
+        let known = self.known_ids.get_or_init(|| read_all().unwrap_or_default());
+        known.get(usize::from(index)).map_or_else(|| read(index), |id| Ok(*id))
     }
 
     /// Returns the location of a fragment block.

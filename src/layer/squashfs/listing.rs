@@ -176,17 +176,18 @@ impl SquashfsImage {
                 return Ok(());
             }
         }
-        while let Some(entry) = listing.next(&mut name)? {
+        loop {
+            // Header of the entry before, with which the caller's next cookie begins.
+            let (passed, position) = listing.header_start;
+            let Some(entry) = listing.next(&mut name)? else { return Ok(()) };
             let EntryFields { reference, number, kind } = entry;
             let name = checked_name(name.as_bytes())?;
             let entry = ListedEntry { name, reference, number, kind, next: listing.cookie() };
             if visit(&entry).is_break() {
-                let (passed, position) = listing.header_start;
                 self.positions.insert(ListingKey { folder: folder.reference, passed }, position);
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Opens a listing at a header.
