@@ -61,11 +61,7 @@ impl<K: Copy + Eq + Hash, V: Weighed> BlockCache<K, V> {
 
     /// Returns the value of `key`. A missing one is loaded, or awaited where another thread loads it. An error goes to
     /// all that waited, and is not kept.
-    pub fn get_or_load(
-        &self,
-        key: K,
-        load: impl FnOnce() -> Result<V, Errno>,
-    ) -> Result<V, Errno> {
+    pub fn get_or_load(&self, key: K, load: impl FnOnce() -> Result<V, Errno>) -> Result<V, Errno> {
         let shard = self.shard(&key)?;
         let mut state = shard.lock();
         if let Some(value) = state.touch(&key) {

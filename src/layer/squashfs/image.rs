@@ -1,8 +1,8 @@
 //! The open image: its superblock, tables and caches.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
@@ -70,7 +70,7 @@ pub struct ImageSpace {
 pub struct LoadCounts {
     /// Data and fragment blocks.
     pub data: u64,
-    /// Those of `data` that were read ahead.
+    /// Blocks in `data` that were read ahead.
     pub ahead: u64,
     /// Metadata blocks.
     pub metadata: u64,

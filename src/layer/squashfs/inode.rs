@@ -236,8 +236,7 @@ impl SquashfsImage {
             }
         };
         let list = cursor.position();
-        let blocks =
-            BlockListing { list, list_end: self.inodes_end(), start: fields.start, count };
+        let blocks = BlockListing { list, list_end: self.inodes_end(), start: fields.start, count };
         inode.size = fields.size;
         inode.content = InodeContent::File(FileContent { blocks, tail, sparse: fields.sparse });
         Ok(())

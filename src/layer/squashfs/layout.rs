@@ -41,7 +41,7 @@ pub struct FileLayout {
 
 #[derive(Default)]
 struct Checkpoints {
-    /// One for each `stride` blocks, from block 0 on, as far as the list was read.
+    /// Checkpoints of all multiples of `stride`, from block 0 on, as far as the list was read.
     regular: Vec<Checkpoint>,
     /// Block behind those that were located last: where a sequential reader goes on.
     recent: Option<Checkpoint>,

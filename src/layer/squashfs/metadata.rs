@@ -87,10 +87,8 @@ impl Metadata {
         // Header and content in one call: a block on disk is rarely much shorter than this.
         let mut stored = [0; MetadataHeader::SIZE + METADATA_SIZE];
         let count = self.bytes.read(at, &mut stored)?;
-        let (header, behind) = stored
-            .get(..count)
-            .and_then(|stored| stored.split_first_chunk())
-            .ok_or(Errno::IO)?;
+        let (header, behind) =
+            stored.get(..count).and_then(|stored| stored.split_first_chunk()).ok_or(Errno::IO)?;
         let header = MetadataHeader(u16::from_le_bytes(*header));
         let size = header.stored();
         if size == 0 || size > METADATA_SIZE {
