@@ -144,10 +144,12 @@ impl Readers {
     pub fn note(&self, block: u64) -> u64 {
         let mut recent = self.0.lock();
         for reader in &mut recent.readers {
-            if reader.passed == 0 || reader.passed > block + 1 || reader.passed + STEP <= block {
+            let (last, next) = (block + 1, reader.passed);
+            if next == 0 || next > last + STEP || next + STEP < last {
                 continue;
             }
-            if reader.passed == block + 1 {
+            // The same block again, or one that was overtaken.
+            if next >= last {
                 return 0;
             }
             *reader = Reader { passed: block + 1, ahead: (reader.ahead + 1).min(MOST_AHEAD) };

@@ -5,6 +5,7 @@
 //!  source      the file               codec      inflation
 //!  cache       bounded LRU in shards, each block loaded by one thread
 //!  metadata    metadata blocks and tables        blocks     data and fragment blocks
+//!  layout      block lists of files
 //!  ahead       idle threads that inflate what a sequential reader needs next
 //!  image       the open image: superblock, tables, caches
 //!  inode       inodes                 listing    folders
@@ -26,6 +27,7 @@ mod file;
 pub mod format;
 mod image;
 mod inode;
+mod layout;
 mod listing;
 mod metadata;
 mod source;

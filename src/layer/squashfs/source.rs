@@ -51,7 +51,7 @@ impl ImageBytes {
         let from = self.base.checked_add(at).ok_or(Errno::IO)?;
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::pread(&self.fd, rest, from + done as u64) {
+            match rustix::io::pread(&self.fd, &mut *rest, from + done as u64) {
                 Ok(0) => return Err(Errno::IO),
                 Ok(count) => done += count,
                 Err(Errno::INTR) => {}

@@ -63,14 +63,14 @@ fn the_next_blocks_of_a_sequential_reader_come_without_it() {
 fn a_reader_at_random_costs_the_blocks_that_it_reads() {
     let (made, content) = made();
     let image = made.open();
-    for block in [7, 2, 5, 9] {
+    for block in [8, 2, 5] {
         let mut buffer = vec![0; 4096];
         let at = block * BLOCK + 1000;
         open_file(&image).read_at(&mut buffer, at as u64).unwrap();
         assert!(buffer[..] == content[at..][..4096]);
     }
     drop(open_file(&image));
-    assert_eq!((image.loads().data, image.loads().ahead), (4, 0));
+    assert_eq!((image.loads().data, image.loads().ahead), (3, 0));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn without_threads_and_with_a_small_cache_all_is_read_the_same() {
     assert!(content(&file) == expected);
     assert!(content_by_chunks(&file) == expected);
     assert_eq!(image.loads().ahead, 0);
-    assert!(image.loads().data >= 20, "{:?}: the cache holds three blocks at most", image.loads());
+    assert!(image.loads().data >= 20, "{:?}: the cache holds two blocks", image.loads());
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn small(options: &[&str]) -> MadeImage {
     symlink("d/tail", top.join("symlink")).unwrap();
     for name in ["d", "noise"] {
         let flags = rustix::fs::XattrFlags::empty();
-        rustix::fs::setxattr(top.join(name), "user.a", noise(300), flags).unwrap();
+        rustix::fs::setxattr(top.join(name), "user.a", &noise(300), flags).unwrap();
     }
     let device = ["-p", "null c 666 0 0 1 3", "-nopad", "-b", "4096"];
     MadeImage::new(top, &[&device, options].concat())

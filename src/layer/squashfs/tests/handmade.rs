@@ -281,8 +281,9 @@ fn superblocks_are_refused_with_the_reason() {
     assert!(version.to_string().contains("3.0") && hints(&version), "{version}");
     let truncated = refused(&|it| it.bytes_used += 1);
     assert!(truncated.to_string().contains("truncated") && hints(&truncated), "{truncated}");
-    for (change, word) in [
-        (&(|it: &mut Superblock| it.magic = 1) as &dyn Fn(&mut Superblock), "magic"),
+    type Change<'a> = &'a dyn Fn(&mut Superblock);
+    let changes: [(Change<'_>, &str); 13] = [
+        (&|it| it.magic = 1, "magic"),
         (&|it| it.codec = 9, "unknown"),
         (&|it| it.block_size = 2048, "2048"),
         (&|it| it.block_log = 13, "4096"),
@@ -295,7 +296,8 @@ fn superblocks_are_refused_with_the_reason() {
         (&|it| it.fragment_count = u32::MAX, "fragments"),
         (&|it| it.xattr_table = it.bytes_used, "extended attributes"),
         (&|it| it.bytes_used = 10, "inodes"),
-    ] {
+    ];
+    for (change, word) in changes {
         let error = refused(change);
         assert!(error.to_string().contains(word), "{error} lacks {word}");
     }
