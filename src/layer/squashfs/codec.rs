@@ -52,12 +52,12 @@ impl Inflaters {
         Self { codec, idle: Mutex::default() }
     }
 
-    /// Reads and inflates bytes of the image. Errors: EIO for a broken stream, or one beyond the limit.
+    /// Reads and inflates bytes of the image. Errors: EIO for a stream that is broken, empty or too long.
     pub fn read(&self, bytes: &ImageBytes, stored: StoredBytes) -> Result<Vec<u8>, Errno> {
         self.with_state(|state| state.read(bytes, stored))
     }
 
-    /// Inflates `input` to at most `limit` bytes. Errors: EIO for a broken stream, or one beyond the limit.
+    /// Inflates `input` to at most `limit` bytes. Errors: EIO for a stream that is broken, empty or beyond the limit.
     pub fn inflate(&self, input: &[u8], limit: usize) -> Result<Vec<u8>, Errno> {
         self.with_state(|state| state.engine.inflate(input, limit))
     }
@@ -106,8 +106,9 @@ impl InflaterState {
 
 impl InflaterEngine {
     fn inflate(&mut self, input: &[u8], limit: usize) -> Result<Vec<u8>, Errno> {
-        let output = self.inflate_stream(input, limit).filter(|output| output.len() <= limit);
-        let mut output = output.ok_or(Errno::IO)?;
+        let output = self.inflate_stream(input, limit);
+        let has_size = |output: &Vec<u8>| (1..=limit).contains(&output.len());
+        let mut output = output.filter(has_size).ok_or(Errno::IO)?;
         // Tails and the last block of a table: the cache is to hold no unused memory.
         if output.capacity() - output.len() > output.capacity() / 8 {
             output.shrink_to_fit();

@@ -99,9 +99,6 @@ impl Metadata {
             true => self.inflaters.inflate(behind, METADATA_SIZE)?,
             false => behind.to_vec(),
         };
-        if content.is_empty() {
-            return Err(Errno::IO);
-        }
         let next = at + (MetadataHeader::SIZE + size) as u64;
         Ok(MetadataBlock { content, next })
     }

@@ -6,7 +6,6 @@ use std::sync::{Barrier, mpsc};
 use rustix::io::Errno;
 
 use super::super::cache::{BlockCache, Weighed};
-use super::*;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Heavy(u64);

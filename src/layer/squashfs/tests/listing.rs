@@ -1,7 +1,9 @@
 //! Large folders: look-up by the index, listings in steps.
 
-use super::source_tree::{MANY, list_in_steps, name_of_many};
+use super::source_tree::{list_in_steps, name_of_many};
 use super::*;
+
+const MANY: usize = 5_000;
 
 fn made() -> (MadeImage, Arc<SquashfsImage>, Inode) {
     let source = tempfile::tempdir().unwrap();
