@@ -20,6 +20,9 @@ const MOST_AHEAD: u64 = 4;
 /// Distance up to which a step forward is sequential: the kernel's requests may overtake each other.
 const STEP: u64 = 2;
 
+/// Name of the threads. A panic there costs a block and the thread: readers load the block themselves.
+pub const AHEAD_THREAD: &str = "usnea-ahead";
+
 /// Stack of a thread, in bytes.
 const STACK: usize = 512 << 10;
 
@@ -75,7 +78,7 @@ impl ReadAhead {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let builder = std::thread::Builder::new().name("usnea-ahead".to_owned()).stack_size(STACK);
+        let builder = std::thread::Builder::new().name(AHEAD_THREAD.to_owned()).stack_size(STACK);
         match builder.spawn(move || shared.serve()) {
             Ok(thread) => threads.push(thread),
             Err(error) => log::debug!("no thread for reading ahead: {error}"),

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use super::cache::{BlockCache, Weighed};
@@ -14,21 +15,70 @@ use super::source::ImageBytes;
 /// Memory of a cached block beside its content, in bytes.
 const OVERHEAD: u64 = 200;
 
+/// Limit of memory in buffers that wait for their next use, in bytes.
+const MOST_SPARE: usize = 4 << 20;
+
+/// Limit of such buffers.
+const MOST_SPARE_BUFFERS: usize = 8;
+
+/// Share of a buffer, as its divisor, below which a block gets memory of its own size.
+const LEAST_SHARE: usize = 8;
+
 /// Inflated block. A clone is another handle of the same memory, which lives as long as any handle.
 #[derive(Clone, Debug)]
-pub struct DataBlock(Arc<Vec<u8>>);
+pub struct DataBlock(Arc<BlockBuffer>);
+
+/// Memory of a block. Goes back to the spare buffers: blocks that come and go for hours would else leave holes in the
+/// memory of each thread.
+#[derive(Debug)]
+struct BlockBuffer {
+    content: Vec<u8>,
+    spare: Arc<SpareBuffers>,
+}
+
+/// Buffers of the size of a block.
+#[derive(Debug)]
+struct SpareBuffers {
+    buffers: Mutex<Vec<Vec<u8>>>,
+    block_size: usize,
+}
 
 impl Deref for DataBlock {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.0.content
     }
 }
 
 impl Weighed for DataBlock {
     fn weight(&self) -> u64 {
-        self.0.capacity() as u64 + OVERHEAD
+        self.0.content.capacity() as u64 + OVERHEAD
+    }
+}
+
+impl SpareBuffers {
+    fn new(block_size: usize) -> Arc<Self> {
+        Arc::new(Self { buffers: Mutex::default(), block_size })
+    }
+
+    fn take(&self) -> Vec<u8> {
+        let spare = self.buffers.lock().pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(self.block_size))
+    }
+
+    fn put(&self, buffer: Vec<u8>) {
+        let most = (MOST_SPARE / self.block_size).min(MOST_SPARE_BUFFERS);
+        let mut buffers = self.buffers.lock();
+        if buffer.capacity() == self.block_size && buffers.len() < most {
+            buffers.push(buffer);
+        }
+    }
+}
+
+impl Drop for BlockBuffer {
+    fn drop(&mut self) {
+        self.spare.put(std::mem::take(&mut self.content));
     }
 }
 
@@ -47,6 +97,7 @@ pub struct DataBlocks {
     inflaters: Arc<Inflaters>,
     cache: BlockCache<BlockKey, DataBlock>,
     block_size: usize,
+    spare: Arc<SpareBuffers>,
     loads: AtomicU64,
     loads_ahead: AtomicU64,
 }
@@ -65,6 +116,7 @@ impl DataBlocks {
             // A single shard: a block of 1 MiB is much of a shard's share, and its load dwarfs the time under the lock.
             cache: BlockCache::new(limit, 1),
             block_size: block_size as usize,
+            spare: SpareBuffers::new(block_size as usize),
             loads: AtomicU64::new(0),
             loads_ahead: AtomicU64::new(0),
         }
@@ -103,14 +155,20 @@ impl DataBlocks {
             return Err(Errno::IO);
         }
         self.loads.fetch_add(1, Ordering::Relaxed);
-        let content = if key.word.is_compressed() {
+        let mut content = self.spare.take();
+        let read = if key.word.is_compressed() {
             let stored = StoredBytes { at: key.start, size, limit: self.block_size };
-            self.inflaters.read(&self.bytes, stored)?
+            self.inflaters.read(&self.bytes, stored, &mut content)
         } else {
-            let mut content = vec![0; size];
-            self.bytes.read_exact(key.start, &mut content)?;
-            content
+            content.resize(size, 0);
+            self.bytes.read_exact(key.start, &mut content)
         };
-        Ok(DataBlock(Arc::new(content)))
+        // Last blocks of files: most keep their buffer, since buffers of one size leave no holes in memory.
+        if read.is_err() || content.len() < self.block_size / LEAST_SHARE {
+            let short = content.as_slice().into();
+            self.spare.put(std::mem::replace(&mut content, short));
+        }
+        read?;
+        Ok(DataBlock(Arc::new(BlockBuffer { content, spare: Arc::clone(&self.spare) })))
     }
 }

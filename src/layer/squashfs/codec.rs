@@ -52,20 +52,32 @@ impl Inflaters {
         Self { codec, idle: Mutex::default() }
     }
 
-    /// Reads and inflates bytes of the image. Errors: EIO for a stream that is broken, empty or too long.
-    pub fn read(&self, bytes: &ImageBytes, stored: StoredBytes) -> Result<Vec<u8>, Errno> {
-        self.with_state(|state| state.read(bytes, stored))
-    }
-
-    /// Inflates `input` to at most `limit` bytes. Errors: EIO for a stream that is broken, empty or beyond the limit.
-    pub fn inflate(&self, input: &[u8], limit: usize) -> Result<Vec<u8>, Errno> {
-        self.with_state(|state| state.engine.inflate(input, limit))
-    }
-
-    fn with_state(
+    /// Reads and inflates bytes of the image into `output`, whose content goes and whose capacity is the limit or more.
+    /// Errors: EIO for a stream that is broken, empty or too long.
+    pub fn read(
         &self,
-        inflate: impl FnOnce(&mut InflaterState) -> Result<Vec<u8>, Errno>,
-    ) -> Result<Vec<u8>, Errno> {
+        bytes: &ImageBytes,
+        stored: StoredBytes,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
+        self.with_state(|state| state.read(bytes, stored, output))
+    }
+
+    /// Inflates `input` to at most `limit` bytes. Errors: EIO for a stream that is broken, empty or too long.
+    pub fn inflate(&self, input: &[u8], limit: usize) -> Result<Vec<u8>, Errno> {
+        let mut output = Vec::with_capacity(limit);
+        self.with_state(|state| state.engine.inflate(input, limit, &mut output))?;
+        // Last blocks of tables: the cache is to hold no unused memory.
+        if output.capacity() - output.len() > output.capacity() / 8 {
+            output.shrink_to_fit();
+        }
+        Ok(output)
+    }
+
+    fn with_state<T>(
+        &self,
+        inflate: impl FnOnce(&mut InflaterState) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
         let idle = self.idle.lock().pop();
         let mut state = match idle {
             Some(state) => state,
@@ -94,60 +106,61 @@ impl Inflaters {
 }
 
 impl InflaterState {
-    fn read(&mut self, bytes: &ImageBytes, stored: StoredBytes) -> Result<Vec<u8>, Errno> {
+    fn read(
+        &mut self,
+        bytes: &ImageBytes,
+        stored: StoredBytes,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
         if self.input.len() < stored.size {
             self.input.resize(stored.size, 0);
         }
         let input = self.input.get_mut(..stored.size).ok_or(Errno::IO)?;
         bytes.read_exact(stored.at, input)?;
-        self.engine.inflate(input, stored.limit)
+        self.engine.inflate(input, stored.limit, output)
     }
 }
 
 impl InflaterEngine {
-    fn inflate(&mut self, input: &[u8], limit: usize) -> Result<Vec<u8>, Errno> {
-        let output = self.inflate_stream(input, limit);
-        let has_size = |output: &Vec<u8>| (1..=limit).contains(&output.len());
-        let mut output = output.filter(has_size).ok_or(Errno::IO)?;
-        // Tails and the last block of a table: the cache is to hold no unused memory.
-        if output.capacity() - output.len() > output.capacity() / 8 {
-            output.shrink_to_fit();
-        }
-        Ok(output)
-    }
-
-    fn inflate_stream(&mut self, input: &[u8], limit: usize) -> Option<Vec<u8>> {
-        match self {
+    fn inflate(&mut self, input: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), Errno> {
+        let is_whole = match self {
             Self::Gzip(state) => {
+                output.clear();
                 state.reset(true);
-                let mut output = Vec::with_capacity(limit);
-                let status = state.decompress_vec(input, &mut output, FlushDecompress::Finish);
-                matches!(status, Ok(Status::StreamEnd)).then_some(output)
+                let status = state.decompress_vec(input, output, FlushDecompress::Finish);
+                matches!(status, Ok(Status::StreamEnd))
             }
             Self::Lz4 => {
-                let mut output = vec![0; limit];
-                let size = lz4_flex::block::decompress_into(input, &mut output).ok()?;
-                output.truncate(size);
-                Some(output)
+                // In a buffer that was in use before, no byte is cleared.
+                output.resize(limit, 0);
+                let size = lz4_flex::block::decompress_into(input, output);
+                output.truncate(size.as_ref().copied().unwrap_or_default());
+                size.is_ok()
             }
-            Self::Xz => inflate_xz(input, limit),
+            Self::Xz => {
+                output.clear();
+                inflate_xz(input, output).is_some()
+            }
             Self::Zstd(state) => {
-                let mut output = Vec::with_capacity(limit);
-                state.decompress_to_buffer(input, &mut output).ok()?;
-                Some(output)
+                output.clear();
+                state.decompress_to_buffer(input, output).is_ok()
             }
+        };
+        match is_whole && (1..=limit).contains(&output.len()) {
+            true => Ok(()),
+            false => Err(Errno::IO),
         }
     }
 }
 
-fn inflate_xz(input: &[u8], limit: usize) -> Option<Vec<u8>> {
+/// Inflates to the capacity of `output` at most; `None` for a stream without end.
+fn inflate_xz(input: &[u8], output: &mut Vec<u8>) -> Option<()> {
     let mut state = xz::Stream::new_stream_decoder(XZ_MEMORY, 0).ok()?;
-    let mut output = Vec::with_capacity(limit);
     loop {
         let before = (state.total_in(), state.total_out());
         let rest = input.get(usize::try_from(before.0).ok()?..)?;
-        match state.process_vec(rest, &mut output, xz::Action::Finish).ok()? {
-            xz::Status::StreamEnd => return Some(output),
+        match state.process_vec(rest, output, xz::Action::Finish).ok()? {
+            xz::Status::StreamEnd => return Some(()),
             // Without progress the stream wants more input or more room than there is.
             _ if before == (state.total_in(), state.total_out()) => return None,
             _ => {}

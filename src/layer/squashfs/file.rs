@@ -15,6 +15,9 @@ use crate::layer::LayerFile;
 /// Blocks that are located at once: the wanted one, and those that may be requested ahead.
 const LOCATED: usize = 5;
 
+/// Blocks that are located at once to find data or a hole.
+const LOCATED_TO_SEEK: usize = 64;
+
 /// Regular file of an image, open for reading. Costs no descriptor; open as cheap as a look-up.
 #[derive(Clone)]
 pub struct SquashfsFile {
@@ -33,6 +36,15 @@ pub enum FileChunk {
     Hole(u64),
     /// End of the file.
     End,
+}
+
+/// Target of [`SquashfsFile::seek`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeekTarget {
+    /// Bytes that are stored (SEEK_DATA).
+    Data,
+    /// Zeros that are not stored, or the end of the file (SEEK_HOLE).
+    Hole,
 }
 
 impl SquashfsFile {
@@ -101,6 +113,32 @@ impl SquashfsFile {
             done += count;
         }
         Ok(done)
+    }
+
+    /// Returns the next position of the target, from `offset` on (lseek(2)). Inflates nothing: a stored block of zeros
+    /// is data. Errors: ENXIO at or behind the end, and for data where only holes follow.
+    pub fn seek(&self, offset: u64, target: SeekTarget) -> Result<u64, Errno> {
+        if offset >= self.size {
+            return Err(Errno::NXIO);
+        }
+        let block_size = u64::from(self.image.superblock().block_size);
+        let mut keys = [BlockKey { start: 0, word: BlockWord::HOLE }; LOCATED_TO_SEEK];
+        let mut block = offset / block_size;
+        while block < self.layout.count() {
+            let count = self.layout.locate(&self.image.metadata, block, &mut keys)?;
+            let is_target = |key: &BlockKey| key.word.is_hole() == (target == SeekTarget::Hole);
+            if let Some(at) = keys.iter().take(count).position(is_target) {
+                return Ok(offset.max((block + at as u64) * block_size));
+            }
+            block += count.max(1) as u64;
+        }
+        // A tail is data.
+        let blocks_end = self.layout.count().saturating_mul(block_size);
+        match target {
+            SeekTarget::Data if blocks_end < self.size => Ok(offset.max(blocks_end)),
+            SeekTarget::Data => Err(Errno::NXIO),
+            SeekTarget::Hole => Ok(self.size),
+        }
     }
 
     /// Locates a block, and requests those behind it where the file is read in sequence.

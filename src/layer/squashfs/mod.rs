@@ -36,8 +36,9 @@ mod tests;
 mod tree;
 mod xattr;
 
+pub use ahead::AHEAD_THREAD;
 pub use blocks::DataBlock;
-pub use file::{FileChunk, SquashfsFile};
+pub use file::{FileChunk, SeekTarget, SquashfsFile};
 pub use format::{InodeKind, InodeRef};
 pub use image::{CacheLimits, ImageSpace, LoadCounts, SquashfsImage};
 pub use inode::Inode;

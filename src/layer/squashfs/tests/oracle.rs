@@ -191,3 +191,29 @@ fn two_images_have_devices_of_their_own_and_none_of_the_kernels() {
     assert_ne!(devices[0], devices[1]);
     assert!(devices.iter().all(|device| *device > u32::MAX.into()));
 }
+
+#[test]
+fn holes_are_found_without_reading_data() {
+    let source = tempfile::tempdir().unwrap();
+    let file = File::create(source.path().join("file")).unwrap();
+    let block = 131_072;
+    for at in [2, 3, 150] {
+        std::os::unix::fs::FileExt::write_all_at(&file, &text(10), at * block + 5).unwrap();
+    }
+    file.set_len(200 * block).unwrap();
+    let made = MadeImage::new(source.path(), &[]);
+    let image = made.open();
+    let file = root(&image).open_file("file".as_ref()).unwrap();
+    let seek = |at, target| file.seek(at, target).map_err(|error| error.raw_os_error());
+    let (data, hole) = (SeekTarget::Data, SeekTarget::Hole);
+    assert_eq!(seek(0, data), Ok(2 * block));
+    assert_eq!(seek(2 * block + 7, data), Ok(2 * block + 7));
+    assert_eq!((seek(7, hole), seek(2 * block, hole)), (Ok(7), Ok(4 * block)));
+    assert_eq!(
+        (seek(4 * block, data), seek(150 * block, hole)),
+        (Ok(150 * block), Ok(151 * block))
+    );
+    assert_eq!(seek(151 * block, data), Err(libc::ENXIO));
+    assert_eq!(image.loads().data, 0);
+    assert!(root(&image).stat("file".as_ref()).unwrap().st_blocks as u64 * 512 < 4 * block);
+}

@@ -160,11 +160,28 @@ fn compare_file(path: &Path, folder: &SquashfsFolder, name: &OsStr, attributes: 
             // Without assert_eq, which would print megabytes.
             assert!(content(&file) == expected, "{shown}");
             assert!(content_by_chunks(&file) == expected, "{shown}");
+            check_holes(&file, &expected);
             assert_eq!(folder.read_link(name), Err(rustix::io::Errno::INVAL));
         }
         _ => assert!(folder.open_file(name).is_err(), "{shown}"),
     }
     compare_attributes(path, folder, name, attributes);
+}
+
+/// Checks that holes are zeros, that data and holes take turns, and that the two cover the file.
+fn check_holes(file: &SquashfsFile, content: &[u8]) {
+    let mut at = 0;
+    while at < file.size() {
+        let data = file.seek(at, SeekTarget::Data).unwrap_or(file.size());
+        assert!(content[at as usize..data as usize].iter().all(|byte| *byte == 0));
+        if data > at {
+            assert_eq!(file.seek(at, SeekTarget::Hole), Ok(at));
+        }
+        at = if data == file.size() { data } else { file.seek(data, SeekTarget::Hole).unwrap() };
+    }
+    for target in [SeekTarget::Data, SeekTarget::Hole] {
+        assert_eq!(file.seek(file.size(), target), Err(rustix::io::Errno::NXIO));
+    }
 }
 
 fn compare_attributes(path: &Path, folder: &SquashfsFolder, name: &OsStr, expected: Attributes) {
