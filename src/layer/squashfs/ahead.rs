@@ -130,12 +130,12 @@ pub struct Readers(Mutex<RecentReaders>);
 
 #[derive(Default)]
 struct RecentReaders {
-    readers: [Reader; 4],
+    readers: [RecentReader; 4],
     oldest: usize,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Reader {
+struct RecentReader {
     /// Block that was read last, and one: 0 for no reader. A new reader that begins with block 0 is sequential.
     passed: u64,
     /// Blocks to request ahead.
@@ -155,12 +155,12 @@ impl Readers {
             if next >= last {
                 return 0;
             }
-            *reader = Reader { passed: block + 1, ahead: (reader.ahead + 1).min(MOST_AHEAD) };
+            *reader = RecentReader { passed: block + 1, ahead: (reader.ahead + 1).min(MOST_AHEAD) };
             return reader.ahead;
         }
         let oldest = recent.oldest;
         recent.oldest = (oldest + 1) % recent.readers.len();
-        let reader = Reader { passed: block + 1, ahead: u64::from(block == 0) };
+        let reader = RecentReader { passed: block + 1, ahead: u64::from(block == 0) };
         if let Some(slot) = recent.readers.get_mut(oldest) {
             *slot = reader;
         }

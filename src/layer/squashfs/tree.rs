@@ -17,9 +17,9 @@ use crate::layer::LayerFolder;
 /// Folder of an image. `st_ino` is the inode number that the image states: in an image that contradicts itself, two
 /// files may look like links of each other.
 #[derive(Clone)]
-pub struct SquashfsFolder(Arc<OpenFolder>);
+pub struct SquashfsFolder(Arc<ImageFolder>);
 
-struct OpenFolder {
+struct ImageFolder {
     image: Arc<SquashfsImage>,
     inode: Inode,
     parent: Option<SquashfsFolder>,
@@ -31,7 +31,7 @@ impl SquashfsFolder {
         let inode = image.inode(image.root())?;
         match inode.kind {
             InodeKind::Folder => {
-                Ok(Self(Arc::new(OpenFolder { image: Arc::clone(image), inode, parent: None })))
+                Ok(Self(Arc::new(ImageFolder { image: Arc::clone(image), inode, parent: None })))
             }
             _ => Err(Errno::IO),
         }
@@ -59,7 +59,7 @@ impl SquashfsFolder {
     }
 }
 
-impl Drop for OpenFolder {
+impl Drop for ImageFolder {
     /// Drops the parents one after the other: a chain of a million folders would need as many frames of the stack.
     fn drop(&mut self) {
         let mut parent = self.parent.take();
@@ -83,7 +83,7 @@ impl LayerFolder for SquashfsFolder {
             InodeKind::Folder if self.is_below(&inode) => Err(Errno::IO),
             InodeKind::Folder => {
                 let (image, parent) = (Arc::clone(self.image()), Some(self.clone()));
-                Ok(Self(Arc::new(OpenFolder { image, inode, parent })))
+                Ok(Self(Arc::new(ImageFolder { image, inode, parent })))
             }
             _ => Err(Errno::NOTDIR),
         }
