@@ -37,7 +37,8 @@ pub const NEW_HEALTH_COMMAND: &str = "--health-cmd gives one to a new container"
 /// A writable root that is an image.
 pub const EXPORT_ROOT: &str = "'usnea export IMAGE | tar -x' makes a root directory of it";
 /// A squashfs image of another version or codec.
-pub const CONVERT_SQUASHFS: &str = "convert it: 'unsquashfs -d DIR FILE', then 'mksquashfs DIR NEWFILE -comp zstd'";
+pub const CONVERT_SQUASHFS: &str =
+    "convert it: 'unsquashfs -d DIR FILE', then 'mksquashfs DIR NEWFILE -comp zstd'";
 /// A file that is shorter than it says.
 pub const COPY_AGAIN: &str = "copy it again: the copy was not complete";
 /// A runtime that is not usnea.
