@@ -32,6 +32,7 @@ pub mod reference;
 pub mod registries_conf;
 pub mod registry_client;
 pub mod source;
+pub mod squashfs;
 pub mod store;
 pub mod transport;
 

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::node::{self, FoundNode, NodeRules};
+use super::node::{self, FoundNode, LastLink, LayerNode, NodeRules};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
@@ -73,6 +73,15 @@ impl TreeRoot {
         let layer = Some(Layer { root: folder.clone(), whiteouts: *whiteouts });
         let owners = owners.as_ref().unwrap_or(others).clone();
         Ok(Self { folder, layer, shown: shown.clone(), owners, places, is_written: *is_written })
+    }
+
+    fn rules(&self) -> NodeRules<'_> {
+        NodeRules {
+            owners: &self.owners,
+            shown: self.shown.as_ref(),
+            layer: self.layer.as_ref(),
+            is_written: self.is_written,
+        }
     }
 
     fn is_mark(&self, name: &OsStr) -> bool {
@@ -216,13 +225,14 @@ impl LayerTree {
         let Some((root, here)) = self.folder_of(entry.layer, &folder.path)? else {
             return Ok(None);
         };
-        let rules = NodeRules {
-            owners: &root.owners,
-            shown: root.shown.as_ref(),
-            layer: root.layer.as_ref(),
-            is_written: root.is_written,
-        };
-        node::read_node(&here, &entry.name, rules)
+        node::read_node(&here, &entry.name, root.rules())
+    }
+
+    /// Reads the root folder itself, from the topmost layer. `None`: there are no layers.
+    pub fn read_root(&self) -> Result<Option<LayerNode>> {
+        let Some(root) = self.roots.first() else { return Ok(None) };
+        let (node, _) = node::open(&root.folder, Path::new("."), LastLink::Taken, root.rules())?;
+        Ok(Some(node))
     }
 
     /// True if the entry only serves as a mount point: an empty file at one of the layer's `places`.

@@ -19,8 +19,8 @@ mod node;
 mod tree;
 
 pub use changes::{Change, ChangeKind, UpperForm, changes, changes_of_tree};
-pub use layers::LayerSource;
-pub use node::LastLink;
+pub use layers::{LayerSource, LayerTree, TreeEntry, TreeFolder};
+pub use node::{FoundNode, LastLink, LayerNode};
 pub use tree::{TarPart, changes_tar, layer_tar, merged_tar, part_tar};
 
 #[cfg(test)]
