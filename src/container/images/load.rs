@@ -1,4 +1,4 @@
-//! `usnea load`: adds all images of an archive, or of an OCI layout's folder, to the store.
+//! `usnea load`: adds all images of an archive, of an OCI layout's folder, or of a squashfs file, to the store.
 //!
 //! A name in a docker-archive is completed as docker does (`debian` becomes `docker.io/library/debian`). A name in an
 //! OCI layout is kept if it contains a registry. Any other name, such as the bare tag that many tools write, becomes
@@ -18,12 +18,14 @@ use crate::container::stores;
 use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Reference;
+use crate::image::archive::plain::{self, ArchiveSource};
 use crate::image::archive::{ArchivedImage, ImageArchive};
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::pull::{ImagePull, TransferProgress};
 use crate::image::source::ImageSource;
+use crate::image::squashfs;
 use crate::image::store::{ImageRecord, Store};
 use crate::userns::{self};
 
@@ -68,14 +70,7 @@ pub fn load(
     let store = stores.own();
     let owners = stores::owners(base, store);
     let loaded: Vec<LoadedImage> = userns::in_base(base, || {
-        let archive = open(&load.input, &store.tmp())?;
-        let (naming, transport) = match &archive {
-            ImageArchive::Docker(_) => (Naming::Docker, "docker-archive"),
-            ImageArchive::Oci(_) if matches!(&load.input, LoadInput::Path(path) if path.is_dir()) => {
-                (Naming::Oci, "oci")
-            }
-            ImageArchive::Oci(_) => (Naming::Oci, "oci-archive"),
-        };
+        let OpenedInput { images, naming, transport } = open(&load.input, &store.tmp())?;
         let (mut all, mut artifact) = (Vec::new(), None);
         let place = match &load.input {
             LoadInput::Path(path) => path.clone(),
@@ -83,7 +78,7 @@ pub fn load(
             LoadInput::Stream(_) => store.tmp(),
         };
         let work = LoadWork { store, load, owners, settings, policy, progress };
-        for (texts, source) in found(&archive, &load.input)? {
+        for (texts, source) in images {
             let names = names(&texts, naming);
             let which = texts.first().map(String::as_str);
             let origin = ImageOrigin::local(transport, &place, which)?;
@@ -147,14 +142,43 @@ impl LoadWork<'_> {
     }
 }
 
-fn open(input: &LoadInput, tmp: &Path) -> Result<ImageArchive> {
-    match input {
-        LoadInput::Path(path) => ImageArchive::open(path, tmp),
-        LoadInput::Stream(file) => {
-            let file = file.try_clone().context(|| input.to_string())?;
-            ImageArchive::open_file(file, "standard input", tmp)
+/// Images of an input, and the rules for them.
+struct OpenedInput {
+    images: Vec<ArchivedImage>,
+    naming: Naming,
+    /// Transport that a signature policy can name.
+    transport: &'static str,
+}
+
+fn open(input: &LoadInput, tmp: &Path) -> Result<OpenedInput> {
+    let (file, name) = match input {
+        LoadInput::Path(path) if path.is_dir() => {
+            let archive = ImageArchive::open(path, tmp)?;
+            let images = found(&archive, input)?;
+            return Ok(OpenedInput { images, naming: Naming::Oci, transport: "oci" });
         }
+        LoadInput::Path(path) => {
+            let source = ArchiveSource::File(path.clone());
+            (plain::open_plain(&source, tmp)?, path.display().to_string())
+        }
+        LoadInput::Stream(file) => {
+            let name = "standard input";
+            let file = file.try_clone().context(|| input.to_string())?;
+            (plain::plain(file, tmp).context(|| name)?, name.to_owned())
+        }
+    };
+    if squashfs::is_squashfs(&file) {
+        let squashfs = squashfs::open(file, &name, tmp).context(|| name.clone())?;
+        let images = vec![(squashfs.names, Box::new(squashfs.image) as _)];
+        return Ok(OpenedInput { images, naming: Naming::Oci, transport: "squashfs" });
     }
+    let archive = ImageArchive::open_file(file, &name, tmp)?;
+    let images = found(&archive, input)?;
+    let (naming, transport) = match archive {
+        ImageArchive::Docker(_) => (Naming::Docker, "docker-archive"),
+        ImageArchive::Oci(_) => (Naming::Oci, "oci-archive"),
+    };
+    Ok(OpenedInput { images, naming, transport })
 }
 
 impl fmt::Display for LoadInput {

@@ -116,6 +116,40 @@ impl Write for LayerWriter {
     }
 }
 
+/// Turns a layer's tar into an uncompressed blob, for a layer that goes into the store of this machine.
+pub struct PlainLayerWriter {
+    file: HashingFile,
+    tmp: PathBuf,
+}
+
+impl PlainLayerWriter {
+    /// Starts a blob in folder `tmp`.
+    pub fn new(tmp: &Path) -> Result<Self> {
+        Ok(Self { file: HashingFile::new(tmp)?, tmp: tmp.to_owned() })
+    }
+
+    /// Ends the layer after the whole tar was written.
+    pub fn finish(self) -> Result<NewLayer> {
+        let blob = self.file.finish().map_err(|error| files::cannot_write(error, &self.tmp))?;
+        Ok(NewLayer {
+            descriptor: Descriptor::new(media::OCI_LAYER, blob.digest.clone(), blob.size),
+            diff_id: blob.digest,
+            content: blob.content,
+            spool: blob.spool,
+        })
+    }
+}
+
+impl Write for PlainLayerWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// True for an address of the web, false for a file.
 pub fn is_address(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")

@@ -12,9 +12,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-pub use layer::{LayerWriter, NewLayer};
+pub use layer::{LayerWriter, NewLayer, PlainLayerWriter};
 
 use super::archive::plain::ArchiveSource;
+use super::config::ImageConfig;
 use super::file_range::FileRange;
 use super::instruction::{self, ConfigChange};
 use super::manifest::{Descriptor, LARGEST, MOST_LAYERS, Manifest, Platform, media, parse_config};
@@ -118,7 +119,39 @@ fn make(
     instruction::apply(&mut document, &details.changes).context(|| "the image's config")?;
     complete_history(&mut document, diff_ids.len() - usize::from(layer.is_some()))?;
     describe(&mut document, &diff_ids, layer.as_ref(), details)?;
+    let parent = parent.map(|parent| parent.store.clone());
+    complete(&document, &layers, layer, parent, name)
+}
 
+/// Makes an image of the configuration `config` whose only layer is `layer`, called `name` in messages. The steps of the
+/// history stay, without layers of their own. Errors: a malformed configuration.
+pub fn with_layer(config: &[u8], layer: NewLayer, name: String) -> Result<ComposedImage> {
+    let parsed = ImageConfig::parse(config)?;
+    let mut document: Value = serde_json::from_slice(config).map_err(Error::new)?;
+    let fields = document.as_object_mut();
+    let fields = fields.ok_or_else(|| Error::new("the image's config is no JSON object"))?;
+    if let Some(history) = fields.get_mut("history").and_then(Value::as_array_mut) {
+        for step in history.iter_mut().filter_map(Value::as_object_mut) {
+            step.insert("empty_layer".to_owned(), json!(true));
+        }
+        let mut step = json!({"comment": "all layers in one"});
+        if let (Some(created), Some(step)) = (parsed.created, step.as_object_mut()) {
+            step.insert("created".to_owned(), json!(created));
+        }
+        history.push(step);
+    }
+    fields.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": [layer.diff_id]}));
+    let layers = [layer.descriptor.clone()];
+    complete(&document, &layers, Some(layer), None, name)
+}
+
+fn complete(
+    document: &Value,
+    layers: &[Descriptor],
+    layer: Option<NewLayer>,
+    parent: Option<Store>,
+    name: String,
+) -> Result<ComposedImage> {
     let config = document.to_string().into_bytes();
     if config.len() as u64 > LARGEST {
         fail!("the image's config would be larger than {LARGEST} bytes");
@@ -136,7 +169,6 @@ fn make(
     };
     let layers = layer.map(composed).into_iter().collect();
     let digest = Digest::of(&manifest);
-    let parent = parent.map(|parent| parent.store.clone());
     Ok(ComposedImage { name, manifest, digest, config: (config_is.digest, config), layers, parent })
 }
 

@@ -192,12 +192,12 @@ impl<W: Write> TreeWriter<W> {
         };
         if node.links > 1 && node.file_type != FileType::Folder {
             if let Some(first) = self.links.get(&node.id) {
-                let headers = headers(path, &node, Some(first)).map_err(Error::new)?;
+                let headers = member_headers(path, &node, Some(first)).map_err(Error::new)?;
                 return Ok(self.tar.append(&headers, 0, &mut io::empty())?);
             }
             self.links.insert(node.id, path.to_owned());
         }
-        let headers = headers(path, &node, None).map_err(Error::new)?;
+        let headers = member_headers(path, &node, None).map_err(Error::new)?;
         let is_opaque = node.is_opaque && self.form == TarForm::Layer;
         match (node.file_type, node.content.take()) {
             (FileType::File, Some(mut content)) => {
@@ -220,7 +220,11 @@ impl<W: Write> TreeWriter<W> {
 }
 
 /// Makes the headers of a member. `link`: the first name of the file, for a further hard link.
-fn headers(path: &Path, node: &LayerNode, link: Option<&PathBuf>) -> Result<Vec<u8>, HeaderError> {
+pub fn member_headers(
+    path: &Path,
+    node: &LayerNode,
+    link: Option<&PathBuf>,
+) -> Result<Vec<u8>, HeaderError> {
     let mut name = bytes(path).to_vec();
     let (kind, target) = match (link, node.file_type) {
         (Some(first), _) => (EntryType::Link, bytes(first)),

@@ -6,6 +6,7 @@
 //!     sender: pieces of files --workers: hash, compress--> content: places --+--> tables: inode, listing, metadata,
 //!                                                                                  attributes
 //!  trailer: the image's configuration, behind the file system
+//!  archived: such a file as an image again, of one layer
 //! ```
 //!
 //! One thread walks and reads, workers compress, one thread writes, all through bounded queues. Memory: some hundred
@@ -14,6 +15,7 @@
 //! Format: Documentation/filesystems/squashfs.rst, and the records of [`crate::layer::squashfs::format`]. Reads layers in
 //! the base namespace, as [`super::diff`].
 
+mod archived;
 mod area;
 mod attributes;
 mod content;
@@ -33,6 +35,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, Builder};
 
+pub use archived::{ArchivedSquashfs, is_squashfs, open};
 pub use area::OutputFile;
 pub use trailer::ImageTrailer;
 

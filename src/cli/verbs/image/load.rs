@@ -20,6 +20,9 @@ pub const WORDS: LayerWords = LayerWords { moved: "Loaded", was_there: "Already 
 /// Loads all images of an archive written by docker save, podman save, skopeo or usnea save: a Docker archive, an OCI archive
 /// or an OCI layout directory, plain or compressed by gzip, zstd, xz or bzip2. A name in an OCI layout without a registry
 /// becomes localhost/NAME.
+///
+/// A squashfs file of usnea save --format squashfs becomes an image with the same configuration and a single layer, so with
+/// another ID.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Read from this file or directory. Default: standard input.
