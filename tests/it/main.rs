@@ -133,6 +133,7 @@ mod signals;
 mod signature_policy;
 mod soak;
 mod spec;
+mod squashfs;
 mod start_broken_off;
 mod store;
 mod store_faults;

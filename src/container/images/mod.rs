@@ -6,6 +6,7 @@
 //!  + shared layers   -sharing---------------------> image tree
 //!
 //!  store --push--> registry, layout, archive       store --save--> archive of several images
+//!                                                  store --save, squashfs--> file that is mounted in place
 //!  store --remove, tag, prune, check--> store
 //!  images --lists--> registry, layout: one name for several platforms     search: repositories of registries
 //!  archive --load--> store      tarball --import--> store      store --export--> tarball
@@ -29,6 +30,7 @@ mod save;
 mod search;
 mod secure_copy;
 mod sharing;
+mod squashfs;
 mod unpacked;
 
 use crate::container::Usnea;

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 
+use super::NoProgress;
 use super::load::{Load, LoadInput, LoadedImage, load};
 use super::save::{SaveFormat, save};
 use crate::container::Usnea;
@@ -99,7 +100,8 @@ impl SecureCopy {
                 let mut child = to.run(&load_words, streams)?;
                 let sink = ArchiveSink::Stream(file_of(child.stdin.take().map(OwnedFd::from))?);
                 let images = [self.image.clone()];
-                let saved = save(usnea, &images, SaveFormat::DockerArchive, None, &sink);
+                let saved =
+                    save(usnea, &images, SaveFormat::DockerArchive, None, &sink, &NoProgress);
                 drop(sink);
                 match saved {
                     // An end that reads no more is the other machine's failure, any other one is ours.

@@ -112,6 +112,11 @@ impl ArchiveOutput {
         &self.path
     }
 
+    /// File for writes at any position; `None` for a pipe, a device and a stream.
+    pub fn file(&self) -> Option<&File> {
+        self.born.as_ref().map(|(file, _)| file)
+    }
+
     /// Ends the output: flushes it and gives the file its name.
     pub fn put(mut self) -> Result<()> {
         let mut put = || -> io::Result<()> {
