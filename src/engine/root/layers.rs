@@ -16,6 +16,7 @@ use crate::error::{Context, Error};
 use crate::ids::{BaseIds, FileIds, IdMaps, IdPair};
 use crate::rootfs::copy::CopyRules;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
+use crate::rootfs::fuse::overlay_content::OverlayContent;
 use crate::rootfs::fuse::tree::{NAMES, OverlayLayers, OverlayRules, ShownIds};
 use crate::spec::{Stacking, StorageDriver};
 use crate::sys::mount::{self, Attributes, MountReach};
@@ -183,12 +184,11 @@ fn served(
         ..OverlayRules::default()
     };
     let options = fuse::ServerOptions {
-        rules,
         attributes,
         source: "overlay".into(),
         ..fuse::ServerOptions::default()
     };
-    fuse::start(layers, options).map_err(|error| StepError::of(&error))
+    fuse::start(OverlayContent { layers, rules }, options).map_err(|error| StepError::of(&error))
 }
 
 /// True if the owner of the folder has no ID in this user namespace.

@@ -1,5 +1,5 @@
-//! The overlay as a command: mounts by itself where the caller may mount, else by fusermount3. In the foreground
-//! SIGINT, SIGTERM and SIGHUP unmount the overlay: no mount without a server remains.
+//! A FUSE mount as a command: mounts by itself where the caller may mount, else by fusermount3. In the foreground SIGINT,
+//! SIGTERM and SIGHUP unmount the file system: no mount without a server remains.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use super::content::FuseContent;
 use super::mount::{self, Life, Served};
-use super::options::OverlayOptions;
-use super::tree::OverlayLayers;
+use super::mount_options::GenericOptions;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
@@ -31,11 +31,23 @@ pub enum Ground {
     Back,
 }
 
-/// Mounts an overlay on `target` with the options in `texts`; returns the exit status. Errors: invalid options, a
-/// folder, the mount.
-pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
-    let options = OverlayOptions::parse(texts).context(|| "cannot mount an overlay")?;
-    let layers = open_layers(&options)?;
+/// Wishes for a mount, beside its content.
+pub struct MountRequest<'a> {
+    /// Mount point.
+    pub target: &'a Path,
+    /// Time that the command stays.
+    pub ground: Ground,
+    /// Options of any mount.
+    pub options: GenericOptions,
+    /// Source of the mount in /proc/self/mounts, where the options name none.
+    pub source: &'a str,
+    /// Folders that the server reads by their names in the caller's mount namespace, where it has no other.
+    pub folders: Vec<&'a Path>,
+}
+
+/// Mounts `content`; returns the exit status. Errors: the mount point, the content, the mount.
+pub fn run(content: impl FuseContent, request: MountRequest<'_>) -> Result<u8> {
+    let MountRequest { target, ground, options, source, folders } = request;
     let place = open_folder(target, OFlags::PATH)?;
     let target = real(target)?;
     let idmap = options.idmap.as_deref().map(namespace_at).transpose()?;
@@ -51,29 +63,23 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
         Ground::Fore => (Some(std::io::stderr().as_fd().try_clone_to_owned()?), Life::Parents),
         Ground::Back => (None, Life::Own),
     };
-    let options_of_server = mount::ServerOptions {
-        rules: options.rules.clone(),
-        attributes: options.attributes,
-        source: options.source.clone().unwrap_or_else(|| "overlay".into()),
-        flags: options.flags.clone(),
-        idmap,
-        life,
-        log,
-    };
+    let GenericOptions { attributes, flags, source: named, .. } = options;
+    let source = named.unwrap_or_else(|| source.to_owned());
+    let options = mount::ServerOptions { attributes, source, flags, idmap, life, log };
     let (server, by) = match namespace::can_mount() {
         true => {
-            let Served { mount, server } = mount::start(layers, options_of_server)?;
+            let Served { mount, server } = mount::start(content, options)?;
             sys_mount::attach(&mount, &place)
                 .context(|| format!("cannot mount on {}", target.display()))?;
             (server, Mounter::Ourselves)
         }
-        false if options_of_server.idmap.is_some() => {
+        false if options.idmap.is_some() => {
             fail!(Refused: "IDs can be mapped only where we may mount")
         }
         false => {
-            outside(&target, &options)?;
-            let device = by_fusermount(&target, &options, &options_of_server.source)?;
-            let server = mount::serve(device, layers, options_of_server).inspect_err(|_| {
+            outside(&target, &folders)?;
+            let device = by_fusermount(&target, &options)?;
+            let server = mount::serve(device, content, options).inspect_err(|_| {
                 // A mount without a server answers no caller.
                 let _ = unmount(&target, Mounter::Fusermount, UnmountMode::Later);
             });
@@ -128,7 +134,9 @@ fn stay(
         }
         if unmount(UnmountMode::Now).is_err() {
             unmount(UnmountMode::Later).context(|| "cannot unmount")?;
-            log::warn!("the overlay is in use: it ends with its last user, or at the next signal");
+            log::warn!(
+                "the file system is in use: it ends with its last user, or at the next signal"
+            );
         }
         unmounted = true;
     }
@@ -152,12 +160,8 @@ fn unmount(target: &Path, by: Mounter, manner: UnmountMode) -> std::io::Result<(
     if output.status.success() { Ok(()) } else { Err(std::io::Error::other(message())) }
 }
 
-/// Opens a layer, which must be readable.
-fn layer(path: &Path) -> Result<OwnedFd> {
-    open_folder(path, OFlags::RDONLY)
-}
-
-fn open_folder(path: &Path, access: OFlags) -> Result<OwnedFd> {
+/// Opens a folder. Errors, in addition: a FUSE mount whose server has died.
+pub fn open_folder(path: &Path, access: OFlags) -> Result<OwnedFd> {
     let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // A folder in the kernel's cache opens without the server; statfs(2) needs the server.
     let opened = rustix::fs::open(path, flags, Mode::empty())
@@ -180,43 +184,15 @@ fn namespace_at(path: &Path) -> Result<OwnedFd> {
         .context(|| format!("cannot open {}", path.display()))
 }
 
-fn open_layers(options: &OverlayOptions) -> Result<OverlayLayers> {
-    let lowers = options.lowers.iter().map(|path| layer(path)).collect::<Result<Vec<_>>>()?;
-    let upper = match (&options.upper, &options.work) {
-        (Some(upper), Some(work)) => {
-            let opened = (layer(upper)?, layer(work)?);
-            apart(upper, work, &options.lowers)?;
-            Some(opened)
-        }
-        _ => None,
-    };
-    Ok(OverlayLayers { lowers, upper })
-}
-
-fn real(path: &Path) -> Result<PathBuf> {
+/// Returns the path without links. Errors: realpath(3).
+pub fn real(path: &Path) -> Result<PathBuf> {
     path.canonicalize().context(|| format!("cannot open {}", path.display()))
-}
-
-/// Refuses overlaps of upper and work with each other or with a lower layer: writes would change lower files.
-fn apart(upper: &Path, work: &Path, lowers: &[PathBuf]) -> Result<()> {
-    let written = [real(upper)?, real(work)?];
-    let overlap = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
-    if overlap(&written[0], &written[1]) {
-        fail!(Invalid: "upperdir {} and workdir {} overlap", upper.display(), work.display());
-    }
-    for lower in lowers {
-        let lower = real(lower)?;
-        if let Some(other) = written.iter().find(|other| overlap(other, &lower)) {
-            fail!(Invalid: "lowerdir {} and {} overlap", lower.display(), other.display());
-        }
-    }
-    Ok(())
 }
 
 /// Refuses a target inside a layer where the layers are not in the server's own mounts: the server would wait for its
 /// own answers.
-fn outside(target: &Path, options: &OverlayOptions) -> Result<()> {
-    for layer in options.lowers.iter().chain(&options.upper).chain(&options.work) {
+fn outside(target: &Path, layers: &[&Path]) -> Result<()> {
+    for layer in layers {
         let layer = real(layer)?;
         if target != layer && target.starts_with(&layer) {
             let error = format!("{} lies in the layer {}", target.display(), layer.display());
@@ -229,13 +205,13 @@ fn outside(target: &Path, options: &OverlayOptions) -> Result<()> {
 const FUSERMOUNT: &str = "fusermount3";
 
 /// Returns the device of a mount that fusermount3, which is setuid root, makes for an ordinary user (fusermount3(1)).
-fn by_fusermount(target: &Path, options: &OverlayOptions, source: &str) -> Result<OwnedFd> {
+fn by_fusermount(target: &Path, options: &mount::ServerOptions) -> Result<OwnedFd> {
     let (near, far) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .context(|| "cannot make a socket")?;
     fd::set_at_exec(far.as_raw_fd(), fd::AtExec::Keep)?;
-    // fusermount3 takes a `\` before a comma in a name, as the options of this overlay do.
-    let source = format!("fsname={}", source.replace('\\', r"\\").replace(',', r"\,"));
+    // fusermount3 takes a `\` before a comma in a name, as our own options do.
+    let source = format!("fsname={}", options.source.replace('\\', r"\\").replace(',', r"\,"));
     let mut words = vec![&*source, "subtype=usnea", "default_permissions"];
     words.extend(options.flags.iter().map(String::as_str));
     let attributes = options.attributes.options();

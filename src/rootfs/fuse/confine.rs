@@ -1,13 +1,16 @@
 //! Confinement of the server, before it reads any layer: other people make the layers.
 //!
 //! ```text
-//!  descriptors    its layers, its device, its log                 mount::become_server
+//!  descriptors    its layers or its image, its device, its log    mount::become_server
 //!  mounts         a root of its own: the layers without mounts below them, lower ones read-only,
 //!                 /proc (which names descriptors), /dev/fuse      own_mounts, enter_empty_root
 //!  landlock       opening and naming files in the layers alone, lower ones read-only; no program,
 //!                 network or other process        restrict (kernel 5.19; older kernels: not at all, with a debug line)
 //!  seccomp        files, memory and threads; no other call exists        restrict, filter
 //! ```
+//!
+//! The server of an image has an open file in place of layers: no mount of its own, no /proc, and no call that names a
+//! file but the one that opens /dev/fuse.
 //!
 //! Where the caller may not mount (an ordinary user, by fusermount3) the root stays the caller's, and only landlock and
 //! seccomp confine the server. Neither restricts calls that name a file without opening it: stat(2), chmod(2) and
@@ -22,26 +25,28 @@ use landlock::{
 };
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::filter;
+use super::filter::{self, FileCalls};
 use super::tree::OverlayLayers;
 use crate::error::{Context, Result};
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 use crate::sys::mount::{self, Attributes, MountReach, Propagation};
 use crate::sys::{namespace, process};
 
+/// Files that a server opens by itself, beside /dev/fuse.
+#[derive(Clone, Copy)]
+pub enum ServerReach<'a> {
+    /// Files in these layers.
+    Layers(&'a OverlayLayers),
+    /// None: the server reads files that are open already.
+    OpenFiles,
+}
+
 /// Layers in mounts of the server's own.
 pub struct OwnMounts {
     /// Layers to read through the new mounts.
     pub layers: OverlayLayers,
     /// Detached mounts of the layers, to be attached in the new root.
-    mounts: Vec<OwnedFd>,
-}
-
-impl OwnMounts {
-    /// Returns the descriptors of all layers and mounts.
-    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.layers.descriptors().into_iter().chain(self.mounts.iter().map(AsFd::as_fd)).collect()
-    }
+    pub mounts: Vec<OwnedFd>,
 }
 
 /// Puts each layer into a mount of its own, without other mounts below it, as the kernel's overlay does
@@ -109,9 +114,9 @@ fn same_below(mount: &OwnedFd, path: &Path, fd: &OwnedFd) -> Option<OwnedFd> {
     ((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)).then_some(found)
 }
 
-/// Enters a new mount namespace whose root holds only the layers, `/proc` and `/dev/fuse`. Descriptors are named
-/// through `/proc`, and each thread opens its own `/dev/fuse`.
-pub fn enter_empty_root(owned: OwnMounts) -> Result<OverlayLayers> {
+/// Enters a new mount namespace whose root holds only `mounts`, `/dev/fuse`, and `/proc` for a server of layers.
+/// Descriptors of layers are named through `/proc`, and each thread opens its own `/dev/fuse`.
+pub fn enter_empty_root(mounts: &[OwnedFd], reach: ServerReach<'_>) -> Result<()> {
     namespace::unshare_mounts().context(|| "a mount namespace")?;
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = rustix::fs::open("/", folder, Mode::empty())?;
@@ -121,8 +126,13 @@ pub fn enter_empty_root(owned: OwnMounts) -> Result<OverlayLayers> {
     let options = [("mode".to_owned(), Some("0755".to_owned()))];
     let root = mount::make("tmpfs", "usnea", &options, Attributes::NONE)
         .context(|| "an empty file system")?;
-    let proc = mount::copy(rustix::fs::CWD, Path::new("/proc"), MountReach::Recursive)
-        .context(|| "/proc")?;
+    let proc = match reach {
+        ServerReach::Layers(_) => Some(
+            mount::copy(rustix::fs::CWD, Path::new("/proc"), MountReach::Recursive)
+                .context(|| "/proc")?,
+        ),
+        ServerReach::OpenFiles => None,
+    };
     let fuse = mount::copy(rustix::fs::CWD, Path::new("/dev/fuse"), MountReach::Alone)
         .context(|| "/dev/fuse")?;
     mount::attach(&root, &old).context(|| "the root")?;
@@ -130,29 +140,34 @@ pub fn enter_empty_root(owned: OwnMounts) -> Result<OverlayLayers> {
         let place = inroot::mount_point(root.as_fd(), Path::new(place), kind, Symlinks::Refuse)?;
         Ok(mount::attach(mount, &place)?)
     };
-    place(&proc, "/proc", MountPointKind::Directory)?;
+    if let Some(proc) = proc {
+        place(&proc, "/proc", MountPointKind::Directory)?;
+    }
     place(&fuse, "/dev/fuse", MountPointKind::File)?;
     // Attached mounts all end by one act when the server ends; each detached one costs the kernel a pause.
-    for (mount, number) in owned.mounts.iter().zip(0..) {
+    for (mount, number) in mounts.iter().zip(0..) {
         place(mount, &format!("/{number}"), MountPointKind::Directory).context(|| "a layer")?;
     }
     rustix::process::fchdir(&root)?;
-    mount::pivot_root_here().context(|| "pivot_root")?;
-    Ok(owned.layers)
+    mount::pivot_root_here().context(|| "pivot_root")
 }
 
 /// Takes unneeded rights from this thread, and from threads that it starts. Errors: seccomp(2).
-pub fn restrict(layers: &OverlayLayers) -> Result<()> {
-    if let Err(error) = allow_layers_alone(layers) {
+pub fn restrict(reach: ServerReach<'_>) -> Result<()> {
+    if let Err(error) = allow_files_in(reach) {
         log::debug!("no landlock: {error}");
     }
     process::set_no_new_privileges().context(|| "no new privileges")?;
-    filter::install().context(|| "a filter of system calls")
+    let calls = match reach {
+        ServerReach::Layers(_) => FileCalls::All,
+        ServerReach::OpenFiles => FileCalls::Reading,
+    };
+    filter::install(calls).context(|| "a filter of system calls")
 }
 
-/// Restricts file access to the layers by landlock. Errors: no landlock, or one that cannot yet allow files to be moved
-/// between folders (before kernel 5.19).
-fn allow_layers_alone(layers: &OverlayLayers) -> std::result::Result<(), RulesetError> {
+/// Restricts file access to the reach of the server by landlock. Errors: no landlock, or one that cannot yet allow files
+/// to be moved between folders (before kernel 5.19).
+fn allow_files_in(reach: ServerReach<'_>) -> std::result::Result<(), RulesetError> {
     let newest = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = (AccessFs::from_all(newest) & !AccessFs::Execute) | AccessFs::Refer;
@@ -165,12 +180,14 @@ fn allow_layers_alone(layers: &OverlayLayers) -> std::result::Result<(), Ruleset
         .handle_access(AccessNet::from_all(newest))?
         .scope(Scope::from_all(newest))?
         .create()?;
-    for lower in &layers.lowers {
-        rules = rules.add_rule(PathBeneath::new(lower.as_fd(), read))?;
-    }
-    let written = layers.upper.iter().flat_map(|(upper, work)| [upper.as_fd(), work.as_fd()]);
-    for folder in written.collect::<Vec<BorrowedFd<'_>>>() {
-        rules = rules.add_rule(PathBeneath::new(folder, write))?;
+    if let ServerReach::Layers(layers) = reach {
+        for lower in &layers.lowers {
+            rules = rules.add_rule(PathBeneath::new(lower.as_fd(), read))?;
+        }
+        let written = layers.upper.iter().flat_map(|(upper, work)| [upper.as_fd(), work.as_fd()]);
+        for folder in written.collect::<Vec<BorrowedFd<'_>>>() {
+            rules = rules.add_rule(PathBeneath::new(folder, write))?;
+        }
     }
     if let Ok(fuse) = PathFd::new("/dev/fuse") {
         rules = rules.add_rule(PathBeneath::new(fuse, device))?;
@@ -200,7 +217,7 @@ mod tests {
         fs::write(place.join("secret"), "secret").expect("a file");
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                restrict(&layers).expect("restricted");
+                restrict(ServerReach::Layers(&layers)).expect("restricted");
                 action();
             });
             thread.join().expect("a thread without a panic");
@@ -260,6 +277,40 @@ mod tests {
             let status = rustix::process::umask(Mode::empty());
             rustix::process::umask(status);
         });
+    }
+
+    #[test]
+    fn a_server_of_an_open_file_reads_it_and_can_neither_open_nor_name_another() {
+        use std::os::unix::fs::FileExt;
+        let place = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| place.path().join(name);
+        fs::write(path("image"), "image").expect("a file");
+        fs::write(path("secret"), "secret").expect("a file");
+        let image = fs::File::open(path("image")).expect("open");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                restrict(ServerReach::OpenFiles).expect("restricted");
+                let mut read = [0; 5];
+                image.read_exact_at(&mut read, 0).expect("read");
+                assert_eq!(&read, b"image");
+                let error = |result: std::io::Result<()>| result.expect_err("an error");
+                for name in ["image", "secret"] {
+                    let denied = error(fs::read(path(name)).map(drop));
+                    assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
+                }
+                for absent in [
+                    error(fs::rename(path("image"), path("new"))),
+                    error(fs::remove_file(path("image"))),
+                    error(fs::create_dir(path("folder"))),
+                    error(rustix::fs::chmod(path("image"), Mode::empty()).map_err(Into::into)),
+                    error(std::os::unix::fs::symlink("a", path("link"))),
+                ] {
+                    assert_eq!(absent.raw_os_error(), Some(libc::ENOSYS), "{absent}");
+                }
+            });
+            thread.join().expect("a thread without a panic");
+        });
+        assert_eq!(fs::read_to_string(path("image")).expect("read"), "image");
     }
 
     #[test]

@@ -22,6 +22,33 @@ enum When {
     Ours(u32),
 }
 
+/// Calls for files.
+#[derive(Clone, Copy)]
+pub enum FileCalls {
+    /// All calls that read, write and name files.
+    All,
+    /// Calls that read open files, and the one that opens the FUSE device.
+    Reading,
+}
+
+const READING: &[libc::c_long] = &[
+    libc::SYS_close,
+    libc::SYS_fadvise64,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    libc::SYS_lseek,
+    libc::SYS_newfstatat, // fstat(3) of glibc
+    libc::SYS_openat,
+    libc::SYS_ppoll,
+    libc::SYS_pread64,
+    libc::SYS_preadv,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_statx,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
 const FILES: &[libc::c_long] = &[
     libc::SYS_close,
     libc::SYS_copy_file_range,
@@ -119,6 +146,12 @@ const OLD: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[libc::c_long] = &[];
 
+/// Calls of [`OLD`] that read.
+#[cfg(target_arch = "x86_64")]
+const OLD_READING: &[libc::c_long] = &[libc::SYS_open, libc::SYS_poll, libc::SYS_time];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_READING: &[libc::c_long] = &[];
+
 const PROCESS: &[libc::c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -178,17 +211,21 @@ const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
 
 /// Allows this thread, and threads that it starts, only these calls. The thread must have no_new_privs. A kernel
 /// without filters is no error. Errors: seccomp(2).
-pub fn install() -> io::Result<()> {
+pub fn install(files: FileCalls) -> io::Result<()> {
     let Some(architecture) = ARCHITECTURE else { return Ok(()) };
-    match seccomp::install(&program(architecture), 0, Listening::No) {
+    match seccomp::install(&program(architecture, files), 0, Listening::No) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => Ok(()),
         answer => answer.map(drop),
     }
 }
 
-fn program(architecture: u32) -> Vec<Instruction> {
+fn program(architecture: u32, files: FileCalls) -> Vec<Instruction> {
     let deny = returns(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
-    let always = [FILES, OLD, PROCESS].concat().into_iter().map(|call| (call, When::Always));
+    let calls = match files {
+        FileCalls::All => [FILES, OLD, PROCESS].concat(),
+        FileCalls::Reading => [READING, OLD_READING, PROCESS].concat(),
+    };
+    let always = calls.into_iter().map(|call| (call, When::Always));
     let mut program = vec![load(4), jump(libc::BPF_JEQ, architecture, 1, 0), deny, load(0)];
     for (call, when) in CONDITIONAL.iter().copied().chain(always) {
         let block = verdict(when, deny);

@@ -1,10 +1,10 @@
-//! Mount of the overlay, and the process that serves it.
+//! FUSE mount of a content, and the process that serves it.
 //!
 //! ```text
 //!  caller (one thread)                       server (a process of its own)
 //!    open /dev/fuse, fsopen, fsconfig, fsmount
 //!    fork ------------------------------------> own session, own mount namespace, empty root
-//!                                              reads the layers, answers FUSE_INIT
+//!                                              opens the content, answers FUSE_INIT
 //!    <------------------------------- "ready" or why not
 //!    the mount, detached                       threads; leaves when the mount is no more
 //! ```
@@ -14,36 +14,29 @@
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
-use fuser::{Config, Session, SessionACL};
+use fuser::{Config, Filesystem, Session, SessionACL};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::confine;
-use super::notices::Notices;
+use super::content::{FuseContent, Mover, OpenContent, ServerLimits};
 use super::reply::panic_is_caught;
-use super::serve::{FuseServer, Mover};
-use super::tree::{OverlayLayers, OverlayRules, OverlayTree};
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::host;
-use crate::layer::override_stat::Records;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Child, Forked};
-use crate::sys::{fd, namespace, title};
+use crate::sys::{fd, title};
 
-/// Options of an overlay mount.
+/// Options of a FUSE mount.
 #[derive(Debug, Default)]
 pub struct ServerOptions {
-    /// Rules to read and write layers.
-    pub rules: OverlayRules,
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// Source of the mount, as shown in /proc/self/mounts.
     pub source: String,
-    /// Flags of the file system as a whole (`sync`).
+    /// Flags of the file system as a whole (`sync`, `ro`).
     pub flags: Vec<String>,
     /// User namespace whose map moves the shown IDs (kernel 6.12).
     pub idmap: Option<OwnedFd>,
@@ -63,25 +56,24 @@ pub enum Life {
     Parents,
 }
 
-/// Running overlay.
+/// Running server of a mount.
 #[derive(Debug)]
 pub struct Served {
-    /// Mount of the overlay, detached.
+    /// Mount, detached.
     pub mount: OwnedFd,
-    /// Server, a child of the caller. The server exits with status 0 when the last mount of the overlay is gone.
+    /// Server, a child of the caller. The server exits with status 0 when the last mount of its file system is gone.
     pub server: Child,
 }
 
 /// Starts a server in the current user namespace. The caller needs CAP_SYS_ADMIN there, and a single thread. Errors: no
-/// /dev/fuse, the kernel refuses the mount, a layer cannot be read.
-pub fn start(layers: OverlayLayers, options: ServerOptions) -> Result<Served> {
+/// /dev/fuse, the kernel refuses the mount, the content cannot be read.
+pub fn start(content: impl FuseContent, options: ServerOptions) -> Result<Served> {
     let device = open_device()?;
     let mount = detached(&device, &options).context(|| "cannot make a FUSE mount")?;
     let copy_of_mount = mount.try_clone().map_err(Error::from)?;
-    let ServerOptions { rules, idmap, life, log, .. } = options;
+    let ServerOptions { idmap, life, log, .. } = options;
     let mover = if idmap.is_some() { Mover::Kernel } else { Mover::Server };
-    let server =
-        fork_server(ServerStart { device, layers, rules, log, life, home: Home::Own, mover })?;
+    let server = fork_server(ServerStart { device, content, log, life, home: Home::Own, mover })?;
     drop(mount);
     if let Some(namespace) = idmap {
         mount::idmap(&copy_of_mount, namespace)
@@ -92,10 +84,10 @@ pub fn start(layers: OverlayLayers, options: ServerOptions) -> Result<Served> {
 }
 
 /// Serves a mount that another program made (fusermount3), through its device.
-pub fn serve(device: OwnedFd, layers: OverlayLayers, options: ServerOptions) -> Result<Child> {
-    let ServerOptions { rules, life, log, .. } = options;
+pub fn serve(device: OwnedFd, content: impl FuseContent, options: ServerOptions) -> Result<Child> {
+    let ServerOptions { life, log, .. } = options;
     let (home, mover) = (Home::Callers, Mover::Server);
-    fork_server(ServerStart { device, layers, rules, log, life, home, mover })
+    fork_server(ServerStart { device, content, log, life, home, mover })
 }
 
 fn open_device() -> Result<OwnedFd> {
@@ -136,17 +128,16 @@ enum Home {
 }
 
 /// Input of a new server.
-struct ServerStart {
+struct ServerStart<C> {
     device: OwnedFd,
-    layers: OverlayLayers,
-    rules: OverlayRules,
+    content: C,
     log: Option<OwnedFd>,
     life: Life,
     home: Home,
     mover: Mover,
 }
 
-fn fork_server(start: ServerStart) -> Result<Child> {
+fn fork_server<C: FuseContent>(start: ServerStart<C>) -> Result<Child> {
     let (near, far) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match process::fork().context(|| "cannot make a process for the FUSE server")? {
         Forked::Parent(server) => {
@@ -182,29 +173,22 @@ fn fork_server(start: ServerStart) -> Result<Child> {
 
 const READY: &str = "ready";
 
-/// Server that has answered FUSE_INIT.
-struct ReadyServer {
-    session: Session<FuseServer>,
-    tree: Arc<OverlayTree>,
-}
-
 /// Serves until the mount is gone. A thread that is about to read its next request then gets ECONNABORTED, not the
 /// ENODEV that fuser expects.
-fn serve_to_end(server: ReadyServer) -> std::io::Result<()> {
-    let ended = server.session.run();
-    // The end of the process frees the whole tree at once, with the lock of the work folder.
-    std::mem::forget(server.tree);
-    match ended {
+fn serve_to_end(session: Session<impl Filesystem>) -> std::io::Result<()> {
+    match session.run() {
         Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
         answer => answer,
     }
 }
 
-/// Sets up the new process, up to its first thread.
-fn become_server(start: ServerStart, answer: &OwnedFd) -> Result<ReadyServer> {
-    let ServerStart { device, layers, rules, log, life, home, mover } = start;
-    // While /proc is visible.
-    let has_one_id = rules.records == Records::InLowers && namespace::has_one_id();
+/// Sets up the new process, up to its first thread. The session has answered FUSE_INIT.
+fn become_server<C: FuseContent>(
+    start: ServerStart<C>,
+    answer: &OwnedFd,
+) -> Result<Session<C::Server>> {
+    let ServerStart { device, mut content, log, life, home, mover } = start;
+    content.prepare(); // while /proc is visible
     if life == Life::Parents {
         process::set_parent_death_signal(libc::SIGTERM)
             .context(|| "cannot ask for the parent's death")?;
@@ -214,53 +198,30 @@ fn become_server(start: ServerStart, answer: &OwnedFd) -> Result<ReadyServer> {
     title::set("file server");
     let _ = rustix::process::setsid(); // no signal of the terminal ends the server
     let threads = threads();
-    let layers = match home {
+    match home {
         Home::Own => {
-            let owned = confine::own_mounts(layers);
-            close_others(&device, owned.descriptors(), answer, log)?;
-            confine::enter_empty_root(owned).context(|| "cannot leave the caller's file systems")?
+            let mounts = content.take_mounts();
+            let mut open = content.descriptors();
+            open.extend(mounts.iter().map(AsFd::as_fd));
+            close_others(&device, open, answer, log)?;
+            confine::enter_empty_root(&mounts, content.reach())
+                .context(|| "cannot leave the caller's file systems")?;
         }
-        Home::Callers => {
-            close_others(&device, layers.descriptors(), answer, log)?;
-            layers
-        }
-    };
-    let limit = raise_file_limit();
+        Home::Callers => close_others(&device, content.descriptors(), answer, log)?,
+    }
+    let open_files = raise_file_limit();
     rustix::process::umask(Mode::empty()); // modes arrive complete from the kernel
     end_at_panics_that_nobody_answers();
-    confine::restrict(&layers).context(|| "cannot confine the FUSE server")?;
-    let rules = OverlayRules { open_folders: open_folders(limit), has_one_id, ..rules };
-    let tree = Arc::new(OverlayTree::new(layers, rules).map_err(explained)?);
-    let notices = Arc::new(Notices::default());
+    confine::restrict(content.reach()).context(|| "cannot confine the FUSE server")?;
+    let OpenContent { server, connect } = content.open(ServerLimits { open_files, mover })?;
     let mut config = Config::default();
     config.acl = SessionACL::All; // the kernel's default_permissions decide
     config.n_threads = Some(threads);
     config.clone_fd = true;
-    let server = FuseServer::new(tree.clone(), notices.clone(), mover);
     let session = Session::from_fd(server, device, SessionACL::All, config)
         .context(|| "the kernel's FUSE does not answer")?;
-    notices.connect(session.notifier());
-    Ok(ReadyServer { session, tree })
-}
-
-/// Explains why these layers give no overlay.
-fn explained(errno: Errno) -> Error {
-    let (what, hint) = match errno {
-        Errno::XDEV => (
-            "the upper layer and its work folder are not in one mount",
-            "put workdir beside upperdir: files are moved from one into the other",
-        ),
-        Errno::BUSY => (
-            "the work folder is in use by another overlay",
-            "each overlay that is written to needs an upperdir and a workdir of its own",
-        ),
-        Errno::ROFS => (
-            "the upper layer is on a read-only file system",
-            "without upperdir and workdir the overlay is one that is only read",
-        ),
-        errno => return Error::new(format!("cannot read the layers: {}", Error::from(errno))),
-    };
-    Error::new(what).hint(hint)
+    connect(session.notifier());
+    Ok(session)
 }
 
 /// Closes the caller's descriptors: an open mount would keep the mount alive, a pipe its reader waiting.
@@ -287,11 +248,6 @@ fn close_others<'a>(
 fn threads() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     processors.clamp(2, 8)
-}
-
-fn open_folders(limit: u64) -> usize {
-    // The rest is for the files that containers open.
-    (limit / 4).clamp(16, 4096) as usize
 }
 
 fn raise_file_limit() -> u64 {

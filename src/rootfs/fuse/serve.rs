@@ -18,6 +18,7 @@ use fuser::{
 };
 use rustix::io::Errno;
 
+use super::content::Mover;
 use super::handles::Handles;
 use super::notices::Notices;
 use super::reply::{OpenReply, XattrReply, reply, reply_entries, reply_names};
@@ -35,15 +36,6 @@ pub struct FuseServer {
     mover: Mover,
     /// True if the kernel can do without opendir (5.1).
     no_opendir: bool,
-}
-
-/// Side that moves the shown IDs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mover {
-    /// The server, if it has maps.
-    Server,
-    /// The kernel, by an idmapped mount. The kernel then reports the caller only for a new file, not for a change.
-    Kernel,
 }
 
 thread_local! {

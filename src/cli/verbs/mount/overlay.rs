@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::rootfs::fuse::command::{self, Ground};
+use crate::rootfs::fuse::command::Ground;
+use crate::rootfs::fuse::overlay_command;
 
 /// Mount an overlay of directories, by FUSE
 ///
@@ -80,5 +81,5 @@ Examples:
 /// Mounts the overlay; returns the exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
     let ground = if arguments.foreground { Ground::Fore } else { Ground::Back };
-    command::run(&arguments.options, &arguments.target, ground)
+    overlay_command::run(&arguments.options, &arguments.target, ground)
 }

@@ -21,7 +21,7 @@ pub struct FsCaller {
 }
 
 /// Layers of an overlay.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OverlayLayers {
     /// Read-only layers, the topmost first.
     pub lowers: Vec<OwnedFd>,
