@@ -96,9 +96,12 @@ fn see_also(name: &str) -> String {
         "usnea-run" | "run" | "usnea-create" | "create" | "usnea-spec" => {
             &["", "-containers", "-storage", "-identity", "-network", "-limits", "-security"]
         }
-        "usnea-image" | "usnea-pull" | "usnea-push" | "usnea-volume" | "usnea-mount-overlay" => {
-            &["-storage"]
-        }
+        "usnea-image"
+        | "usnea-pull"
+        | "usnea-push"
+        | "usnea-volume"
+        | "usnea-mount-overlay"
+        | "usnea-mount-squashfs" => &["-storage"],
         "usnea-unshare" => &["-identity"],
         "usnea-update" | "update" | "usnea-stats" | "stats" => &["-limits"],
         "usnea-quadlet" => &["-units"],

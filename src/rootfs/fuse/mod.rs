@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  kernel --request--> serve (one line an operation, one place that replies) --> tree (the overlay; no FUSE in it)
+//!                      image::serve                                           --> layer::squashfs
 //!  mount: /dev/fuse, fsopen(2), a detached mount; a server process for any content
 //! ```
 //!
@@ -13,6 +14,7 @@ mod confine;
 mod content;
 mod filter;
 mod handles;
+pub mod image;
 pub mod mount;
 mod mount_options;
 mod notices;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::command::{self, Ground, MountRequest, open_folder, real};
+use super::image::command::begins_with_squashfs;
 use super::options::OverlayOptions;
 use super::overlay_content::OverlayContent;
 use super::tree::OverlayLayers;
 use crate::error::{Context, Result};
-use crate::fail;
+use crate::{fail, hint};
 
 /// Mounts an overlay on `target` with the options in `texts`; returns the exit status. Errors: invalid options, a
 /// folder, the mount.
@@ -25,7 +26,10 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
 
 /// Opens a layer, which must be readable.
 fn layer(path: &Path) -> Result<OwnedFd> {
-    open_folder(path, OFlags::RDONLY)
+    open_folder(path, OFlags::RDONLY).map_err(|error| match begins_with_squashfs(path) {
+        true => error.hint(hint::MOUNT_SQUASHFS),
+        false => error,
+    })
 }
 
 fn open_layers(options: &OverlayOptions) -> Result<OverlayLayers> {

@@ -1,6 +1,7 @@
 //! `usnea mount`: mounts usnea's own file systems.
 
 mod overlay;
+mod squashfs;
 
 use crate::error::Result;
 
@@ -14,11 +15,13 @@ pub struct Arguments {
 #[derive(clap::Subcommand)]
 enum MountCommand {
     Overlay(overlay::Arguments),
+    Squashfs(squashfs::Arguments),
 }
 
 /// Mounts; returns the exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
     match arguments.command {
         MountCommand::Overlay(overlay) => overlay::run(overlay),
+        MountCommand::Squashfs(squashfs) => squashfs::run(squashfs),
     }
 }
