@@ -27,7 +27,8 @@ fn threads(process: &Process) -> Vec<String> {
     tasks.flatten().filter_map(status).collect()
 }
 
-fn assert_filtered(server: &Process) {
+/// Asserts that each thread of the server is restricted.
+pub fn assert_filtered(server: &Process) {
     let threads = threads(server);
     assert!(threads.len() > 2, "{threads:?}");
     for thread in threads {
