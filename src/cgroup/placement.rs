@@ -135,10 +135,8 @@ fn below_parent(parent: &Path, source: ParentSource) -> Result<FoundPlacement> {
         })?;
         return Ok(in_scope(manager, Some(slice.to_owned())));
     }
-    let refusal = || {
-        Error::invalid("the cgroup does not belong to you")
-            .within(source.phrase(parent))
-    };
+    let refusal =
+        || Error::invalid("the cgroup does not belong to you").within(source.phrase(parent));
     let mount = cgroup::mount().ok_or_else(|| refusal().hint(Hint::CgroupVersion2.to_string()))?;
     let relative =
         parent.strip_prefix(mount).or_else(|_| parent.strip_prefix("/")).unwrap_or(parent);

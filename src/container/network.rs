@@ -77,14 +77,7 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
         Mode::Helper | Mode::Named => ports::forwards(options, &exposed)?,
         Mode::None | Mode::Host | Mode::Joined => Vec::new(),
     };
-    let servers = options.dns_addresses().map_err(|reason| {
-        Error::invalid(phrase!("cannot use ", Setting::Dns, format!(": {reason}")))
-    })?;
-    let resolver = || Resolver {
-        servers,
-        search: options.dns_search.clone(),
-        options: options.dns_option.clone(),
-    };
+    let resolver = resolver(options)?;
     let is_default = options.has_default_network();
     Ok(NetworkRequest {
         mode,
@@ -100,12 +93,24 @@ pub fn wanted(options: &ContainerOptions, image: &ImageDefaults) -> Result<Netwo
             .flat_map(ports::ends)
             .map(|(port, protocol)| format!("{port}/{protocol}"))
             .collect(),
-        resolver: options.has_own_resolver().then(resolver),
+        resolver,
         hosts_base: None,
         hosts: options.has_own_hosts().then(|| options.add_host.clone()),
         names_host: options.has_own_hostname(),
         spares_root: is_default && options.rw_root,
     })
+}
+
+/// Returns the content of /etc/resolv.conf, as far as the options set it. `None`: the container has no file of its own.
+fn resolver(options: &ContainerOptions) -> Result<Option<Resolver>> {
+    let servers = options.dns_addresses().map_err(|reason| {
+        Error::invalid(phrase!("cannot use ", Setting::Dns, format!(": {reason}")))
+    })?;
+    Ok(options.has_own_resolver().then(|| Resolver {
+        servers,
+        search: options.dns_search.clone(),
+        options: options.dns_option.clone(),
+    }))
 }
 
 /// Returns the lines that /etc/hosts begins with. `None`: the default ones. Errors: a file that cannot be read.

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::{
-    CgroupMode, ContainerName, DeviceFlag, Entrypoint, EnvChange, ExposedPorts, GroupAdd,
-    DnsServer, HelperFlag, Hostname, HostsBase, ImageVolumes, IpcMode, MountFlag, NamespaceSharing,
+    CgroupMode, ContainerName, DeviceFlag, DnsServer, Entrypoint, EnvChange, ExposedPorts,
+    GroupAdd, HelperFlag, Hostname, HostsBase, ImageVolumes, IpcMode, MountFlag, NamespaceSharing,
     NetworkMode, PersonalityFlag, PublishValue, PublishedPorts, Resources, RootEmulation,
     SecretFlag, SecurityOption, Size, StorageDriver, Sysctl, SystemdMode, TmpfsMount, Ulimit,
     UserFlag, VolumeFlag, VolumeSource, VolumesFrom,

@@ -62,6 +62,20 @@ for folder, folders, files in os.walk('.'):
 print(shown('.'))
 "#;
 
+/// Prints where data and holes of a file begin: data from 0 on, a hole from there on, a hole from the last byte on, data
+/// behind the last data, a hole behind the end.
+const SEEK: &str = r#"
+import errno, os, sys
+file = os.open(sys.argv[1], os.O_RDONLY)
+size = os.fstat(file).st_size
+def seek(offset, whence):
+    try: return os.lseek(file, offset, whence)
+    except OSError as error: return errno.errorcode[error.errno]
+data = seek(0, os.SEEK_DATA)
+hole = seek(data if data != 'ENXIO' else 0, os.SEEK_HOLE)
+print(data, hole, seek(size - 1, os.SEEK_HOLE) + 1, seek(size - 1, os.SEEK_DATA), seek(size, os.SEEK_HOLE))
+"#;
+
 /// Functions for the scripts: `tree`, `image OPTION...` writes t.sqsh, `list FOLDER`.
 const START: &str = r#"
 tree() { python3 tree.py; python3 list.py src > wanted; }
@@ -98,6 +112,24 @@ fn a_mounted_image_shows_the_tree_that_it_was_made_of() {
          same -comp gzip; same -comp zstd -b 4K; same -comp xz -b 1M; same -comp lz4 -b 64K
          same -comp zstd -b 1M -no-fragments; same -comp gzip -b 16K -always-use-fragments
          same -comp zstd -noI -noD -noF -noX; same -comp gzip -noId -no-duplicates -no-exports",
+    );
+    ran.works();
+}
+
+#[test]
+fn holes_of_a_mounted_image_are_found_and_copied_as_holes() {
+    if !has_programs() {
+        return;
+    }
+    let place = Place::new();
+    place.write("layers/seek.py", SEEK);
+    let ran = with_images(
+        &place,
+        "tree; image -comp gzip -b 64K; $usnea mount squashfs t.sqsh m
+         is \"$(python3 seek.py m/sparse)\" '1048576 1114112 3145728 ENXIO ENXIO'
+         is \"$(python3 seek.py m/hole)\" 'ENXIO 0 1048581 ENXIO ENXIO'
+         cp --sparse=auto m/hole copy; cmp src/hole copy; [ \"$(stat -c %b copy)\" -lt 64 ]
+         umount m",
     );
     ran.works();
 }

@@ -25,6 +25,7 @@ use super::reply::panic_is_caught;
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::host;
+use crate::layer::squashfs::AHEAD_THREAD;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Child, Forked};
 use crate::sys::{fd, title};
@@ -260,12 +261,13 @@ fn raise_file_limit() -> u64 {
 }
 
 /// Ends the process at a panic outside an operation. Such a panic in a thread of fuser's would leave its request
-/// unanswered for ever. The end of the process is an answer: ENOTCONN.
+/// unanswered for ever. The end of the process is an answer: ENOTCONN. No request waits for a thread that reads ahead.
 fn end_at_panics_that_nobody_answers() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         default(panic);
-        if !panic_is_caught() {
+        let reads_ahead = std::thread::current().name() == Some(AHEAD_THREAD);
+        if !panic_is_caught() && !reads_ahead {
             process::exit_now(70)
         }
     }));

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use super::owners::ImageOwners;
 use crate::layer::squashfs::{
-    DataBlock, FileChunk, Inode, InodeKind, InodeRef, SquashfsFile, SquashfsImage,
+    DataBlock, FileChunk, Inode, InodeKind, InodeRef, SeekTarget, SquashfsFile, SquashfsImage,
 };
 use crate::rootfs::fuse::content::Mover;
 use crate::rootfs::fuse::reply::{Reply, XattrReply, reply, reply_entries, reply_names};
@@ -206,6 +206,16 @@ impl ImageServer {
         }
     }
 
+    fn seek(&self, node: INodeNo, offset: i64, whence: i32) -> FsResult<u64> {
+        let target = match whence {
+            libc::SEEK_DATA => SeekTarget::Data,
+            libc::SEEK_HOLE => SeekTarget::Hole,
+            _ => return Err(Errno::INVAL),
+        };
+        let offset = u64::try_from(offset).map_err(|_| Errno::NXIO)?;
+        SquashfsFile::open(&self.image, &self.inode(node)?)?.seek(offset, target)
+    }
+
     fn xattr(&self, node: INodeNo, name: &OsStr) -> FsResult<Vec<u8>> {
         self.image.xattr(&self.inode(node)?, name.as_bytes())
     }
@@ -312,6 +322,18 @@ impl Filesystem for ImageServer {
         ROOM.with_borrow_mut(|room| reply(to, || self.content(node, offset, size, room)));
     }
 
+    fn lseek(
+        &self,
+        _: &Request,
+        node: INodeNo,
+        _: FileHandle,
+        offset: i64,
+        whence: i32,
+        to: ReplyLseek,
+    ) {
+        reply(to, || self.seek(node, offset, whence));
+    }
+
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, to: ReplyOpen) {
         if self.opens.no_opendir {
             return to.error(fuser::Errno::ENOSYS);
@@ -359,7 +381,6 @@ impl Filesystem for ImageServer {
             flush(INodeNo, FileHandle, LockOwner) -> ReplyEmpty;
             fsync(INodeNo, FileHandle, bool) -> ReplyEmpty;
             fsyncdir(INodeNo, FileHandle, bool) -> ReplyEmpty;
-            lseek(INodeNo, FileHandle, i64, i32) -> ReplyLseek;
             poll(INodeNo, FileHandle, PollNotifier, PollEvents, PollFlags) -> ReplyPoll;
         }
         ENOTTY {
