@@ -1,5 +1,6 @@
 //! Services of `*.container` files: `usnea run`.
 
+use super::id_file;
 use super::keys::{FlagKey, FlagRule, UnitCommand};
 use super::message::FileProblem;
 use super::service::{QuadletContext, ServiceUnit};
@@ -104,18 +105,17 @@ pub const KEYS: &[FlagKey] = &[
 ];
 
 const GROUP: &str = "Container";
-/// File with the container's ID, in the manager's runtime folder.
-const ID_FILE: &str = "--cidfile=%t/%N.cid";
 
 /// Makes the service. Errors: a setting that usnea cannot apply.
 pub fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile, FileProblem> {
     let mut service = ServiceUnit::begin(source, around)?;
     let image = root(&mut service)?;
     let kind = service_kind(source)?;
-    life(&mut service)?;
+    let id_file = format!("--cidfile={}", id_file::own_path(&mut service, "cid"));
+    life(&mut service, &id_file)?;
     let mut command = service.command(&["run", "--name"])?;
     command.word(source.own_container_name());
-    command.words([ID_FILE, "--replace", "--rm", "--cgroups"]);
+    command.words([&id_file, "--replace", "--rm", "--cgroups"]);
     let cgroups = source.unit.last(GROUP, "CgroupsMode");
     command.word(cgroups.map_or("split", |mode| &mode.value));
     notify(&mut service, kind, &mut command)?;
@@ -174,7 +174,7 @@ fn service_kind(source: &QuadletFile) -> Result<ServiceKind, FileProblem> {
 }
 
 /// Adds the commands that remove the container when its service stops, before systemd kills other processes.
-fn life(service: &mut ServiceUnit<'_>) -> Result<(), FileProblem> {
+fn life(service: &mut ServiceUnit<'_>, id_file: &str) -> Result<(), FileProblem> {
     if let Some(mode) = service.source.unit.last("Service", "KillMode")
         && !matches!(mode.value.as_str(), "mixed" | "control-group")
     {
@@ -183,7 +183,7 @@ fn life(service: &mut ServiceUnit<'_>) -> Result<(), FileProblem> {
     service.set("Environment", "PODMAN_SYSTEMD_UNIT=%n");
     service.set_default("KillMode", "mixed");
     let mut remove = service.command(&["rm", "-v", "-f", "-i"])?;
-    remove.word(ID_FILE);
+    remove.word(id_file);
     service.set("ExecStop", remove.text());
     // Also after a start that failed.
     service.set("ExecStopPost", format!("-{}", remove.text()));
@@ -280,13 +280,11 @@ fn pod(service: &mut ServiceUnit<'_>, command: &mut UnitCommand) -> Result<(), F
     if QuadletKind::of_name(&setting.value) != Some(QuadletKind::Pod) {
         return Err(setting.problem("is not the name of a .pod file"));
     }
-    let Some(pod) = service.around.sources.get(&setting.value) else {
-        return Err(setting.problem(format!("there is no file {}", setting.value)));
-    };
+    let pod = service.referred(&setting.value, setting)?;
     let name = pod.service();
     service.unit.add("Unit", "BindsTo", format!("{name}.service"));
     service.unit.add("Unit", "After", format!("{name}.service"));
-    command.flag("--pod-id-file", format!("%t/{name}.pod-id"));
+    command.flag("--pod-id-file", id_file::path(pod, service.around, &name, id_file::POD));
     Ok(())
 }
 

@@ -2,16 +2,20 @@
 //! format (podman-systemd.unit(5)).
 //!
 //! ```text
-//! search       files in the folders, and their drop-in files unit_file    systemd's format; words: words and quotes of
-//! its settings source       a file: its kind, its service's name, the name of what it makes keys         tables: which
-//! flag a key becomes service      parts that all services have; references between files container, pod, resources
-//! one kind of file each install      links of [Install] output       files for systemd library      files of the user:
-//! installed, removed
+//! search                      files in the folders, and their drop-in files
+//! unit_file, words            systemd's format; words and quotes of its settings
+//! source                      a file: its kind, its service's name, the name of what it makes
+//! keys                        tables: which flag a key becomes
+//! service, id_file            parts that all services have; references between files; files with IDs
+//! container, pod, resources   one kind of file each
+//! install, output             links of [Install]; files for systemd
+//! library                     files of the user: installed, removed
 //! ```
 //!
 //! A file with a problem gets no service, and does not affect the others.
 
 pub mod container;
+pub mod id_file;
 pub mod install;
 pub mod keys;
 pub mod library;

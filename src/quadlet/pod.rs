@@ -4,6 +4,7 @@
 //! Containers have their own services, which are bound to the pod's.
 
 use super::container::starts_with_pod;
+use super::id_file;
 use super::keys::{FlagKey, FlagRule};
 use super::message::FileProblem;
 use super::service::{QuadletContext, ServiceUnit};
@@ -39,9 +40,6 @@ pub const KEYS: &[FlagKey] = &[
     ("Volume", FlagRule::Special),
 ];
 
-/// File with the pod's ID, in the manager's runtime folder.
-const ID_FILE: &str = "--pod-id-file=%t/%N.pod-id";
-
 /// Makes the service. Errors: a setting that usnea cannot apply.
 pub fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile, FileProblem> {
     let mut service = ServiceUnit::begin(source, around)?;
@@ -49,16 +47,17 @@ pub fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<Unit
         service.unit.add("Unit", "Wants", &*member);
         service.unit.add("Unit", "Before", member);
     }
+    let id_file = format!("--pod-id-file={}", id_file::own_path(&mut service, id_file::POD));
     let last = |key| source.unit.last("Pod", key).map(|setting| setting.value.as_str());
-    let mut create = service.command(&["pod", "create", ID_FILE, "--replace"])?;
+    let mut create = service.command(&["pod", "create", &id_file, "--replace"])?;
     create.keys(source, KEYS)?;
     service.networks(&mut create)?;
     service.volumes(&mut create)?;
     create.flag("--name", source.resource()?);
     service.further_arguments(&mut create)?;
     let timeout = format!("--time={}", last("StopTimeout").unwrap_or("10"));
-    let stop = service.command(&["pod", "stop", ID_FILE, "--ignore", &timeout])?;
-    let remove = service.command(&["pod", "rm", ID_FILE, "--ignore", "--force"])?;
+    let stop = service.command(&["pod", "stop", &id_file, "--ignore", &timeout])?;
+    let remove = service.command(&["pod", "rm", &id_file, "--ignore", "--force"])?;
     service.set("Environment", "PODMAN_SYSTEMD_UNIT=%n");
     service.set("ExecStop", stop.text());
     service.set("ExecStopPost", remove.text());

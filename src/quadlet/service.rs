@@ -30,6 +30,15 @@ pub struct QuadletContext<'a> {
     pub accounts: AccountLookups,
 }
 
+impl QuadletContext<'_> {
+    /// Returns the value of `User=` in a service of the machine. `None`: the service runs as the manager's own user.
+    pub fn owner<'a>(&self, source: &'a QuadletFile) -> Option<&'a str> {
+        let user = source.unit.last("Service", "User").map(|setting| setting.value.as_str());
+        // A user's manager has no other users.
+        user.filter(|user| self.manager == UnitScope::System && !matches!(*user, "root" | "0"))
+    }
+}
+
 /// Lookups of accounts by name.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountLookups {
@@ -162,16 +171,34 @@ impl<'a> ServiceUnit<'a> {
         self.set_default("RemainAfterExit", "yes");
     }
 
-    /// Makes the service require, and start after, the service of the file `name`; returns that file. Errors: no such
-    /// file.
-    pub fn needs(
-        &mut self,
+    /// Returns the file `name`. Errors: no such file; its service is of another user, whose containers, networks and
+    /// volumes are others.
+    pub fn referred(
+        &self,
         name: &str,
         setting: &UnitSetting,
     ) -> Result<&'a QuadletFile, FileProblem> {
         let Some(source) = self.around.sources.get(name) else {
             return Err(setting.problem(format!("there is no file {name}")));
         };
+        let owner = |file| self.around.owner(file).unwrap_or("root");
+        let (theirs, ours) = (owner(source), owner(self.source));
+        if theirs != ours {
+            return Err(setting.problem(format!(
+                "the service of {name} runs as {theirs}, this one as {ours}: set the same User= in both"
+            )));
+        }
+        Ok(source)
+    }
+
+    /// Makes the service require, and start after, the service of the file `name`; returns that file. Errors: those of
+    /// [`Self::referred`].
+    pub fn needs(
+        &mut self,
+        name: &str,
+        setting: &UnitSetting,
+    ) -> Result<&'a QuadletFile, FileProblem> {
+        let source = self.referred(name, setting)?;
         let service = format!("{}.service", source.service());
         self.unit.add("Unit", "Requires", &*service);
         self.unit.add("Unit", "After", service);

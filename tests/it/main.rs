@@ -9,6 +9,7 @@ mod fault_registry;
 mod layout_registry;
 mod networked;
 mod quadlet;
+mod quadlet_services;
 mod readiness;
 mod real_registry;
 mod small_root;

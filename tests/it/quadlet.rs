@@ -34,19 +34,19 @@ const NETWORK_WAITS: [&str; 2] =
     ["podman-user-wait-network-online.service", "usnea-user-wait-network-online.service"];
 
 /// Folder of Quadlet files.
-struct Quadlets {
-    place: Place,
-    folder: PathBuf,
+pub struct Quadlets {
+    pub place: Place,
+    pub folder: PathBuf,
 }
 
 impl Quadlets {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Place::new();
         let folder = place.folder("quadlets");
         Self { place, folder }
     }
 
-    fn write(&self, name: &str, content: &str) {
+    pub fn write(&self, name: &str, content: &str) {
         let path = self.folder.join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path, content).expect("a file");
@@ -58,8 +58,17 @@ impl Quadlets {
         command
     }
 
-    fn quadlet(&self, words: &[&str]) -> Ran {
+    pub fn quadlet(&self, words: &[&str]) -> Ran {
         finish(&mut self.command(words), "")
+    }
+
+    /// Writes the files of the oracle.
+    pub fn write_examples(&self) {
+        for part in ORACLE.split("\n==== ").skip(1) {
+            let file = part.split("\n---- ").next().and_then(|file| file.split_once('\n'));
+            let (name, content) = file.expect("a file");
+            self.write(name, content);
+        }
     }
 
     /// Services of all files: by their name the settings, without groups that systemd ignores.
@@ -169,11 +178,7 @@ fn text_of(path: &Path) -> String {
 #[test]
 fn the_commands_of_services_are_in_the_grammar() {
     let quadlets = Quadlets::new();
-    for part in ORACLE.split("\n==== ").skip(1) {
-        let file = part.split("\n---- ").next().and_then(|file| file.split_once('\n'));
-        let (name, content) = file.expect("a file");
-        quadlets.write(name, content);
-    }
+    quadlets.write_examples();
     for (group, keys) in usnea::quadlet::key_tables() {
         let extension = group.to_lowercase();
         for (key, rule) in keys {
