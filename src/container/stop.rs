@@ -10,6 +10,7 @@ use crate::cgroup::{self, FreezerState};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::{self, EXIT, Exit, STOPPED, State};
 use crate::monitor::{Status, events};
+use crate::readiness::NOTIFY_SOCKET;
 use crate::sys::process;
 
 /// Time limit for the monitor's work after the container's end.
@@ -77,6 +78,7 @@ impl Stopping {
             ended_within(process, Some(SETTLING))?;
         }
         wait_for_record(container, &self.state);
+        wait_for_main_process(&self.state);
         events::of_container(&container.store, &container.record, "stop", &[]);
         Ok(())
     }
@@ -143,6 +145,17 @@ fn wait_for_record(container: &Container, state: &State) {
     };
     while Instant::now() < deadline && !is_written() && state.monitor.lives() {
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits for the end of the monitor, if this is a command of a service (ExecStop=): the monitor may be the main process.
+/// systemd sends it SIGTERM when the command has ended. It kills a lone one at once, since it does not wait for a main
+/// process that was not its child when the process was named by MAINPID=.
+fn wait_for_main_process(state: &State) {
+    if std::env::var_os(NOTIFY_SOCKET).is_some()
+        && let Some(monitor) = state.monitor.open()
+    {
+        let _ = ended_within(&monitor, Some(SETTLING));
     }
 }
 

@@ -216,3 +216,25 @@ fn a_socket_of_the_user_s_own_is_left_alone() {
     assert_eq!(heard[1], "READY=1\nMAINPID=7");
     manager.clean();
 }
+
+/// systemd kills a main process that was not its child, if it still lives when ExecStop= has ended.
+#[test]
+fn a_command_that_stops_a_service_ends_after_the_main_process() {
+    let Some(manager) = Manager::new() else { return };
+    let script = "trap 'exit 0' TERM; while :; do sleep 0.02; done";
+    for stop in [&["stop", "box"][..], &["rm", "--force", "box"]] {
+        let options = ["run", "-d", "--rm", "--name", "box", "--sdnotify", "conmon"];
+        let arguments = manager.place.kept(&options, script);
+        finish(&mut manager.command(&arguments), "").works();
+        let main = manager.main_process();
+        assert_eq!(manager.heard(), "READY=1\n");
+        finish(&mut manager.command(stop), "").works();
+        // A zombie has no command line.
+        let line = std::fs::read_to_string(format!("/proc/{main}/cmdline")).unwrap_or_default();
+        assert_eq!(line, "", "{stop:?}");
+        manager.socket.set_nonblocking(true).expect("a socket");
+        while manager.socket.recv(&mut [0; 4096]).is_ok() {}
+        manager.socket.set_nonblocking(false).expect("a socket");
+    }
+    manager.clean();
+}
