@@ -61,19 +61,39 @@ pub fn delegation_advice() -> String {
 pub fn join_sibling_group(folder: &Path) -> Result<()> {
     let unit = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let unit = unit.filter(|name| name.ends_with(".scope") || name.ends_with(".service"));
-    match (unit, systemd::SystemdManager::of_user()) {
+    let is_of_user = placement::is_of_user_manager(folder);
+    match (unit, systemd::SystemdManager::of_user().filter(|_| is_of_user)) {
         (Some(unit), Some(manager)) => manager.attach(unit, placement::WATCHERS),
         _ => {
             let error = format!("no process may be moved from here to {}", folder.display());
             Err(crate::error::Error::new(error)
-                .hint("run this where the container was started from: below the same cgroup"))
+                .hint(hint_on_entering(unit.filter(|_| !is_of_user))))
         }
+    }
+}
+
+/// Way into the group of a container, which is in a unit of the machine, or in none.
+fn hint_on_entering(unit: Option<&str>) -> String {
+    match unit {
+        Some(unit) => format!(
+            "commands of {unit} itself may run this: ExecReload=, ExecStartPost=, or a health check of the container"
+        ),
+        None => "run this where the container was started from: below the same cgroup".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_in_a_unit_of_the_machine_is_entered_by_that_unit() {
+        let folder = Path::new("/sys/fs/cgroup/system.slice/web.service/usnea-0123456789ab");
+        let error = join_sibling_group(folder).expect_err("an error");
+        assert!(error.to_string().contains("system.slice/web.service/usnea-"), "{error}");
+        let hint = error.hint_text().unwrap_or_default();
+        assert!(hint.contains("commands of web.service"), "{hint}");
+    }
 
     #[test]
     fn a_sweep_knows_our_names() {

@@ -197,7 +197,8 @@ fn is_marked(folder: &Path) -> bool {
     read.is_ok_and(|length| value.get(..length) == Some(b"1"))
 }
 
-fn is_of_user_manager(folder: &Path) -> bool {
+/// True if the cgroup is below that of the user's systemd.
+pub(super) fn is_of_user_manager(folder: &Path) -> bool {
     let service = format!("user@{}.service", rustix::process::getuid().as_raw());
     folder.iter().any(|part| part == service.as_str())
 }

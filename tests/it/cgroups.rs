@@ -384,9 +384,20 @@ fn a_controller_that_is_not_delegated_is_named() {
         return;
     }
     let place = Place::new();
-    let ran = place.run(&["--blkio-weight", "500"], "echo ran");
-    ran.fails_with(125, &["cannot set io.weight: no cgroup with io is delegated to you"]);
-    ran.hints();
+    // In a unit that has them delegated, tests/vm/units sets them.
+    for (flag, value, file) in [
+        ("--blkio-weight", "500", "io.weight"),
+        ("--device-read-bps", "/dev/vda:1mb", "io.max"),
+        ("--device-write-iops", "/dev/vda:70", "io.max"),
+        ("--cpuset-cpus", "0", "cpuset.cpus"),
+        ("--cpuset-mems", "0", "cpuset.mems"),
+    ] {
+        let ran = place.run(&[flag, value], "echo ran");
+        let controller = file.split('.').next().unwrap_or_default();
+        let reason = format!("cannot set {file}: no cgroup with {controller} is delegated to you");
+        ran.fails_with(125, &[&reason]);
+        ran.hints();
+    }
     place.run(&["--cgroups", "disabled", "-m", "64m"], "echo ran").fails_with(125, &["--cgroups"]);
     let parent = place.run(&["-m", "64m", "--cgroup-parent", "/system.slice"], "echo ran");
     parent.fails_with(125, &["--cgroup-parent /system.slice: the cgroup does not belong to you"]);
