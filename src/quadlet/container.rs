@@ -184,7 +184,10 @@ fn life(service: &mut ServiceUnit<'_>, id_file: &str) -> Result<(), FileProblem>
     service.set_default("KillMode", "mixed");
     let mut remove = service.command(&["rm", "-v", "-f", "-i"])?;
     remove.word(id_file);
-    service.set("ExecStop", remove.text());
+    // `rm --force` kills at once; the container has StopTimeout= to end.
+    let mut stop = service.command(&["stop", "--ignore"])?;
+    stop.word(id_file);
+    service.set("ExecStop", stop.text());
     // Also after a start that failed.
     service.set("ExecStopPost", format!("-{}", remove.text()));
     // The end by the signal that ExecStop= sends is no failure.

@@ -14,8 +14,9 @@ use crate::support::{Place, Ran, binary, finish, text};
 const ORACLE: &str = include_str!("quadlet_oracle.txt");
 
 /// Settings in which usnea's services differ from podman's, with the reason.
-const DIFFERENT: [(&str, &str, &str); 9] = [
+const DIFFERENT: [(&str, &str, &str); 10] = [
     ("", "SuccessExitStatus", "stopping the service is no failure: podman's ends with status 143"),
+    ("", "ExecStop", "stop: usnea's rm --force, as docker's, gives no time to end; podman's does"),
     (
         "-pod.service",
         "ExecStart",
