@@ -61,7 +61,7 @@ fn nothing_is_left_when_all_who_see_the_mount_are_killed() {
     }
     let place = Place::new();
     let image = image(&place);
-    let mut run = Started::new(&mut mounter(&place, &image, "sleep 1000"), "");
+    let mut run = Started::new(&mut mounter(&place, &image, "exec sleep 1000"), "");
     run.wait_for("up");
     let server = server(&image);
     assert!(server.runs());

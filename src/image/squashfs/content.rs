@@ -98,18 +98,18 @@ pub(super) struct ContentWriter<'o, 'b> {
     fragment_count: u32,
     underway: VecDeque<PendingBlock>,
     zeros: Sum,
-    file: OpenContent,
+    file: PartialContent,
 }
 
 /// The file that is being written.
-struct OpenContent {
+struct PartialContent {
     start: u64,
     sizes: Vec<BlockWord>,
     hasher: Sha256,
     tail: Vec<u8>,
 }
 
-impl OpenContent {
+impl PartialContent {
     fn new(start: u64) -> Self {
         Self { start, sizes: Vec::new(), hasher: Sha256::new(), tail: Vec::new() }
     }
@@ -129,7 +129,7 @@ impl<'o, 'b> ContentWriter<'o, 'b> {
             fragment_count: 0,
             underway: VecDeque::new(),
             zeros: Sha256::digest(vec![0; BLOCK]).into(),
-            file: OpenContent::new(start),
+            file: PartialContent::new(start),
         }
     }
 
@@ -196,8 +196,8 @@ impl<'o, 'b> ContentWriter<'o, 'b> {
 
     /// Ends a file: finds its content among the known ones, or records a new one.
     fn end(&mut self, size: u64) -> Result<()> {
-        let OpenContent { start, sizes, mut hasher, tail } =
-            std::mem::replace(&mut self.file, OpenContent::new(0));
+        let PartialContent { start, sizes, mut hasher, tail } =
+            std::mem::replace(&mut self.file, PartialContent::new(0));
         hasher.update(size.to_le_bytes());
         let sum: Sum = hasher.finalize().into();
         let [a, b, c, d, e, f, g, h, ..] = sum;
