@@ -51,7 +51,7 @@ fn with_keep_id_the_user_has_a_name_and_a_home() {
     let lines: Vec<&str> = said.works().lines().collect();
     assert_eq!((lines[0], lines[2]), (name.as_str(), "/tmp"), "{lines:?}");
     // A kept container has the lines once, however often it starts.
-    let script = "id -u; id -g; grep -c \":$(id -u):\" /etc/passwd";
+    let script = "id -u; id -g; grep -c \"^[^:]*:[^:]*:$(id -u):\" /etc/passwd";
     place.run_kept(&[&["--name", "box"][..], &options].concat(), script).works();
     place.usnea(&["start", "-a", "box"]).works();
     let expected = format!("{uid}\n{gid}\n1\n");
