@@ -22,7 +22,7 @@ impl ImageOptions {
         each_option(texts, |name, value| options.take(name, value))?;
         let always = Attributes::READ_ONLY.with(Attributes::NO_DEV);
         options.mount.attributes = options.mount.attributes.with(always);
-        // Of the file system too: a remount of one mount must not lead to writes.
+        // Read-only as a file system too: a remount of one mount must not lead to writes.
         options.mount.flags.push("ro".to_owned());
         Ok(options)
     }
