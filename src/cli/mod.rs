@@ -28,14 +28,28 @@ use verbs::{TopLevelCommand, completion};
 #[derive(Parser)]
 #[command(
     name = "usnea",
-    version,
-    disable_version_flag = true,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     after_help = "The overview in the manual is usnea(7); it lists the guides."
 )]
-#[command(args_override_self = true)]
 struct Arguments {
+    #[command(flatten)]
+    global: GlobalFlags,
+
+    #[command(subcommand)]
+    command: TopLevelCommand,
+}
+
+// Flags of every command, and the settings of the whole grammar. No documentation comment: clap would take that for the
+// summary of the program.
+#[derive(Parser)]
+#[command(
+    name = "usnea",
+    version,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true
+)]
+struct GlobalFlags {
     /// Directory of the store. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea. For oci: directory of the containers' states.
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -47,9 +61,6 @@ struct Arguments {
     /// Print the version.
     #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
     version: (),
-
-    #[command(subcommand)]
-    command: TopLevelCommand,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,15 +85,24 @@ fn with_help() -> clap::Command {
 
 /// Parses a command line as the program does, and runs nothing.
 pub fn parse(words: Vec<OsString>) -> std::result::Result<(), clap::Error> {
-    Arguments::try_parse_from(grammar::normalize(words, Arguments::command)).map(drop)
+    parse_once(&grammar::normalize(words, Arguments::command)).map(drop)
 }
 
 /// Parses the command line of this process. The grammar is never freed: of a command's few milliseconds, that alone
 /// would take fifty microseconds.
 fn parse_once(words: &[OsString]) -> std::result::Result<Arguments, clap::Error> {
-    let grammar = Box::leak(Box::new(Arguments::command()));
+    let grammar = Box::leak(Box::new(grammar_of(words)));
     let mut matches = grammar.try_get_matches_from_mut(words)?;
     Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(grammar))
+}
+
+/// Returns the grammar for a command line: that of a single command where the line begins with one. clap copies the
+/// global flags into each command that its grammar has.
+fn grammar_of(words: &[OsString]) -> clap::Command {
+    let mut whole = Arguments::command();
+    let verb = words.get(1).and_then(|word| word.to_str());
+    let Some(found) = verb.and_then(|verb| whole.find_subcommand_mut(verb)) else { return whole };
+    GlobalFlags::command().subcommand(std::mem::take(found))
 }
 
 /// Runs the program; returns its exit status.
@@ -100,10 +120,10 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return report_parse_error(&error, &words),
     };
-    start_log(arguments.log_level);
+    start_log(arguments.global.log_level);
     signal::set_default(&[libc::SIGCHLD]);
     let ran = ListenSockets::of_process(std::process::id()).and_then(|sockets| {
-        let usnea = Usnea::new(arguments.root).with_streams(streams::of_process());
+        let usnea = Usnea::new(arguments.global.root).with_streams(streams::of_process());
         arguments.command.run(&usnea.with_sockets(sockets))
     });
     match ran {
