@@ -5,11 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use oci_spec::runtime::Spec;
-use rustix::fs::{Mode, OFlags};
 
 use super::descriptors::{PreservedDescriptors, passed_sockets};
 use super::exec_sessions::ExecSession;
-use super::secrets;
+use super::{exec_user, secrets};
 use super::stop::ended_within;
 use super::{Container, not_running};
 use crate::engine::{
@@ -21,7 +20,7 @@ use crate::host::process_id::ProcessId;
 use crate::monitor::{Status, events};
 use crate::object_id::random_id;
 use crate::security::{self, Privileges};
-use crate::spec::{self, ContainerUser, EntryOptions, GroupAdd, UserFlag};
+use crate::spec::{self, EntryOptions};
 use crate::sys::signal::Signals;
 use crate::sys::title;
 
@@ -74,8 +73,8 @@ pub fn exec(container: &Container, request: ExecRequest, streams: CallerStreams<
     let or_ended = |error: Error| unless_ended(error, &first, &container.record.name);
     let asked = request.options.user.is_some();
     let mut options = request.options;
-    options.user = options.user.or_else(|| recorded_user(container));
-    let who = match who(&running, &spec, container, &options) {
+    options.user = options.user.or_else(|| exec_user::recorded_user(container, &spec));
+    let who = match exec_user::who(&running, &spec, container, &options) {
         // /etc/passwd no longer has the container's own user: the IDs of the container's start are used.
         Err(error) if !asked => {
             log::debug!("{error}");
@@ -177,30 +176,4 @@ fn unless_ended(error: Error, first: &OwnedFd, name: &str) -> Error {
         true => Error::not_running(format!("container {name} has ended")),
         false => error,
     }
-}
-
-/// Returns the user of the container's own command: a command of `exec` gets the groups that the container's account
-/// files have now, as in docker.
-fn recorded_user(container: &Container) -> Option<UserFlag> {
-    let record = &container.record;
-    record.own_user.as_ref().or(record.user.as_ref())?.parse().ok()
-}
-
-/// Looks up the user of `-u` in the current account files of the container, with the groups of `--group-add`.
-fn who(
-    running: &RunningContainer,
-    spec: &Spec,
-    container: &Container,
-    options: &EntryOptions,
-) -> Result<Option<ContainerUser>> {
-    let Some(flag) = &options.user else { return Ok(None) };
-    let own = spec.process().as_ref().map_or(0, |process| process.user().uid());
-    let added = container.record.group_add.iter().map(|group| group.parse());
-    let added: Vec<GroupAdd> = added.collect::<Result<_, String>>().map_err(Error::new)?;
-    let look_up = || {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open("/", flags, Mode::empty()).context(|| "/")?;
-        spec::look_up(root, flag, &added, own)
-    };
-    running.inside(look_up).context(|| format!("-u {flag}")).map(Some)
 }

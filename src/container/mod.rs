@@ -19,6 +19,7 @@ mod driver;
 mod events;
 mod exec;
 mod exec_sessions;
+mod exec_user;
 mod files;
 mod filter;
 mod find_or_pull;

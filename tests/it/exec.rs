@@ -404,10 +404,15 @@ fn a_kernel_that_enters_namespaces_one_by_one_will_do() {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o", "trace", "-e", "trace=setns"]);
         command.args(["-e", "inject=setns:error=EINVAL:when=1"]).arg(crate::support::binary());
-        command.args(["exec", "box", "sh", "-c", "readlink /proc/self/ns/pid; hostname; echo $$"]);
+        let script = "readlink /proc/self/ns/pid; hostname; echo $$";
+        let user = match options.contains(&"keep-id") {
+            true => rustix::process::geteuid().as_raw(),
+            false => 0,
+        };
+        command.args(["exec", "-u", &user.to_string(), "box", "sh", "-c", script]);
         place.prepare(&mut command);
         let slow = finish(&mut command, "");
-        let fast = sh(&place, &[], "readlink /proc/self/ns/pid; hostname; echo $$");
+        let fast = sh(&place, &[], script);
         let words = |ran: &Ran| ran.works().lines().take(2).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&slow), words(&fast), "{options:?}");
         let trace = place.read("trace");
