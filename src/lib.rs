@@ -8,11 +8,11 @@
 //! documents                 structs of the JSON that docker and podman print
 //! monitor                   process that stays beside a container
 //! engine                    the OCI runtime: turns a spec into a process
-//! userns image rootfs cgroup net readiness spec security    one facility each, without regard to containers
+//! userns image rootfs cgroup net readiness spec security cdi    one facility each, without regard to containers
 //! config host               paths and settings of usnea; abilities of this machine
 //! layer                     format of the files in a layer: whiteouts, opaque folders, recorded owners
 //! ids files amount digest duration capability expression forward go_json      shared vocabulary
-//!   host_entry network_attachment network_name object_id seccomp_source       shared vocabulary
+//!   cdi_name host_entry network_attachment network_name object_id seccomp_source       shared vocabulary
 //! error hint                error values, and their hints
 //! sys                       system calls; the only unsafe code
 //! ```
@@ -53,6 +53,8 @@
 
 pub mod amount;
 pub mod capability;
+pub mod cdi;
+pub mod cdi_name;
 pub mod cgroup;
 pub mod cli;
 pub mod config;

@@ -17,7 +17,7 @@ const ORDERS: [(&str, &str); 3] = [
         "",
         "run container create start stop restart kill rm ps logs attach commit diff cp exec healthcheck wait inspect \
          rename port top update pause unpause stats events spec image images pull history search manifest network pod \
-         oci quadlet generate auto-update push save load import export rmi tag untag secret unshare volume info version system check login logout mount completion \
+         oci quadlet generate auto-update push save load import export rmi tag untag cdi secret unshare volume info version system check login logout mount completion \
          doctor",
     ),
     (
@@ -155,6 +155,9 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("run", &["usnea run --rm -it debian:12 bash", "usnea run -d --name web -p 8080:80 -v data:/srv nginx", "usnea run --rm host:bash,ls bash -c 'ls /'"]),
     ("save", &["usnea save -o image.tar debian:12"]),
     ("search", &["usnea search debian", "usnea search --list-tags registry.example.org/app"]),
+    ("cdi", &["usnea cdi list"]),
+    ("cdi check", &["usnea cdi check"]),
+    ("cdi list", &["usnea cdi list", "usnea cdi list --quiet", "usnea run --rm --device nvidia.com/gpu=0 debian:12 ls /dev"]),
     ("secret", &["usnea secret ls"]),
     ("secret create", &["usnea secret create db-password password.txt", "usnea secret create --env token TOKEN", "usnea run --rm --secret db-password,mode=400 debian:12 cat /run/secrets/db-password"]),
     ("secret exists", &["usnea secret exists db-password && echo yes"]),

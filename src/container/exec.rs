@@ -8,9 +8,9 @@ use oci_spec::runtime::Spec;
 
 use super::descriptors::{PreservedDescriptors, passed_sockets};
 use super::exec_sessions::ExecSession;
-use super::{exec_user, secrets};
 use super::stop::ended_within;
 use super::{Container, not_running};
+use super::{exec_user, secrets};
 use crate::engine::{
     self, CallerStreams, DetachKeys, ExecPlan, Finish, LaunchOptions, ListenSockets,
     RunningContainer, Stdin,

@@ -2,6 +2,7 @@
 
 mod attach;
 pub mod auto_update;
+pub mod cdi_devices;
 mod check;
 mod client;
 mod clone;

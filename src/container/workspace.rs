@@ -217,6 +217,7 @@ fn build_spec(
         },
     })?;
     warn_of_systemd(&spec, options);
+    super::cdi_devices::add(options, &mut spec)?;
     let mut added = options.cap_add.clone();
     added.extend(options.privileged.then_some(CapabilityChange::All));
     security::confine(&mut spec, &added, &options.cap_drop, guarded_paths(options))?;

@@ -9,6 +9,7 @@
 // Fields are docker's and podman's; only those with a fact to add have a comment.
 #![allow(missing_docs)]
 
+pub mod cdi;
 pub mod changes;
 pub mod container;
 pub mod container_row;

@@ -55,6 +55,7 @@ settings! {
     Expose = "expose",
     Filter = "filter",
     Gidmap = "gidmap",
+    Gpus = "gpus",
     GroupAdd = "group-add",
     GroupEntry = "group-entry",
     // Stands for all settings of the health check.

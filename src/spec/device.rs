@@ -1,17 +1,27 @@
-//! `--device HOST[:CONTAINER][:PERMISSIONS]`. Without root a device cannot be made, only bound from the host. No device
-//! cgroup can restrict access either: the file's own permissions decide.
+//! `--device HOST[:CONTAINER][:PERMISSIONS]`, and the names of CDI. Without root a device cannot be made, only bound from
+//! the host. No device cgroup can restrict access either: the file's own permissions decide.
 
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::destination::Destination;
+use crate::cdi_name::CdiName;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
 /// Parsed value of `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceFlag {
+pub enum DeviceFlag {
+    /// Device file of the host.
+    Host(HostDevice),
+    /// Device that a file of CDI describes.
+    Cdi(CdiName),
+}
+
+/// Device file of the host, or a folder of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostDevice {
     /// The value as typed.
     pub text: String,
     /// Device, or folder of devices, on the host.
@@ -21,6 +31,17 @@ pub struct DeviceFlag {
 }
 
 impl FromStr for DeviceFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.contains('=') && !text.starts_with('/') {
+            true => text.parse().map(Self::Cdi),
+            false => text.parse().map(Self::Host),
+        }
+    }
+}
+
+impl FromStr for HostDevice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -56,7 +77,7 @@ fn refuse_limits(permissions: &str) -> Result<(), String> {
     Err(format!("'{permissions}': a device cannot be limited without root: rw or rwm"))
 }
 
-impl DeviceFlag {
+impl HostDevice {
     /// Lists the devices: this one, or all below the folder. Errors: no device exists, or the file is no device.
     pub(super) fn nodes(&self) -> Result<Vec<(PathBuf, Destination)>> {
         let metadata =
@@ -112,10 +133,17 @@ mod tests {
             ("/dev/null:/dev/x:rw", "/dev/null", "/dev/x"),
             ("/dev/null:wr", "/dev/null", "/dev/null"),
         ] {
-            let device: DeviceFlag = text.parse().unwrap();
+            let device: HostDevice = text.parse().unwrap();
             assert_eq!(device.source, Path::new(source), "{text}");
             assert_eq!(device.destination.path(), Path::new(destination), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_of_cdi_is_told_from_a_path() {
+        let name = "vendor.com/gpu=0".parse::<DeviceFlag>().unwrap();
+        assert_eq!(name, DeviceFlag::Cdi("vendor.com/gpu=0".parse().unwrap()));
+        assert!(matches!("/dev/a=b".parse::<DeviceFlag>().unwrap(), DeviceFlag::Host(_)));
     }
 
     #[test]
@@ -123,7 +151,7 @@ mod tests {
         for wrong in [
             "",
             "null",
-            "vendor.com/gpu=0",
+            "vendor.com/=0",
             "/dev/null:r",
             "/dev/null:m",
             "/dev/null:",
@@ -140,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_folder_stands_for_the_devices_in_it() {
-        let nodes = |text: &str| text.parse::<DeviceFlag>().unwrap().nodes();
+        let nodes = |text: &str| text.parse::<HostDevice>().unwrap().nodes();
         assert_eq!(nodes("/dev/null").unwrap().len(), 1);
         assert_eq!(nodes("/nope").unwrap_err().to_string(), "/nope: No such file or directory");
         assert_eq!(nodes("/etc/passwd").unwrap_err().to_string(), "/etc/passwd: not a device");
@@ -154,7 +182,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_is_a_panic(text in "\\PC*", near in "[/rwm:x]{0,12}") {
-            let _ = (text.parse::<DeviceFlag>(), near.parse::<DeviceFlag>());
+            let _ = (text.parse::<HostDevice>(), near.parse::<DeviceFlag>());
         }
     }
 }

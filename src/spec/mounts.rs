@@ -11,6 +11,7 @@ use oci_spec::runtime::{Mount, MountBuilder, Spec};
 use super::bind::{BindOptions, BindOwners};
 use super::command::runs_systemd;
 use super::destination::Destination;
+use super::device::DeviceFlag;
 use super::file_system::FileSystemMount;
 use super::glob::GlobMount;
 use super::inputs::{CgroupHierarchy, SpecInputs, SpecRoot, TopLayer};
@@ -366,6 +367,7 @@ fn asked(inputs: &SpecInputs<'_>) -> Result<Vec<FlagMount>> {
         all.push(tmpfs(flag, format!("the image's volume {}", flag.destination), inputs)?);
     }
     for flag in &options.device {
+        let DeviceFlag::Host(flag) = flag else { continue }; // those of CDI are edits of the whole config
         let nodes = flag.nodes().context(|| Setting::Device.with(&flag.text))?;
         for (source, destination) in nodes {
             let mount = mount(destination.path(), "bind", source, &["bind", "nosuid", "noexec"])?;

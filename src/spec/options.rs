@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use super::{
     CgroupMode, ContainerName, DeviceFlag, DnsServer, Entrypoint, EnvChange, ExposedPorts,
-    GroupAdd, HelperFlag, Hostname, HostsBase, ImageVolumes, IpcMode, MountFlag, NamespaceSharing,
-    NetworkMode, PersonalityFlag, PublishValue, PublishedPorts, Resources, RootEmulation,
-    SecretFlag, SecurityOption, Size, StorageDriver, Sysctl, SystemdMode, TmpfsMount, Ulimit,
-    UserFlag, VolumeFlag, VolumeSource, VolumesFrom,
+    GpusFlag, GroupAdd, HelperFlag, Hostname, HostsBase, ImageVolumes, IpcMode, MountFlag,
+    NamespaceSharing, NetworkMode, PersonalityFlag, PublishValue, PublishedPorts, Resources,
+    RootEmulation, SecretFlag, SecurityOption, Size, StorageDriver, Sysctl, SystemdMode,
+    TmpfsMount, Ulimit, UserFlag, VolumeFlag, VolumeSource, VolumesFrom,
 };
 use crate::capability::CapabilityChange;
 use crate::host_entry::HostEntry;
@@ -369,9 +369,15 @@ pub struct ContainerOptions {
     pub shm_size: Option<Size>,
 
     /// Add a device of the host, or all devices in a directory. PERMISSIONS are rw or rwm: without root no others can
-    /// be enforced, and no process in the container can create device files.
-    #[arg(long, value_name = "HOST[:CONTAINER][:PERMISSIONS]")]
+    /// be enforced, and no process in the container can create device files. A name such as vendor.com/class=name is a
+    /// device of the Container Device Interface (usnea cdi list).
+    #[arg(long, value_name = "HOST[:CONTAINER][:PERMISSIONS]|CDI-NAME")]
     pub device: Vec<DeviceFlag>,
+
+    /// Add graphics processors: all, their number, or device=ID[,ID...]. The same as --device nvidia.com/gpu=..., or
+    /// amd.com/gpu=... on a machine without files for the former.
+    #[arg(long, value_name = "GPUS")]
+    pub gpus: Option<GpusFlag>,
 
     /// Execution domain (personality(2)); with LINUX32, uname(1) reports a 32-bit machine.
     #[arg(long, value_enum, value_name = "PERSONA")]

@@ -16,7 +16,7 @@ const ROWS: &[&[&str]] = &[
     &["documents"],
     &["monitor"],
     &["engine"],
-    &["userns", "image", "rootfs", "cgroup", "net", "readiness", "spec", "security"],
+    &["userns", "image", "rootfs", "cgroup", "net", "readiness", "spec", "security", "cdi"],
     &["config", "host"],
     &["layer"],
     &[
@@ -29,6 +29,7 @@ const ROWS: &[&[&str]] = &[
         "expression",
         "forward",
         "go_json",
+        "cdi_name",
         "host_entry",
         "network_attachment",
         "network_name",

@@ -22,6 +22,7 @@ mod attach;
 mod attached;
 mod auto_update;
 mod caller;
+mod cdi;
 mod cgroups;
 mod commit;
 mod completion;

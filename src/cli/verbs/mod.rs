@@ -1,6 +1,7 @@
 //! Commands at the top level: a file for each, or a folder for those with subcommands.
 
 mod auto_update;
+mod cdi;
 mod check;
 pub mod completion;
 pub mod container;
@@ -75,6 +76,8 @@ pub enum TopLevelCommand {
     Oci(Late<Box<oci::Arguments>>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
+    /// Show devices of the Container Device Interface (CDI).
+    Cdi(Late<cdi::Arguments>),
     /// Manage secrets: files and variables that only containers see.
     Secret(Late<secret::Arguments>),
     /// Run a command in the user namespace that containers are made in.
@@ -121,6 +124,7 @@ impl TopLevelCommand {
             Self::AutoUpdate(Late(update)) => auto_update::run(update, usnea),
             Self::Oci(Late(oci)) => oci::run(*oci, usnea),
             Self::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
+            Self::Cdi(Late(cdi)) => cdi::run(cdi),
             Self::Secret(Late(secret)) => secret::run(secret, usnea),
             Self::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),
             Self::Volume(Late(volume)) => volume::run(volume, usnea),

@@ -80,6 +80,8 @@ pub enum HookPoint {
 pub struct Hooks {
     programs: Vec<(HookPoint, HookProgram)>,
     state: State,
+    /// Root directory of the config: createContainer hooks find the container's files there.
+    root: PathBuf,
     /// Files for output and error.
     outputs: [Option<PathBuf>; 2],
 }
@@ -154,7 +156,14 @@ impl Hooks {
         let annotations = spec.annotations().as_ref();
         let file =
             |name| annotations.and_then(|all: &HashMap<_, _>| all.get(name)).map(PathBuf::from);
-        Ok(Self { programs, state, outputs: [file(OUTPUT), file(ERROR)] })
+        let root = spec.root().as_ref().map(|root| container.bundle.join(root.path()));
+        let outputs = [file(OUTPUT), file(ERROR)];
+        Ok(Self { programs, state, root: root.unwrap_or_default(), outputs })
+    }
+
+    /// Root directory of the config.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// True if a hook runs at this point.
@@ -175,7 +184,14 @@ impl Hooks {
     fn state_of(&self, point: HookPoint, pid: Option<i32>) -> Result<String> {
         let mut state = self.state.clone();
         state.set_status(point.status()).set_pid(pid);
-        serde_json::to_string(&state).map_err(Error::new)
+        let mut state = serde_json::to_value(state).map_err(Error::new)?;
+        if point == HookPoint::CreateContainer
+            && let Some(root) = self.root.to_str()
+        {
+            // As runc tells it: the bundle's config.json may be out of the hook's reach.
+            state["root"] = root.into();
+        }
+        Ok(state.to_string())
     }
 
     /// Opens the files for the output of hooks. Called before pivot_root(2), while their paths still lead to the host's

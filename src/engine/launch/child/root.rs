@@ -31,11 +31,10 @@ impl SetupProcess<'_> {
         let open =
             |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         // createContainer hooks find the container's files at the root's own path, as with other runtimes.
-        let own_path = match &mount.source {
-            MountSource::Bind(path, _) if self.input.plan.hooks.has(HookPoint::CreateContainer) => {
-                open(path).ok()
-            }
-            _ => None,
+        let hooks = &self.input.plan.hooks;
+        let own_path = match hooks.has(HookPoint::CreateContainer) {
+            true => open(hooks.root()).ok(),
+            false => None,
         };
         let here = own_path.map_or_else(|| open(Path::new("/")), Ok)?;
         mount::attach(&tree, &here)?;
