@@ -234,7 +234,7 @@ impl CommandLine {
 
     /// Takes a flag, or an option whose value is the next word.
     fn take_alone(&mut self, arg: &Arg, name: FlagName) {
-        let value = match is_option(arg) && needs_value(arg) {
+        let value = match is_option(arg) && (needs_value(arg) || self.is_value_of(arg)) {
             true => self.next(),
             false => None,
         };
@@ -245,6 +245,12 @@ impl CommandLine {
                 value.into_iter().for_each(|value| self.put(arg, value));
             }
         }
+    }
+
+    /// True if the next word is the value of an option that may have none (`--pull never`).
+    fn is_value_of(&self, arg: &Arg) -> bool {
+        let next = self.words.get(self.at).and_then(|word| word.to_str()).unwrap_or_default();
+        arg.get_possible_values().iter().any(|value| value.matches(next, false))
     }
 
     fn put(&mut self, arg: &Arg, word: OsString) {

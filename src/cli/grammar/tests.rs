@@ -275,6 +275,8 @@ fn the_last_value_of_a_flag_counts() {
         ("run --name a --name= img", "run img"),
         ("run -e= --entrypoint= img", "run -e= --entrypoint= img"),
         ("run --memory= img", "run --memory= img"),
+        ("run --pull never --rm=false img", "run --pull never img"),
+        ("run --pull --rm=false img", "run --pull img"),
         ("run --sig-proxy=0 img", "run --sig-proxy=false img"),
         ("run --sig-proxy --rm=1 img", "run --sig-proxy --rm img"),
         ("run -v=/a:/b --user= img", "run -v=/a:/b img"),
