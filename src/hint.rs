@@ -266,6 +266,17 @@ pub fn own_scope(cgroup: impl Display) -> String {
     )
 }
 
+/// A unit that was not restarted with a newer image; `option` selects the user's manager.
+pub fn restart_unit(unit: &str, option: Option<&str>) -> String {
+    let command = match option {
+        Some(option) => format!("systemctl {option} restart {unit}"),
+        None => format!("sudo systemctl restart {unit}"),
+    };
+    format!(
+        "the container runs on with the old image: '{command}' starts it with the new one; see usnea-units(7), Updates"
+    )
+}
+
 /// A volume that containers use.
 pub fn remove_users(containers: &[String]) -> String {
     format!("remove first what uses it: usnea rm {}", containers.join(" "))

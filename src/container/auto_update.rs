@@ -11,11 +11,15 @@ use super::{Container, Usnea};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::host::systemctl;
+use crate::hint;
+use crate::host::cgroup;
+use crate::host::systemctl::UnitManager;
 use crate::image::pull::TransferProgress;
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::store::{ImageRecord, Store};
 use crate::image::transport::ImageLocation;
+use crate::monitor::Status;
+use crate::monitor::record::State;
 
 /// Label of a container with its update policy (podman's).
 pub const LABEL: &str = "io.containers.autoupdate";
@@ -129,9 +133,17 @@ pub struct UpdateReport {
     pub result: UpdateResult,
 }
 
+/// Service that runs a container. Managers may have units of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ContainerUnit {
+    manager: UnitManager,
+    name: String,
+}
+
 /// Container to update, with its image.
 struct UpdateTask {
     report: UpdateReport,
+    state: State,
     used: ImageRecord,
     pull: Pull,
 }
@@ -143,15 +155,14 @@ pub fn auto_update(
     progress: &dyn TransferProgress,
 ) -> Result<(Vec<UpdateReport>, Vec<Error>)> {
     let mut errors = Vec::new();
-    let mut units = BTreeMap::<String, Vec<UpdateTask>>::new();
+    let mut units = BTreeMap::<ContainerUnit, Vec<UpdateTask>>::new();
     for container in super::all(usnea)? {
-        if !container.status().is_ok_and(|status| status.is_running()) {
-            continue;
-        }
-        let task = task(usnea, request, &container)
+        // A container of another machine is updated there.
+        let Some(state) = running_here(&container) else { continue };
+        let task = task(usnea, request, &container, state)
             .context(|| format!("container {}", container.record.name));
         match task {
-            Ok(Some(task)) => units.entry(task.report.unit.clone()).or_default().push(task),
+            Ok(Some(task)) => units.entry(task.unit()).or_default().push(task),
             Ok(None) => {}
             Err(error) => errors.push(error),
         }
@@ -160,15 +171,37 @@ pub fn auto_update(
     for (unit, mut tasks) in units {
         let updated = update_unit(usnea, request, &unit, &mut tasks, progress);
         if let Err(error) = updated {
-            errors.push(error.within(format!("unit {unit}")));
+            errors.push(error.within(format!("unit {}", unit.name)));
         }
         reports.extend(tasks.into_iter().map(|task| task.report));
     }
     Ok((reports, errors))
 }
 
+/// Returns the state of a container that runs on this machine.
+fn running_here(container: &Container) -> Option<State> {
+    let status = container.status().ok().filter(Status::is_running)?;
+    status.state().filter(|state| state.is_here()).cloned()
+}
+
+impl UpdateTask {
+    /// Returns the service: its manager is the one around the monitor's cgroup.
+    fn unit(&self) -> ContainerUnit {
+        let folder = cgroup::folder_of(self.state.monitor.pid);
+        ContainerUnit {
+            manager: UnitManager::of(folder.as_deref()),
+            name: self.report.unit.clone(),
+        }
+    }
+}
+
 /// Returns the work on a container. `None`: it has no policy.
-fn task(usnea: &Usnea, request: &AutoUpdate, container: &Container) -> Result<Option<UpdateTask>> {
+fn task(
+    usnea: &Usnea,
+    request: &AutoUpdate,
+    container: &Container,
+    state: State,
+) -> Result<Option<UpdateTask>> {
     let record = &container.record;
     let label = record.labels.get(LABEL).map(String::as_str).unwrap_or_default();
     let Some(policy) = UpdatePolicy::of(label)? else { return Ok(None) };
@@ -206,6 +239,7 @@ fn task(usnea: &Usnea, request: &AutoUpdate, container: &Container) -> Result<Op
             policy,
             result: UpdateResult::Failed,
         },
+        state,
         used,
         pull: Pull { place, input: None, platform, asked, signature_policy: None },
     }))
@@ -230,7 +264,7 @@ fn used_image(usnea: &Usnea, container: &Container) -> Result<ImageRecord> {
 fn update_unit(
     usnea: &Usnea,
     request: &AutoUpdate,
-    unit: &str,
+    unit: &ContainerUnit,
     tasks: &mut [UpdateTask],
     progress: &dyn TransferProgress,
 ) -> Result<()> {
@@ -251,10 +285,14 @@ fn update_unit(
     for task in pending.iter().filter(|task| task.report.policy == UpdatePolicy::Registry) {
         images::pull(usnea, &task.pull, progress)?;
     }
-    let Err(failed) = systemctl::restart(unit) else {
+    let Err(failed) = unit.manager.restart(&unit.name) else {
         pending.iter_mut().for_each(|task| task.report.result = UpdateResult::Updated);
         return Ok(());
     };
+    // No restart happened: there is nothing to go back from, and the next start uses the new image.
+    if pending.iter().all(|task| task.state.monitor.lives()) {
+        return Err(failed.hint(hint::restart_unit(&unit.name, unit.manager.option())));
+    }
     if request.on_failure == UpdateFailure::Leave {
         return Err(failed);
     }
@@ -264,7 +302,7 @@ fn update_unit(
         images::tag(usnea, &id, std::slice::from_ref(&task.report.image))
             .context(|| "cannot go back to the old image")?;
     }
-    systemctl::restart(unit).context(|| "with the old image")?;
+    unit.manager.restart(&unit.name).context(|| "with the old image")?;
     pending.iter_mut().for_each(|task| task.report.result = UpdateResult::RolledBack);
     Ok(())
 }

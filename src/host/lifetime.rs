@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::systemctl::UnitManager;
 use super::{account, cgroup, program};
 
 /// Longest wait for systemctl. No working systemctl takes longer; without its answer there is no warning.
@@ -57,15 +58,6 @@ pub fn lingers() -> bool {
         || Path::new("/var/lib/systemd/linger").join(account::own_name()).exists()
 }
 
-/// Instance of systemd that manages a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UnitManager {
-    /// The machine's.
-    System,
-    /// The user's own: a cgroup below `user@UID.service`.
-    User,
-}
-
 /// Returns the manager of a cgroup, and the innermost service around the cgroup.
 fn units(folder: &Path, uid: u32) -> (UnitManager, Option<String>) {
     let manager = format!("user@{uid}.service");
@@ -80,7 +72,7 @@ fn units(folder: &Path, uid: u32) -> (UnitManager, Option<String>) {
 fn kills_leftovers(manager: UnitManager, unit: &str) -> bool {
     let Some(systemctl) = program::find("systemctl", Path::is_file) else { return false };
     let mut command = Command::new(systemctl);
-    command.args((manager == UnitManager::User).then_some("--user")).args(["show", "--property"]);
+    command.args(manager.option()).args(["show", "--property"]);
     command.args(["Type,RemainAfterExit,KillMode,GuessMainPID", "--", unit]);
     program::ask(&mut command, PATIENCE)
         .is_ok_and(|answer| answer.status.success() && is_short(&answer.output))

@@ -11,7 +11,9 @@ const PLAIN: &str = "--tls-verify=false";
 const SYSTEMCTL: &str = r#"#!/bin/sh
 echo "$@" >> "$calls"
 [ "$1" != --user ] || shift
+[ "$1" != --no-ask-password ] || shift
 [ "$1" = restart ] || exit 1
+[ ! -e "$calls.refusal" ] || { cat "$calls.refusal" >&2; exit 1; }
 PODMAN_SYSTEMD_UNIT=$2 "$usnea" run -d --pull never --replace --name "${2%.service}" $options "$image" \
     sh -c '[ ! -e /broken ] && exec sleep 1000' > /dev/null 2> "$calls.errors"
 sleep 0.5
@@ -115,7 +117,8 @@ fn a_newer_image_of_the_registry_restarts_the_service() {
     is_running_with(&service, &new);
     assert_eq!(
         service.calls(),
-        "--user restart app.service\n--user is-failed --quiet app.service\n"
+        "--user --no-ask-password restart app.service\n\
+         --user --no-ask-password is-failed --quiet app.service\n"
     );
     let table = service.run(&["auto-update", PLAIN]);
     let [head, row] = &table.works().lines().collect::<Vec<_>>()[..] else { panic!("{table:?}") };
@@ -141,6 +144,32 @@ fn a_service_that_does_not_start_with_the_new_image_gets_the_old_one_again() {
     assert!(ran.stderr.contains("unit app.service: systemctl restart app.service"), "{ran:?}");
     let image = service.run(&["inspect", "-f", "{{.Image}}", "app"]).works().to_owned();
     assert_eq!(image.replace("sha256:", ""), broken.replace("sha256:", ""));
+    service.clean();
+}
+
+/// A user's manager that is not there, or a unit of the machine that polkit lets no user restart.
+#[test]
+fn a_manager_that_refuses_leaves_the_container_and_the_new_image_for_a_restart_by_hand() {
+    let Some(service) = Service::new("local") else { return };
+    let old = service.publish("one");
+    service.start();
+    let new = service.publish("two");
+    service.run(&["tag", "made:1", &service.image]).works();
+    let refusal = service.stocked.place.path("calls.refusal");
+    for reason in ["Failed to connect to bus: No medium found", "Access denied"] {
+        std::fs::write(&refusal, reason).expect("a file");
+        let ran = service.update(&[]);
+        assert_eq!((ran.status, ran.stdout.trim()), (1, &*service.line("failed")), "{ran:?}");
+        for phrase in [reason, "unit app.service: ", "'systemctl --user restart app.service'"] {
+            assert_eq!(ran.stderr.matches(phrase).count(), 1, "{phrase}: {ran:?}");
+        }
+        is_running_with(&service, &old);
+        assert_eq!(service.calls().matches(" restart ").count(), 1);
+        std::fs::remove_file(service.stocked.place.path("calls")).expect("calls");
+    }
+    std::fs::remove_file(&refusal).expect("a file");
+    assert_eq!(service.update(&[]).works(), service.line("true"));
+    is_running_with(&service, &new);
     service.clean();
 }
 
