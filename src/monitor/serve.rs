@@ -391,11 +391,20 @@ impl Monitor {
                 self.reap();
                 self.hear_child();
             }
-            // No reason to end: closing a terminal must not affect a detached container.
-            libc::SIGHUP => {}
+            libc::SIGHUP => self.reload(),
             libc::SIGUSR1 => self.listen_anew(),
             fd::REMOVAL => self.look_after_record(),
             _ => self.stop(),
+        }
+    }
+
+    /// Passes on the reload request of a service manager (Type=notify-reload). Other senders are ignored: closing a
+    /// terminal must not affect a detached container.
+    fn reload(&self) {
+        if let Some(notifier) = &self.notifier {
+            notifier.is_reloading();
+            self.signal(libc::SIGHUP);
+            notifier.has_reloaded();
         }
     }
 

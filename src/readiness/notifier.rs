@@ -120,6 +120,23 @@ impl Notifier {
         self.send(b"STOPPING=1\n");
     }
 
+    /// Tells the manager that a reload begins (Type=notify-reload), if the container does not say so itself.
+    pub fn is_reloading(&self) {
+        if self.mode != NotifyMode::Container {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+            let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
+            self.send(format!("RELOADING=1\nMONOTONIC_USEC={micros}\n").as_bytes());
+        }
+    }
+
+    /// Tells the manager that the container has received the request to reload, if the container does not say itself
+    /// when it is done.
+    pub fn has_reloaded(&self) {
+        if self.mode != NotifyMode::Container {
+            self.send(b"READY=1\n");
+        }
+    }
+
     /// Passes on the messages of the container that have arrived.
     pub fn turn(&mut self) {
         let messages = self.proxy.as_ref().map(NotifyProxy::receive).unwrap_or_default();

@@ -165,6 +165,98 @@ fn a_container_is_ready_when_it_is_healthy() {
     refused.fails_with(125, &["--sdnotify", "health"]);
 }
 
+/// RELOADING of a main process, with the time that systemd compares with that of its request.
+fn is_reloading(message: &str) -> bool {
+    let time = message.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_default();
+    time.trim_end().parse::<u64>().is_ok_and(|time| time > 0)
+}
+
+/// Type=notify-reload: systemd sends SIGHUP to the main process, and waits for RELOADING and READY.
+#[test]
+fn a_request_to_reload_reaches_the_command_and_is_answered() {
+    let Some(manager) = Manager::new() else { return };
+    let hang_up = |main: u32| {
+        let main = rustix::process::Pid::from_raw(main as i32).expect("a number");
+        rustix::process::kill_process(main, rustix::process::Signal::HUP).expect("a process");
+    };
+    let ready = "send 'READY=1\nSTATUS=up'";
+    let answer = "send 'RELOADING=1\nMONOTONIC_USEC=7'; send READY=1";
+    let wait = "while :; do sleep 0.02; done";
+    for (mode, start) in [
+        ("container", &["run", "-d"][..]),
+        ("conmon", &["run", "-d"]),
+        ("container", &["run"]),
+        ("conmon", &["run"]),
+    ] {
+        let in_container = mode == "container";
+        let trap = if in_container { answer } else { "touch /reloaded" };
+        let script = format!("trap \"{trap}\" HUP; trap 'exit 0' TERM; {ready}; touch /up; {wait}");
+        let words = [start, &["--rm", "--name", "box", "--sdnotify", mode]].concat();
+        let mut command = manager.command(&manager.place.kept(&words, &script));
+        let started = Started::new(&mut command, "");
+        let main = manager.main_process();
+        assert_eq!(
+            manager.heard(),
+            if in_container { "READY=1\nSTATUS=up\n" } else { "READY=1\n" }
+        );
+        let has =
+            |file: &str| manager.place.usnea(&["exec", "box", "test", "-e", file]).status == 0;
+        assert!(within(LIMIT, || has("/up")));
+        hang_up(main);
+        let reloading = manager.heard();
+        match in_container {
+            true => assert_eq!(reloading, "RELOADING=1\nMONOTONIC_USEC=7\n"),
+            false => assert!(is_reloading(&reloading), "{reloading}"),
+        }
+        assert_eq!(manager.heard(), "READY=1\n");
+        assert!(in_container || within(LIMIT, || has("/reloaded")));
+        manager.has_heard_all();
+        manager.place.usnea(&["stop", "box"]).works();
+        started.end();
+        manager.socket.set_nonblocking(true).expect("a socket");
+        while manager.socket.recv(&mut [0; 4096]).is_ok() {}
+        manager.socket.set_nonblocking(false).expect("a socket");
+    }
+    manager.clean();
+}
+
+#[test]
+fn the_address_of_a_manager_may_be_an_abstract_name() {
+    use std::os::linux::net::SocketAddrExt;
+    let Some(mut manager) = Manager::new() else { return };
+    let name = format!("usnea-it-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("an address");
+    manager.socket = UnixDatagram::bind_addr(&address).expect("a socket");
+    manager.socket.set_read_timeout(Some(LIMIT)).expect("a time-out");
+    let arguments = manager.place.arguments(&[], &["send", "READY=1"]);
+    let mut command = manager.place.command(&arguments);
+    finish(command.env("NOTIFY_SOCKET", format!("@{name}")), "").works();
+    manager.main_process();
+    assert_eq!(manager.heard(), "READY=1\n");
+    manager.clean();
+}
+
+#[test]
+fn a_manager_s_socket_that_is_not_writable_is_a_warning_and_an_impossible_address_an_error() {
+    let Some(manager) = Manager::new() else { return };
+    let socket = manager.place.path("manager");
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
+    std::fs::set_permissions(&socket, closed).expect("a mode");
+    for mode in ["container", "conmon"] {
+        let arguments = manager.place.arguments(&["--sdnotify", mode], &["echo", "here"]);
+        let ran = finish(&mut manager.command(&arguments), "");
+        assert_eq!((ran.status, ran.stdout.as_str()), (0, "here\n"), "{ran:?}");
+        let warning = "warning: cannot tell the service manager: Permission denied";
+        assert!(ran.stderr.contains(warning), "{ran:?}");
+    }
+    manager.has_heard_all();
+    let arguments = manager.place.arguments(&[], &["true"]);
+    let mut command = manager.place.command(&arguments);
+    let ran = finish(command.env("NOTIFY_SOCKET", format!("/{}", "x".repeat(200))), "");
+    ran.fails_with(125, &["NOTIFY_SOCKET"]);
+    manager.clean();
+}
+
 #[test]
 fn a_manager_that_is_gone_does_not_end_a_container() {
     let Some(manager) = Manager::new() else { return };

@@ -186,7 +186,11 @@ impl Supervision<'_> {
                 }
                 _ => {}
             }
+            // A service manager's request to reload (Type=notify-reload).
+            let is_reload = signal == libc::SIGHUP;
+            self.notifier.iter().filter(|_| is_reload).for_each(Notifier::is_reloading);
             self.forward(signal);
+            self.notifier.iter().filter(|_| is_reload).for_each(Notifier::has_reloaded);
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             let _ = self.process.signal(libc::SIGKILL);
