@@ -10,6 +10,7 @@ use super::words;
 
 const NO_SUBORDINATE_NAME: &str =
     "usnea maps the user's own subordinate IDs; UIDMap= and GIDMap= choose among them";
+const NO_LABELS: &str = "usnea applies no labels of SELinux; SecurityLabelDisable= alone is known";
 const NO_REMAP: &str = "podman replaced this key: use UserNS=";
 
 /// Keys of `[Container]`.
@@ -66,14 +67,16 @@ pub const KEYS: &[FlagKey] = &[
     ("Sysctl", FlagRule::Words("--sysctl")),
     ("RunInit", FlagRule::Switch("--init")),
     ("EnvironmentHost", FlagRule::Switch("--env-host")),
+    ("HttpProxy", FlagRule::Switch("--http-proxy")),
     ("ReadOnly", FlagRule::Switch("--read-only")),
     ("ReadOnlyTmpfs", FlagRule::Switch("--read-only-tmpfs")),
     ("NoNewPrivileges", FlagRule::IfTrue("--security-opt", "no-new-privileges")),
+    ("AppArmor", FlagRule::Security("apparmor=")),
     ("SecurityLabelDisable", FlagRule::IfTrue("--security-opt", "label=disable")),
-    ("SecurityLabelNested", FlagRule::IfTrue("--security-opt", "label=nested")),
-    ("SecurityLabelType", FlagRule::Security("label=type:")),
-    ("SecurityLabelFileType", FlagRule::Security("label=filetype:")),
-    ("SecurityLabelLevel", FlagRule::Security("label=level:")),
+    ("SecurityLabelNested", FlagRule::Refused(NO_LABELS)),
+    ("SecurityLabelType", FlagRule::Refused(NO_LABELS)),
+    ("SecurityLabelFileType", FlagRule::Refused(NO_LABELS)),
+    ("SecurityLabelLevel", FlagRule::Refused(NO_LABELS)),
     ("SeccompProfile", FlagRule::Security("seccomp=")),
     ("Mask", FlagRule::Security("mask=")),
     ("Unmask", FlagRule::Security("unmask=")),
@@ -166,9 +169,10 @@ fn service_kind(source: &QuadletFile) -> Result<ServiceKind, FileProblem> {
     match source.unit.last("Service", "Type") {
         None => Ok(ServiceKind::Notify),
         Some(setting) => match setting.value.as_str() {
-            "notify" => Ok(ServiceKind::Notify),
+            "notify" | "notify-reload" => Ok(ServiceKind::Notify),
             "oneshot" => Ok(ServiceKind::Once),
-            _ => Err(setting.problem("a container's service is of type notify or oneshot")),
+            _ => Err(setting
+                .problem("a container's service is of type notify, notify-reload or oneshot")),
         },
     }
 }
@@ -193,7 +197,7 @@ fn life(service: &mut ServiceUnit<'_>, id_file: &str) -> Result<(), FileProblem>
     // The end by the signal that ExecStop= sends is no failure.
     service.set_default("SuccessExitStatus", "143");
     service.set("Delegate", "yes");
-    service.set("SyslogIdentifier", "%N");
+    service.set_default("SyslogIdentifier", "%N");
     Ok(())
 }
 

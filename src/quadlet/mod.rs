@@ -138,10 +138,7 @@ fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<UnitFile
         QuadletKind::Volume => resources::volume(source, around),
         QuadletKind::Network => resources::network(source, around),
         QuadletKind::Image => resources::image(source, around),
-        QuadletKind::Build => Err(FileProblem::of(
-            &source.path,
-            "usnea does not build images: build it elsewhere, and name it by Image=",
-        )),
+        QuadletKind::Build => Err(FileProblem::of(&source.path, service::NO_BUILD)),
         QuadletKind::Kube => Err(FileProblem::of(
             &source.path,
             "usnea does not play Kubernetes YAML: write a .pod and .container files",

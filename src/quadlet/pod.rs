@@ -61,7 +61,8 @@ pub fn convert(source: &QuadletFile, around: &QuadletContext<'_>) -> Result<Unit
     service.set("Environment", "PODMAN_SYSTEMD_UNIT=%n");
     service.set("ExecStop", stop.text());
     service.set("ExecStopPost", remove.text());
-    service.set_default("Restart", "on-failure");
+    // As podman does. systemd refuses Restart=always where a command runs once.
+    service.replace("Restart", "on-failure");
     service.run_once(&create);
     Ok(service.unit)
 }

@@ -61,6 +61,10 @@ pub const COMMON: &[FlagKey] = &[
     ("ServiceName", FlagRule::Special),
 ];
 
+/// Reason why `.build` files give no service, with the way out.
+pub const NO_BUILD: &str = "usnea does not build images: build it by 'podman build -t NAME' or 'buildah build -t NAME', \
+     hand it over by 'podman save NAME | usnea load', and set Image=localhost/NAME";
+
 /// Keys of `[Quadlet]`.
 pub const QUADLET: &[FlagKey] = &[("DefaultDependencies", FlagRule::Special)];
 
@@ -163,10 +167,16 @@ impl<'a> ServiceUnit<'a> {
         }
     }
 
+    /// Replaces all settings of a key of `[Service]`.
+    pub fn replace(&mut self, key: &str, value: &str) {
+        self.unit.group("Service").settings.retain(|setting| setting.key != key);
+        self.set(key, value);
+    }
+
     /// Makes the service run `command` once (Type=oneshot).
     pub fn run_once(&mut self, command: &UnitCommand) {
         self.set("ExecStart", command.text());
-        self.set("SyslogIdentifier", "%N");
+        self.set_default("SyslogIdentifier", "%N");
         self.set_default("Type", "oneshot");
         self.set_default("RemainAfterExit", "yes");
     }
@@ -277,10 +287,12 @@ impl<'a> ServiceUnit<'a> {
         Ok(())
     }
 
-    /// Translates the name of an image: `NAME.image` or `NAME.build`; leaves others unchanged.
+    /// Translates the name of an image, `NAME.image`; leaves others unchanged. Errors: `NAME.build`, which has no
+    /// service to require.
     pub fn image(&mut self, setting: &UnitSetting, name: &str) -> Result<String, FileProblem> {
         match QuadletKind::of_name(name) {
-            Some(QuadletKind::Image | QuadletKind::Build) => self.needs(name, setting)?.resource(),
+            Some(QuadletKind::Image) => self.needs(name, setting)?.resource(),
+            Some(QuadletKind::Build) => Err(setting.problem(NO_BUILD)),
             _ => Ok(name.to_owned()),
         }
     }

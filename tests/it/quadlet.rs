@@ -14,7 +14,8 @@ use crate::support::{Place, Ran, binary, finish, text};
 const ORACLE: &str = include_str!("quadlet_oracle.txt");
 
 /// Settings in which usnea's services differ from podman's, with the reason.
-const DIFFERENT: [(&str, &str, &str); 10] = [
+const DIFFERENT: [(&str, &str, &str); 11] = [
+    ("metrics.service", "PartOf", "podman 5.4 leaves names of Quadlet files, as 5.5 does not"),
     ("", "SuccessExitStatus", "stopping the service is no failure: podman's ends with status 143"),
     ("", "ExecStop", "stop: usnea's rm --force, as docker's, gives no time to end; podman's does"),
     (
@@ -138,7 +139,8 @@ fn services_are_podman_s_in_effect() {
             let (name, text) = service.split_once('\n')?;
             let text = text.replace("/usr/bin/podman", text_of(&binary()).as_str());
             let text = text.replace(NETWORK_WAITS[0], NETWORK_WAITS[1]).replace("/q/", &folder);
-            Some((name, settings(&text.replace("RequiresMountsFor=%t/containers\n", ""))))
+            let text = text.replace("RequiresMountsFor=%t/containers", "");
+            Some((name, settings(&text)))
         }));
     }
     let services = quadlets.services();
@@ -215,9 +217,6 @@ fn the_commands_of_services_are_in_the_grammar() {
                     "Ulimit" => "nofile=10:20",
                     "SeccompProfile" => "unconfined",
                     "Mask" | "Unmask" => "/proc/uptime",
-                    "SecurityLabelType" | "SecurityLabelFileType" | "SecurityLabelLevel" => {
-                        continue;
-                    }
                     "Pull" | "Policy" => "missing",
                     "StopSignal" => "INT",
                     "Driver" => {
@@ -234,28 +233,33 @@ fn the_commands_of_services_are_in_the_grammar() {
                     _ => "value",
                 },
             };
-            if matches!(*key, "SecurityLabelNested") {
-                continue;
-            }
             let needed = match group {
                 "Container" | "Image" => "Image=x\n",
                 _ => "",
             };
-            let content = format!("[{group}]\n{needed}{key}={value}\n");
-            quadlets.write(&format!("key-{}.{extension}", key.to_lowercase()), &content);
+            let values = match rule {
+                FlagRule::Switch(_) => &[value, "no"][..],
+                _ => &[value],
+            };
+            for value in values {
+                // Words before and after a flag are read with it.
+                let around = if *group == *"Container" { "Pull=never\nTmpfs=/run\n" } else { "" };
+                let content = format!("[{group}]\n{needed}{around}{key}={value}\n");
+                let name = format!("key-{}-{}.{extension}", key.to_lowercase(), value.len());
+                quadlets.write(&name, &content);
+            }
         }
     }
     let mut wrong = Vec::new();
     for (name, settings) in quadlets.services() {
         for ((_, key), values) in settings.iter().filter(|((_, key), _)| key.starts_with("Exec")) {
-            for value in values.iter().filter(|value| !value.starts_with("/bin/sh")) {
-                let words =
-                    usnea::quadlet::words::split(value.trim_start_matches('-')).expect("words");
+            // Other commands are the file's own.
+            let commands = values.iter().map(|value| value.trim_start_matches('-'));
+            for value in commands.filter(|value| value.starts_with(text(&binary()))) {
+                let words = usnea::quadlet::words::split(value).expect("words");
                 let specified = |word: String| {
-                    let word = word.replace("%t", "/run");
-                    ["%N", "%n", "%p", "%i", "%h"]
-                        .iter()
-                        .fold(word, |word, one| word.replace(one, "x"))
+                    let word = word.replace("%t", "/run").replace("%h", "/home/x");
+                    ["%N", "%n", "%p", "%i"].iter().fold(word, |word, one| word.replace(one, "x"))
                 };
                 let words = words.into_iter().map(|word| specified(word).into()).collect();
                 if let Err(error) = usnea::cli::parse(words) {
@@ -291,6 +295,12 @@ fn a_file_with_an_error_is_named_by_its_line_and_the_others_give_services() {
         ("r.image", "[Image]\n", ""),
         ("s.kube", "[Kube]\nYaml=x\n", ""),
         ("t.build", "[Build]\nImageTag=x\n", ""),
+        ("w.container", "[Container]\nImage=w.build\n", ":2"),
+        (
+            "x.container",
+            "[Container]\nImage=x\nMount=type=image,source=w.build,destination=/x\n",
+            ":3",
+        ),
         ("u.container", "[Container]\nImage=x\nServiceName=../u\n", ""),
         ("v.container", "[Container]\nImage=x\nServiceName=good\n", ""),
     ] {
@@ -309,6 +319,50 @@ fn a_file_with_an_error_is_named_by_its_line_and_the_others_give_services() {
         fs::remove_file(quadlets.folder.join(name)).expect("a file");
     }
     quadlets.quadlet(&["check", "missing.container"]).exits(1);
+}
+
+#[test]
+fn a_build_file_is_refused_with_the_way_out_and_so_is_what_names_it() {
+    let quadlets = Quadlets::new();
+    quadlets.write("good.container", "[Container]\nImage=localhost/app\n");
+    quadlets.write("app.build", "[Build]\nImageTag=localhost/app\nSetWorkingDirectory=unit\n");
+    quadlets.write("app.container", "[Container]\nImage=app.build\n");
+    let way_out =
+        ["podman build", "buildah build", "podman save NAME | usnea load", "Image=localhost/NAME"];
+    let generated = quadlets.quadlet(&["generate", "--user", "--dryrun"]);
+    assert!(generated.stdout.contains("---good.service---"), "{generated:?}");
+    assert!(
+        !generated.stdout.contains("app.service") && !generated.stdout.contains("app-build"),
+        "{generated:?}"
+    );
+    let checked = quadlets.quadlet(&["check"]);
+    for (ran, said) in [(&generated, &generated.stderr), (&checked, &checked.stdout)] {
+        assert_eq!((ran.status, said.lines().count()), (1, 2), "{ran:?}");
+        for place in
+            ["app.build: usnea does not build images", "app.container:2: Image=app.build: "]
+        {
+            let line = said.lines().find(|line| line.contains(place)).expect(place);
+            assert!(way_out.iter().all(|way| line.contains(way)), "{line}");
+        }
+    }
+    let listed = quadlets.quadlet(&["ls", "--format", "{{.Name}}"]);
+    assert!(listed.stdout.contains("good.container"), "{listed:?}");
+}
+
+#[test]
+fn of_two_files_with_one_name_the_one_in_the_first_folder_counts() {
+    let quadlets = Quadlets::new();
+    let first = quadlets.place.folder("first");
+    fs::write(first.join("web.container"), "[Container]\nImage=first\n").expect("a file");
+    quadlets.write("web.container", "[Container]\nImage=second\n");
+    quadlets.write("sub/web.container", "[Container]\nImage=third\n");
+    quadlets.write("other.container", "[Container]\nImage=other\n");
+    let mut command = quadlets.command(&["generate", "--user", "--dryrun"]);
+    let folders = format!("{}:{}", text(&first), text(&quadlets.folder));
+    let ran = finish(command.env("QUADLET_UNIT_DIRS", folders), "");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    let images = |image: &str| ran.stdout.matches(&format!("Image={image}\n")).count();
+    assert_eq!([images("first"), images("second"), images("third"), images("other")], [1, 0, 0, 1]);
 }
 
 #[test]
