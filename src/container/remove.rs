@@ -14,6 +14,7 @@ use crate::hint;
 use crate::monitor::record::{self, EXIT, STATE, State};
 use crate::monitor::{Status, events};
 use crate::object_id::ContainerId;
+use crate::readiness;
 use crate::spec::VolumeName;
 use crate::sys::process;
 
@@ -125,7 +126,9 @@ fn remove_unchecked(
     let name = container.as_ref().map(|container| container.record.name.clone());
     let Some(lock) = lock_when_stopped(&folder, container.as_ref(), how)? else { return Ok(()) };
     if let Ok(Some(State { socket: Some(socket), .. })) = record::read(&folder, STATE) {
-        let _ = std::fs::remove_file(socket);
+        let _ = std::fs::remove_file(&socket);
+        // A monitor that was killed has left this, too.
+        socket.parent().into_iter().for_each(|folder| readiness::remove_left(folder, id.short()));
     }
     let own = container.as_ref().filter(|container| how.volumes || container.record.auto_remove);
     let own = own.map(own_volumes).unwrap_or_default();

@@ -14,5 +14,5 @@ mod proxy;
 mod service_manager;
 
 pub use notifier::{Notifier, NotifierHandover, NotifyMode, NotifyRequest};
-pub use proxy::{PROXY_FOLDER, PROXY_SOCKET, folder_name};
+pub use proxy::{PROXY_FOLDER, PROXY_SOCKET, folder_name, remove_left};
 pub use service_manager::NOTIFY_SOCKET;

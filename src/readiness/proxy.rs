@@ -38,6 +38,11 @@ pub fn folder_name(id: &str) -> String {
     format!("{PREFIX}{id}")
 }
 
+/// Removes the socket of the container `id` in `runtime` after its process was killed.
+pub fn remove_left(runtime: &Path, id: &str) {
+    remove(&runtime.join(folder_name(id)));
+}
+
 impl NotifyProxy {
     /// Makes the folder and its socket. All users of the container may write to the socket.
     pub fn make(folder: &Path) -> Result<Self> {

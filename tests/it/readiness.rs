@@ -297,6 +297,22 @@ fn the_socket_of_a_killed_usnea_goes_with_the_next_start() {
 }
 
 #[test]
+fn the_socket_of_a_killed_monitor_goes_with_its_container() {
+    let Some(manager) = Manager::new() else { return };
+    let arguments = manager.place.kept(&["run", "-d", "--name", "box"], "exec sleep 1000");
+    let id = finish(&mut manager.command(&arguments), "").works().to_owned();
+    let monitor = rustix::process::Pid::from_raw(manager.main_process() as i32).expect("a number");
+    let runtime = std::env::var("XDG_RUNTIME_DIR").expect("a runtime folder");
+    let folder = Path::new(&runtime).join(format!("usnea/notify-{}", &id[..12]));
+    assert!(folder.join("notify.sock").exists());
+    rustix::process::kill_process(monitor, rustix::process::Signal::KILL).expect("a process");
+    manager.place.usnea(&["wait", "box"]).works();
+    manager.place.usnea(&["rm", "box"]).works();
+    assert!(!folder.exists());
+    manager.clean();
+}
+
+#[test]
 fn a_socket_of_the_user_s_own_is_left_alone() {
     let Some(manager) = Manager::new() else { return };
     let volume = format!("{}:/run/own", text(Path::new(&manager.place.path("manager"))));
