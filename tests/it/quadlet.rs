@@ -15,7 +15,11 @@ const ORACLE: &str = include_str!("quadlet_oracle.txt");
 
 /// Settings in which usnea's services differ from podman's, with the reason.
 const DIFFERENT: [(&str, &str, &str); 11] = [
-    ("metrics.service", "PartOf", "podman 5.4 leaves names of Quadlet files, as 5.5 does not"),
+    (
+        "metrics.service",
+        "PartOf",
+        "podman 5.4 leaves the name of a Quadlet file as it is: there is no such unit",
+    ),
     ("", "SuccessExitStatus", "stopping the service is no failure: podman's ends with status 143"),
     ("", "ExecStop", "stop: usnea's rm --force, as docker's, gives no time to end; podman's does"),
     (
