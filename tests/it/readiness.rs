@@ -1,5 +1,6 @@
 //! `--sdnotify`: the service manager that started usnea hears when a container is ready.
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -240,7 +241,7 @@ fn the_address_of_a_manager_may_be_an_abstract_name() {
 fn a_manager_s_socket_that_is_not_writable_is_a_warning_and_an_impossible_address_an_error() {
     let Some(manager) = Manager::new() else { return };
     let socket = manager.place.path("manager");
-    let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     std::fs::set_permissions(&socket, closed).expect("a mode");
     for mode in ["container", "conmon"] {
         let arguments = manager.place.arguments(&["--sdnotify", mode], &["echo", "here"]);
@@ -322,6 +323,39 @@ fn a_socket_of_the_user_s_own_is_left_alone() {
     let mut heard = [manager.heard(), manager.heard()];
     heard.sort();
     assert_eq!(heard[1], "READY=1\nMAINPID=7");
+    manager.clean();
+}
+
+/// The queue of the manager's socket holds fewer messages than fifty services send.
+#[test]
+fn fifty_services_that_start_at_once_are_all_ready_and_stop_at_once() {
+    const COUNT: usize = 50;
+    let Some(manager) = Manager::new() else { return };
+    let start = |number| {
+        let name = format!("box-{number}");
+        let options = ["run", "-d", "--rm", "--name", &name, "--sdnotify", "conmon"];
+        let arguments = manager.place.kept(&options, "exec sleep 1000");
+        Started::new(&mut manager.command(&arguments), "")
+    };
+    let started: Vec<_> = (0..COUNT).map(start).collect();
+    let heard: BTreeMap<String, usize> = (0..2 * COUNT).fold(BTreeMap::new(), |mut heard, _| {
+        *heard.entry(manager.heard()).or_default() += 1;
+        heard
+    });
+    assert_eq!((heard["READY=1\n"], heard.len()), (COUNT, COUNT + 1), "{heard:?}");
+    for one in started {
+        one.end().works();
+    }
+    assert_eq!(manager.place.usnea(&["ps", "-q"]).works().lines().count(), COUNT);
+    let stop = |number| {
+        let name = format!("box-{number}");
+        Started::new(&mut manager.command(&["stop", "--time", "0", &name]), "")
+    };
+    let stopped: Vec<_> = (0..COUNT).map(stop).collect();
+    for one in stopped {
+        one.end().works();
+    }
+    assert_eq!(manager.place.usnea(&["ps", "-aq"]).works(), "");
     manager.clean();
 }
 
