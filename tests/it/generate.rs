@@ -252,6 +252,35 @@ fn a_boot_starts_what_was_not_stopped_on_purpose() {
 }
 
 #[test]
+fn systemd_has_nothing_to_say_about_the_packaged_units_and_starts_the_update_daily() {
+    if !need("systemd-analyze") {
+        return;
+    }
+    let place = Place::new();
+    let folder = place.folder("units");
+    let packaged = crate::support::source().join("packaging/systemd");
+    for entries in [std::fs::read_dir(packaged.join("home")), std::fs::read_dir(&packaged)] {
+        for path in entries.expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            let Ok(unit) = std::fs::read_to_string(&path) else { continue };
+            let unit = unit.replace("/usr/bin/usnea", text(&crate::support::binary()));
+            std::fs::write(folder.join(path.file_name().expect("a name")), unit).expect("a unit");
+        }
+    }
+    let units = std::fs::read_dir(&folder).expect("a folder");
+    let units: Vec<_> = units.map(|entry| entry.expect("an entry").path()).collect();
+    assert_eq!(units.len(), 4);
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--user", "--man=no", "--recursive-errors=no"]).args(&units);
+    place.prepare(&mut verify);
+    let ran = finish(verify.env("XDG_RUNTIME_DIR", place.folder("run")), "");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    // A timer starts the service of its name.
+    let timer = std::fs::read_to_string(folder.join("usnea-auto-update.timer")).expect("a timer");
+    assert!(timer.contains("\nOnCalendar=daily\n") && !timer.contains("\nUnit="), "{timer}");
+    assert!(folder.join("usnea-auto-update.service").exists());
+}
+
+#[test]
 fn packaged_units_run_commands_that_exist() {
     let folder = crate::support::source().join("packaging/systemd");
     let mut commands = 0;
