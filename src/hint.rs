@@ -36,6 +36,8 @@ pub const HEALTH_COMMAND: &str = "--health-cmd gives the command; the image has 
 pub const NEW_HEALTH_COMMAND: &str = "--health-cmd gives one to a new container";
 /// A writable root that is an image.
 pub const EXPORT_ROOT: &str = "'usnea export IMAGE | tar -x' makes a root directory of it";
+/// A file that is no image to run in place.
+pub const LOAD_ARCHIVE: &str = "an archive of images is loaded first: 'usnea load -i FILE'";
 /// A squashfs image of another version or codec.
 pub const CONVERT_SQUASHFS: &str =
     "convert it: 'unsquashfs -d DIR FILE', then 'mksquashfs DIR NEWFILE -comp zstd'";

@@ -1,6 +1,7 @@
 //! `usnea commit`: makes an image from a container: the layers of its image, and one layer with its own changes.
 //!
-//! A container that was not made from an image of the store becomes an image of one layer. The config is that of the
+//! A container that was not made from an image of the store becomes an image of one layer, as does one of a
+//! single-file image. The config is that of the
 //! container's image, with the container's own settings, as in docker.
 
 use std::path::Path;
@@ -9,6 +10,7 @@ use oci_spec::runtime::Spec;
 use serde_json::{Map, Value, json};
 
 use super::Container;
+use super::file_image::FileImage;
 use super::freeze::Frozen;
 use super::images::NoProgress;
 use super::layers::ContainerLayers;
@@ -27,6 +29,7 @@ use crate::image::manifest::{Manifest, ManifestDocument, Platform};
 use crate::image::owners::Owners;
 use crate::image::pull::ImagePull;
 use crate::image::store::{ImageRecord, Store};
+use crate::layer::squashfs::ImageFile;
 use crate::sys::signal;
 use crate::userns::{self};
 
@@ -87,7 +90,11 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
     let store = stores.own();
     let owners = stores::owners(base, store);
     // A container without a writable layer (`--rw-root`) becomes a single layer with its whole root.
-    let origin = origin(container, commit.squash)?.filter(|_| layers.upper.is_some());
+    let origin = match layers.image() {
+        Some(file) => origin_in_file(container, file)?,
+        None => origin(container, commit.squash)?,
+    };
+    let origin = origin.filter(|_| layers.upper.is_some());
     let (parent, platform) = parent(origin, container, &spec)?;
     let details = ImageDetails {
         platform,
@@ -100,7 +107,8 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
     let names: Vec<Reference> = commit.name.iter().cloned().collect();
     let work = || {
         let written = stores::owners_of_containers(base);
-        let layer = layer(&layers, &parent, &written, &store.tmp())?;
+        let tmp = store.tmp();
+        let layer = layers.in_folders(|shown| layer(shown, &parent, &written, &tmp))?;
         let parent = ParentImage {
             manifest: &parent.manifest,
             config: &parent.config,
@@ -169,6 +177,17 @@ fn origin(container: &Container, squash: Squash) -> Result<Option<OriginImage>> 
         config = without_layers(&config)?;
     }
     Ok(Some(OriginImage { store: from, manifest, config }))
+}
+
+/// Returns the configuration of a single-file image, without layers: those of the store are not in the file, so that the
+/// new image has a single layer with all files. `None`: the file has no configuration.
+fn origin_in_file(container: &Container, file: &ImageFile) -> Result<Option<OriginImage>> {
+    let Some(trailer) = FileImage::open(&file.path)?.trailer else { return Ok(None) };
+    Ok(Some(OriginImage {
+        store: Store::open_read_only(&container.store),
+        manifest: empty_manifest()?,
+        config: without_layers(trailer.configuration.as_bytes())?,
+    }))
 }
 
 /// Returns the store and the digest of a manifest's blob: `STORE/blobs/ALGORITHM/HEX`.

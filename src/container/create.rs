@@ -12,7 +12,6 @@ use oci_spec::runtime::Spec;
 use super::descriptors::check_sockets;
 use super::find_or_pull::PullSettings;
 use super::folder::{self, Folder};
-use super::image_root::StoredImage;
 use super::names::Names;
 use super::network;
 use super::pods;
@@ -313,12 +312,16 @@ pub(super) fn record(
     };
     let spec = &workspace.spec;
     let process = spec.process().as_ref();
-    let mut labels = image.map(|image| image.labels.clone()).unwrap_or_default();
+    let mut labels = workspace.root.labels.clone();
     labels.extend(lifecycle.labels.clone());
     Ok(Record {
         id: workspace.id.clone(),
         name: request.options.name.as_ref().map(ToString::to_string).unwrap_or_default(),
-        image: lifecycle.image.clone(),
+        image: match workspace.root.image_file() {
+            // Absolute: a later start has another working directory.
+            Some(file) => file.path.display().to_string(),
+            None => lifecycle.image.clone(),
+        },
         image_id: image.map(|image| image.id.clone()),
         command: process.and_then(|process| process.args().clone()).unwrap_or_default(),
         entrypoint,
@@ -342,7 +345,7 @@ pub(super) fn record(
         restart: lifecycle.restart,
         stop_signal: stop_signal(lifecycle, spec),
         stop_timeout: lifecycle.stop_timeout.unwrap_or(STOP_TIMEOUT),
-        health: health(lifecycle, image)?,
+        health: health(lifecycle, workspace.root.health.clone())?,
         health_on_failure: lifecycle.health_on_failure.unwrap_or_default(),
         startup: lifecycle.startup.clone(),
         health_log: lifecycle.health_log.clone(),
@@ -382,8 +385,7 @@ fn absolute(path: Option<&Path>) -> std::io::Result<Option<PathBuf>> {
 
 /// Merges the health check of the flags with that of the image; flags take precedence. Errors: health flags without a
 /// command to run.
-fn health(lifecycle: &Lifecycle, image: Option<&StoredImage>) -> Result<Option<Healthcheck>> {
-    let of_image = image.and_then(|image| image.health.clone());
+fn health(lifecycle: &Lifecycle, of_image: Option<Healthcheck>) -> Result<Option<Healthcheck>> {
     let check = match (lifecycle.health.clone(), of_image) {
         (Some(asked), Some(of_image)) if asked.test.is_empty() => {
             let or = |asked: u64, image: u64| if asked == 0 { image } else { asked };

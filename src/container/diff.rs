@@ -21,10 +21,12 @@ use crate::userns::{self, Base};
 pub fn diff(usnea: &Usnea, container: &Container) -> Result<Vec<Change>> {
     let (spec, _image) = config(container)?;
     let layers = ContainerLayers::of(usnea, container, &spec)?;
-    let (upper, form) = layers.written()?.clone();
+    let (upper, form) = layers.written()?;
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(base);
-    let changes = in_base(base, || diff::changes(&upper, form, &layers.lowers, &owners))?;
+    let changes = in_base(base, || {
+        layers.in_folders(|shown| diff::changes(upper, *form, &shown.lowers, &owners))
+    })?;
     let mounts = spec.mounts().iter().flatten().map(|mount| mount.destination().as_path());
     let places: HashSet<&Path> = mounts.chain(secrets::mount_points(container)).collect();
     let is_place = |change: &Change| {
@@ -55,9 +57,12 @@ pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Resul
 /// Writes a container's root, without its mounts, to `output` as a tar archive.
 pub fn export(usnea: &Usnea, container: &Container, output: &ArchiveSink) -> Result<()> {
     let (spec, _image) = config(container)?;
-    let stack = ContainerLayers::of(usnea, container, &spec)?.stack();
+    let layers = ContainerLayers::of(usnea, container, &spec)?;
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(base);
-    let write = || merged_tar(&stack, &owners, ArchiveOutput::create(output)?)?.put();
+    let write = || {
+        let output = ArchiveOutput::create(output)?;
+        layers.in_folders(|shown| merged_tar(&shown.stack(), &owners, output))?.put()
+    };
     userns::in_base(base, write).context(|| format!("cannot export {}", container.record.name))
 }

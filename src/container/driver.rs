@@ -2,16 +2,20 @@
 //! overlay, else copying.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::image_root::ImageRoot;
 use crate::error::{Context, Error, Result, Setting};
 use crate::host::overlay::{self, OverlayEvidence};
 use crate::host::{fuse, idmap};
 use crate::ids::{ContainerIds, HostIds, Id, IdMaps};
+use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
 use crate::spec::{ContainerOptions, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
+
+/// Way out where the kernel's overlay cannot show files with the container's own IDs.
+const OWN_IDS: &str = "fuse and copy give them the container's own IDs; leave the flag out, or the map of IDs as it is";
 
 /// Chosen storage driver.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,11 +50,18 @@ pub fn choose(
                 .within(Setting::StorageDriver.with("overlay"))
                     .hint("leave the flag out: fuse and copy read those that the image's layers have here"));
             }
+            if idmapped && root.image_file().is_some() {
+                return Err(Error::invalid(
+                    "files of a single-file image would have other owners inside",
+                )
+                .within(Setting::StorageDriver.with("overlay"))
+                .hint(OWN_IDS));
+            }
             if idmapped && let Err(error) = idmap::serves(store) {
                 let text = format!("files of the image would have other owners inside: {error}");
-                return Err(Error::invalid(text).within(Setting::StorageDriver.with("overlay")).hint(
-                    "fuse and copy give them the container's own IDs; leave the flag out, or the map of IDs as it is",
-                ));
+                return Err(Error::invalid(text)
+                    .within(Setting::StorageDriver.with("overlay"))
+                    .hint(OWN_IDS));
             }
             let known =
                 overlay::serves(store).context(|| Setting::StorageDriver.with("overlay")).map_err(
@@ -84,12 +95,14 @@ fn warn_of_owner(base: &Base, root: &ImageRoot, driver: StorageDriver) {
         StorageDriver::Fuse => !has_one_id,
         StorageDriver::Overlay => false,
     };
-    let has_id = |folder: &PathBuf| {
+    let has_id = |layer: &LowerLayer| {
+        // The owner of a file with an image means nothing for those of the files in it.
+        let LowerLayer::Folder(folder) = layer else { return true };
         let owner = folder.metadata().map(|metadata| metadata.uid());
         owner.map_or(true, |uid| base.maps.uids.inside_of(Id::new(uid)).is_some())
     };
     // Owners of a shared store's files are in records.
-    if serves || root.is_shared || root.is_foreign || root.folders.iter().all(has_id) {
+    if serves || root.is_shared || root.is_foreign || root.layers.iter().all(has_id) {
         return;
     }
     let other = if has_one_id { "copy" } else { "fuse" };
@@ -128,6 +141,9 @@ fn first_usable(
         }
         _ if root.is_shared => {
             Err(Error::new("owners of a shared store's files are in records alone"))
+        }
+        true if root.image_file().is_some() => {
+            Err(Error::new("owners in a single-file image are moved by usnea's own overlay"))
         }
         // Showing files with the container's own IDs needs ID-mapped mounts, and those need root of the host.
         true => idmap::serves(store),

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::Container;
 use crate::engine::{MountSource, PlannedMount, RunningContainer};
 use crate::error::{Context, Error, Result};
+use crate::layer::LowerLayer;
 use crate::spec::{self, ContainerUser, EntryOptions, GroupAdd, UserFlag};
 use crate::sys::inroot::{self, Symlinks};
 
@@ -60,7 +61,10 @@ fn has_accounts_of_start(spec: &Spec) -> bool {
         return false;
     };
     let is_of_image = |account: &str| {
-        let mut kinds = lowers.iter().map(|lower| kind_in_layer(lower, account));
+        let mut kinds = lowers.iter().map(|lower| match lower {
+            LowerLayer::Folder(folder) => kind_in_layer(folder, account),
+            LowerLayer::Image(_) => Err(Errno::NOTSUP), // opening the image takes as long
+        });
         let found = kinds.find(|kind| !matches!(kind, Ok(None)));
         matches!(found, None | Some(Ok(Some(FileType::RegularFile))))
     };

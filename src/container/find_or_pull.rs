@@ -1,6 +1,8 @@
 //! Image of the store as a root: finds the image, or pulls it according to `--pull`. Unpacks its layers with the owners
 //! that this user's store needs, and locks it against removal.
 
+use std::collections::BTreeMap;
+
 use super::image_root::{ImageLock, ImageRoot, StoredImage};
 use super::images::{self, Pull};
 use super::stores;
@@ -8,12 +10,13 @@ use super::usnea::Usnea;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::go_json;
-use crate::image::manifest::Platform;
+use crate::image::manifest::{Platform, RunConfig, parse_config};
 use crate::image::owners::Owners;
 use crate::image::pull::TransferProgress;
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::store::{HeldBlob, ImageLayer, ImageRecord, Store};
 use crate::image::transport::ImageLocation;
+use crate::layer::LowerLayer;
 use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
 
@@ -169,55 +172,72 @@ fn newer(
 }
 
 fn describe(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<ImageRoot> {
-    if image.platform.os != "linux" {
-        return Err(Error::invalid(format!(
-            "an image for {}: only linux runs here",
-            image.platform
-        )));
-    }
-    if !image.platform.serves(&Platform::host()) {
-        log::warn!("the image is for {}, this machine is {}", image.platform, Platform::host());
-    }
+    check_platform(&image.platform)?;
     let (mut folders, whiteouts) = store.stack(&image.layers, owners);
     if folders.is_empty() {
         folders.push(store.empty_layer_path());
     }
-    let (defaults, labels, health) =
+    let ConfiguredDefaults { defaults, labels, health } =
         defaults(store, image).context(|| format!("image {}", image.config.short()))?;
     let manifest = store.blob_path(&image.manifest);
-    let stored = Some(StoredImage { manifest, id: image.config.to_string(), labels, health });
+    let stored = Some(StoredImage { manifest, id: image.config.to_string() });
     Ok(ImageRoot {
-        folders,
+        layers: folders.into_iter().map(LowerLayer::Folder).collect(),
         is_shared: *owners == Owners::Shared,
         is_foreign: store.is_foreign(),
         whiteouts,
         defaults,
+        labels,
+        health,
         stored,
         held: ImageLock::Nothing,
     })
 }
 
-type Labels = std::collections::BTreeMap<String, String>;
+/// Checks that containers of an image can run here; warns of another architecture. Errors: another system.
+pub(super) fn check_platform(platform: &Platform) -> Result<()> {
+    if platform.os != "linux" {
+        return Err(Error::invalid(format!("an image for {platform}: only linux runs here")));
+    }
+    if !platform.serves(&Platform::host()) {
+        log::warn!("the image is for {platform}, this machine is {}", Platform::host());
+    }
+    Ok(())
+}
 
-fn defaults(
-    store: &Store,
-    image: &ImageRecord,
-) -> Result<(ImageDefaults, Labels, Option<Healthcheck>)> {
+/// Settings of an image's containers.
+#[derive(Debug, Default)]
+pub(super) struct ConfiguredDefaults {
+    /// Defaults of the spec.
+    pub(super) defaults: ImageDefaults,
+    /// Labels of the image.
+    pub(super) labels: BTreeMap<String, String>,
+    /// Health check.
+    pub(super) health: Option<Healthcheck>,
+}
+
+impl ConfiguredDefaults {
+    /// Takes the settings from an image's config.
+    pub(super) fn of(config: RunConfig) -> Self {
+        let defaults = ImageDefaults {
+            entrypoint: config.entrypoint,
+            cmd: config.cmd,
+            env: config.env,
+            workdir: config.working_dir,
+            user: config.user,
+            volumes: config.volumes,
+            stop_signal: config.stop_signal,
+            exposed_ports: config.exposed_ports,
+        };
+        let health = config.healthcheck.and_then(health);
+        Self { defaults, labels: config.labels, health }
+    }
+}
+
+fn defaults(store: &Store, image: &ImageRecord) -> Result<ConfiguredDefaults> {
     let bytes = store.read_blob(&image.config)?;
-    let (config, _) = crate::image::manifest::parse_config(&bytes, image.layers.len())?;
-    let config = config.config;
-    let health = config.healthcheck.and_then(health);
-    let defaults = ImageDefaults {
-        entrypoint: config.entrypoint,
-        cmd: config.cmd,
-        env: config.env,
-        workdir: config.working_dir,
-        user: config.user,
-        volumes: config.volumes,
-        stop_signal: config.stop_signal,
-        exposed_ports: config.exposed_ports,
-    };
-    Ok((defaults, config.labels, health))
+    let (config, _) = parse_config(&bytes, image.layers.len())?;
+    Ok(ConfiguredDefaults::of(config.config))
 }
 
 /// Returns the health check of an image's config: a field of docker's that OCI does not have. Ignores an invalid one,

@@ -1,19 +1,25 @@
-//! Root of a container before its own layer: the folders of an image's layers, a directory, or programs of the host.
+//! Root of a container before its own layer: layers of an image, an image in a file, a directory, or programs of the
+//! host.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::error::{Context, Result};
 use crate::image::store::HeldBlob;
+use crate::layer::LowerLayer;
+use crate::layer::squashfs::ImageFile;
 use crate::layer::whiteout::Whiteouts;
+use crate::monitor::record::Healthcheck;
 use crate::rootfs::host::HostRoot;
 use crate::spec::ImageDefaults;
 
-/// Folders of a root, which are protected against removal as long as this value lives.
+/// Layers of a root, which are protected against removal as long as this value lives.
 #[derive(Debug)]
 pub struct ImageRoot {
-    /// Folders of the layers, the topmost first: at least one.
-    pub folders: Vec<PathBuf>,
+    /// Layers, the topmost first: at least one.
+    pub layers: Vec<LowerLayer>,
     /// True if the folders belong to a store that several users share: owners of files are only recorded, not real
     /// ([`Owners::Shared`]).
     ///
@@ -25,7 +31,11 @@ pub struct ImageRoot {
     pub whiteouts: Whiteouts,
     /// Defaults of the image's config: command, environment, user and the like.
     pub defaults: ImageDefaults,
-    /// Image of the store with these layers; `None`: a directory, or programs of the host.
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// Health check of the image's config.
+    pub health: Option<Healthcheck>,
+    /// Image of the store with these layers; `None`: an image in a file, a directory, or programs of the host.
     pub stored: Option<StoredImage>,
     pub(super) held: ImageLock,
 }
@@ -37,10 +47,6 @@ pub struct StoredImage {
     pub manifest: PathBuf,
     /// ID of the image.
     pub id: String,
-    /// Labels of the image.
-    pub labels: std::collections::BTreeMap<String, String>,
-    /// Health check of the image's config.
-    pub health: Option<crate::monitor::record::Healthcheck>,
 }
 
 /// Lock that protects a root against removal.
@@ -49,21 +55,29 @@ pub(super) enum ImageLock {
     Nothing,
     Host(HostRoot),
     Stored(HeldBlob),
+    /// Open file with the image. Nothing prevents its removal: an open file keeps its content.
+    File(File),
 }
 
 impl ImageRoot {
-    /// Returns a root of a single folder, without an image.
-    pub(super) fn of(folder: PathBuf, held: ImageLock) -> Self {
-        let (folders, defaults) = (vec![folder], ImageDefaults::default());
+    /// Returns a root of a single layer, without an image.
+    pub(super) fn of(layer: LowerLayer, held: ImageLock) -> Self {
         Self {
-            folders,
+            layers: vec![layer],
             is_shared: false,
             is_foreign: false,
             whiteouts: Whiteouts::Overlay,
-            defaults,
+            defaults: ImageDefaults::default(),
+            labels: BTreeMap::new(),
+            health: None,
             stored: None,
             held,
         }
+    }
+
+    /// File with the image that is the root; `None`: another root.
+    pub fn image_file(&self) -> Option<&ImageFile> {
+        self.layers.iter().find_map(LowerLayer::image)
     }
 
     /// Returns a copy of the lock, for a process that outlives this value.
@@ -72,6 +86,7 @@ impl ImageRoot {
             ImageLock::Nothing => return Ok(None),
             ImageLock::Host(root) => root.lock(),
             ImageLock::Stored(blob) => &blob.file,
+            ImageLock::File(file) => file,
         };
         Ok(Some(file.try_clone().context(|| "cannot hold the image")?.into()))
     }

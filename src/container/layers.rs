@@ -13,7 +13,9 @@ use crate::error::{Error, Result, Setting};
 use crate::ids::{BaseIds, FileIds, IdMaps};
 use crate::image::diff::{LayerSource, UpperForm};
 use crate::image::owners::Owners;
+use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
+use crate::layer::squashfs::ImageFile;
 use crate::layer::whiteout::Whiteouts;
 use crate::phrase;
 use crate::spec::{Stacking, StorageDriver};
@@ -28,8 +30,11 @@ pub(super) struct ContainerLayers {
     /// Writable layer of the container, and its form. `None`: the container writes to its root directory itself
     /// (`--rw-root`).
     pub(super) upper: Option<(LayerSource, UpperForm)>,
-    /// Layers of the container's image, the topmost first.
+    /// Layers of the container's image, the topmost first. That of a single-file image is a folder inside
+    /// [`ContainerLayers::in_folders`] alone.
     pub(super) lowers: Vec<LayerSource>,
+    /// Sources of `lowers`, in the same order.
+    sources: Vec<LowerLayer>,
 }
 
 impl ContainerLayers {
@@ -40,7 +45,9 @@ impl ContainerLayers {
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let Some(root) = mounts.iter().find(|mount| mount.destination() == Path::new("/")) else {
             let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
-            return Ok(Self { upper: None, lowers: vec![root.path().clone().into()] });
+            let path = root.path().clone();
+            let sources = vec![LowerLayer::Folder(path.clone())];
+            return Ok(Self { upper: None, lowers: vec![path.into()], sources });
         };
         match PlannedMount::from_oci(root)?.source {
             MountSource::Overlay { stacking, lowers, upper: Some((path, work)), .. } => {
@@ -58,12 +65,12 @@ impl ContainerLayers {
                 };
                 let is_recorded = stacking.records == Records::InLowers;
                 let owners = is_recorded.then_some(Owners::Shared);
-                let lower = |path| LayerSource {
+                let lower = |layer: &LowerLayer| LayerSource {
                     owners: owners.clone(),
                     whiteouts: stacking.whiteouts,
-                    ..LayerSource::from(path)
+                    ..LayerSource::from(layer.path().to_owned())
                 };
-                let lowers = lowers.into_iter().map(lower).collect();
+                let (lowers, sources) = (lowers.iter().map(lower).collect(), lowers);
                 let is_written = form == UpperForm::Changes;
                 let upper = LayerSource {
                     path,
@@ -73,7 +80,7 @@ impl ContainerLayers {
                     places: PLACES,
                     is_written,
                 };
-                Ok(Self { upper: Some((upper, form)), lowers })
+                Ok(Self { upper: Some((upper, form)), lowers, sources })
             }
             _ => Err(Error::new("config.json: the root has no writable layer")),
         }
@@ -85,6 +92,26 @@ impl ContainerLayers {
             Error::conflict(phrase!("it has no writable layer: it was made with ", Setting::RwRoot))
                 .hint("its files are in the folder that it was made from")
         })
+    }
+
+    /// Calls `read` with layers that are all folders: an image is mounted meanwhile. For a process in base of the
+    /// caller's own: its mount namespace becomes another one.
+    pub(super) fn in_folders<T>(&self, read: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        if self.image().is_none() {
+            return read(self);
+        }
+        engine::with_lower_folders(&self.sources, |paths| {
+            let mut shown = self.clone();
+            for (lower, path) in shown.lowers.iter_mut().zip(paths) {
+                lower.path.clone_from(path);
+            }
+            read(&shown)
+        })
+    }
+
+    /// Returns the single-file image among the layers.
+    pub(super) fn image(&self) -> Option<&ImageFile> {
+        self.sources.iter().find_map(LowerLayer::image)
     }
 
     /// Returns all folders of the root, the topmost first.

@@ -21,6 +21,7 @@ mod events;
 mod exec;
 mod exec_sessions;
 mod exec_user;
+mod file_image;
 mod files;
 mod filter;
 mod find_or_pull;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +14,8 @@ use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
 use crate::host::network_helper::NetworkHelper;
 use crate::host::process_id;
-use crate::layer::Merged;
 use crate::layer::whiteout::Whiteouts;
+use crate::layer::{LowerLayer, Merged};
 use crate::monitor::protocol;
 use crate::net::host_ports::HostPorts;
 use crate::net::{
@@ -116,7 +115,7 @@ fn resolver(options: &ContainerOptions) -> Result<Option<Resolver>> {
 /// Returns the lines that /etc/hosts begins with. `None`: the default ones. Errors: a file that cannot be read.
 pub(super) fn hosts_base(
     options: &ContainerOptions,
-    root: &[PathBuf],
+    root: &[LowerLayer],
     whiteouts: Whiteouts,
 ) -> Result<Option<String>> {
     const LARGEST: u64 = 1 << 20;
@@ -127,20 +126,20 @@ pub(super) fn hosts_base(
             let mut content = Vec::new();
             File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
             match content.len() as u64 > LARGEST {
-                true => Err(io::ErrorKind::FileTooLarge.into()),
+                true => Err(io::Error::from(io::ErrorKind::FileTooLarge).into()),
                 false => Ok(Some(content)),
             }
         }
         Some(HostsBase::Image) => {
             // A root that is yet to be assembled (`--explain`) has no files.
-            let there = root.iter().filter(|folder| folder.exists());
-            let open = |folder: &PathBuf| File::open(folder).map(OwnedFd::from);
-            let merged = Merged::of(there.map(open).collect::<io::Result<Vec<_>>>()?, whiteouts);
+            let there = root.iter().filter(|layer| layer.path().exists());
+            let merged = there.map(LowerLayer::open).collect::<Result<Vec<_>>>()?;
+            let merged = Merged::of(merged, whiteouts);
             Ok(Some(merged.read(Path::new("etc/hosts"), LARGEST)?.unwrap_or_default()))
         }
     };
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let read: io::Result<Option<Vec<u8>>> = read();
+    let read: Result<Option<Vec<u8>>> = read();
     Ok(read.context(|| Setting::HostsFile)?.map(text))
 }
 

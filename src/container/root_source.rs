@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::file_image::{self, FileImage};
 use super::find_or_pull::{self, PullSettings};
 use super::image_root::{ImageLock, ImageRoot};
 use super::usnea::Usnea;
 use crate::error::{Context, Error, Result};
+use crate::hint;
+use crate::layer::squashfs::ImageFile;
 use crate::rootfs::host;
 
 /// Source of a container's root: IMAGE, as typed.
@@ -14,8 +17,12 @@ use crate::rootfs::host;
 pub enum RootSource {
     /// `host:PROGRAM[,PROGRAM...]`: the host's own programs.
     Host(Vec<String>),
-    /// `dir:PATH`, or a path that begins with `/` or `./`: a root directory.
+    /// `dir:PATH`: a root directory.
     Directory(PathBuf),
+    /// `sqsh:FILE`: a single-file image.
+    File(PathBuf),
+    /// Path that begins with `/` or `./`: a root directory, or a single-file image.
+    Path(PathBuf),
     /// Anything else: the name or ID of an image, or a transport and path to load one from.
     Image(String),
 }
@@ -30,12 +37,14 @@ impl FromStr for RootSource {
         if let Some(path) = text.strip_prefix("dir:") {
             return Ok(Self::Directory(path.into()));
         }
-        if text.starts_with('/') || text.starts_with("./") || text.starts_with("../") || text == "."
-        {
-            return Ok(Self::Directory(text.into()));
+        if let Some(path) = text.strip_prefix(file_image::PREFIX) {
+            return Ok(Self::File(path.into()));
+        }
+        if file_image::is_path(text) {
+            return Ok(Self::Path(text.into()));
         }
         text.parse::<crate::image::transport::ImageLocation>().hint(|| {
-            "an image is NAME[:TAG], oci:DIR and the like; host:PROGRAM,... is programs of this machine; dir:PATH, /PATH or ./PATH is a root directory"
+            "an image is NAME[:TAG], oci:DIR and the like; host:PROGRAM,... is programs of this machine; dir:PATH is a root directory, sqsh:FILE a single-file image, /PATH or ./PATH either"
         })?;
         Ok(Self::Image(text.to_owned()))
     }
@@ -47,9 +56,11 @@ impl RootSource {
         match self {
             Self::Host(programs) => {
                 let root = host::assemble(usnea.store()?, programs)?;
-                Ok(ImageRoot::of(root.path.clone(), ImageLock::Host(root)))
+                Ok(ImageRoot::of(root.path.clone().into(), ImageLock::Host(root)))
             }
-            Self::Directory(path) => Ok(ImageRoot::of(directory(path)?, ImageLock::Nothing)),
+            Self::Directory(path) => of_directory(path),
+            Self::File(path) => FileImage::open(path)?.root(),
+            Self::Path(path) => of_path(path),
             Self::Image(text) => find_or_pull::root(usnea, text, pull),
         }
     }
@@ -58,13 +69,35 @@ impl RootSource {
     pub fn would_be_root(&self, usnea: &Usnea) -> Result<ImageRoot> {
         match self {
             Self::Host(programs) => Ok(ImageRoot::of(
-                host::describe(usnea.store()?, programs)?.path,
+                host::describe(usnea.store()?, programs)?.path.into(),
                 ImageLock::Nothing,
             )),
-            Self::Directory(path) => Ok(ImageRoot::of(directory(path)?, ImageLock::Nothing)),
+            Self::Directory(path) => of_directory(path),
+            Self::File(path) => FileImage::open(path)?.root(),
+            Self::Path(path) => of_path(path),
             Self::Image(text) => find_or_pull::would_be_root(usnea, text),
         }
     }
+}
+
+/// Returns the root at a path: a single-file image, or a root directory.
+fn of_path(path: &Path) -> Result<ImageRoot> {
+    if path.is_dir() {
+        return of_directory(path);
+    }
+    let phrase = || format!("image {}", path.display());
+    let metadata = path.metadata().context(phrase)?;
+    if metadata.is_file() && !ImageFile::is_at(path) {
+        rustix::fs::access(path, rustix::fs::Access::READ_OK).context(phrase)?;
+        return Err(Error::invalid("neither a root directory nor a squashfs image")
+            .hint(hint::LOAD_ARCHIVE))
+        .context(phrase);
+    }
+    FileImage::open(path)?.root()
+}
+
+fn of_directory(path: &Path) -> Result<ImageRoot> {
+    Ok(ImageRoot::of(directory(path)?.into(), ImageLock::Nothing))
 }
 
 fn directory(path: &Path) -> Result<PathBuf> {
@@ -90,10 +123,10 @@ mod tests {
             "host:a,/b/c".parse::<RootSource>().unwrap(),
             RootSource::Host(vec!["a".into(), "/b/c".into()])
         );
-        for text in ["dir:/x", "/x"] {
-            assert_eq!(text.parse::<RootSource>().unwrap(), RootSource::Directory("/x".into()));
+        for text in ["/x", "./x", "../x", "."] {
+            assert_eq!(text.parse::<RootSource>().unwrap(), RootSource::Path(text.into()));
         }
-        assert_eq!("./x".parse::<RootSource>().unwrap(), RootSource::Directory("./x".into()));
+        assert_eq!("sqsh:x".parse::<RootSource>().unwrap(), RootSource::File("x".into()));
         assert_eq!("dir:x".parse::<RootSource>().unwrap(), RootSource::Directory("x".into()));
         for text in ["debian:12", "oci:/x:1", "docker://q.io/x", "0123456789ab"] {
             assert_eq!(text.parse::<RootSource>().unwrap(), RootSource::Image(text.into()));

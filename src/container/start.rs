@@ -29,13 +29,15 @@ use super::stop::{Stopping, ended_within};
 use super::usnea::Usnea;
 use super::volumes;
 use super::{Container, Hold, move_to_tmp};
-use crate::engine::{self, ListenSockets, Plan};
+use crate::engine::{self, ListenSockets, MountSource, Plan, PlannedMount};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::hint;
 use crate::host::lifetime::LifetimeEnd;
 use crate::image::store::{ForceRemoval, ImageRemoval, Store};
+use crate::layer::LowerLayer;
+use crate::layer::squashfs::ImageFile;
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, journal, protocol};
 use crate::net::Network;
@@ -355,6 +357,7 @@ fn job_of(container: &Container, lock: OwnedFd, plan: Plan, image: Option<OwnedF
 fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>> {
     match container.record.image.parse::<RootSource>()? {
         RootSource::Directory(_) => Ok(None),
+        RootSource::File(_) | RootSource::Path(_) => hold_file(spec),
         RootSource::Host(programs) => {
             let root = match host::assemble(&container.store, &programs) {
                 Err(error) if is_unwritable(&error) => {
@@ -377,6 +380,25 @@ fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>>
                 .ok_or_else(|| Error::not_found(format!("its image '{text}' was removed")))
         }
     }
+}
+
+/// Opens the single-file image that the spec names, if any. Errors: the file is missing, or was replaced since the
+/// container was made.
+fn hold_file(spec: &Spec) -> Result<Option<OwnedFd>> {
+    let Some(image) = image_file(spec)? else { return Ok(None) };
+    Ok(Some(image.open().context(|| "the container's image")?.file))
+}
+
+/// Returns the single-file image that is the root of a spec; `None`: another root.
+pub(super) fn image_file(spec: &Spec) -> Result<Option<ImageFile>> {
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let Some(root) = mounts.iter().find(|mount| mount.destination() == Path::new("/")) else {
+        return Ok(None);
+    };
+    Ok(match PlannedMount::from_oci(root)?.source {
+        MountSource::Overlay { lowers, .. } => lowers.iter().find_map(LowerLayer::image).cloned(),
+        _ => None,
+    })
 }
 
 /// True if the store is only readable.

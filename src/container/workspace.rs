@@ -105,7 +105,7 @@ impl Workspace {
         let driver = stacking(&options, base, &identity.maps, &root, store)?;
         let seccomp = seccomp_source(&options, usnea)?;
         network.hosts_base =
-            network::hosts_base(&options, &root.folders, driver.stacking.whiteouts)?;
+            network::hosts_base(&options, &root.layers, driver.stacking.whiteouts)?;
         let inputs =
             SpecParts { options: &options, image, command: &request.command, store, seccomp };
         let spec = build_spec(inputs, &identity, &root, &driver)?;
@@ -162,7 +162,12 @@ fn stacking(
             Setting::RwRoot,
             " has no layers to be stacked",
         ))),
-        (true, None) if root.folders.len() > 1 => {
+        (true, None) if root.image_file().is_some() => {
+            Err(Error::invalid("a single-file image is only read")
+                .within(Setting::RwRoot)
+                .hint(hint::EXPORT_ROOT))
+        }
+        (true, None) if root.layers.len() > 1 => {
             Err(Error::invalid("an image has layers, which other containers share")
                 .within(Setting::RwRoot)
                 .hint(hint::EXPORT_ROOT))
@@ -189,16 +194,16 @@ fn build_spec(
 ) -> Result<Spec> {
     let SpecParts { options, image, command, store, seccomp } = parts;
     let Identity { id, folder, top_layer, maps } = identity;
-    let top = root.folders.first().ok_or_else(|| Error::new("an image without a folder"))?;
+    let top = root.layers.first().ok_or_else(|| Error::new("an image without a layer"))?;
     let mut spec = spec::build(&SpecInputs {
         options,
         top_layer: *top_layer,
         id: id.short(),
         uuid: id.get(..32).unwrap_or(id),
         root: if options.rw_root {
-            SpecRoot::Itself(top)
+            SpecRoot::Itself(top.path())
         } else {
-            SpecRoot::Layered(&root.folders)
+            SpecRoot::Layered(&root.layers)
         },
         folder,
         volumes: &volumes::folder(store),

@@ -68,6 +68,7 @@ pub use plan::sockets::{LISTEN_FDS, ListenSockets};
 pub use plan::step::{AccountEntry, MemoryLayers, Step, Supervised, SupervisorLifetime};
 pub use plan::{LaunchOptions, Lifetime, Plan, RootChange, SessionKeyring, StartTrigger};
 pub use root::idmapped::Idmapped;
+pub use root::image_folders::with_lower_folders;
 pub use root::layers::{has_whiteout_names, is_copied};
 pub use root::mounted::{FilesAccess, MountedRoot, can_be_read_alone, mount_files};
 pub use session::caller_end::{CallerEnd, InputMode, InputOutcome, write_all};

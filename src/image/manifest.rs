@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use super::config::{ImageConfig, parse_config};
+pub use super::config::{ImageConfig, RunConfig, parse_config};
 pub use super::platform::Platform;
 use super::platform::WrittenPlatform;
 use crate::digest::Digest;

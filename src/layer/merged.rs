@@ -7,28 +7,27 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path};
 
 use rustix::io::Errno;
 
 use super::entry::{Below, Layer, LayerEntry};
-use super::folder::{DiskFolder, LayerFolder};
+use super::folder::LayerFolder;
+use super::lower::LowerFolder;
 use super::whiteout::Whiteouts;
-use crate::sys::inroot;
 
 /// Limit of followed links: the kernel's (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
 /// Stack of layers, the topmost first.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Merged {
-    layers: Vec<Layer>,
+    layers: Vec<Layer<LowerFolder>>,
 }
 
 /// Folder of the merged tree: the layers that contribute to it, the topmost first, each with its folder.
-type MergedFolder<'a> = Vec<(&'a Layer, DiskFolder)>;
+type MergedFolder<'a> = Vec<(&'a Layer<LowerFolder>, LowerFolder)>;
 
 /// File of the merged tree.
 enum MergedFile<'a> {
@@ -37,24 +36,22 @@ enum MergedFile<'a> {
     /// Symbolic link, with its target.
     Link(OsString),
     /// Any other file, with the folder of the layer that has the file.
-    Other(DiskFolder),
+    Other(LowerFolder),
 }
 
-impl FromIterator<Layer> for Merged {
-    fn from_iter<T: IntoIterator<Item = Layer>>(layers: T) -> Self {
+impl FromIterator<Layer<LowerFolder>> for Merged {
+    fn from_iter<T: IntoIterator<Item = Layer<LowerFolder>>>(layers: T) -> Self {
         Self { layers: layers.into_iter().collect() }
     }
 }
 
 impl Merged {
     /// Merges these folders, the topmost first.
-    pub fn of(roots: impl IntoIterator<Item = OwnedFd>, whiteouts: Whiteouts) -> Self {
+    pub fn of<R: Into<LowerFolder>>(
+        roots: impl IntoIterator<Item = R>,
+        whiteouts: Whiteouts,
+    ) -> Self {
         roots.into_iter().map(|root| Layer { root: root.into(), whiteouts }).collect()
-    }
-
-    /// Returns the layers, the topmost first.
-    pub fn layers(&self) -> &[Layer] {
-        &self.layers
     }
 
     /// Reads a small regular file: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL). `None`: no such
@@ -75,7 +72,7 @@ impl Merged {
                 MergedFile::Missing => return Ok(None),
                 MergedFile::Folder(folder) => folders.push(folder),
                 MergedFile::Other(folder) if left.is_empty() => {
-                    return inroot::read(folder, Path::new(&name), limit).map(Some);
+                    return folder.read_small(&name, limit).map(Some);
                 }
                 MergedFile::Other(_) => return Ok(None),
                 MergedFile::Link(_) if links == MOST_LINKS => return Err(Errno::LOOP.into()),
@@ -131,6 +128,7 @@ fn look_up<'a>(folder: &MergedFolder<'a>, name: &OsStr) -> io::Result<MergedFile
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -168,7 +166,8 @@ mod tests {
         }
 
         fn read_as(&self, path: &str, whiteouts: Whiteouts) -> io::Result<Option<String>> {
-            let open = |layer| std::fs::File::open(self.0.path().join(layer)).unwrap().into();
+            let open =
+                |layer| OwnedFd::from(std::fs::File::open(self.0.path().join(layer)).unwrap());
             let merged = Merged::of(["0", "1", "2"].map(open), whiteouts);
             let content = merged.read(Path::new(path), 100)?;
             Ok(content.map(|content| String::from_utf8(content).unwrap()))

@@ -176,8 +176,12 @@ mod tests {
     #[test]
     fn account_files_are_read_inside_the_root_and_only_when_regular() {
         let root = tempfile::tempdir().unwrap();
-        let open =
-            || Merged::of([std::fs::File::open(root.path()).unwrap().into()], Default::default());
+        let open = || {
+            Merged::of(
+                [std::os::fd::OwnedFd::from(std::fs::File::open(root.path()).unwrap())],
+                Default::default(),
+            )
+        };
         assert_eq!(users(&open()).unwrap(), None);
         std::fs::create_dir(root.path().join("etc")).unwrap();
         let passwd = root.path().join("etc/passwd");

@@ -1,12 +1,14 @@
 //! Inputs of a config, and the annotations that it carries for usnea.
 
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::path::Path;
 
 use super::namespace::{NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
 use super::storage_driver::Stacking;
 use crate::error::{Error, Result};
 use crate::ids::{ContainerIds, HostIds, IdMaps};
+use crate::layer::LowerLayer;
 
 /// Annotation, "1": the process keeps the caller's supplementary groups (crun's name).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
@@ -26,23 +28,23 @@ pub enum SpecRoot<'a> {
     /// Folder that is the root itself, and is written to (`--rw-root`).
     Itself(&'a Path),
     /// Read-only layers, the topmost first, below a writable one: `upper` and `work` in the inputs' folder.
-    Layered(&'a [PathBuf]),
+    Layered(&'a [LowerLayer]),
 }
 
 impl<'a> SpecRoot<'a> {
-    /// Folders to search for a file of the root, in this order.
-    pub(super) fn folders(&self) -> Vec<&'a Path> {
+    /// Layers to search for a file of the root, in this order.
+    pub(super) fn layers(&self) -> Cow<'a, [LowerLayer]> {
         match self {
-            Self::Itself(path) => vec![path],
-            Self::Layered(lowers) => lowers.iter().map(PathBuf::as_path).collect(),
+            Self::Itself(path) => Cow::Owned(vec![LowerLayer::Folder(path.to_path_buf())]),
+            Self::Layered(lowers) => Cow::Borrowed(lowers),
         }
     }
 
-    /// Folder that config.json names as the root.
+    /// Folder, or file with an image, that config.json names as the root.
     pub(super) fn path(&self) -> Result<&'a Path> {
         match self {
             Self::Itself(path) => Ok(path),
-            Self::Layered([top, ..]) => Ok(top),
+            Self::Layered([top, ..]) => Ok(top.path()),
             Self::Layered([]) => Err(Error::new("a root file system without a layer")),
         }
     }

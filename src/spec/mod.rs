@@ -96,7 +96,8 @@ pub use secret::{RecordedSecret, SECRETS, SecretFlag, SecretForm, SecretName};
 pub use security_option::SecurityOption;
 pub use size::Size;
 pub use storage_driver::{
-    COPIED, FOREIGN_LOWERS, FUSE, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver, WHITEOUT_NAMES,
+    COPIED, FOREIGN_LOWERS, FUSE, IDMAP, IMAGE_LOWER, RECORDED_LOWERS, Stacking, StorageDriver,
+    WHITEOUT_NAMES, lower_layers,
 };
 pub use switch::parse_switch;
 pub use sysctl::Sysctl;

@@ -19,7 +19,7 @@ use super::mount::MountFlag;
 use super::namespace::{IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
 use super::security_option::SecurityOption;
-use super::storage_driver::{Stacking, StorageDriver};
+use super::storage_driver::{Stacking, StorageDriver, image_options};
 use super::tmpfs::{COPY_UP as TMPFS_COPY_UP, TmpfsMount};
 use super::volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
 use super::volumes::{asked_volumes, image_tmpfs, image_volumes};
@@ -27,6 +27,7 @@ use crate::error::{Context, Error, Phrase, Result, Setting};
 use crate::fail;
 use crate::hint;
 use crate::ids::{ContainerIds, HostIds, Id, IdMaps, Map};
+use crate::layer::LowerLayer;
 use crate::phrase;
 use crate::sys::mount::{joined_lowers, split_lowers};
 
@@ -58,12 +59,11 @@ pub(super) fn mounts(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     };
     let mut mounts = Vec::with_capacity(16);
     if let SpecRoot::Layered(lowers) = inputs.root {
-        let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
         let flags: &[_] = match inputs.top_layer {
             TopLayer::Disposable => &[VOLATILE],
             TopLayer::Persistent => &[],
         };
-        mounts.push(overlay(Path::new("/"), &lowers, inputs.folder, inputs.stacking, flags)?);
+        mounts.push(overlay(Path::new("/"), lowers, inputs.folder, inputs.stacking, flags)?);
     }
     mounts.extend(system(inputs)?.into_iter().filter(|mount| !covered(mount)));
     mounts.extend(asked.into_iter().map(|asked| asked.mount));
@@ -92,21 +92,24 @@ const VOLATILE: &str = "volatile";
 /// Builds an overlay of the layers `lowers` below a writable one in `folder`.
 fn overlay(
     destination: &Path,
-    lowers: &[&Path],
+    lowers: &[LowerLayer],
     folder: &Path,
     stacking: Stacking,
     flags: &[&str],
 ) -> Result<Mount> {
-    for path in lowers.iter().chain([&folder]) {
+    let paths: Vec<&Path> = lowers.iter().map(LowerLayer::path).collect();
+    for path in paths.iter().chain([&folder]) {
         text(path)?;
     }
     // The kernel takes `\` as an escape here too, and a `:` literally (ovl_mount_dir; tried on 6.18).
     let option = |name, part| {
         format!("{name}={}", folder.join(part).to_string_lossy().replace('\\', "\\\\"))
     };
-    let lowerdir = format!("lowerdir={}", joined_lowers(lowers));
+    let lowerdir = format!("lowerdir={}", joined_lowers(&paths));
     let (upperdir, workdir) = (option("upperdir", "upper"), option("workdir", "work"));
+    let images = image_options(lowers);
     let mut options = vec![lowerdir.as_str(), &upperdir, &workdir];
+    options.extend(images.iter().map(String::as_str));
     stacking.options().for_each(|option| options.push(option));
     let is_copied = stacking.driver == StorageDriver::Copy;
     options.extend(flags.iter().filter(|flag| !is_copied || **flag != VOLATILE));
@@ -542,7 +545,7 @@ fn one_volume(
                 destination: volume.destination.clone(),
                 mount: overlay(
                     volume.destination.path(),
-                    &[&source],
+                    &[LowerLayer::Folder(source.to_path_buf())],
                     &folder,
                     stacking,
                     &[&[VOLATILE], &flags[..]].concat(),

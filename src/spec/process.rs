@@ -1,9 +1,5 @@
 //! Process of the config: user, command, working directory, environment and limits.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-
 use oci_spec::runtime::{
     Capabilities, LinuxCapabilities, LinuxCapabilitiesBuilder, Process, ProcessBuilder, User,
     UserBuilder,
@@ -22,12 +18,11 @@ use super::ulimit;
 use super::user::{ProcessIdentity, UserFlag, find_group, identify};
 use super::{env_file, mounts};
 use crate::error::{Context, Error, Phrase, Result, Setting};
-use crate::fail;
 use crate::hint;
 use crate::host::machine;
 use crate::ids::{Id, UsernsMode};
-use crate::layer::Merged;
 use crate::layer::whiteout::Whiteouts;
+use crate::layer::{LowerFolder, LowerLayer, Merged};
 
 /// Environment variables that configure a proxy (podman's list).
 const PROXIES: [&str; 8] = [
@@ -253,13 +248,13 @@ fn not_mapped(label: Phrase, kind: &str, id: u32) -> Error {
 /// Number of IDs that a container of this root needs for its accounts and the requested user. podman's rule: all up to
 /// the highest but "nobody".
 pub fn ids_needed(
-    root: &[PathBuf],
+    root: &[LowerLayer],
     whiteouts: Whiteouts,
     asked: Option<&UserFlag>,
     image: &ImageDefaults,
 ) -> Result<u32> {
     const NOBODY: u32 = 65534;
-    let (users, groups) = accounts_in(root.iter().map(PathBuf::as_path), whiteouts)?;
+    let (users, groups) = accounts_in(root, whiteouts)?;
     let counts = |name: &str, id: u32| !matches!(name, "nobody" | "nogroup") && id != NOBODY;
     let users = users.iter().flat_map(|user| [(&user.name, user.uid), (&user.name, user.gid)]);
     let all = users.chain(groups.iter().map(|group| (&group.name, group.gid)));
@@ -272,41 +267,35 @@ pub fn ids_needed(
 
 /// Returns the IDs of the user that the image names, if its accounts have that user.
 pub fn image_user(
-    root: &[PathBuf],
+    root: &[LowerLayer],
     whiteouts: Whiteouts,
     image: &ImageDefaults,
 ) -> Option<(u32, u32)> {
     let flag: UserFlag = image.user.as_deref().filter(|user| !user.is_empty())?.parse().ok()?;
-    let (users, groups) = accounts_in(root.iter().map(PathBuf::as_path), whiteouts).ok()?;
+    let (users, groups) = accounts_in(root, whiteouts).ok()?;
     let identity = identify(&flag, &users, &groups).ok()?;
     Some((identity.uid, identity.gid))
 }
 
 /// Returns the image's accounts.
 fn accounts(inputs: &SpecInputs<'_>) -> Result<(Vec<account::PasswdEntry>, Vec<GroupEntry>)> {
-    accounts_in(inputs.root.folders().into_iter(), inputs.stacking.whiteouts)
+    accounts_in(&inputs.root.layers(), inputs.stacking.whiteouts)
 }
 
-fn accounts_in<'a>(
-    folders: impl Iterator<Item = &'a Path>,
+fn accounts_in(
+    layers: &[LowerLayer],
     whiteouts: Whiteouts,
 ) -> Result<(Vec<account::PasswdEntry>, Vec<GroupEntry>)> {
     // A root that is yet to be created (--explain) has no accounts yet.
-    let folders = folders.filter(|folder| folder.exists());
-    let open = |folder: &Path| open_root(folder).map(OwnedFd::from);
-    let root = Merged::of(folders.map(open).collect::<Result<Vec<_>>>()?, whiteouts);
+    let layers = layers.iter().filter(|layer| layer.path().exists());
+    let root = Merged::of(layers.map(open_root).collect::<Result<Vec<_>>>()?, whiteouts);
     let (users, groups) = (account::users(&root)?, account::groups(&root)?);
     Ok((users.unwrap_or_default(), groups.unwrap_or_default()))
 }
 
-fn open_root(folder: &Path) -> Result<File> {
-    mounts::text(folder)?;
-    let root = File::open(folder).context(|| format!("root file system {}", folder.display()))?;
-    let metadata = root.metadata().context(|| format!("root file system {}", folder.display()))?;
-    if !metadata.is_dir() {
-        fail!(Invalid: "root file system {}: not a folder", folder.display());
-    }
-    Ok(root)
+fn open_root(layer: &LowerLayer) -> Result<LowerFolder> {
+    mounts::text(layer.path())?;
+    layer.open()
 }
 
 /// Returns the user of the config. The process's group is among the supplementary groups too. Otherwise the process

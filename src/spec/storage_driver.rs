@@ -1,6 +1,10 @@
 //! `--storage-driver`, and its encoding in config.json.
 
+use std::path::PathBuf;
+
+use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
+use crate::layer::squashfs::{FileIdentity, ImageFile};
 use crate::layer::whiteout::Whiteouts;
 
 /// Storage driver: stacks the layers of a root.
@@ -80,4 +84,36 @@ impl Stacking {
         let foreign = self.is_foreign.then_some(FOREIGN_LOWERS);
         kernel.into_iter().chain(idmapped).chain(recorded).chain(names).chain(foreign)
     }
+}
+
+/// Option of a mount of layers: index of a lower layer whose path is that of a file with an image, and the
+/// image's offset and identity.
+pub const IMAGE_LOWER: &str = "image_lower";
+
+/// Mount options that tell which lower layers are images in files.
+pub(super) fn image_options(lowers: &[LowerLayer]) -> Vec<String> {
+    let option = |(index, lower): (usize, &LowerLayer)| {
+        let ImageFile { offset, identity, .. } = lower.image()?;
+        let identity = identity.map(|identity| format!(":{identity}")).unwrap_or_default();
+        Some(format!("{IMAGE_LOWER}={index}:{offset}{identity}"))
+    };
+    lowers.iter().enumerate().filter_map(option).collect()
+}
+
+/// Returns the layers of a mount: paths of its `lowerdir`, and the values of its options [`IMAGE_LOWER`]. `None`: a
+/// malformed value.
+pub fn lower_layers<'a>(
+    paths: Vec<PathBuf>,
+    images: impl IntoIterator<Item = &'a str>,
+) -> Option<Vec<LowerLayer>> {
+    let mut lowers: Vec<LowerLayer> = paths.into_iter().map(LowerLayer::Folder).collect();
+    for image in images {
+        let mut words = image.splitn(3, ':');
+        let (index, offset) = (words.next()?.parse::<usize>().ok()?, words.next()?.parse().ok()?);
+        let identity = words.next().map(str::parse::<FileIdentity>).transpose().ok()?;
+        let lower = lowers.get_mut(index)?;
+        let path = lower.path().to_owned();
+        *lower = LowerLayer::Image(ImageFile { path, offset, identity });
+    }
+    Some(lowers)
 }

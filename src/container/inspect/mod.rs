@@ -14,6 +14,7 @@ use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Spec};
 use super::Container;
 use super::exec_sessions::exec_ids;
 use super::layers::ContainerLayers;
+use super::start::image_file;
 use crate::container::Usnea;
 use crate::container::volumes::{self, MountedVolume};
 use crate::documents::container::{
@@ -22,6 +23,7 @@ use crate::documents::container::{
 use crate::documents::go::{Nothing, ZERO_TIME};
 use crate::documents::graph_driver::GraphDriver;
 use crate::error::Result;
+use crate::image::diff::LayerSource;
 use crate::image::store::USED;
 use crate::monitor::Status;
 use crate::monitor::health::{HEALTH, HealthReport, KEPT, OUTPUT};
@@ -67,7 +69,10 @@ pub fn inspect(
         path: path.cloned().unwrap_or_default(),
         args: arguments.map(<[String]>::to_vec).unwrap_or_default(),
         state: self::state(container, &status, &spec),
-        image: record.image_id.clone().unwrap_or_default(),
+        image: match image_file(&spec)? {
+            Some(file) => file.path.display().to_string(),
+            None => record.image_id.clone().unwrap_or_default(),
+        },
         image_digest: image_digest(container),
         image_name: record.image.clone(),
         rootfs: root_directory(record, &spec),
@@ -129,7 +134,11 @@ fn graph_driver(spec: &Spec, status: &Status) -> GraphDriver {
 fn sizes_of(usnea: &Usnea, container: &Container, spec: &Spec) -> (Option<u64>, Option<u64>) {
     let written = super::size(container);
     let below = ContainerLayers::of(usnea, container, spec).ok().map(|layers| {
-        layers.lowers.iter().map(|lower| super::folder_size(&lower.path)).sum::<u64>()
+        let size = |lower: &LayerSource| match lower.path.metadata() {
+            Ok(file) if file.is_file() => file.len(),
+            _ => super::folder_size(&lower.path),
+        };
+        layers.lowers.iter().map(size).sum::<u64>()
     });
     (Some(written), below.map(|below| below + written))
 }

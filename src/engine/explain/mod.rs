@@ -6,6 +6,7 @@
 
 mod credentials;
 mod hooks;
+mod images;
 mod network;
 mod quote;
 mod scheduling;
@@ -417,7 +418,8 @@ impl ShellScript {
                 self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
             }
             MountSource::Overlay { stacking, lowers, upper, flags } => {
-                let lowers: Vec<&Path> = lowers.iter().map(|path| path.as_path()).collect();
+                let lowers = self.lower_folders(lowers, upper.as_ref());
+                let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
                 let mut options =
                     vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
                 if let Some((upper, _)) = upper {

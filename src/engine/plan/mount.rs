@@ -15,11 +15,12 @@ use crate::fail;
 use crate::hint;
 use crate::host::idmap;
 use crate::ids::{FileIds, HostIds, IdLevel, IdMap, IdMaps, Map};
+use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
 use crate::spec::{
-    COPY_UP, FOREIGN_LOWERS, IDMAP, RECORDED_LOWERS, SUBPATH, Stacking, StorageDriver,
-    WHITEOUT_NAMES,
+    COPY_UP, FOREIGN_LOWERS, IDMAP, IMAGE_LOWER, RECORDED_LOWERS, SUBPATH, Stacking, StorageDriver,
+    WHITEOUT_NAMES, lower_layers,
 };
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 use crate::sys::mount::{Attributes, MountReach, Propagation, split_lowers};
@@ -41,7 +42,7 @@ pub enum MountSource {
         /// Driver that stacks the layers, and the format of their owners and whiteouts.
         stacking: Stacking,
         /// Read-only layers, the topmost first.
-        lowers: Vec<PathBuf>,
+        lowers: Vec<LowerLayer>,
         /// Writable layer and work folder.
         upper: Option<(PathBuf, PathBuf)>,
         /// Options without a value.
@@ -339,9 +340,11 @@ fn overlay(
     };
     let is_foreign = takes(&mut options, FOREIGN_LOWERS, None);
     let (mut lowers, mut upper, mut work, mut flags) = (Vec::new(), None, None, Vec::new());
+    let mut images = Vec::new();
     for (name, value) in options {
         match (name.as_str(), value) {
             ("lowerdir", Some(value)) => lowers = split_lowers(&value),
+            (IMAGE_LOWER, Some(value)) => images.push(value),
             ("upperdir", Some(value)) => upper = Some(PathBuf::from(value)),
             ("workdir", Some(value)) => work = Some(PathBuf::from(value)),
             (_, None) => flags.push(name),
@@ -354,6 +357,9 @@ fn overlay(
     if is_ours && flags.iter().any(|flag| flag != VOLATILE) {
         fail!("usnea's overlay has no flag but {VOLATILE}: {}", flags.join(","));
     }
+    let Some(lowers) = lower_layers(lowers, images.iter().map(String::as_str)) else {
+        fail!("{IMAGE_LOWER}: expected INDEX:OFFSET[:DEVICE:INODE:SIZE:SECONDS.NANOSECONDS]");
+    };
     let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
     Ok(MountSource::Overlay { stacking, lowers, upper: upper.zip(work), flags })
 }

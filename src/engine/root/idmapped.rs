@@ -19,6 +19,7 @@ use crate::engine::root::lowers;
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::error::{Context, Error, Result};
 use crate::ids::{FileIds, HostIds, IdMaps};
+use crate::layer::LowerLayer;
 use crate::spec::StorageDriver;
 use crate::sys::mount::{self, MountReach};
 use crate::userns::{self, Levels};
@@ -103,7 +104,7 @@ impl Idmapped {
 fn layers(mount: &PlannedMount, memory: Option<&MemoryLayers>) -> Vec<PathBuf> {
     let MountSource::Overlay { lowers, upper, .. } = &mount.source else { return Vec::new() };
     let upper = upper.as_ref().filter(|_| memory.is_none()).and_then(|(upper, _)| upper.parent());
-    lowers.iter().map(PathBuf::as_path).chain(upper).map(Path::to_owned).collect()
+    lowers.iter().map(LowerLayer::path).chain(upper).map(Path::to_owned).collect()
 }
 
 fn open(path: &Path, whose: LayerOwner) -> io::Result<OwnedFd> {

@@ -14,6 +14,7 @@ use crate::engine::root::mount_points;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error};
 use crate::ids::{BaseIds, FileIds, IdMaps, IdPair};
+use crate::layer::LowerLayer;
 use crate::rootfs::copy::CopyRules;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::overlay_content::OverlayContent;
@@ -50,12 +51,8 @@ pub fn make_root(
     }
     let Stacking { records, whiteouts, .. } = *stacking;
     let meaning = CopyRules { records, whiteouts, shown: None };
-    let copied = || {
-        let lowers = Lowers::hold(lowers, *stacking)?;
-        copied(LayerStack { lowers: lowers.paths(), upper: Some(upper) }, meaning)
-    };
     if is_copied(&upper.1) {
-        return copied();
+        return shown_copy(&upper.0);
     }
     let made = make(mount);
     let Err(error) = made else { return made };
@@ -66,7 +63,7 @@ pub fn make_root(
         "the kernel's overlay cannot be used here ({}): copying the root instead",
         Error::from(io::Error::from_raw_os_error(error.errno))
     );
-    copied()
+    copied_from(lowers, *stacking, Some(upper), meaning)
 }
 
 /// Stacks layers with the driver that `mount` names. Adds the server of a FUSE overlay to `servers`.
@@ -78,30 +75,26 @@ pub fn stacked(
     let MountSource::Overlay { stacking, lowers, upper, flags } = &mount.source else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL).into());
     };
-    let lowers = Lowers::hold(lowers, *stacking)?;
-    let stack = LayerStack { lowers: lowers.paths(), upper: upper.as_ref() };
     let Stacking { driver, idmapped, records, whiteouts, .. } = *stacking;
     let shown = idmapped.then(|| plan.levels.shown()).flatten();
+    if driver == StorageDriver::Copy {
+        let meaning = CopyRules { records, whiteouts, shown: shown.as_ref() };
+        return copied_from(lowers, *stacking, upper.as_ref(), meaning);
+    }
+    let lowers = Lowers::hold(lowers, *stacking, servers)?;
+    let stack = LayerStack { lowers: lowers.paths(), upper: upper.as_ref() };
     let is_root = mount.target == Path::new("/");
     if let (true, [lower], Some((upper, _))) = (is_root, stack.lowers, upper)
-        && driver != StorageDriver::Copy
         && belongs_to_stranger(lower)
     {
         mount_points::make(plan, lower, upper);
     }
-    match driver {
-        StorageDriver::Overlay => {
-            overlaid(stack, plan.owner_of_layers(*stacking), flags, mount.attributes)
-        }
-        StorageDriver::Copy => {
-            copied(stack, CopyRules { records, whiteouts, shown: shown.as_ref() })
-        }
-        StorageDriver::Fuse => {
-            let served = served(stack, *stacking, shown, flags, mount.attributes)?;
-            servers.push(served.server);
-            Ok(served.mount)
-        }
+    if driver == StorageDriver::Overlay {
+        return overlaid(stack, plan.owner_of_layers(*stacking), flags, mount.attributes);
     }
+    let served = served(stack, *stacking, shown, flags, mount.attributes)?;
+    servers.push(served.server);
+    Ok(served.mount)
 }
 
 /// True if files `.wh.NAME` in the upper folder beside `work` are whiteouts.
@@ -114,22 +107,45 @@ pub fn is_copied(work: &Path) -> bool {
     work.join(COPIED).exists()
 }
 
-/// Copies all layers into the writable one. `meaning`: format of owners and whiteouts on disk.
-fn copied(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult<OwnedFd> {
-    let Some((upper, work)) = stack.upper else {
+/// Copies all layers into the writable one, unless an earlier start has done so. `meaning`: format of owners and
+/// whiteouts on disk.
+fn copied_from(
+    lowers: &[LowerLayer],
+    stacking: Stacking,
+    upper: Option<&(PathBuf, PathBuf)>,
+    meaning: CopyRules<'_>,
+) -> StepResult<OwnedFd> {
+    let Some((upper, work)) = upper else {
         return Err(StepError::of(&Error::new(
             "layers are copied into a writable one, and there is none",
         )));
     };
-    let done = work.join(COPIED);
     if !is_copied(work) {
-        copy_root_attributes(stack, meaning)?;
-        for lower in stack.lowers.iter().rev() {
-            crate::rootfs::copy::tree(lower, upper, meaning)
-                .map_err(|error| StepError::of(&error))?;
-        }
+        let mut servers = Vec::new();
+        let lowers = Lowers::hold(lowers, stacking, &mut servers)?;
+        copy_all(lowers.paths(), upper, meaning)?;
+        let done = work.join(COPIED);
         std::fs::write(&done, "").on(|| done.to_string_lossy())?;
+        // The servers of images end with their mounts.
+        drop(lowers);
+        for server in servers {
+            server.wait().on(|| "a server of files")?;
+        }
     }
+    shown_copy(upper)
+}
+
+fn copy_all(lowers: &[PathBuf], upper: &Path, meaning: CopyRules<'_>) -> StepResult {
+    if let Some(top) = lowers.first() {
+        copy_root_attributes(top, upper, meaning)?;
+    }
+    for lower in lowers.iter().rev() {
+        crate::rootfs::copy::tree(lower, upper, meaning).map_err(|error| StepError::of(&error))?;
+    }
+    Ok(())
+}
+
+fn shown_copy(upper: &Path) -> StepResult<OwnedFd> {
     mount::copy(rustix::fs::CWD, upper, MountReach::Alone).on(|| upper.to_string_lossy())
 }
 
@@ -140,7 +156,7 @@ fn overlaid(
     flags: &[String],
     attributes: Attributes,
 ) -> StepResult<OwnedFd> {
-    copy_root_attributes(stack, CopyRules::default())?;
+    stack.copy_root_attributes(CopyRules::default())?;
     let overlay = mount::Overlay {
         lowers: stack.lowers.iter().map(PathBuf::as_path).collect(),
         upper: stack.upper.map(|(upper, work)| (upper.as_path(), work.as_path())),
@@ -164,7 +180,7 @@ fn served(
     flags: &[String],
     attributes: Attributes,
 ) -> StepResult<Served> {
-    copy_root_attributes(stack, CopyRules { records, ..CopyRules::default() })?;
+    stack.copy_root_attributes(CopyRules { records, ..CopyRules::default() })?;
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).on(|| path.to_string_lossy())
@@ -197,11 +213,18 @@ fn belongs_to_stranger(folder: &Path) -> bool {
     rustix::fs::stat(folder).is_ok_and(|stat| stat.st_uid == OVERFLOW)
 }
 
-/// Copies mode and owner of the topmost lower folder to the upper one: the merged root shows those of the upper folder.
-fn copy_root_attributes(stack: LayerStack<'_>, meaning: CopyRules<'_>) -> StepResult {
-    let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
-        return Ok(());
-    };
+impl LayerStack<'_> {
+    /// Copies mode and owner of the topmost lower folder to the upper one: the merged root shows those of the upper
+    /// folder.
+    fn copy_root_attributes(self, meaning: CopyRules<'_>) -> StepResult {
+        match (self.upper, self.lowers.first()) {
+            (Some((upper, _)), Some(lower)) => copy_root_attributes(lower, upper, meaning),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn copy_root_attributes(lower: &Path, upper: &Path, meaning: CopyRules<'_>) -> StepResult {
     let stat = meaning
         .of(lower)
         .context(|| lower.display().to_string())

@@ -1,5 +1,5 @@
 //! Layers in another user's store (`USNEA_IMAGE_STORES`, usnea.toml), opened when they are mounted. That user may have
-//! replaced a checked folder by a symbolic link to a folder of the caller.
+//! replaced a checked folder by a symbolic link to a folder of the caller. Images are mounted for that time.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::engine::root::image_folders::ImageFolders;
 use crate::engine::step_error::{OnObject, StepResult};
+use crate::layer::LowerLayer;
 use crate::spec::Stacking;
 use crate::sys::inroot::{self, Symlinks};
+use crate::sys::process;
 
 /// Name of the folder of layers in a store.
 const LAYERS: &str = "layers";
@@ -17,36 +20,42 @@ const LAYERS: &str = "layers";
 const DEPTH: usize = 3;
 
 /// Lower layers, whose paths lead to the same folders until this value is dropped.
-pub struct Lowers<'a> {
-    paths: LowerPaths<'a>,
+pub struct Lowers {
+    paths: Vec<PathBuf>,
     _open: Vec<OwnedFd>,
+    _images: Option<ImageFolders>,
 }
 
-enum LowerPaths<'a> {
-    Named(&'a [PathBuf]),
-    Open(Vec<PathBuf>),
-}
-
-impl<'a> Lowers<'a> {
-    /// Opens the layers of another user's store. Layers of the caller's own store are used by path: no other user can
-    /// change them.
-    pub fn hold(lowers: &'a [PathBuf], stacking: Stacking) -> StepResult<Self> {
-        if !stacking.is_foreign {
-            return Ok(Self { paths: LowerPaths::Named(lowers), _open: Vec::new() });
+impl Lowers {
+    /// Opens the layers of another user's store, and mounts images. Layers of the caller's own store are used by path:
+    /// no other user can change them. Adds the servers of images to `servers`.
+    pub fn hold(
+        lowers: &[LowerLayer],
+        stacking: Stacking,
+        servers: &mut Vec<process::Child>,
+    ) -> StepResult<Self> {
+        let images = ImageFolders::mount(lowers, servers)?;
+        let (mut paths, mut held) = (Vec::with_capacity(lowers.len()), Vec::new());
+        for (index, lower) in lowers.iter().enumerate() {
+            paths.push(match lower {
+                LowerLayer::Image(_) => ImageFolders::path(index),
+                LowerLayer::Folder(path) if !stacking.is_foreign => path.clone(),
+                LowerLayer::Folder(path) => {
+                    let fd = open(path).on(|| path.to_string_lossy())?;
+                    // The dot after the magic link is needed for code that refuses a symbolic link as last component
+                    // of a path.
+                    let path = format!("/proc/self/fd/{}/.", fd.as_raw_fd());
+                    held.push(fd);
+                    path.into()
+                }
+            });
         }
-        let open = |path: &PathBuf| open(path).on(|| path.to_string_lossy());
-        let open = lowers.iter().map(open).collect::<StepResult<Vec<_>>>()?;
-        // The dot after the magic link is needed for code that refuses a symbolic link as last component of a path.
-        let path = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}/.", fd.as_raw_fd()));
-        Ok(Self { paths: LowerPaths::Open(open.iter().map(path).collect()), _open: open })
+        Ok(Self { paths, _open: held, _images: images })
     }
 
     /// Returns the paths of the layers, the topmost first.
     pub fn paths(&self) -> &[PathBuf] {
-        match &self.paths {
-            LowerPaths::Named(paths) => paths,
-            LowerPaths::Open(paths) => paths,
-        }
+        &self.paths
     }
 }
 
@@ -99,11 +108,11 @@ mod tests {
             ("store/layers/leaf/fs", false),
             ("moved/layers/good/fs", false),
         ] {
-            let paths = [at(path)];
-            let held = Lowers::hold(&paths, foreign);
+            let lowers = [LowerLayer::Folder(at(path))];
+            let held = Lowers::hold(&lowers, foreign, &mut Vec::new());
             assert_eq!(held.is_ok(), is_taken, "{path}");
-            let ours = Lowers::hold(&paths, Stacking::default());
-            assert_eq!(ours.map(|held| held.paths().to_vec()).ok(), Some(paths.to_vec()));
+            let ours = Lowers::hold(&lowers, Stacking::default(), &mut Vec::new());
+            assert_eq!(ours.map(|held| held.paths().to_vec()).ok(), Some(vec![at(path)]));
         }
     }
 
@@ -115,9 +124,10 @@ mod tests {
         fs::create_dir_all(at("store/layers/one/fs")).unwrap();
         fs::write(at("own/fs/secret"), "").unwrap();
         fs::write(at("store/layers/one/fs/file"), "").unwrap();
-        let paths = [at("store/layers/one/fs")];
+        let lowers = [LowerLayer::Folder(at("store/layers/one/fs"))];
         let foreign = Stacking { is_foreign: true, ..Stacking::default() };
-        let held = Lowers::hold(&paths, foreign).unwrap_or_else(|error| panic!("{}", error.what));
+        let held = Lowers::hold(&lowers, foreign, &mut Vec::new())
+            .unwrap_or_else(|error| panic!("{}", error.what));
         fs::rename(at("store/layers/one"), at("store/layers/two")).unwrap();
         symlink(at("own"), at("store/layers/one")).unwrap();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

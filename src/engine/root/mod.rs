@@ -5,6 +5,8 @@ pub mod bind_source;
 pub mod copyup;
 pub mod files;
 pub mod idmapped;
+pub mod image_folders;
+pub mod image_mount;
 pub mod layers;
 pub mod lowers;
 pub mod mount_points;

@@ -4,7 +4,6 @@
 //! Runs in a short-lived process in base, which has a mount namespace for these mounts.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -16,6 +15,7 @@ use crate::engine::root::{bind_source, copyup, layers};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error, Result};
 use crate::ids::{BaseIds, ContainerIds, IdMaps};
+use crate::layer::LowerLayer;
 use crate::layer::whiteout::Whiteouts;
 use crate::net::{GeneratedFile, Need};
 use crate::spec::StorageDriver;
@@ -136,7 +136,8 @@ fn read_only(mount: &PlannedMount) -> PlannedMount {
         return mount.clone();
     };
     let mut stacking = *stacking;
-    let lowers: Vec<PathBuf> = [upper].into_iter().chain(lowers).cloned().collect();
+    let upper = LowerLayer::Folder(upper.clone());
+    let lowers: Vec<LowerLayer> = [upper].into_iter().chain(lowers.iter().cloned()).collect();
     let mut flags: Vec<_> = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
     if stacking.driver == StorageDriver::Fuse {
         flags.push(layers::TOP_HAS_REAL_OWNERS.to_owned());

@@ -8,6 +8,7 @@
 //!  layout      block lists of files
 //!  ahead       idle threads that inflate what a sequential reader needs next
 //!  image       the open image: superblock, tables, caches
+//!  image_file  the name of the file: path, offset, identity
 //!  inode       inodes                 listing    folders
 //!  xattr       extended attributes    file       content of regular files
 //!  tree        [`LayerFolder`](super::LayerFolder) on top of all
@@ -26,6 +27,7 @@ mod codec;
 mod file;
 pub mod format;
 mod image;
+mod image_file;
 mod inode;
 mod layout;
 mod listing;
@@ -41,6 +43,7 @@ pub use blocks::DataBlock;
 pub use file::{FileChunk, SeekTarget, SquashfsFile};
 pub use format::{InodeKind, InodeRef};
 pub use image::{CacheLimits, ImageSpace, LoadCounts, SquashfsImage};
+pub use image_file::{FileIdentity, ImageFile, OpenImage};
 pub use inode::Inode;
 pub use listing::ListedEntry;
 pub use tree::SquashfsFolder;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::command::{self, Ground, MountRequest, open_folder, real};
-use super::image::command::begins_with_squashfs;
 use super::options::OverlayOptions;
 use super::overlay_content::OverlayContent;
 use super::tree::OverlayLayers;
 use crate::error::{Context, Result};
+use crate::layer::squashfs::ImageFile;
 use crate::{fail, hint};
 
 /// Mounts an overlay on `target` with the options in `texts`; returns the exit status. Errors: invalid options, a
@@ -26,7 +26,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
 
 /// Opens a layer, which must be readable.
 fn layer(path: &Path) -> Result<OwnedFd> {
-    open_folder(path, OFlags::RDONLY).map_err(|error| match begins_with_squashfs(path) {
+    open_folder(path, OFlags::RDONLY).map_err(|error| match ImageFile::is_at(path) {
         true => error.hint(hint::MOUNT_SQUASHFS),
         false => error,
     })

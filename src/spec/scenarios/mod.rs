@@ -4,7 +4,7 @@ mod flags;
 mod mounts;
 mod process;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Parser;
 use oci_spec::runtime::Spec;
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::ids::{ContainerIds, HostIds, IdMap, IdMaps};
+use crate::layer::LowerLayer;
 
 /// Command with these flags
 #[derive(Parser)]
@@ -36,7 +37,7 @@ struct Scene {
     root: tempfile::TempDir,
     maps: IdMaps<ContainerIds, HostIds>,
     image: ImageDefaults,
-    layers: Vec<PathBuf>,
+    layers: Vec<LowerLayer>,
     itself: bool,
 }
 
@@ -51,7 +52,7 @@ impl Scene {
             .unwrap();
         let map = vec![IdMap::new(0, 0, 1), IdMap::new(1, 1, 65535)];
         Self {
-            layers: vec![root.path().to_owned()],
+            layers: vec![LowerLayer::Folder(root.path().to_owned())],
             root,
             maps: IdMaps::new(map.clone(), map),
             image: ImageDefaults::default(),

@@ -41,7 +41,7 @@ fn layers_are_escaped_and_the_topmost_is_the_root() {
     let mut scene = Scene::new();
     let odd = scene.root.path().join("a:b\\c");
     std::fs::create_dir(&odd).unwrap();
-    scene.layers = vec![odd.clone(), scene.root.path().to_owned()];
+    scene.layers = vec![odd.clone().into(), scene.root.path().to_owned().into()];
     let json = scene.json(&["--read-only", "-u", "web", "image", "a"]);
     let root = scene.root.path().to_str().unwrap();
     assert_eq!(json["root"], json!({"path": odd.to_str().unwrap(), "readonly": true}));
