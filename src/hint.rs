@@ -38,6 +38,8 @@ pub const NEW_HEALTH_COMMAND: &str = "--health-cmd gives one to a new container"
 pub const EXPORT_ROOT: &str = "'usnea export IMAGE | tar -x' makes a root directory of it";
 /// A file that is no image to run in place.
 pub const LOAD_ARCHIVE: &str = "an archive of images is loaded first: 'usnea load -i FILE'";
+/// A squashfs image without a configuration.
+pub const SAVE_SQUASHFS: &str = "'usnea save --format squashfs' writes files with a configuration";
 /// A squashfs image of another version or codec.
 pub const CONVERT_SQUASHFS: &str =
     "convert it: 'unsquashfs -d DIR FILE', then 'mksquashfs DIR NEWFILE -comp zstd'";

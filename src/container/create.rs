@@ -317,11 +317,7 @@ pub(super) fn record(
     Ok(Record {
         id: workspace.id.clone(),
         name: request.options.name.as_ref().map(ToString::to_string).unwrap_or_default(),
-        image: match workspace.root.image_file() {
-            // Absolute: a later start has another working directory.
-            Some(file) => file.path.display().to_string(),
-            None => lifecycle.image.clone(),
-        },
+        image: image_name(lifecycle, workspace),
         image_id: image.map(|image| image.id.clone()),
         command: process.and_then(|process| process.args().clone()).unwrap_or_default(),
         entrypoint,
@@ -362,6 +358,14 @@ pub(super) fn record(
         secrets: workspace.secrets.iter().map(|secret| secret.recorded.clone()).collect(),
         create_command: lifecycle.create_command.clone(),
     })
+}
+
+/// Returns the name of the image, as typed. The path of a file is absolute: a later start has another working directory.
+fn image_name(lifecycle: &Lifecycle, workspace: &Workspace) -> String {
+    match workspace.root.image_file() {
+        Some(file) => file.path.display().to_string(),
+        None => lifecycle.image.clone(),
+    }
 }
 
 fn stop_signal(lifecycle: &Lifecycle, spec: &Spec) -> i32 {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::find_or_pull::{ConfiguredDefaults, check_platform};
+use super::image_defaults::{ConfiguredDefaults, check_platform};
 use super::image_root::{ImageLock, ImageRoot};
 use crate::error::{Context, Result};
 use crate::image::manifest::ImageConfig;

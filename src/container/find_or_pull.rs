@@ -1,24 +1,20 @@
 //! Image of the store as a root: finds the image, or pulls it according to `--pull`. Unpacks its layers with the owners
 //! that this user's store needs, and locks it against removal.
 
-use std::collections::BTreeMap;
-
+use super::image_defaults::{ConfiguredDefaults, check_platform};
 use super::image_root::{ImageLock, ImageRoot, StoredImage};
 use super::images::{self, Pull};
 use super::stores;
 use super::usnea::Usnea;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
-use crate::go_json;
-use crate::image::manifest::{Platform, RunConfig, parse_config};
+use crate::image::manifest::{Platform, parse_config};
 use crate::image::owners::Owners;
 use crate::image::pull::TransferProgress;
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::store::{HeldBlob, ImageLayer, ImageRecord, Store};
 use crate::image::transport::ImageLocation;
 use crate::layer::LowerLayer;
-use crate::monitor::record::Healthcheck;
-use crate::spec::ImageDefaults;
 
 /// Number of attempts to get an image that other commands remove right after the pull.
 const TRIES: usize = 5;
@@ -194,56 +190,8 @@ fn describe(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<Image
     })
 }
 
-/// Checks that containers of an image can run here; warns of another architecture. Errors: another system.
-pub(super) fn check_platform(platform: &Platform) -> Result<()> {
-    if platform.os != "linux" {
-        return Err(Error::invalid(format!("an image for {platform}: only linux runs here")));
-    }
-    if !platform.serves(&Platform::host()) {
-        log::warn!("the image is for {platform}, this machine is {}", Platform::host());
-    }
-    Ok(())
-}
-
-/// Settings of an image's containers.
-#[derive(Debug, Default)]
-pub(super) struct ConfiguredDefaults {
-    /// Defaults of the spec.
-    pub(super) defaults: ImageDefaults,
-    /// Labels of the image.
-    pub(super) labels: BTreeMap<String, String>,
-    /// Health check.
-    pub(super) health: Option<Healthcheck>,
-}
-
-impl ConfiguredDefaults {
-    /// Takes the settings from an image's config.
-    pub(super) fn of(config: RunConfig) -> Self {
-        let defaults = ImageDefaults {
-            entrypoint: config.entrypoint,
-            cmd: config.cmd,
-            env: config.env,
-            workdir: config.working_dir,
-            user: config.user,
-            volumes: config.volumes,
-            stop_signal: config.stop_signal,
-            exposed_ports: config.exposed_ports,
-        };
-        let health = config.healthcheck.and_then(health);
-        Self { defaults, labels: config.labels, health }
-    }
-}
-
 fn defaults(store: &Store, image: &ImageRecord) -> Result<ConfiguredDefaults> {
     let bytes = store.read_blob(&image.config)?;
     let (config, _) = parse_config(&bytes, image.layers.len())?;
     Ok(ConfiguredDefaults::of(config.config))
-}
-
-/// Returns the health check of an image's config: a field of docker's that OCI does not have. Ignores an invalid one,
-/// with a warning.
-fn health(check: serde_json::Value) -> Option<Healthcheck> {
-    go_json::of_value(check)
-        .inspect_err(|error| log::warn!("the image's health check: {error}"))
-        .ok()
 }

@@ -29,6 +29,7 @@ mod folder;
 mod foreground;
 mod freeze;
 mod health;
+mod image_defaults;
 mod image_root;
 pub mod images;
 mod info;

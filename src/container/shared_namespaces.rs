@@ -31,7 +31,7 @@ use crate::engine::{self, LaunchOptions, Plan, RunningContainer};
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 use crate::host::process_id::{self, ProcessId};
-use crate::monitor::pod;
+use crate::monitor::{pod, protocol};
 use crate::net::GeneratedFile;
 use crate::object_id::short;
 use crate::spec::{self, ContainerOptions, IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
@@ -196,7 +196,7 @@ pub(super) fn plan(
     pods::stopped(store, &mut spec)?;
     let asked = KINDS.iter().filter_map(|(kind, ..)| joined(&spec, *kind));
     if !asked.into_iter().any(|target| matches!(target, JoinTarget::Container(_))) {
-        return engine::plan(&spec, base, options);
+        return Ok(sharing_images(engine::plan(&spec, base, options)?, store, others));
     }
     let mut found: Vec<RunningTarget> = Vec::new();
     for (kind, word, file) in KINDS {
@@ -231,8 +231,16 @@ pub(super) fn plan(
     // The plan has opened the namespaces. If the process still lives, they are those of its container.
     match found.iter().find(|target| !target.process.lives()) {
         Some(target) => fail!(Conflict: "container {} has just ended", target.name),
-        None => Ok(plan),
+        None => Ok(sharing_images(plan, store, others)),
     }
+}
+
+/// Lets the container share the servers of its images, if the plan is to be carried out.
+fn sharing_images(mut plan: Plan, store: &Path, others: OtherContainers) -> Plan {
+    if others == OtherContainers::MustRun && plan.images().next().is_some() {
+        plan.options.image_servers = protocol::folder(store).ok();
+    }
+    plan
 }
 
 /// Sets the path of a namespace; `None`: a new namespace. A new IPC namespace loses the other container's /dev/shm.

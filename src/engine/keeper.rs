@@ -19,35 +19,84 @@ use crate::sys::{fd, signal, title};
 pub const SERVER_DIED: &str =
     "the file server of the container has died: its files answer with errors";
 
+/// Message on [`FileServers::shared`]: a server has died.
+pub const SHARED_SERVER_DIED: u8 = b'D';
+
+/// Servers of a container's files.
+#[derive(Clone, Copy, Default)]
+pub struct FileServers<'a> {
+    /// Children of this process.
+    pub own: &'a [Child],
+    /// Connection to the holder of shared images, open as long as the container runs.
+    pub shared: Option<&'a OwnedFd>,
+}
+
+/// Source of news about a server.
+#[derive(Clone, Copy)]
+enum ServerNews<'a> {
+    Child(&'a Child),
+    Holder(&'a OwnedFd),
+}
+
+impl<'a> ServerNews<'a> {
+    fn fd(self) -> &'a OwnedFd {
+        match self {
+            Self::Child(server) => &server.pidfd,
+            Self::Holder(connection) => connection,
+        }
+    }
+
+    /// Reads the news. Returns whether a server has died, and whether more news may follow.
+    fn read(self) -> (bool, bool) {
+        match self {
+            // A server with status 0 exited because the container has just ended.
+            Self::Child(server) => (server.wait().map_or(true, |how| how.status() != 0), false),
+            Self::Holder(connection) => {
+                let mut byte = [0];
+                let count = rustix::io::retry_on_intr(|| rustix::io::read(connection, &mut byte));
+                (byte == [SHARED_SERVER_DIED], count.is_ok_and(|count| count > 0))
+            }
+        }
+    }
+}
+
 /// Waits until the container ends, or ends it when the parent is dead. Then waits until the servers of its file systems
 /// have written all data and exited. `container`: pidfd of its process. `watched`: socket that hangs up when the parent
 /// is dead. `rest`: processes to kill after the container, since the kernel does not. Never returns.
 pub fn keep(
     container: &OwnedFd,
     watched: &OwnedFd,
-    servers: &[Child],
+    servers: FileServers<'_>,
     rest: Option<ProcessesOfMounts>,
 ) -> ! {
     signal::block_all();
     title::set("keeper");
     // From here on `watched` reports the parent's death, which must not kill this process.
     let _ = process::set_parent_death_signal(0);
-    let needed = [container.as_fd(), watched.as_fd()].into_iter();
-    let needed: Vec<_> = needed.chain(servers.iter().map(|server| server.pidfd.as_fd())).collect();
-    fd::close_all_but(&needed);
-    replace_standard_streams_by_null(if servers.is_empty() { 2 } else { 1 });
+    let FileServers { own, shared } = servers;
+    let news = own.iter().map(ServerNews::Child).chain(shared.map(ServerNews::Holder));
+    let mut news: Vec<_> = news.collect();
+    let all = [container, watched].into_iter().chain(news.iter().map(|news| news.fd()));
+    let all: Vec<_> = all.map(AsFd::as_fd).collect();
+    fd::close_all_but(&all);
+    replace_standard_streams_by_null(if news.is_empty() { 2 } else { 1 });
     let mut fds: Vec<_> =
-        needed.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-    let mut alive: Vec<_> = servers.iter().collect();
+        all.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let ended = |fd: &PollFd<'_>| !fd.revents().is_empty();
     loop {
         // Checked before the container's end: a server's death may have caused that end.
         while let Some(place) = fds[2..].iter().position(ended) {
-            fds.remove(place + 2);
-            // A server with status 0 exited because the container has just ended.
-            if alive.remove(place).wait().map_or(true, |how| how.status() != 0) {
+            let (has_died, goes_on) = news[place].read();
+            if has_died {
                 log::error!("{SERVER_DIED}");
                 let _ = rustix::net::send(watched, b"s", rustix::net::SendFlags::NOSIGNAL);
+            }
+            match goes_on {
+                true => fds[place + 2].clear_revents(),
+                false => {
+                    fds.remove(place + 2);
+                    news.remove(place);
+                }
             }
         }
         if fds[..2].iter().any(ended) {
@@ -61,7 +110,7 @@ pub fn keep(
     let _ = process::pidfd_signal(container.as_fd(), libc::SIGKILL);
     rest.iter().for_each(ProcessesOfMounts::end);
     replace_standard_streams_by_null(2);
-    servers.iter().for_each(end_in_time);
+    own.iter().for_each(end_in_time);
     process::exit_now(0)
 }
 

@@ -6,7 +6,7 @@
 //! of the parent while the command runs; `streams` are the command's standard streams. `hooks` are the programs of a
 //! config that run beside the steps. `keeper` is the base process once the container runs. `launch::supervisor` starts
 //! the process that answers the system calls of root emulation. `command::init` is process 1 with `--init`. `enter`
-//! runs another command in a running container. `explain` prints the steps as commands of a shell.
+//! runs another command in a running container. `shared_images` shares the FUSE servers of image files. `explain` prints the steps as commands of a shell.
 //!
 //! A container that joins namespaces of another one (`plan::namespace`) has the base of that container. The first
 //! process enters that base instead of making one, and no IDs are mapped.
@@ -48,6 +48,7 @@ pub mod messages;
 mod plan;
 mod root;
 mod session;
+mod shared_images;
 mod step_error;
 mod streams;
 

@@ -32,6 +32,7 @@ mod gpus;
 mod group;
 mod hosts_base;
 mod idmap;
+mod image_volume;
 mod inputs;
 mod mount;
 mod mounts;
@@ -74,6 +75,7 @@ pub use gpus::{GpuChoice, GpusFlag};
 pub use group::GroupAdd;
 pub use hosts_base::HostsBase;
 pub use idmap::set_maps;
+pub use image_volume::{IDENTITY, ImageVolume, OFFSET, SQUASHFS};
 pub use inputs::{
     CGROUP, CgroupHierarchy, ImageDefaults, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs,
     SpecRoot, TimeNamespace, TopLayer,

@@ -11,6 +11,7 @@ use super::destination::Destination;
 use super::file_system::FileSystemMount;
 use super::glob::GlobMount;
 use super::idmap::Idmap;
+use super::image_volume::{ImageVolume, SQUASHFS, parse_offset};
 use super::size::Size;
 use super::switch::parse_switch;
 use super::tmpfs::{COPY_UP, TmpfsMount, parse_mode};
@@ -32,7 +33,7 @@ pub enum MountFlag {
     },
     /// `type=tmpfs`
     Tmpfs(TmpfsMount),
-    /// `type=volume`
+    /// `type=volume` and `type=squashfs`
     Volume(VolumeFlag),
     /// `type=glob`
     Glob(GlobMount),
@@ -66,6 +67,8 @@ struct MountFields {
     gid: Option<u32>,
     /// Most terminals of a devpts.
     max: Option<u32>,
+    /// Start of an image in its file, in bytes.
+    offset: Option<u64>,
 }
 
 /// Values of `bind-recursive` (docker).
@@ -117,6 +120,7 @@ impl MountFields {
             "uid" => self.uid = Some(parse_number(key, needed()?)?),
             "gid" => self.gid = Some(parse_number(key, needed()?)?),
             "max" => self.max = Some(parse_number(key, needed()?)?),
+            "offset" => self.offset = Some(parse_offset(needed()?)?),
             "volume-nocopy" => self.nocopy = Some(switch()?),
             "volume-driver" if value == Some("local") => {}
             "volume-driver" => return Err("volume-driver: local is the only one".into()),
@@ -140,6 +144,9 @@ impl MountFields {
         {
             return Err(format!("{key} is for type=devpts"));
         }
+        if self.offset.is_some() && kind != SQUASHFS {
+            return Err(format!("offset is for type={SQUASHFS}"));
+        }
         if self.subpath.is_some() && kind != "volume" {
             return Err("volume-subpath is for type=volume".into());
         }
@@ -148,8 +155,8 @@ impl MountFields {
         }
         let is_given = self.owners == BindOwners::TheUsers || self.idmap.is_some();
         let is_of_bind = self.propagation.is_some() || self.reach.is_some() || self.relabel;
-        if matches!(kind, "ramfs" | "devpts") {
-            if self.source.is_some() {
+        if matches!(kind, "ramfs" | "devpts" | SQUASHFS) {
+            if self.source.is_some() && kind != SQUASHFS {
                 return Err(format!("a {kind} has no source"));
             }
             if is_of_bind || is_given || self.nocopy.is_some() || self.copy_up.is_some() {
@@ -157,7 +164,8 @@ impl MountFields {
                     "keys of bind mounts, volumes and tmpfs are not for type={kind}"
                 ));
             }
-            if self.size.is_some() {
+            let has_mode = self.mode.is_some() && kind == SQUASHFS;
+            if self.size.is_some() || has_mode {
                 return Err(format!("a {kind} has no size: a tmpfs has"));
             }
         }
@@ -172,6 +180,19 @@ impl MountFields {
         let pattern = self.source.take().ok_or("source is missing")?;
         let bind = self.bind_options()?;
         Ok(MountFlag::Glob(GlobMount { text: text.to_owned(), pattern, destination, bind }))
+    }
+
+    fn image(self, destination: Destination, text: &str) -> Result<MountFlag, String> {
+        let source: BindSource = self.source.ok_or("source is missing")?.parse()?;
+        let image = ImageVolume { offset: self.offset.unwrap_or(0), no_exec: false };
+        Ok(MountFlag::Volume(VolumeFlag {
+            text: text.to_owned(),
+            source: VolumeSource::Host(source),
+            subpath: None,
+            destination,
+            kind: VolumeKind::Image(image),
+            content: VolumeContent::Nothing,
+        }))
     }
 
     fn file_system(self, kind: &'static str, destination: Destination) -> MountFlag {
@@ -320,11 +341,12 @@ impl FromStr for MountFlag {
             "bind" => mount.bind(destination, text),
             "tmpfs" => mount.tmpfs(destination),
             "volume" => mount.volume(destination, text),
+            SQUASHFS => mount.image(destination, text),
             "ramfs" => Ok(mount.file_system("ramfs", destination)),
             "devpts" => Ok(mount.file_system("devpts", destination)),
-            "image" => Err("type=image: an image is not mounted here; 'usnea export IMAGE' writes its files, which type=bind mounts".into()),
+            "image" => Err("type=image: an image is not mounted here; 'usnea export IMAGE' writes its files, which type=bind mounts, and 'usnea save' a squashfs, which type=squashfs mounts".into()),
             kind => Err(format!(
-                "type={kind}: expected bind, volume, tmpfs, glob, ramfs or devpts"
+                "type={kind}: expected bind, volume, tmpfs, glob, squashfs, ramfs or devpts"
             )),
         }
     }
@@ -463,6 +485,12 @@ mod tests {
             ("type=npipe,source=/a,target=/b", "npipe"),
             ("type=image,source=a,target=/b", "usnea export"),
             ("type=glob,target=/b", "source"),
+            ("type=squashfs,target=/b", "source"),
+            ("type=squashfs,source=a,target=/b", "./a"),
+            ("type=squashfs,source=/a,target=/b,offset=x", "number of bytes"),
+            ("type=squashfs,source=/a,target=/b,U", "type=squashfs"),
+            ("type=squashfs,source=/a,target=/b,tmpfs-mode=700", "no size"),
+            ("type=bind,source=/a,target=/b,offset=1", "type=squashfs"),
             ("type=glob,source=/a*,target=/b,bind-create-src", "type=bind"),
             ("type=glob,source=/a*,target=/b,tmpfs-size=1m", "tmpfs-size"),
             ("type=volume,source=a,target=/b,bind-create-src", "type=bind"),

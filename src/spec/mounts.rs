@@ -523,17 +523,17 @@ fn one_volume(
                 bind.owners.refuse_what_others_need(&source)?;
             }
             let mut asked = bound(&volume.destination, &source, bind, inputs.maps)?;
-            if !is_path && volume.content == VolumeContent::OfImage {
-                let mut options = asked.mount.options().clone().unwrap_or_default();
-                options.push(COPY_UP.to_owned());
-                asked.mount.set_options(Some(options));
-            }
-            if let Some(subpath) = &volume.subpath {
-                let mut options = asked.mount.options().clone().unwrap_or_default();
-                options.push(format!("{SUBPATH}{}", subpath.display()));
-                asked.mount.set_options(Some(options));
-            }
+            let mut options = asked.mount.options().clone().unwrap_or_default();
+            let is_filled = !is_path && volume.content == VolumeContent::OfImage;
+            options.extend(is_filled.then(|| COPY_UP.to_owned()));
+            let subpath = volume.subpath.as_ref();
+            options.extend(subpath.map(|subpath| format!("{SUBPATH}{}", subpath.display())));
+            asked.mount.set_options(Some(options));
             Ok(asked)
+        }
+        VolumeKind::Image(image) => {
+            let destination = volume.destination.clone();
+            Ok(FlagMount { mount: image.mount(text(&source)?, &destination)?, destination })
         }
         VolumeKind::Overlay(flags) => {
             if is_path && !source.is_dir() {

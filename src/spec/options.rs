@@ -103,7 +103,8 @@ pub struct ContainerOptions {
     /// container's user first, on the host too), idmap[=uids=[@]FILES-SHOWN-COUNT[#...];gids=...] (ID-mapped mount,
     /// only for root of the host: files are shown with the container's IDs, or with those IDs of the host, or after @
     /// of the container), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid,
-    /// dev, exec. z, Z, cached, delegated and consistent are accepted without effect: usnea does not relabel files for
+    /// dev, exec. With squashfs, HOST is a squashfs image, mounted read-only; then also offset=BYTES (start of the image
+    /// in its file) and noexec. z, Z, cached, delegated and consistent are accepted without effect: usnea does not relabel files for
     /// SELinux, and the others have no meaning on Linux.
     #[arg(short, long, value_name = "[HOST|NAME:]CONTAINER[:OPTIONS]")]
     pub volume: Vec<VolumeFlag>,
@@ -113,6 +114,7 @@ pub struct ContainerOptions {
     /// type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy][,volume-subpath=PATH][,U][,idmap[=...]],
     /// type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL], type=glob,source=PATTERN[,target=CONTAINER]
     /// (a bind mount of each file that matches, in the folder CONTAINER or at its own path),
+    /// type=squashfs,source=FILE,target=CONTAINER[,offset=BYTES] (a squashfs image, read-only),
     /// type=ramfs,target=CONTAINER[,tmpfs-mode=OCTAL] (memory without a size limit) or
     /// type=devpts,target=CONTAINER[,uid=UID][,gid=GID][,mode=OCTAL][,max=NUMBER].
     #[arg(long, value_name = "KEY=VALUE,...")]

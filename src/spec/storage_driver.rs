@@ -117,3 +117,31 @@ pub fn lower_layers<'a>(
     }
     Some(lowers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lower_layers_survive_their_options() {
+        let identity = FileIdentity { device: 1, inode: 2, size: 3, seconds: -4, nanoseconds: 5 };
+        let image = ImageFile { path: "/a:b".into(), offset: 40_960, identity: Some(identity) };
+        let lowers = [
+            LowerLayer::Folder("/top".into()),
+            LowerLayer::Image(image),
+            LowerLayer::Image(ImageFile::new("/plain", 0)),
+        ];
+        let options = image_options(&lowers);
+        assert_eq!(options, ["image_lower=1:40960:1:2:3:-4.5", "image_lower=2:0"]);
+        let values = options.iter().filter_map(|option| option.strip_prefix("image_lower="));
+        let paths = lowers.iter().map(|lower| lower.path().to_owned()).collect();
+        assert_eq!(lower_layers(paths, values).unwrap(), lowers);
+    }
+
+    #[test]
+    fn malformed_images_among_lower_layers_are_none() {
+        for value in ["", "0", "1:0", "x:0", "0:x", "0:-1", "0:0:1:2:3", "0:0:"] {
+            assert_eq!(lower_layers(vec!["/only".into()], [value]), None, "{value}");
+        }
+    }
+}

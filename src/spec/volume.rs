@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::bind::{BindAccess, BindOptions, BindOwners, BindSource, PROPAGATIONS, word_of};
 use super::destination::Destination;
 use super::idmap::Idmap;
+use super::image_volume::{ImageVolume, SQUASHFS};
 use super::name::VolumeName;
 
 /// Parsed value of `--volume`.
@@ -65,6 +66,8 @@ pub enum VolumeKind {
     Bind(BindOptions),
     /// A disposable layer above the source (`O`), mounted with these flags.
     Overlay(Vec<&'static str>),
+    /// No changes: the source is a squashfs image, mounted read-only (`squashfs`).
+    Image(ImageVolume),
 }
 
 impl FromStr for VolumeFlag {
@@ -85,6 +88,9 @@ impl FromStr for VolumeFlag {
             Some(options) => parse_options(options)?,
             None => (VolumeKind::Bind(BindOptions::default()), None),
         };
+        if matches!(kind, VolumeKind::Image(_)) && !is_path {
+            return Err(format!("'{SQUASHFS}' is for an image file: a path"));
+        }
         if let (true, Some(word)) = (is_path, content) {
             return Err(format!("'{word}' is for volumes that have a name"));
         }
@@ -135,6 +141,9 @@ const GROUPS: [&[&str]; 9] = [
 
 /// Parses the options into the kind of mount, and the option for a new volume's content (`copy` or `nocopy`).
 fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), String> {
+    if text.split(',').any(|option| option == SQUASHFS) {
+        return Ok((VolumeKind::Image(ImageVolume::of_options(text)?), None));
+    }
     let mut chosen: [Option<&'static str>; GROUPS.len()] = [None; GROUPS.len()];
     let mut thrown_away = false;
     let mut idmap = None;
@@ -195,6 +204,7 @@ mod tests {
             VolumeKind::Overlay(flags) => {
                 ["O"].into_iter().chain(flags).map(str::to_owned).collect()
             }
+            VolumeKind::Image(image) => image.options(),
         }
     }
 
@@ -215,6 +225,11 @@ mod tests {
         assert_eq!(idmap, ["rbind", "rprivate", "idmap", "ro", "rro"]);
         assert_eq!(options("/a:/b:O"), ["O"]);
         assert_eq!(options("/a:/b:O,nosuid,z"), ["O", "nosuid"]);
+        assert_eq!(options("/a:/b:squashfs"), ["ro", "nosuid", "nodev"]);
+        assert_eq!(
+            options("/a:/b:noexec,ro,squashfs,offset=4096,z"),
+            ["ro", "nosuid", "nodev", "noexec", "offset=4096"]
+        );
     }
 
     #[test]
@@ -253,6 +268,12 @@ mod tests {
             ("/a:/b:O,ro", "'O' and 'ro'"),
             ("/a:/b:rshared,O", "'O'"),
             ("/a:/b:ro:x", "expected"),
+            ("/a:/b:squashfs,rw", "'squashfs' and 'rw'"),
+            ("/a:/b:squashfs,U", "'squashfs' and 'U'"),
+            ("/a:/b:O,squashfs", "'squashfs' and 'O'"),
+            ("/a:/b:squashfs,offset=-1", "number of bytes"),
+            ("/a:/b:offset=1", "'offset=1' is not an option"),
+            ("data:/b:squashfs", "a path"),
         ] {
             let error = wrong.parse::<VolumeFlag>().unwrap_err();
             assert!(error.contains(said), "{wrong}: {error}");

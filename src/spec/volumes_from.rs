@@ -8,6 +8,7 @@ use oci_spec::runtime::{Mount, Spec};
 
 use super::bind::{BindAccess, BindOptions, BindOwners, BindSource, PROPAGATIONS, word_of};
 use super::idmap::Idmap;
+use super::image_volume::{ImageVolume, SQUASHFS};
 use super::mounts::{COPY_UP, DATA, SUBPATH};
 use super::name::VolumeName;
 use super::storage_driver::IDMAP;
@@ -80,10 +81,10 @@ fn is_of_host(mount: &Mount) -> bool {
         && ["ro", "nosuid", "nodev", "noexec"].iter().all(|word| has(word))
 }
 
-/// The file or folder of the host: of a bind mount, or below the layer of a mount with `O`.
+/// The file or folder of the host: of a bind mount, of an image, or below the layer of a mount with `O`.
 pub fn source(mount: &Mount) -> Option<PathBuf> {
     match mount.typ().as_deref() {
-        Some("bind") => mount.source().clone(),
+        Some("bind" | SQUASHFS) => mount.source().clone(),
         Some("overlay" | super::FUSE | super::COPIED) => {
             let lowers = mount.options().iter().flatten();
             let lowers = lowers.filter_map(|option| option.strip_prefix("lowerdir="));
@@ -129,6 +130,7 @@ impl VolumeFlag {
                     false => BindOwners::AsTheyAre,
                 },
             }),
+            Some(SQUASHFS) => VolumeKind::Image(ImageVolume::of_mount(mount)),
             _ if from.access == Some(BindAccess::ReadOnly) => {
                 VolumeKind::Bind(BindOptions { access: BindAccess::ReadOnly, flags, ..default })
             }
@@ -171,7 +173,7 @@ mod tests {
         let from = from.parse().unwrap();
         match VolumeFlag::inherited(&mount, None, &from).unwrap().unwrap().kind {
             VolumeKind::Bind(bind) => bind,
-            VolumeKind::Overlay(_) => panic!("a layer"),
+            VolumeKind::Overlay(_) | VolumeKind::Image(_) => panic!("no bind mount"),
         }
     }
 

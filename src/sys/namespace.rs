@@ -60,6 +60,12 @@ pub fn owner(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     }
 }
 
+/// True if both descriptors are of the same namespace. Errors: fstat(2).
+pub fn is_same(one: &OwnedFd, other: &OwnedFd) -> io::Result<bool> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
 /// Returns the kind of a namespace (ioctl_nsfs(2), kernel 4.11). Errors: ENOTTY if the file is no namespace.
 pub fn kind(namespace: BorrowedFd<'_>) -> io::Result<Namespaces> {
     // SAFETY: NS_GET_NSTYPE takes no argument and touches no memory of ours.

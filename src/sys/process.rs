@@ -341,6 +341,21 @@ pub fn adopt_orphans() -> io::Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
 }
 
+/// True after [`adopt_orphans`].
+pub fn adopts_orphans() -> io::Result<bool> {
+    let mut adopts: libc::c_int = 0;
+    // SAFETY: PR_GET_CHILD_SUBREAPER writes an int to the address, which outlives the call.
+    match unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut adopts, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(adopts != 0),
+    }
+}
+
+/// Undoes [`adopt_orphans`].
+pub fn leave_orphans() -> io::Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 0)
+}
+
 /// Does `work` with this user and group for file access (setfsuid(2)), and with all permitted capabilities. Those over
 /// files would be lost with the first change.
 pub fn as_owner<R>(uid: u32, gid: u32, work: impl FnOnce() -> R) -> io::Result<R> {

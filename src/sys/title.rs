@@ -8,9 +8,12 @@
 
 use std::ffi::c_char;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Name of the container that this process and its children belong to.
 static CONTAINER: OnceLock<String> = OnceLock::new();
+/// True after [`set_without_caller`].
+static WITHOUT_CALLER: AtomicBool = AtomicBool::new(false);
 /// Size of the command line in bytes, terminators included. Counted once: a title changes the words.
 static ROOM: OnceLock<usize> = OnceLock::new();
 
@@ -27,7 +30,9 @@ pub fn name_container(name: &str) {
 /// Shows this process as `usnea: ROLE of CONTAINER`, cut to the length of the command line. Without a named container
 /// the command line stays: it is the user's own.
 pub fn set(role: &str) {
-    if CONTAINER.get().is_some() {
+    if WITHOUT_CALLER.load(Ordering::Relaxed) {
+        overwrite(format!("usnea: {role}").as_bytes());
+    } else if CONTAINER.get().is_some() {
         overwrite(of(role).as_bytes());
     }
 }
@@ -38,6 +43,29 @@ pub fn of(role: &str) -> String {
         Some(container) => format!("usnea: {role} of {container}"),
         None => "usnea".to_owned(),
     }
+}
+
+/// Shows this process as `usnea: ROLE`, for a process that outlives the command that started it: neither the command line
+/// nor the environment of that command is left. Later titles name no container either. The caller must have a single thread, and read no variable afterwards.
+pub fn set_without_caller(role: &str) {
+    WITHOUT_CALLER.store(true, Ordering::Relaxed);
+    set(role);
+    if let Some((first, room)) = environment() {
+        // SAFETY: the kernel names the bytes of the environment that execve(2) has put on the stack. The pointers into
+        // them, in `environ`, then lead to empty strings.
+        unsafe { std::ptr::write_bytes(first as *mut u8, 0, room) };
+    }
+}
+
+/// Address and size of the environment, as the kernel shows it (proc_pid_stat(5), env_start and env_end).
+fn environment() -> Option<(usize, usize)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field, in parentheses, may hold blanks; the third one follows it.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(50 - 3);
+    let start: usize = fields.next()?.parse().ok()?;
+    let end: usize = fields.next()?.parse().ok()?;
+    let size = end.checked_sub(start)?;
+    (start != 0 && size < 16 << 20).then_some((start, size))
 }
 
 fn overwrite(title: &[u8]) {

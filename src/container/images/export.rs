@@ -1,7 +1,9 @@
 //! `usnea export` of an image: its layers merged, as one tar archive.
 
+use super::single_file;
 use super::unpacked::UnpackedImage;
 use crate::container::Usnea;
+use crate::container::file_image::FileImage;
 use crate::container::stores::{self};
 use crate::error::{Context, Result};
 use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
@@ -10,6 +12,9 @@ use crate::userns::{self};
 
 /// Writes the files of the image that `text` names to `output` as a tar archive.
 pub fn export(usnea: &Usnea, text: &str, output: &ArchiveSink) -> Result<()> {
+    if let Some(path) = FileImage::path_in(text) {
+        return single_file::export(usnea, path, output);
+    }
     let stores = usnea.images()?;
     let base = usnea.base()?;
     let (store, image) = super::known(stores, text)?;

@@ -13,6 +13,7 @@
 //! ```
 
 mod archive_names;
+mod config_document;
 mod diff;
 mod export;
 mod filter;
@@ -30,10 +31,12 @@ mod save;
 mod search;
 mod secure_copy;
 mod sharing;
+mod single_file;
 mod squashfs;
 mod unpacked;
 
 use crate::container::Usnea;
+use crate::container::file_image::FileImage;
 use crate::container::stores::{Stores, meanings};
 use crate::error::{Error, Result};
 use crate::hint;
@@ -80,6 +83,9 @@ pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store,
 
 /// True if `text` names an image.
 pub fn exists(usnea: &Usnea, text: &str) -> Result<bool> {
+    if let Some(path) = FileImage::path_in(text) {
+        return Ok(FileImage::open(path).is_ok());
+    }
     let stores = usnea.images()?;
     Ok(stores.find(text, &Registries::load()?)?.is_some())
 }

@@ -69,10 +69,7 @@ pub fn inspect(
         path: path.cloned().unwrap_or_default(),
         args: arguments.map(<[String]>::to_vec).unwrap_or_default(),
         state: self::state(container, &status, &spec),
-        image: match image_file(&spec)? {
-            Some(file) => file.path.display().to_string(),
-            None => record.image_id.clone().unwrap_or_default(),
-        },
+        image: image_id(record, &spec)?,
         image_digest: image_digest(container),
         image_name: record.image.clone(),
         rootfs: root_directory(record, &spec),
@@ -105,6 +102,14 @@ pub fn inspect(
         network_settings: network::settings(container, &spec, &status)?,
         config: config(record, &spec, &volumes),
         ..ContainerDocument::default()
+    })
+}
+
+/// Returns the ID of the image; for one in a single file, the path of that file.
+fn image_id(record: &Record, spec: &Spec) -> Result<String> {
+    Ok(match image_file(spec)? {
+        Some(file) => file.path.display().to_string(),
+        None => record.image_id.clone().unwrap_or_default(),
     })
 }
 

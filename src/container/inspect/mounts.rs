@@ -10,6 +10,7 @@ use crate::container::volumes::{self, MountedVolume};
 use crate::documents::container::MountDocument;
 use crate::error::Result;
 use crate::monitor::Status;
+use crate::spec::SQUASHFS;
 
 /// Returns the mounts that the user requested. usnea itself mounts `/`, /proc, /dev, /sys, and paths below /dev and
 /// /sys.
@@ -53,6 +54,7 @@ pub(super) fn mounts(spec: &Spec, volumes: &[MountedVolume]) -> Vec<MountDocumen
         let kind = match mount.typ().as_deref() {
             Some("tmpfs") => "tmpfs",
             Some("overlay") => "overlay",
+            Some(SQUASHFS) => SQUASHFS,
             _ => "bind",
         };
         let propagation = ["rprivate", "private", "rslave", "slave", "rshared", "shared"]

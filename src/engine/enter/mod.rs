@@ -31,7 +31,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::engine::command::exec::{LastSteps, OnParentDeath};
 use crate::engine::command::prepare;
-use crate::engine::keeper;
+use crate::engine::keeper::{self, FileServers};
 use crate::engine::launch::conversation::{Conversation, LaunchPoint, LaunchProgress, supervised};
 use crate::engine::messages::{ChildChannel, ChildMessage, ParentChannel, StepFailure};
 use crate::engine::plan::LaunchOptions;
@@ -343,7 +343,7 @@ impl EntryProcess<'_> {
             }
             let ChildMessage::Container { pid, pidfd } = message else { process::exit_now(125) };
             if !running.owns_pid_namespace() && finish != Finish::WithChild {
-                keeper::keep(&pidfd, running.process(), &[], None);
+                keeper::keep(&pidfd, running.process(), FileServers::default(), None);
             }
             if finish == Finish::AtStart {
                 let _ = process::reap(pid);

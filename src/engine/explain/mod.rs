@@ -440,6 +440,13 @@ impl ShellScript {
                 }
                 self.stack(*stacking, &lowers, upper.as_ref(), options, target);
             }
+            MountSource::Image(image) => {
+                let mut options = vec![attributes];
+                options.extend((image.offset > 0).then(|| format!("offset={}", image.offset)));
+                let (options, path) =
+                    (dash_o(&options.join(",")), quote(&image.path.to_string_lossy()));
+                self.line(&format!("usnea mount squashfs{options} {path} {target}"));
+            }
             MountSource::SharedMemory(pid) => {
                 self.line(&format!("# (open_tree(2) in the mount namespace of process {pid}, then move_mount(2): the other container's /dev/shm)"));
                 self.line(&format!("mount -t tmpfs -o nosuid,noexec,nodev,mode=1777 shm {target}"));

@@ -29,9 +29,11 @@ use crate::cgroup::{self, ContainerCgroup};
 use crate::engine::messages::{self, ChildChannel, ParentChannel, ParentMessage};
 use crate::engine::plan::{Lifetime, Plan};
 use crate::engine::root::idmapped::Idmapped;
+use crate::engine::shared_images::SharedImages;
 use crate::engine::streams::LaunchStreams;
 use crate::error::{Context, Error, Result};
 use crate::net::{HelperWatch, Membership};
+use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
@@ -108,6 +110,7 @@ pub struct Prepared<'a> {
     idmapped: Idmapped,
     membership: Membership,
     cgroup: Option<ContainerCgroup>,
+    images: Option<SharedImages>,
 }
 
 /// First process, in a user namespace without maps.
@@ -126,6 +129,7 @@ impl<'a> Prepared<'a> {
     pub fn new(plan: &'a Plan, streams: LaunchStreams<'a>) -> Result<Self> {
         let started = Instant::now();
         dying::reap();
+        let images = SharedImages::of_plan(plan);
         let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
         let (watched, alive) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -150,6 +154,7 @@ impl<'a> Prepared<'a> {
             idmapped,
             membership,
             cgroup,
+            images,
         })
     }
 
@@ -158,17 +163,29 @@ impl<'a> Prepared<'a> {
         let Self { plan, streams, started, ours, theirs, watched, alive, idmapped, .. } = self;
         let (cgroup, preexisting_children) = (self.cgroup, self.preexisting_children);
         let membership = self.membership;
+        let images = self.images;
+        let namespaces = first_namespaces(plan, images.as_ref());
         // The keeper must not be frozen or limited with the container. So the first process starts in the cgroup only
         // if it does not become a keeper.
         let into = cgroup.as_ref().filter(|_| !plan.has_keeper()).map(AsFd::as_fd);
-        let made = process::clone_into(into, plan.first_namespaces(), Parentage::Ours);
+        let made = process::clone_into(into, namespaces, Parentage::Ours);
         let base = match made.map_err(userns::forbidden) {
             Ok(Forked::Child) => {
                 drop((ours, alive));
                 let channel = theirs;
                 let hosts = membership.hosts(&plan.options.network.identity.hostname);
-                ChildInput { plan, channel, watched, streams, cgroup, hosts, idmapped, started }
-                    .run()
+                ChildInput {
+                    plan,
+                    channel,
+                    watched,
+                    streams,
+                    cgroup,
+                    hosts,
+                    idmapped,
+                    images,
+                    started,
+                }
+                .run()
             }
             Ok(Forked::Parent(base)) => base,
             Err(error) => {
@@ -190,6 +207,7 @@ impl<'a> Prepared<'a> {
             plan,
             started,
             base: Some(base),
+            base_exists: images.is_some() || plan.joins_base(),
             conversation,
             alive: Some(alive),
             cgroup,
@@ -206,9 +224,9 @@ impl<'a> Prepared<'a> {
 impl<'a> Cloned<'a> {
     /// Maps the IDs of base. Errors: newuidmap or newgidmap refuses, or the kernel.
     pub fn map_ids(mut self) -> Result<Mapped<'a>> {
-        let Launch { plan, base, conversation, cgroup, .. } = &mut self.0;
+        let Launch { plan, base, base_exists, conversation, cgroup, .. } = &mut self.0;
         let base = base.as_ref().ok_or_else(|| Error::new("no first process"))?;
-        if !plan.joins_base() {
+        if !*base_exists {
             userns::write_maps(&plan.levels.base, base.pid)?;
             if !matches!(plan.levels.base.writer, Writer::Itself | Writer::Nobody) {
                 conversation.send_mapped()?;
@@ -268,6 +286,8 @@ struct Launch<'a> {
     started: Instant,
     /// First process; `None`: the launch is over.
     base: Option<Child>,
+    /// True if base is there already: its maps are written.
+    base_exists: bool,
     conversation: Conversation<'a>,
     alive: Option<OwnedFd>,
     cgroup: Option<ContainerCgroup>,
@@ -320,6 +340,11 @@ impl Drop for Launch<'_> {
             cgroup.remove();
         }
     }
+}
+
+/// Namespaces of the first process: none where it enters a shared base.
+fn first_namespaces(plan: &Plan, images: Option<&SharedImages>) -> Namespaces {
+    images.map_or_else(|| plan.first_namespaces(), |_| Namespaces::default())
 }
 
 fn log_moment(started: Instant, text: &str) {

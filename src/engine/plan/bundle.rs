@@ -13,6 +13,7 @@
 use oci_spec::runtime::{Process, Spec};
 
 use crate::engine::plan::Plan;
+use crate::engine::plan::mount::has_server;
 use crate::engine::plan::namespace::{ContainerNamespaces, Namespace, NamespacesToJoin};
 use crate::engine::plan::step::Step;
 use crate::error::{Context, Error, Result};
@@ -20,7 +21,7 @@ use crate::fail;
 use crate::hint;
 use crate::ids::{ContainerIds, HostIds, IdMaps};
 use crate::sys::namespace::Namespaces;
-use crate::userns::{self, Base, Levels, Setgroups};
+use crate::userns::{self, Base, Levels, Setgroups, Writer};
 
 /// Decisions on a container's namespaces: which are made, which are joined, and the ID maps.
 pub struct NamespacePlan {
@@ -63,6 +64,10 @@ impl NamespacePlan {
                 }
             }
         };
+        let levels = match spec.mounts().iter().flatten().any(has_server) {
+            true => with_servers(levels)?,
+            false => levels,
+        };
         let setgroups = match namespaces.user() {
             Namespace::Join(joined) => userns::setgroups_in(&joined.namespace)?,
             Namespace::Host | Namespace::New => levels.base.setgroups(),
@@ -81,6 +86,15 @@ impl NamespacePlan {
         };
         Ok(Self { levels, setgroups, new, join })
     }
+}
+
+/// Returns the levels of a container with file servers: those run in base, out of the container's sight. Errors: the
+/// container has no user namespace of its own.
+fn with_servers(levels: Levels) -> Result<Levels> {
+    if levels.container.is_none() && levels.base.writer == Writer::Nobody {
+        fail!(Refused: "config.json: mounts: a squashfs image is served to a new user namespace only");
+    }
+    Ok(levels.apart())
 }
 
 fn check_maps(maps: &IdMaps<ContainerIds, HostIds>) -> Result<()> {

@@ -8,7 +8,7 @@ use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 use crate::cgroup;
 use crate::engine::hooks::{HookPoint, Hooks};
 use crate::engine::plan::bundle::{self, NamespacePlan};
-use crate::engine::plan::mount::{Maker, map_of};
+use crate::engine::plan::mount::{Maker, has_server, map_of};
 use crate::engine::plan::namespace::{ContainerNamespaces, NamespacesToJoin};
 use crate::engine::plan::notify;
 use crate::engine::plan::process::Reaper;
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{ContainerIds, HostIds, Id, IdLevel, IdMaps, Map};
 use crate::net::{GeneratedFile, Need, Network, NetworkOrigin};
-use crate::spec::{FUSE, GROUP_ENTRY, PASSWD_ENTRY, Sysctl};
+use crate::spec::{GROUP_ENTRY, PASSWD_ENTRY, Sysctl};
 use crate::sys::namespace::Namespaces;
 use crate::userns::{Base, Levels, Writer};
 
@@ -38,7 +38,7 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
     let mut levels = base.levels(&maps)?;
     config_checks::check_ids(process, &maps)?;
     secrets::check_owners(&options.secrets, &maps)?;
-    if spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some(FUSE)) {
+    if spec.mounts().iter().flatten().any(has_server) {
         levels = levels.apart();
     }
     let namespaces = ContainerNamespaces::of_config(spec)?;

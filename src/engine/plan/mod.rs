@@ -17,17 +17,21 @@ pub mod sockets;
 pub mod step;
 
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cgroup;
 use crate::engine::hooks::{BundleIdentity, Hooks};
 use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, ContainerIds, IdPair, Map};
+use crate::layer::squashfs::ImageFile;
 use crate::net::Network;
 use crate::readiness::NotifyRequest;
 use crate::spec::Stacking;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
+use mount::PlannedMount;
+use namespace::NamespacesToJoin;
 use secrets::LaunchSecrets;
 use sockets::ListenSockets;
 use step::{MemoryLayers, Step};
@@ -76,6 +80,8 @@ pub struct LaunchOptions {
     pub keyring: SessionKeyring,
     /// System call that changes the root to the container's.
     pub root_change: RootChange,
+    /// Runtime folder, through which containers share the servers of images; `None`: each has its own.
+    pub image_servers: Option<PathBuf>,
 }
 
 impl LaunchOptions {
@@ -166,7 +172,24 @@ impl Plan {
 
     /// True if base is that of another container, whose maps are written already.
     pub(super) fn joins_base(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::JoinNamespaces(_)))
+        self.joined().is_some()
+    }
+
+    /// Returns the namespaces of other containers to enter, and their base.
+    pub(super) fn joined(&self) -> Option<&NamespacesToJoin> {
+        self.steps.iter().find_map(|step| match step {
+            Step::JoinNamespaces(join) => Some(join),
+            _ => None,
+        })
+    }
+
+    /// Images that the launch mounts.
+    pub fn images(&self) -> impl Iterator<Item = &ImageFile> {
+        let mounts = self.steps.iter().filter_map(|step| match step {
+            Step::Root(mount) | Step::Mount(mount) => Some(mount),
+            _ => None,
+        });
+        mounts.flat_map(PlannedMount::images)
     }
 
     /// True if the command waits for the caller once the container is set up.

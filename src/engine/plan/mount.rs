@@ -5,11 +5,13 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime;
 use rustix::fs::{FileType, OFlags, fstat};
 
+use crate::engine::root::image_mount;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
@@ -17,10 +19,11 @@ use crate::host::idmap;
 use crate::ids::{FileIds, HostIds, IdLevel, IdMap, IdMaps, Map};
 use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
+use crate::layer::squashfs::ImageFile;
 use crate::layer::whiteout::Whiteouts;
 use crate::spec::{
-    COPY_UP, FOREIGN_LOWERS, IDMAP, IMAGE_LOWER, RECORDED_LOWERS, SUBPATH, Stacking, StorageDriver,
-    WHITEOUT_NAMES, lower_layers,
+    COPY_UP, FOREIGN_LOWERS, FUSE, IDENTITY, IDMAP, IMAGE_LOWER, OFFSET, RECORDED_LOWERS, SQUASHFS,
+    SUBPATH, Stacking, StorageDriver, WHITEOUT_NAMES, lower_layers,
 };
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 use crate::sys::mount::{Attributes, MountReach, Propagation, split_lowers};
@@ -50,6 +53,8 @@ pub enum MountSource {
     },
     /// File or folder of the host, opened in base: the user may have permissions that the container's root lacks.
     Bind(PathBuf, MountReach),
+    /// Squashfs image, mounted in base by a FUSE server of usnea.
+    Image(ImageFile),
     /// `/dev/shm` of the container of this process, whose IPC namespace is joined.
     SharedMemory(i32),
 }
@@ -125,6 +130,20 @@ impl PlannedMount {
         }
     }
 
+    /// Images that are mounted for this mount. The copy driver has its own, at the first start alone.
+    pub fn images(&self) -> impl Iterator<Item = &ImageFile> {
+        let (image, lowers) = match &self.source {
+            MountSource::Image(image) => (Some(image), &[][..]),
+            MountSource::Overlay { stacking, lowers, .. }
+                if stacking.driver != StorageDriver::Copy =>
+            {
+                (None, lowers.as_slice())
+            }
+            _ => (None, &[][..]),
+        };
+        image.into_iter().chain(lowers.iter().filter_map(LowerLayer::image))
+    }
+
     /// True if the mount is a new file system of type `kind`.
     pub fn is_new(&self, kind: &str) -> bool {
         matches!(&self.source, MountSource::New { fs, .. } if *fs == kind)
@@ -181,6 +200,7 @@ impl PlannedMount {
                 options: words.others,
             },
             (_, Some(driver)) => overlay(driver, words.others)?,
+            (SQUASHFS, _) if !is_device(source_text) => image(source_text, &mut words)?,
             _ => MountSource::New {
                 fs: fs.into(),
                 source: source_text.to_string_lossy().into_owned(),
@@ -228,7 +248,7 @@ impl PlannedMount {
         }
     }
 
-    /// Resolves a relative source of a bind mount in the folder of the bundle. Binds the host's cgroups for a container
+    /// Resolves a relative source of a bind mount or an image in the folder of the bundle. Binds the host's cgroups for a container
     /// that shares the host's cgroup namespace: only the owner of that namespace may mount them anew.
     pub fn in_bundle(mut self, bundle: &Path, cgroups: CgroupView) -> Self {
         match &mut self.source {
@@ -238,6 +258,7 @@ impl PlannedMount {
                 self.kind =
                     if is_folder { MountPointKind::Directory } else { MountPointKind::File };
             }
+            MountSource::Image(image) => image.path = bundle.join(&image.path),
             MountSource::New { fs, .. } if fs == "cgroup2" && cgroups == CgroupView::Hosts => {
                 self.source = MountSource::Bind("/sys/fs/cgroup".into(), MountReach::Recursive);
             }
@@ -362,6 +383,44 @@ fn overlay(
     };
     let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
     Ok(MountSource::Overlay { stacking, lowers, upper: upper.zip(work), flags })
+}
+
+/// True if a squashfs is on a block device, which the kernel mounts.
+fn is_device(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device())
+}
+
+/// True if a FUSE server of usnea serves a mount of config.json.
+pub fn has_server(mount: &runtime::Mount) -> bool {
+    match (mount.typ().as_deref(), mount.source()) {
+        (Some(FUSE), _) => true,
+        (Some("overlay"), _) => {
+            let mut options = mount.options().iter().flatten();
+            options.any(|option| option.starts_with(IMAGE_LOWER))
+        }
+        (Some(SQUASHFS), Some(source)) => !is_device(source),
+        _ => false,
+    }
+}
+
+/// Parses the options of an image's mount, and adds the attributes of each such mount.
+fn image(path: &Path, words: &mut MountWords) -> Result<MountSource> {
+    let mut image = ImageFile::new(path, 0);
+    words.attributes = words.attributes.with(image_mount::ATTRIBUTES);
+    if words.cleared != Attributes::NONE {
+        fail!("an image is mounted with {}", image_mount::ATTRIBUTES.options());
+    }
+    for (name, value) in &words.others {
+        match (format!("{name}=").as_str(), value) {
+            (OFFSET, Some(value)) => {
+                let offset = value.parse().map_err(Error::new);
+                image.offset = offset.context(|| format!("{OFFSET}{value}"))?;
+            }
+            (IDENTITY, Some(value)) => image.identity = Some(value.parse()?),
+            _ => fail!("an image has no option '{name}'"),
+        }
+    }
+    Ok(MountSource::Image(image))
 }
 
 /// Effect of an option on a mount attribute.

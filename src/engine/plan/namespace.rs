@@ -243,9 +243,5 @@ fn base_of(joined: &JoinedNamespace) -> Result<OwnedFd> {
 }
 
 fn is_same(one: &OwnedFd, other: &OwnedFd) -> Result<bool> {
-    let place = |fd: &OwnedFd| {
-        let stat = rustix::fs::fstat(fd).context(|| "cannot stat a namespace")?;
-        Ok::<_, Error>((stat.st_dev, stat.st_ino))
-    };
-    Ok(place(one)? == place(other)?)
+    namespace::is_same(one, other).context(|| "cannot stat a namespace")
 }

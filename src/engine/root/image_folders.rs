@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::UnmountFlags;
 
-use crate::engine::root::image_mount;
+use crate::engine::root::image_mount::{self, LaunchServers};
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::error::{Context, Error, Result};
 use crate::layer::LowerLayer;
 use crate::sys::mount::{self, Attributes};
-use crate::sys::{namespace, process};
+use crate::sys::namespace;
 
 /// Mount point of the folders. Nothing else uses the path meanwhile. Not "/": the process would then count as one in a
 /// chroot, which may not make user namespaces (user_namespaces(7)).
@@ -29,10 +29,7 @@ pub struct ImageFolders {
 impl ImageFolders {
     /// Mounts the images among `lowers`; `None`: there are none. Adds their servers to `servers`. Errors: an image that
     /// is missing, damaged or replaced; no FUSE.
-    pub fn mount(
-        lowers: &[LowerLayer],
-        servers: &mut Vec<process::Child>,
-    ) -> StepResult<Option<Self>> {
+    pub fn mount(lowers: &[LowerLayer], servers: &mut LaunchServers) -> StepResult<Option<Self>> {
         if lowers.iter().all(|lower| lower.image().is_none()) {
             return Ok(None);
         }
@@ -67,7 +64,7 @@ pub fn with_lower_folders<T>(
     read: impl FnOnce(&[PathBuf]) -> Result<T>,
 ) -> Result<T> {
     namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
-    let mut servers = Vec::new();
+    let mut servers = LaunchServers::default();
     let held = ImageFolders::mount(lowers, &mut servers).map_err(Error::from)?;
     let path = |(index, lower): (usize, &LowerLayer)| match lower {
         LowerLayer::Folder(path) => path.clone(),
@@ -76,7 +73,7 @@ pub fn with_lower_folders<T>(
     let folders: Vec<PathBuf> = lowers.iter().enumerate().map(path).collect();
     let answer = read(&folders);
     drop(held);
-    for server in &servers {
+    for server in &servers.own {
         server.wait().context(|| "cannot wait for a server of files")?;
     }
     answer

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use crate::engine::step_error::{StepError, StepResult};
 use crate::error::{Context, Result};
-use crate::layer::squashfs::ImageFile;
+use crate::layer::squashfs::{ImageFile, OpenImage};
 use crate::rootfs::fuse::image::content::ImageContent;
 use crate::rootfs::fuse::mount::{self as fuse, Served, ServerOptions};
 use crate::rootfs::fuse::tree::ShownIds;
@@ -15,23 +15,47 @@ use crate::sys::process;
 pub const ATTRIBUTES: Attributes =
     Attributes::READ_ONLY.with(Attributes::NO_DEV).with(Attributes::NO_SUID);
 
-/// Starts a server of the image, and returns its mount: detached, read-only, without device files and set-user-ID
-/// programs. Adds the server to `servers`; it exits when no process uses the mount any more. Errors: no image at that
-/// path, another file than the recorded one, no FUSE.
-pub fn mounted(image: &ImageFile, servers: &mut Vec<process::Child>) -> StepResult<OwnedFd> {
-    let Served { mount, server } = serve(image).map_err(|error| StepError::of(&error))?;
-    servers.push(server);
+/// Servers of a launch's file systems.
+#[derive(Debug, Default)]
+pub struct LaunchServers {
+    /// Servers of this launch alone, children of this process.
+    pub own: Vec<process::Child>,
+    /// Mounts whose servers are shared with other launches, each to be taken once.
+    pub shared: Vec<SharedMount>,
+}
+
+/// Mount of an image, detached, whose server is shared.
+#[derive(Debug)]
+pub struct SharedMount {
+    /// The image.
+    pub image: ImageFile,
+    /// Its mount.
+    pub mount: OwnedFd,
+}
+
+/// Returns a mount of the image: detached, read-only, without device files and set-user-ID programs. Starts a server,
+/// unless a shared one has the image. That server exits when no process uses the mount any more. Errors: no image at
+/// that path, another file than the recorded one, no FUSE.
+pub fn mounted(image: &ImageFile, servers: &mut LaunchServers) -> StepResult<OwnedFd> {
+    if let Some(index) = servers.shared.iter().position(|shared| shared.image == *image) {
+        return Ok(servers.shared.swap_remove(index).mount);
+    }
+    let served = || -> Result<Served> {
+        let source = image.path.to_string_lossy().into_owned();
+        serve(image.open()?, image.offset, source)
+            .context(|| format!("cannot mount {}", image.path.display()))
+    };
+    let Served { mount, server } = served().map_err(|error| StepError::of(&error))?;
+    servers.own.push(server);
     Ok(mount)
 }
 
-fn serve(image: &ImageFile) -> Result<Served> {
-    let open = image.open()?;
-    let content = ImageContent::new(open.file, image.offset, ShownIds::default());
-    let options = ServerOptions {
-        attributes: ATTRIBUTES,
-        source: image.path.to_string_lossy().into_owned(),
-        flags: vec!["ro".to_owned()],
-        ..ServerOptions::default()
-    };
-    fuse::start(content, options).context(|| format!("cannot mount {}", image.path.display()))
+/// Starts a server of the image that begins at byte `offset` of an open file. `source`: source of the mount, as
+/// /proc/self/mounts shows it.
+pub fn serve(image: OpenImage, offset: u64, source: String) -> Result<Served> {
+    let content = ImageContent::new(image.file, offset, ShownIds::default());
+    let flags = vec!["ro".to_owned()];
+    let options =
+        ServerOptions { attributes: ATTRIBUTES, source, flags, ..ServerOptions::default() };
+    fuse::start(content, options)
 }

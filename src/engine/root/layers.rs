@@ -9,6 +9,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use crate::engine::plan::Plan;
 use crate::engine::plan::mount::{MountSource, PlannedMount, VOLATILE};
 use crate::engine::plan::step::MemoryLayers;
+use crate::engine::root::image_mount::LaunchServers;
 use crate::engine::root::lowers::Lowers;
 use crate::engine::root::mount_points;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
@@ -70,7 +71,7 @@ pub fn make_root(
 pub fn stacked(
     plan: &Plan,
     mount: &PlannedMount,
-    servers: &mut Vec<process::Child>,
+    servers: &mut LaunchServers,
 ) -> StepResult<OwnedFd> {
     let MountSource::Overlay { stacking, lowers, upper, flags } = &mount.source else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL).into());
@@ -93,7 +94,7 @@ pub fn stacked(
         return overlaid(stack, plan.owner_of_layers(*stacking), flags, mount.attributes);
     }
     let served = served(stack, *stacking, shown, flags, mount.attributes)?;
-    servers.push(served.server);
+    servers.own.push(served.server);
     Ok(served.mount)
 }
 
@@ -121,14 +122,14 @@ fn copied_from(
         )));
     };
     if !is_copied(work) {
-        let mut servers = Vec::new();
+        let mut servers = LaunchServers::default();
         let lowers = Lowers::hold(lowers, stacking, &mut servers)?;
         copy_all(lowers.paths(), upper, meaning)?;
         let done = work.join(COPIED);
         std::fs::write(&done, "").on(|| done.to_string_lossy())?;
         // The servers of images end with their mounts.
         drop(lowers);
-        for server in servers {
+        for server in servers.own {
             server.wait().on(|| "a server of files")?;
         }
     }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::engine::root::image_folders::ImageFolders;
+use crate::engine::root::image_mount::LaunchServers;
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::layer::LowerLayer;
 use crate::spec::Stacking;
 use crate::sys::inroot::{self, Symlinks};
-use crate::sys::process;
 
 /// Name of the folder of layers in a store.
 const LAYERS: &str = "layers";
@@ -32,7 +32,7 @@ impl Lowers {
     pub fn hold(
         lowers: &[LowerLayer],
         stacking: Stacking,
-        servers: &mut Vec<process::Child>,
+        servers: &mut LaunchServers,
     ) -> StepResult<Self> {
         let images = ImageFolders::mount(lowers, servers)?;
         let (mut paths, mut held) = (Vec::with_capacity(lowers.len()), Vec::new());
@@ -109,9 +109,9 @@ mod tests {
             ("moved/layers/good/fs", false),
         ] {
             let lowers = [LowerLayer::Folder(at(path))];
-            let held = Lowers::hold(&lowers, foreign, &mut Vec::new());
+            let held = Lowers::hold(&lowers, foreign, &mut LaunchServers::default());
             assert_eq!(held.is_ok(), is_taken, "{path}");
-            let ours = Lowers::hold(&lowers, Stacking::default(), &mut Vec::new());
+            let ours = Lowers::hold(&lowers, Stacking::default(), &mut LaunchServers::default());
             assert_eq!(ours.map(|held| held.paths().to_vec()).ok(), Some(vec![at(path)]));
         }
     }
@@ -126,7 +126,7 @@ mod tests {
         fs::write(at("store/layers/one/fs/file"), "").unwrap();
         let lowers = [LowerLayer::Folder(at("store/layers/one/fs"))];
         let foreign = Stacking { is_foreign: true, ..Stacking::default() };
-        let held = Lowers::hold(&lowers, foreign, &mut Vec::new())
+        let held = Lowers::hold(&lowers, foreign, &mut LaunchServers::default())
             .unwrap_or_else(|error| panic!("{}", error.what));
         fs::rename(at("store/layers/one"), at("store/layers/two")).unwrap();
         symlink(at("own"), at("store/layers/one")).unwrap();

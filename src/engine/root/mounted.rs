@@ -11,7 +11,8 @@ use crate::engine::plan::Plan;
 use crate::engine::plan::mount::{MountSource, PlannedMount};
 use crate::engine::plan::step::Step;
 use crate::engine::root::idmapped::Idmapped;
-use crate::engine::root::{bind_source, copyup, layers};
+use crate::engine::root::image_mount::LaunchServers;
+use crate::engine::root::{bind_source, copyup, image_mount, layers};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error, Result};
 use crate::ids::{BaseIds, ContainerIds, IdMaps};
@@ -19,8 +20,8 @@ use crate::layer::LowerLayer;
 use crate::layer::whiteout::Whiteouts;
 use crate::net::{GeneratedFile, Need};
 use crate::spec::StorageDriver;
-use crate::sys::mount::{self, Attributes};
-use crate::sys::{inroot, namespace, process};
+use crate::sys::mount::{self, Attributes, MountReach};
+use crate::sys::{inroot, namespace};
 
 /// Mount point of the root, in this process's mount namespace. No other code in this process uses the path. Not "/":
 /// the process would then count as one in a chroot, which may not make user namespaces (user_namespaces(7)).
@@ -41,7 +42,7 @@ pub struct MountedRoot {
     pub root: OwnedFd,
     /// The container's maps to base, for a process that sees the files with the container's IDs. `None`: those of base.
     pub ids: Option<IdMaps<ContainerIds, BaseIds>>,
-    servers: Vec<process::Child>,
+    servers: LaunchServers,
 }
 
 impl MountedRoot {
@@ -51,7 +52,7 @@ impl MountedRoot {
         rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH)
             .context(|| "cannot unmount the root")?;
         drop(self.root);
-        for server in &self.servers {
+        for server in &self.servers.own {
             server.wait().context(|| "cannot wait for a server of files")?;
         }
         Ok(())
@@ -74,7 +75,7 @@ pub fn can_be_read_alone(plan: &Plan) -> bool {
 /// Mounts the files in a new mount namespace. `idmapped`: mounts that were made before this process entered base.
 pub fn mount_files(plan: &Plan, how: FilesAccess, mut idmapped: Idmapped) -> Result<MountedRoot> {
     namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
-    let mut servers = Vec::new();
+    let mut servers = LaunchServers::default();
     let mut root = None;
     for (index, step) in plan.steps.iter().enumerate() {
         let done = match (step, &root) {
@@ -83,7 +84,13 @@ pub fn mount_files(plan: &Plan, how: FilesAccess, mut idmapped: Idmapped) -> Res
                 Ok(())
             }),
             (Step::Mount(mount), Some(root)) if is_of_user(mount) => {
-                below(plan, root, mount, idmapped.take_volume(index), how)
+                let tree = match &mount.source {
+                    MountSource::Image(image) => {
+                        image_mount::mounted(image, &mut servers).map(Some)
+                    }
+                    _ => Ok(idmapped.take_volume(index)),
+                };
+                tree.and_then(|tree| below(plan, root, mount, tree, how))
             }
             // Changes to these files would be lost at the next start.
             (Step::Files(files), Some(root)) if how == FilesAccess::Reading => {
@@ -97,17 +104,17 @@ pub fn mount_files(plan: &Plan, how: FilesAccess, mut idmapped: Idmapped) -> Res
     Ok(MountedRoot { root, ids: plan.levels.container.clone(), servers })
 }
 
-/// True for a bind mount of files, but not for mounts at or below /proc, /sys and /dev.
+/// True for a bind mount of files and for an image, but not for mounts at or below /proc, /sys and /dev.
 fn is_of_user(mount: &PlannedMount) -> bool {
     let is_systems = ["/proc", "/sys", "/dev"].iter().any(|path| mount.target.starts_with(path));
-    matches!(mount.source, MountSource::Bind(..)) && !is_systems
+    matches!(mount.source, MountSource::Bind(..) | MountSource::Image(_)) && !is_systems
 }
 
 fn root_of(
     plan: &Plan,
     mount: &PlannedMount,
     how: FilesAccess,
-    servers: &mut Vec<process::Child>,
+    servers: &mut LaunchServers,
 ) -> StepResult<OwnedFd> {
     let mount = match how {
         FilesAccess::Reading => &read_only(mount),
@@ -118,7 +125,7 @@ fn root_of(
             mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
         }
         MountSource::Overlay { .. } => layers::stacked(plan, mount, servers),
-        MountSource::New { .. } | MountSource::SharedMemory(_) => {
+        MountSource::New { .. } | MountSource::Image(_) | MountSource::SharedMemory(_) => {
             Err(std::io::Error::from_raw_os_error(libc::EINVAL).into())
         }
     })?;
@@ -156,7 +163,11 @@ fn below(
     tree: Option<OwnedFd>,
     how: FilesAccess,
 ) -> StepResult {
-    let MountSource::Bind(path, reach) = &mount.source else { return Ok(()) };
+    let (path, reach) = match &mount.source {
+        MountSource::Bind(path, reach) => (path, *reach),
+        MountSource::Image(image) => (&image.path, MountReach::Alone),
+        _ => return Ok(()),
+    };
     match how {
         FilesAccess::Writing => copyup::fill(root, mount, tree.as_ref(), plan.root_in_base())?,
         // A copy-up would only copy files that the root shows at that path already.
@@ -179,11 +190,11 @@ fn below(
     };
     let tree = match tree {
         Some(tree) => tree,
-        None => bind_source::tree(mount, path, *reach)?,
+        None => bind_source::tree(mount, path, reach)?,
     };
     mount::attach(&tree, &target)?;
     if mount.attributes != Attributes::NONE {
-        mount::set_attributes(&tree, mount.attributes, *reach)?;
+        mount::set_attributes(&tree, mount.attributes, reach)?;
     }
     Ok(())
 }

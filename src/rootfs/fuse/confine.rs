@@ -117,6 +117,32 @@ fn same_below(mount: &OwnedFd, path: &Path, fd: &OwnedFd) -> Option<OwnedFd> {
 /// Enters a new mount namespace whose root holds only `mounts`, `/dev/fuse`, and `/proc` for a server of layers.
 /// Descriptors of layers are named through `/proc`, and each thread opens its own `/dev/fuse`.
 pub fn enter_empty_root(mounts: &[OwnedFd], reach: ServerReach<'_>) -> Result<()> {
+    match reach {
+        ServerReach::Layers(_) => enter_root_with(mounts, &[PROC, FUSE]),
+        ServerReach::OpenFiles => enter_root_with(mounts, &[FUSE]),
+    }
+}
+
+/// Enters a new mount namespace whose root holds only what the start of a server needs: `/proc`, `/dev/fuse` and
+/// `/dev/null`. Mounts of this root are not seen by other namespaces.
+pub fn enter_root_of_servers() -> Result<()> {
+    enter_root_with(&[], &[PROC, FUSE, NULL])
+}
+
+/// File or folder of the caller that a new root shows.
+struct ShownPath {
+    path: &'static str,
+    kind: MountPointKind,
+    reach: MountReach,
+}
+
+const PROC: ShownPath =
+    ShownPath { path: "/proc", kind: MountPointKind::Directory, reach: MountReach::Recursive };
+const FUSE: ShownPath =
+    ShownPath { path: "/dev/fuse", kind: MountPointKind::File, reach: MountReach::Alone };
+const NULL: ShownPath = ShownPath { path: "/dev/null", ..FUSE };
+
+fn enter_root_with(mounts: &[OwnedFd], shown: &[ShownPath]) -> Result<()> {
     namespace::unshare_mounts().context(|| "a mount namespace")?;
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = rustix::fs::open("/", folder, Mode::empty())?;
@@ -126,24 +152,19 @@ pub fn enter_empty_root(mounts: &[OwnedFd], reach: ServerReach<'_>) -> Result<()
     let options = [("mode".to_owned(), Some("0755".to_owned()))];
     let root = mount::make("tmpfs", "usnea", &options, Attributes::NONE)
         .context(|| "an empty file system")?;
-    let proc = match reach {
-        ServerReach::Layers(_) => Some(
-            mount::copy(rustix::fs::CWD, Path::new("/proc"), MountReach::Recursive)
-                .context(|| "/proc")?,
-        ),
-        ServerReach::OpenFiles => None,
-    };
-    let fuse = mount::copy(rustix::fs::CWD, Path::new("/dev/fuse"), MountReach::Alone)
-        .context(|| "/dev/fuse")?;
+    let copies = shown.iter().map(|ShownPath { path, kind, reach }| {
+        let copy = mount::copy(rustix::fs::CWD, Path::new(path), *reach);
+        Ok((path, *kind, copy.context(|| *path)?))
+    });
+    let copies = copies.collect::<Result<Vec<_>>>()?;
     mount::attach(&root, &old).context(|| "the root")?;
     let place = |mount: &OwnedFd, place: &str, kind| -> Result<()> {
         let place = inroot::mount_point(root.as_fd(), Path::new(place), kind, Symlinks::Refuse)?;
         Ok(mount::attach(mount, &place)?)
     };
-    if let Some(proc) = proc {
-        place(&proc, "/proc", MountPointKind::Directory)?;
+    for (path, kind, copy) in &copies {
+        place(copy, path, *kind)?;
     }
-    place(&fuse, "/dev/fuse", MountPointKind::File)?;
     // Attached mounts all end by one act when the server ends; each detached one costs the kernel a pause.
     for (mount, number) in mounts.iter().zip(0..) {
         place(mount, &format!("/{number}"), MountPointKind::Directory).context(|| "a layer")?;

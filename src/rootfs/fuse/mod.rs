@@ -10,7 +10,7 @@
 //! The server is a process of its own, because it starts threads: the process that launches containers may not.
 
 pub mod command;
-mod confine;
+pub mod confine;
 mod content;
 mod filter;
 mod handles;

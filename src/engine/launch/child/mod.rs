@@ -20,14 +20,16 @@ use crate::cgroup::ContainerCgroup;
 use crate::engine::command::exec::{LastSteps, OnParentDeath};
 use crate::engine::command::{filter, prepare, program};
 use crate::engine::hooks::{HookOutputs, HookPoint, HooksEnd};
-use crate::engine::keeper::{self, ProcessesOfMounts};
+use crate::engine::keeper::{self, FileServers, ProcessesOfMounts};
 use crate::engine::launch::failure::explain_failure;
 use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage, StepFailure};
 use crate::engine::plan::namespace::{JoinOrder, JoinedNamespace, NamespacesToJoin};
 use crate::engine::plan::step::Step;
 use crate::engine::plan::{Lifetime, Plan, RootChange, StartTrigger};
 use crate::engine::root::idmapped::Idmapped;
+use crate::engine::root::image_mount::LaunchServers;
 use crate::engine::root::{accounts, files, layers, secrets};
+use crate::engine::shared_images::SharedImages;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::engine::streams::{CommandStreams, LaunchStreams, ReportTarget};
 use crate::error::Error;
@@ -55,19 +57,23 @@ pub struct ChildInput<'a> {
     pub hosts: String,
     /// ID-mapped mounts, detached.
     pub idmapped: Idmapped,
+    /// Shared mounts of images, and the base in which they can be used; `None`: the launch has its own.
+    pub images: Option<SharedImages>,
     /// Start of the launch.
     pub started: Instant,
 }
 
 impl ChildInput<'_> {
     /// Carries out the child's steps. The process has then become the command, or has exited.
-    pub fn run(self) -> ! {
+    pub fn run(mut self) -> ! {
+        let shared = self.images.as_mut().map(|images| std::mem::take(&mut images.mounts));
+        let shared = shared.unwrap_or_default();
         let mut child = SetupProcess {
             trees: self.plan.steps.iter().map(|_| None).collect(),
             input: self,
             step: 0,
             fds: OpenFds::default(),
-            servers: Vec::new(),
+            servers: LaunchServers { own: Vec::new(), shared },
             announced: None,
             hook_outputs: None,
         };
@@ -92,8 +98,8 @@ struct SetupProcess<'a> {
     /// Detached mounts made early, by index of their step.
     trees: Vec<Option<OwnedFd>>,
     fds: OpenFds,
-    /// Servers of file systems, children of this process: the keeper waits for them.
-    servers: Vec<process::Child>,
+    /// Servers of file systems: the keeper waits for its children among them.
+    servers: LaunchServers,
     /// Read end of a pipe whose write end closes when the keeper has announced this process to the parent.
     announced: Option<OwnedFd>,
     /// Files for the output of hooks in the container, opened while the host's files are visible.
@@ -128,6 +134,9 @@ impl SetupProcess<'_> {
             self.step = index;
             match step {
                 Step::Cgroup(..) => {} // made by the parent
+                Step::Namespaces(_) | Step::Maps(_) if self.input.images.is_some() => {
+                    self.enter_shared_base(step)?
+                }
                 // clone3 made this process in these namespaces.
                 Step::Namespaces(_) if plan.has_keeper() => self.keep_mounts_here()?,
                 Step::Namespaces(_) => {
@@ -214,6 +223,16 @@ impl SetupProcess<'_> {
         }
         self.mount_early();
         self.wait_until_mapped()
+    }
+
+    /// Enters the base of shared images, instead of making one with the same maps.
+    fn enter_shared_base(&mut self, step: &Step) -> StepResult {
+        if let (Step::Namespaces(_), Some(images)) = (step, &self.input.images) {
+            let join = images.to_join(&self.input.plan.levels.base)?;
+            self.join_namespaces(&join)?;
+            self.mount_early();
+        }
+        Ok(())
     }
 
     /// Enters the base of another container, and then the namespaces that base owns.
@@ -332,13 +351,18 @@ impl SetupProcess<'_> {
                 self.wire_keeper()?;
                 match message {
                     ChildMessage::Container { pidfd, .. } => {
-                        keeper::keep(&pidfd, &self.input.watched, &self.servers, rest)
+                        let files = FileServers {
+                            own: &self.servers.own,
+                            shared: self.input.images.as_ref().map(|images| &images.connection),
+                        };
+                        keeper::keep(&pidfd, &self.input.watched, files, rest)
                     }
                     _ => process::exit_now(125),
                 }
             }
             Forked::Child => {
                 process::set_parent_death_signal(libc::SIGKILL)?;
+                self.input.images = None; // the keeper's
                 self.announced = Some(announced);
                 rest.map_or(Ok(()), |(_, telling)| ProcessesOfMounts::send_ours(&telling))?;
                 if maps.is_none() {

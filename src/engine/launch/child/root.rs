@@ -61,9 +61,12 @@ impl SetupProcess<'_> {
             mount::clear_attributes(&tree, mount.cleared).on(name)?;
         }
         // After the attaching: kernels before 5.12 change only mounts that are attached.
-        if let MountSource::Bind(_, reach) = mount.source
-            && mount.attributes != Attributes::NONE
-        {
+        let reach = match mount.source {
+            MountSource::Bind(_, reach) => Some(reach),
+            MountSource::Image(_) => Some(MountReach::Alone),
+            _ => None,
+        };
+        if let Some(reach) = reach.filter(|_| mount.attributes != Attributes::NONE) {
             mount::set_attributes(&tree, mount.attributes, reach)
                 .on(|| format!("set {}", mount.attributes.options()))?;
         }

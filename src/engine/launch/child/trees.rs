@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::engine::launch::child::SetupProcess;
 use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
 use crate::engine::plan::step::Step;
-use crate::engine::root::{bind_source, copyup, layers, shared_memory};
+use crate::engine::root::{bind_source, copyup, image_mount, layers, shared_memory};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::rootfs::chown;
 use crate::sys::inroot;
@@ -18,7 +18,7 @@ impl SetupProcess<'_> {
         for (index, step) in self.input.plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
                 && (mount.is_made_in_base() || self.input.plan.levels.container.is_none())
-                && !matches!(mount.source, MountSource::Overlay { .. })
+                && !matches!(mount.source, MountSource::Overlay { .. } | MountSource::Image(_))
             {
                 self.trees[index] =
                     self.input.idmapped.take_volume(index).or_else(|| self.make_tree(mount).ok());
@@ -76,6 +76,7 @@ impl SetupProcess<'_> {
             MountSource::Overlay { .. } => {
                 layers::stacked(self.input.plan, mount, &mut self.servers)
             }
+            MountSource::Image(image) => image_mount::mounted(image, &mut self.servers),
             MountSource::SharedMemory(pid) => shared_memory::copy(*pid),
             MountSource::New { fs, source, options } => {
                 mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())

@@ -1,0 +1,98 @@
+//! Single-file images in the verbs of images: their document, and their files as an archive.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::config_document::{manifest_facts_of, run_config};
+use crate::container::Usnea;
+use crate::container::file_image::FileImage;
+use crate::container::stores;
+use crate::digest::Digest;
+use crate::documents::graph_driver::GraphDriver;
+use crate::documents::image::{ImageDocument, ImageMetadata, RootFsDocument};
+use crate::engine;
+use crate::error::{Context, Error, Result};
+use crate::go_json::field;
+use crate::hint;
+use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
+use crate::image::diff::{LayerSource, merged_tar};
+use crate::image::manifest::parse_config;
+use crate::layer::LowerLayer;
+use crate::userns;
+
+/// Returns the document of the image in the file at `path`. Errors: no image; one without a configuration.
+pub(super) fn inspect(path: &Path) -> Result<ImageDocument> {
+    let image = FileImage::open(path)?;
+    document(&image).context(|| format!("image {}", path.display()))
+}
+
+fn document(image: &FileImage) -> Result<ImageDocument> {
+    let trailer = image.trailer.as_ref().ok_or_else(|| {
+        Error::not_found("the file has no image configuration").hint(hint::SAVE_SQUASHFS)
+    })?;
+    let bytes = trailer.configuration.as_bytes();
+    let config: Value = serde_json::from_slice(bytes).map_err(Error::new)?;
+    let text =
+        |name: &str| field(&config, name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let layers = field(&config, "rootfs").and_then(|rootfs| field(rootfs, "diff_ids"));
+    let count = layers.and_then(Value::as_array).map_or(0, Vec::len);
+    let (parsed, layers) = parse_config(bytes, count)?;
+    let platform = parsed.platform();
+    let (manifest_type, annotations) = match trailer.manifest.is_empty() {
+        true => (String::new(), BTreeMap::new()),
+        false => manifest_facts_of(trailer.manifest.as_bytes())?,
+    };
+    let size = image.file.identity.map_or(0, |identity| identity.size);
+    let path = image.file.path.display().to_string();
+    let run_config = run_config(&config)?;
+    Ok(ImageDocument {
+        id: Digest::of(bytes),
+        digest: Digest::of(trailer.manifest.as_bytes()),
+        repo_tags: trailer.names.clone(),
+        repo_digests: Vec::new(),
+        parent: String::new(),
+        comment: parsed.history.last().map(|step| step.comment.clone()).unwrap_or_default(),
+        created: parsed.created.unwrap_or_default(),
+        version: text("docker_version"),
+        docker_version: text("docker_version"),
+        author: text("author"),
+        labels: run_config["Labels"].clone(),
+        user: run_config["User"].clone(),
+        healthcheck: run_config["Healthcheck"].clone(),
+        config: run_config,
+        architecture: platform.architecture,
+        variant: platform.variant.unwrap_or_default(),
+        os: platform.os,
+        os_version: text("os.version"),
+        size,
+        virtual_size: size,
+        graph_driver: GraphDriver { name: "squashfs", data: BTreeMap::from([("File", path)]) },
+        root_fs: RootFsDocument { r#type: "layers", layers },
+        metadata: ImageMetadata { last_tag_time: String::new() },
+        manifest_type,
+        annotations,
+        names_history: trailer.names.clone(),
+        history: field(&config, "history")
+            .cloned()
+            .filter(|steps| !steps.is_null())
+            .unwrap_or_else(|| Value::Array(Vec::new())),
+    })
+}
+
+/// Writes the files of the image in the file at `path` to `output` as a tar archive.
+pub(super) fn export(usnea: &Usnea, path: &Path, output: &ArchiveSink) -> Result<()> {
+    let base = usnea.base()?;
+    let owners = stores::owners_of_containers(base);
+    let layers = [LowerLayer::Image(FileImage::open(path)?.file)];
+    userns::in_base(base, || {
+        let output = ArchiveOutput::create(output)?;
+        let write = |folders: &[std::path::PathBuf]| {
+            let folders: Vec<LayerSource> = folders.iter().cloned().map(Into::into).collect();
+            merged_tar(&folders, &owners, output)
+        };
+        engine::with_lower_folders(&layers, write)?.put()
+    })
+    .context(|| format!("cannot export {}", path.display()))
+}
