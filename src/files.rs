@@ -4,6 +4,7 @@
 //! layer's folder, or a folder being filled.
 
 mod locks;
+mod remover;
 mod spool;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -24,6 +25,7 @@ pub use locks::{
     LOCK, Lock, LockAttempt, grip, hold, is_held, leads_to, remove_held, remove_unlocked, share,
     try_exclusive,
 };
+pub use remover::FileRemover;
 pub use spool::{SPOOL, Spool};
 
 /// Writes a value as JSON to a pipe with a single system call: unbuffered, serde writes each bracket by itself. Errors:
@@ -263,6 +265,11 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 /// Removes leftovers of killed processes in `folder`: names with one of `prefixes` that are not locked. Failures are
 /// ignored: the next command tries again.
 pub fn sweep(folder: &Path, prefixes: &[&str]) {
+    sweep_if(folder, prefixes, |_| true);
+}
+
+/// Removes leftovers like [`sweep`], those that `is_removed` selects.
+pub fn sweep_if(folder: &Path, prefixes: &[&str], is_removed: impl Fn(&Path) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.filter_map(io::Result::ok) {
         let name = entry.file_name();
@@ -271,6 +278,9 @@ pub fn sweep(folder: &Path, prefixes: &[&str]) {
             continue;
         }
         let path = entry.path();
+        if !is_removed(&path) {
+            continue;
+        }
         let Some(lock) = try_exclusive(&path) else { continue };
         let removed = remove_held(&path, lock);
         log::debug!("removed {}, left by a killed command: {removed:?}", path.display());

@@ -43,6 +43,13 @@ pub const SAVE_SQUASHFS: &str = "'usnea save --format squashfs' writes files wit
 /// A squashfs image of another version or codec.
 pub const CONVERT_SQUASHFS: &str =
     "convert it: 'unsquashfs -d DIR FILE', then 'mksquashfs DIR NEWFILE -comp zstd'";
+/// A SIF file with an ext3 file system.
+pub const CONVERT_SIF: &str = "'apptainer build NEW.sif OLD.sif' makes a file with squashfs of it";
+/// A SIF file with several layers.
+pub const SQUASH_SIF: &str =
+    "'singularity pull --oci IMAGE' without --keep-layers makes a single one";
+/// A SIF file with an encrypted file system.
+pub const DECRYPT_SIF: &str = "with its key, 'apptainer build --sandbox DIR FILE' unpacks it, and 'usnea run dir:DIR' runs that";
 /// A file that is shorter than it says.
 pub const COPY_AGAIN: &str = "copy it again: the copy was not complete";
 /// A runtime that is not usnea.

@@ -132,6 +132,34 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
     userns::in_base(base, work).context(|| format!("cannot commit {}", container.record.name))
 }
 
+/// Returns the configuration of an image of one layer with the container's root: that of its image, with the
+/// container's own settings.
+pub(super) fn configuration(
+    container: &Container,
+    layers: &ContainerLayers,
+    spec: &Spec,
+) -> Result<String> {
+    let origin = match layers.image() {
+        Some(file) => origin_in_file(container, file)?,
+        None => origin(container, Squash::Yes)?,
+    };
+    let (image, _) = parent(origin, container, spec)?;
+    String::from_utf8(image.config).map_err(Error::new)
+}
+
+/// Returns the configuration of an image without settings and layers, for this machine.
+pub(super) fn host_configuration() -> Value {
+    let host = Platform::host();
+    let mut config = json!({
+        "os": host.os, "architecture": host.architecture,
+        "rootfs": {"type": "layers", "diff_ids": []}, "config": {},
+    });
+    if let (Some(variant), Some(fields)) = (host.variant, config.as_object_mut()) {
+        fields.insert("variant".to_owned(), json!(variant));
+    }
+    config
+}
+
 /// Packs the container's layer, or its whole root. `None`: the container has changed nothing.
 fn layer(
     layers: &ContainerLayers,
@@ -216,25 +244,16 @@ fn parent(
     let host = Platform::host();
     let (store, manifest, config) = match origin {
         Some(origin) => (origin.store, origin.manifest, origin.config),
-        None => {
-            let config = json!({
-                "os": host.os, "architecture": host.architecture, "variant": host.variant,
-                "rootfs": {"type": "layers", "diff_ids": []}, "config": {},
-            });
-            (
-                Store::open_read_only(&container.store),
-                empty_manifest()?,
-                config.to_string().into_bytes(),
-            )
-        }
+        None => (
+            Store::open_read_only(&container.store),
+            empty_manifest()?,
+            host_configuration().to_string().into_bytes(),
+        ),
     };
     let mut document: Value = serde_json::from_slice(&config).map_err(Error::new)?;
     let fields = document
         .as_object_mut()
         .ok_or_else(|| Error::new("the image's config is no JSON object"))?;
-    if fields.get("variant").is_some_and(Value::is_null) {
-        fields.remove("variant");
-    }
     let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
     let platform = Platform {
         os: text("os").unwrap_or(host.os),

@@ -1,4 +1,5 @@
-//! Image in a single file, read in place: a squashfs, with or without an image configuration behind the file system.
+//! Image in a single file, read in place: a squashfs, with or without an image configuration behind the file system, or
+//! the squashfs in a SIF file.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,12 +8,14 @@ use super::image_defaults::{ConfiguredDefaults, check_platform};
 use super::image_root::{ImageLock, ImageRoot};
 use crate::error::{Context, Result};
 use crate::image::manifest::ImageConfig;
+use crate::image::policy::SignaturePolicy;
+use crate::image::sif::{self, SifImage};
 use crate::image::squashfs::ImageTrailer;
 use crate::layer::LowerLayer;
-use crate::layer::squashfs::{CacheLimits, ImageFile, SquashfsImage};
+use crate::layer::squashfs::{CacheLimits, FileIdentity, ImageFile, SquashfsImage};
 
-/// Prefix of the name of a single-file image.
-pub(super) const PREFIX: &str = "sqsh:";
+/// Prefixes of the names of single-file images. Either may name a file of the other format.
+const PREFIXES: [&str; 2] = ["sqsh:", "sif:"];
 
 /// Open image in a single file.
 #[derive(Debug)]
@@ -22,23 +25,28 @@ pub(super) struct FileImage {
     /// Configuration, manifest and names; `None`: the file has none.
     pub(super) trailer: Option<ImageTrailer>,
     open: File,
+    /// Facts about a SIF file.
+    sif: Option<SifImage>,
 }
 
 impl FileImage {
-    /// Returns the path of the file that `text` names: `sqsh:FILE`, or a path of a file that begins with a squashfs.
-    /// `None`: `text` names another image.
+    /// Returns the path of the file that `text` names: `sqsh:FILE`, `sif:FILE`, or a path of a single-file image. `None`:
+    /// `text` names another image.
     pub(super) fn path_in(text: &str) -> Option<&Path> {
-        if let Some(path) = text.strip_prefix(PREFIX) {
-            return Some(Path::new(path));
+        if let Some(path) = after_prefix(text) {
+            return Some(path);
         }
         let path = Some(Path::new(text)).filter(|_| is_path(text))?;
-        ImageFile::is_at(path).then_some(path)
+        is_at(path).then_some(path)
     }
 
     /// Opens the image in the file at `path`. Errors: not a regular file, no squashfs, a damaged or truncated one.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let phrase = || format!("image {}", path.display());
         let path = std::path::absolute(path).context(phrase)?;
+        if let Some(file) = sif::open_at(&path) {
+            return Self::in_sif(&path, file).context(phrase);
+        }
         let file = ImageFile::new(path, 0);
         let opened = file.open()?;
         let open = File::from(opened.file);
@@ -47,7 +55,18 @@ impl FileImage {
         let squashfs = SquashfsImage::open(clone.into(), file.offset, limits).context(phrase)?;
         let trailer = ImageTrailer::read(&open, squashfs.end()).context(phrase)?;
         let file = ImageFile { identity: Some(opened.identity), ..file };
-        Ok(Self { file, trailer, open })
+        Ok(Self { file, trailer, open, sif: None })
+    }
+
+    /// Opens the root of a SIF file.
+    fn in_sif(path: &Path, open: File) -> Result<Self> {
+        let sif = SifImage::open(&open)?;
+        let root = sif.root()?;
+        let identity = Some(FileIdentity::of(&open)?);
+        let file = ImageFile { identity, ..ImageFile::new(path, root.offset) };
+        let configuration = sif.configuration.clone();
+        let trailer = Some(ImageTrailer { configuration, ..Default::default() });
+        Ok(Self { file, trailer, open, sif: Some(sif) })
     }
 
     /// Returns the configuration; `None`: the file has none. Errors: a malformed one.
@@ -57,8 +76,12 @@ impl FileImage {
         config.transpose().context(|| format!("image {}", self.file.path.display()))
     }
 
-    /// Returns the image as the root of a container. Errors: an image for another system.
+    /// Returns the image as the root of a container. Errors: an image for another system; a SIF file that the signature
+    /// policy rejects.
     pub(super) fn root(self) -> Result<ImageRoot> {
+        if let Some(sif) = &self.sif {
+            sif.approve(&SignaturePolicy::load()?, &self.file.path)?;
+        }
         let settings = match self.config()? {
             Some(config) => {
                 check_platform(&config.platform())?;
@@ -70,6 +93,16 @@ impl FileImage {
         let root = ImageRoot::of(LowerLayer::Image(self.file), ImageLock::File(self.open));
         Ok(ImageRoot { defaults, labels, health, ..root })
     }
+}
+
+/// Returns the path in a name with a prefix of single-file images.
+pub(super) fn after_prefix(text: &str) -> Option<&Path> {
+    PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).map(Path::new)
+}
+
+/// True if the regular file at `path` is a single-file image.
+pub(super) fn is_at(path: &Path) -> bool {
+    ImageFile::is_at(path) || sif::open_at(path).is_some()
 }
 
 /// True if an image's name is a path, not a name in a store.

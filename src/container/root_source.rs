@@ -9,7 +9,6 @@ use super::image_root::{ImageLock, ImageRoot};
 use super::usnea::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::hint;
-use crate::layer::squashfs::ImageFile;
 use crate::rootfs::host;
 
 /// Source of a container's root: IMAGE, as typed.
@@ -19,7 +18,7 @@ pub enum RootSource {
     Host(Vec<String>),
     /// `dir:PATH`: a root directory.
     Directory(PathBuf),
-    /// `sqsh:FILE`: a single-file image.
+    /// `sqsh:FILE` and `sif:FILE`: a single-file image.
     File(PathBuf),
     /// Path that begins with `/` or `./`: a root directory, or a single-file image.
     Path(PathBuf),
@@ -37,14 +36,14 @@ impl FromStr for RootSource {
         if let Some(path) = text.strip_prefix("dir:") {
             return Ok(Self::Directory(path.into()));
         }
-        if let Some(path) = text.strip_prefix(file_image::PREFIX) {
+        if let Some(path) = file_image::after_prefix(text) {
             return Ok(Self::File(path.into()));
         }
         if file_image::is_path(text) {
             return Ok(Self::Path(text.into()));
         }
         text.parse::<crate::image::transport::ImageLocation>().hint(|| {
-            "an image is NAME[:TAG], oci:DIR and the like; host:PROGRAM,... is programs of this machine; dir:PATH is a root directory, sqsh:FILE a single-file image, /PATH or ./PATH either"
+            "an image is NAME[:TAG], oci:DIR and the like; host:PROGRAM,... is programs of this machine; dir:PATH is a root directory, sqsh:FILE and sif:FILE a single-file image, /PATH or ./PATH either"
         })?;
         Ok(Self::Image(text.to_owned()))
     }
@@ -87,9 +86,9 @@ fn of_path(path: &Path) -> Result<ImageRoot> {
     }
     let phrase = || format!("image {}", path.display());
     let metadata = path.metadata().context(phrase)?;
-    if metadata.is_file() && !ImageFile::is_at(path) {
+    if metadata.is_file() && !file_image::is_at(path) {
         rustix::fs::access(path, rustix::fs::Access::READ_OK).context(phrase)?;
-        return Err(Error::invalid("neither a root directory nor a squashfs image")
+        return Err(Error::invalid("neither a root directory nor a squashfs or SIF image")
             .hint(hint::LOAD_ARCHIVE))
         .context(phrase);
     }
@@ -126,7 +125,9 @@ mod tests {
         for text in ["/x", "./x", "../x", "."] {
             assert_eq!(text.parse::<RootSource>().unwrap(), RootSource::Path(text.into()));
         }
-        assert_eq!("sqsh:x".parse::<RootSource>().unwrap(), RootSource::File("x".into()));
+        for text in ["sqsh:x", "sif:x"] {
+            assert_eq!(text.parse::<RootSource>().unwrap(), RootSource::File("x".into()));
+        }
         assert_eq!("dir:x".parse::<RootSource>().unwrap(), RootSource::Directory("x".into()));
         for text in ["debian:12", "oci:/x:1", "docker://q.io/x", "0123456789ab"] {
             assert_eq!(text.parse::<RootSource>().unwrap(), RootSource::Image(text.into()));

@@ -31,6 +31,7 @@ pub mod push;
 pub mod reference;
 pub mod registries_conf;
 pub mod registry_client;
+pub mod sif;
 pub mod source;
 pub mod squashfs;
 pub mod store;

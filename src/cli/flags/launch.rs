@@ -17,8 +17,8 @@ pub struct LaunchFlags {
 
     /// Image of the container: [REGISTRY/]NAME[:TAG][@DIGEST], the ID of one, oci:DIR[:NAME],
     /// oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]; host:PROGRAM[,PROGRAM...] for programs of this machine with all that they need;
-    /// dir:PATH for a root directory, which is not written to; sqsh:FILE for a squashfs image in a single file, which is
-    /// read in place. A path that begins with / or ./ is either.
+    /// dir:PATH for a root directory, which is not written to; sqsh:FILE for a squashfs image in a single file, and sif:FILE
+    /// for a SIF file, which are read in place. A path that begins with / or ./ is one of these.
     /// COMMAND and all words after it, those that begin with a hyphen too, are the container's: options end at IMAGE.
     // A single list, in which trailing words begin at the first one: clap would take flags between two positionals.
     #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 1.., required = true, trailing_var_arg = true)]

@@ -17,6 +17,9 @@ use crate::image::transport::ImageLocation;
 pub const PULL_WORDS: LayerWords =
     LayerWords { moved: "Pull complete", was_there: "Already exists" };
 
+/// Words for files that are written of layers.
+pub const SAVE_WORDS: LayerWords = LayerWords { moved: "Saved", was_there: "Already exists" };
+
 /// Value of `--pull` and `--policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PullPolicyFlag {

@@ -1,4 +1,5 @@
-//! `usnea load`: adds all images of an archive, of an OCI layout's folder, or of a squashfs file, to the store.
+//! `usnea load`: adds all images of an archive, of an OCI layout's folder, of a squashfs or of a SIF file, to
+//! the store.
 //!
 //! A name in a docker-archive is completed as docker does (`debian` becomes `docker.io/library/debian`). A name in an
 //! OCI layout is kept if it contains a registry. Any other name, such as the bare tag that many tools write, becomes
@@ -20,10 +21,12 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Reference;
 use crate::image::archive::plain::{self, ArchiveSource};
 use crate::image::archive::{ArchivedImage, ImageArchive};
+use crate::image::compose::ComposedImage;
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::pull::{ImagePull, TransferProgress};
+use crate::image::sif::{self, SifImage};
 use crate::image::source::ImageSource;
 use crate::image::squashfs;
 use crate::image::store::{ImageRecord, Store};
@@ -172,6 +175,11 @@ fn open(input: &LoadInput, tmp: &Path) -> Result<OpenedInput> {
         let images = vec![(squashfs.names, Box::new(squashfs.image) as _)];
         return Ok(OpenedInput { images, naming: Naming::Oci, transport: "squashfs" });
     }
+    if sif::is_sif(&file) {
+        let image = open_sif(file, &name, tmp).context(|| name.clone())?;
+        let images = vec![(Vec::new(), Box::new(image) as _)];
+        return Ok(OpenedInput { images, naming: Naming::Oci, transport: sif::TRANSPORT });
+    }
     let archive = ImageArchive::open_file(file, &name, tmp)?;
     let images = found(&archive, input)?;
     let (naming, transport) = match archive {
@@ -179,6 +187,14 @@ fn open(input: &LoadInput, tmp: &Path) -> Result<OpenedInput> {
         ImageArchive::Oci(_) => (Naming::Oci, "oci-archive"),
     };
     Ok(OpenedInput { images, naming, transport })
+}
+
+/// Opens the image of a SIF file, called `name` in messages. It has no name of its own.
+fn open_sif(file: File, name: &str, tmp: &Path) -> Result<ComposedImage> {
+    let sif = SifImage::open(&file)?;
+    let root = sif.root()?;
+    sif.warn_of_signatures(Path::new(name));
+    squashfs::open_part(file, root.offset, &sif.configuration, name, tmp)
 }
 
 impl fmt::Display for LoadInput {

@@ -10,6 +10,7 @@
 //!  store --remove, tag, prune, check--> store
 //!  images --lists--> registry, layout: one name for several platforms     search: repositories of registries
 //!  archive --load--> store      tarball --import--> store      store --export--> tarball
+//!  registry, layout, archive --pull_file--> file that is mounted in place
 //! ```
 
 mod archive_names;
@@ -25,6 +26,7 @@ mod lists;
 mod load;
 mod pattern;
 mod pull;
+mod pull_file;
 mod push;
 mod remove;
 mod save;
@@ -62,12 +64,14 @@ pub use lists::{
 };
 pub use load::{Load, LoadInput, LoadedImage, load};
 pub use pull::{Pull, all_tags, default_platform, prepare, pull, registry_digest};
+pub use pull_file::{FileProgress, pull_to};
 pub use push::{Push, names_of_repository, push};
 pub use remove::{Missing, check, ids, prune, remove, tag, untag, usage};
-pub use save::{SaveFormat, save};
+pub use save::{ArchiveForm, save};
 pub use search::{RepositoryTags, Search, SearchFilter, SearchResult, search, tags};
 pub use secure_copy::{RemoteHost, SecureCopy};
 pub use sharing::{ImageShares, ShareTotals, SharedLayer, Sharing, label, sharing};
+pub(super) use squashfs::{MergedFiles, save_squashfs};
 
 /// Returns the image that `text` names, and its store. Errors: no such image, with the searched stores.
 pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store, ImageRecord)> {

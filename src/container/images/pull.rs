@@ -17,6 +17,7 @@ use crate::image::archive::{open_docker, open_oci};
 use crate::image::endpoint::RegistryEndpoint;
 use crate::image::layout::OciLayout;
 use crate::image::manifest::Platform;
+use crate::image::owners::Owners;
 use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::pull::{self, TransferProgress};
 use crate::image::registries_conf::{Registries, RegistryOptions};
@@ -50,14 +51,21 @@ struct Candidate {
     endpoints: Vec<RegistryEndpoint>,
 }
 
-/// Inputs of the work in the base namespace.
-struct Work<'a> {
-    stores: &'a Stores,
-    input: Option<&'a File>,
+/// Pull with all that is read before the base namespace is entered: candidates, settings, policy.
+pub(super) struct PreparedPull<'a> {
+    pull: &'a Pull,
+    action: &'static str,
+    candidates: Vec<Candidate>,
     platform: Platform,
-    owners: crate::image::owners::Owners,
     settings: Settings,
     policy: SignaturePolicy,
+}
+
+/// Inputs of the work in the base namespace.
+struct Work<'a> {
+    prepared: &'a PreparedPull<'a>,
+    store: &'a Store,
+    owners: &'a Owners,
     progress: &'a dyn TransferProgress,
 }
 
@@ -65,35 +73,54 @@ struct Work<'a> {
 pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn TransferProgress) -> Result<ImageRecord> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
-    let policy = pull
-        .signature_policy
-        .as_deref()
-        .map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
-    let candidates = match &pull.place {
-        ImageLocation::Registry(_) => candidates(stores, pull, &policy)?,
-        _ => Vec::new(),
-    };
-    let work = Work {
-        stores,
-        input: pull.input.as_deref(),
-        platform: pull.platform.clone().unwrap_or_else(Platform::host),
-        owners: stores::owners(base, stores.own()),
-        settings: Settings::load()?,
-        policy,
-        progress,
-    };
+    let prepared = PreparedPull::new(pull, Some(stores), "pull")?;
+    let owners = stores::owners(base, stores.own());
     let pulled = userns::in_base(base, || {
         stores.own().sweep();
-        match &pull.place {
-            ImageLocation::Registry(_) => {
-                first_of(&candidates, |from, name| work.remote(from, name))
-            }
-            place => work.local(place),
-        }
+        prepared.run(stores.own(), &owners, progress)
     })?;
     warn_of_platform(&pulled, pull.platform.as_ref());
     super::log_image_event(stores, &pulled.config, "pull", Some(pull.place.to_string()));
     Ok(pulled)
+}
+
+impl<'a> PreparedPull<'a> {
+    /// Prepares a pull. `stores`: those whose names a short name may mean. `action`: verb for error messages. Errors: an
+    /// image that no registry has, unreadable settings, a refusal of the policy.
+    pub(super) fn new(
+        pull: &'a Pull,
+        stores: Option<&Stores>,
+        action: &'static str,
+    ) -> Result<Self> {
+        let policy = pull
+            .signature_policy
+            .as_deref()
+            .map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
+        Ok(Self {
+            pull,
+            action,
+            candidates: candidates(stores, pull, &policy)?,
+            platform: pull.platform.clone().unwrap_or_else(Platform::host),
+            settings: Settings::load()?,
+            policy,
+        })
+    }
+
+    /// Pulls the image into `store`, with its layers' owners in this form. Runs in the base namespace.
+    pub(super) fn run(
+        &self,
+        store: &Store,
+        owners: &Owners,
+        progress: &dyn TransferProgress,
+    ) -> Result<ImageRecord> {
+        let work = Work { prepared: self, store, owners, progress };
+        match &self.pull.place {
+            ImageLocation::Registry(_) => {
+                first_of(&self.candidates, |from, name| work.remote(from, name))
+            }
+            place => work.local(place),
+        }
+    }
 }
 
 /// Returns the default platform of images, from docker's variable `DOCKER_DEFAULT_PLATFORM`. `None`: this machine's.
@@ -114,11 +141,16 @@ pub(super) fn warn_of_platform(image: &ImageRecord, asked: Option<&Platform>) {
     }
 }
 
-fn candidates(stores: &Stores, pull: &Pull, policy: &SignaturePolicy) -> Result<Vec<Candidate>> {
+fn candidates(
+    stores: Option<&Stores>,
+    pull: &Pull,
+    policy: &SignaturePolicy,
+) -> Result<Vec<Candidate>> {
     let ImageLocation::Registry(typed) = &pull.place else { return Ok(Vec::new()) };
     let registries = Registries::load()?;
+    let given_here = stores.map(|stores| stores.given_here(typed)).transpose()?.flatten();
     // Pulling would not help: afterwards the short name would still mean the image `localhost/NAME`.
-    if let Some(name) = stores.given_here(typed)? {
+    if let Some(name) = given_here {
         let elsewhere: Vec<String> =
             registries.candidates(typed)?.iter().map(Reference::to_string).collect();
         let error = format!("{name} is an image that was named here, and no registry has it");
@@ -158,7 +190,7 @@ pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<ImageLocation>> {
         .as_deref()
         .map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
     let asked = Pull { place: ImageLocation::Registry(typed.clone()), ..pull.clone() };
-    let candidates = candidates(stores, &asked, &policy)?;
+    let candidates = candidates(Some(stores), &asked, &policy)?;
     let names: Vec<String> = userns::in_base(usnea.base()?, || {
         first_of(&candidates, |registry, reference| {
             let named = |tag| Reference { tag: Some(tag), ..reference.clone() }.to_string();
@@ -175,7 +207,7 @@ pub fn registry_digest(usnea: &Usnea, pull: &Pull) -> Result<Digest> {
         .signature_policy
         .as_deref()
         .map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
-    let candidates = candidates(stores, pull, &policy)?;
+    let candidates = candidates(Some(stores), pull, &policy)?;
     userns::in_base(usnea.base()?, || {
         first_of(&candidates, |registry, reference| {
             let absent = || {
@@ -192,7 +224,7 @@ pub(super) fn of_registries<T>(
     pull: &Pull,
     work: impl Fn(&Registry, &Reference) -> Result<T>,
 ) -> Result<T> {
-    first_of(&candidates(stores, pull, &SignaturePolicy::load()?)?, work)
+    first_of(&candidates(Some(stores), pull, &SignaturePolicy::load()?)?, work)
 }
 
 /// Calls `work` for each endpoint until one has the image, and returns its result. Errors: no endpoint has it; names
@@ -238,17 +270,23 @@ fn all_of(mut failures: Vec<Error>) -> Error {
 impl Work<'_> {
     fn remote(&self, registry: &Registry, reference: &Reference) -> Result<ImageRecord> {
         let origin = ImageOrigin::registry(reference);
+        let policy = &self.prepared.policy;
         let approve =
-            |digest: &Digest| self.policy.verify(&origin, digest, &|tag| registry.sibling(tag));
+            |digest: &Digest| policy.verify(&origin, digest, &|tag| registry.sibling(tag));
         self.from(registry, std::slice::from_ref(reference), &approve)
     }
 
     fn archive(&self, file: &Path) -> Result<ArchiveSource> {
-        ArchiveSource::named(file, self.input)
+        ArchiveSource::named(file, self.prepared.pull.input.as_deref())
+    }
+
+    /// Returns the path that a signature policy can name: the content of a stream is buffered in the store's tmp/.
+    fn named_path(&self, file: &Path) -> PathBuf {
+        if file == Path::new("-") { self.store.tmp() } else { file.to_owned() }
     }
 
     fn local(&self, place: &ImageLocation) -> Result<ImageRecord> {
-        let tmp = self.stores.own().tmp();
+        let tmp = self.store.tmp();
         let (source, texts, naming, origin): (Box<dyn ImageSource>, _, _, _) = match place {
             ImageLocation::Registry(typed) => {
                 return Err(Error::new(format!("{typed:?}: a registry")));
@@ -266,20 +304,25 @@ impl Work<'_> {
             }
             ImageLocation::OciArchive { file, reference } => {
                 let source = open_oci(&self.archive(file)?, &tmp)?.image(reference.as_deref())?;
-                let origin = ImageOrigin::local("oci-archive", file, reference.as_deref())?;
+                let origin = ImageOrigin::local(
+                    "oci-archive",
+                    &self.named_path(file),
+                    reference.as_deref(),
+                )?;
                 let texts = reference.iter().cloned().collect();
                 (Box::new(source), texts, Naming::Oci, origin)
             }
             ImageLocation::DockerArchive { file, image } => {
                 let archive = open_docker(&self.archive(file)?, &tmp)?;
                 let number = archive.find(image.as_ref())?;
-                let origin = ImageOrigin::local("docker-archive", file, None)?;
+                let origin = ImageOrigin::local("docker-archive", &self.named_path(file), None)?;
                 let source = archive.image(number)?;
                 (Box::new(source), archive.names(number), Naming::Docker, origin)
             }
         };
-        self.policy.check_before(&origin)?;
-        let approve = |digest: &Digest| self.policy.verify(&origin, digest, &|_| Ok(None));
+        let policy = &self.prepared.policy;
+        policy.check_before(&origin)?;
+        let approve = |digest: &Digest| policy.verify(&origin, digest, &|_| Ok(None));
         self.from(&*source, &names(&texts, naming), &approve)
     }
 
@@ -289,14 +332,15 @@ impl Work<'_> {
         names: &[Reference],
         approve: &(dyn Fn(&Digest) -> Result<()> + Sync),
     ) -> Result<ImageRecord> {
+        let PreparedPull { action, platform, settings, .. } = self.prepared;
         let pull = pull::ImagePull {
-            action: "pull",
-            store: self.stores.own(),
-            platform: &self.platform,
+            action,
+            store: self.store,
+            platform,
             names,
-            owners: &self.owners,
-            limits: &self.settings.limits,
-            parallel: self.settings.parallel_downloads.unwrap_or(PARALLEL),
+            owners: self.owners,
+            limits: &settings.limits,
+            parallel: settings.parallel_downloads.unwrap_or(PARALLEL),
             progress: self.progress,
             approve,
         };

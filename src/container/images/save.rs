@@ -1,10 +1,8 @@
-//! `usnea save`: copies images to one archive or layout, with their blobs as stored, or one image's files to a squashfs
-//! file.
+//! `usnea save` to an archive or a layout: copies images with their blobs as stored.
 
 use std::path::Path;
 
 use super::NoProgress;
-use super::squashfs::{self, NamedImage};
 use crate::container::Usnea;
 use crate::container::stores::Stores;
 use crate::error::{Context, Error, Result};
@@ -14,24 +12,30 @@ use crate::image::archive::output::ArchiveSink;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
 use crate::image::manifest::Platform;
-use crate::image::pull::TransferProgress;
 use crate::image::push::{ImagePush, LayerForm, ManifestFormat};
 use crate::image::registries_conf::Registries;
 use crate::image::source::ImageTarget;
-use crate::image::store::ImageRecord;
+use crate::image::store::{ImageRecord, Store};
 
-/// Format of the output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SaveFormat {
+/// Form of an archive of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveForm {
     /// Archive that `docker load` reads.
-    #[default]
-    DockerArchive,
+    Docker,
     /// Tar of an OCI layout.
-    OciArchive,
+    Oci,
     /// Folder of an OCI layout.
-    OciDir,
-    /// Squashfs file of the merged layers of one image.
-    Squashfs,
+    OciFolder,
+}
+
+impl ArchiveForm {
+    /// Format of the manifests in the archive.
+    fn manifests(self) -> ManifestFormat {
+        match self {
+            Self::Docker => ManifestFormat::AsStored,
+            Self::Oci | Self::OciFolder => ManifestFormat::Oci,
+        }
+    }
 }
 
 /// Archive that is being written. Each image gets a target of its own in it.
@@ -41,33 +45,35 @@ enum Growing {
     Layout(LayoutTarget),
 }
 
+/// Image to save.
+pub(super) struct NamedImage {
+    /// Store that has the image.
+    pub(super) store: Store,
+    /// Record of the image.
+    pub(super) image: ImageRecord,
+    /// Name in the archive.
+    pub(super) name: Option<Reference>,
+}
+
 /// Writes the images that `texts` name to `output`, under the names in `texts`. An image that is named by its ID has no
-/// name in the archive. Progress is reported of a squashfs file alone. Errors: the output is a terminal; an unknown
-/// image; several images for a squashfs file.
+/// name in the archive. Errors: the output is a terminal; an unknown image.
 pub fn save(
     usnea: &Usnea,
     texts: &[String],
-    format: SaveFormat,
+    form: ArchiveForm,
     platform: Option<&Platform>,
     output: &ArchiveSink,
-    progress: &dyn TransferProgress,
 ) -> Result<()> {
     let stores = usnea.images()?;
-    if let (SaveFormat::OciDir, ArchiveSink::Stream(_)) = (format, output) {
+    if let (ArchiveForm::OciFolder, ArchiveSink::Stream(_)) = (form, output) {
         return Err(
             Error::invalid("oci-dir is a folder, not a stream").hint("name the folder with -o")
         );
     }
-    if format == SaveFormat::Squashfs && texts.len() > 1 {
-        return Err(Error::invalid("a squashfs file holds a single image")
-            .hint("save each image to a file of its own"));
-    }
-    let images = find(stores, texts, platform)?;
-    match (format, &images[..]) {
-        (SaveFormat::Squashfs, [image]) => squashfs::save(usnea, image, output, progress)
-            .context(|| cannot_save(&image.image, &image.name, output))?,
-        _ => write_archive(stores, &images, format, output)?,
-    }
+    // All images must exist before the first is written.
+    let images = texts.iter().map(|text| find(stores, text, platform));
+    let images = images.collect::<Result<Vec<_>>>()?;
+    write_archive(stores, &images, form, output)?;
     for NamedImage { image, name, .. } in &images {
         let name = name.as_ref().map(ToString::to_string);
         super::log_image_event(stores, &image.config, "save", name);
@@ -75,26 +81,22 @@ pub fn save(
     Ok(())
 }
 
-/// Finds all images: they must exist before the first is written.
-fn find(stores: &Stores, texts: &[String], platform: Option<&Platform>) -> Result<Vec<NamedImage>> {
-    let registries = Registries::load()?;
-    let images = texts.iter().map(|text| {
-        let (store, image) = super::known(stores, text)?;
-        if let Some(platform) = platform.filter(|wanted| !image.platform.serves(wanted)) {
-            let error = format!("image '{}' is for {}", text.escape_debug(), image.platform);
-            return Err(Error::not_found(format!("{error}, not for {platform}"))
-                .hint(hint::pull_platform(platform)));
-        }
-        let name = super::name_typed(text, &image, &registries);
-        Ok(NamedImage { store, image, name })
-    });
-    images.collect()
+/// Finds the image that `text` names. Errors: no such image, or one for another platform.
+pub(super) fn find(stores: &Stores, text: &str, platform: Option<&Platform>) -> Result<NamedImage> {
+    let (store, image) = super::known(stores, text)?;
+    if let Some(platform) = platform.filter(|wanted| !image.platform.serves(wanted)) {
+        let error = format!("image '{}' is for {}", text.escape_debug(), image.platform);
+        return Err(Error::not_found(format!("{error}, not for {platform}"))
+            .hint(hint::pull_platform(platform)));
+    }
+    let name = super::name_typed(text, &image, &Registries::load()?);
+    Ok(NamedImage { store, image, name })
 }
 
 fn write_archive(
     stores: &Stores,
     images: &[NamedImage],
-    format: SaveFormat,
+    form: ArchiveForm,
     output: &ArchiveSink,
 ) -> Result<()> {
     let work = stores.own().work_folder()?;
@@ -102,17 +104,14 @@ fn write_archive(
     let mut growing: Option<Growing> = None;
     for NamedImage { store, image, name } in images {
         let next = match &growing {
-            None => Growing::begin(format, output, tmp, name.clone())?,
+            None => Growing::begin(form, output, tmp, name.clone())?,
             Some(growing) => growing.another(name.clone()),
         };
         let push = ImagePush {
             store,
             image,
             form: LayerForm::AsStored,
-            format: match format {
-                SaveFormat::DockerArchive => ManifestFormat::AsStored,
-                _ => ManifestFormat::Oci,
-            },
+            format: form.manifests(),
             tmp,
             parallel: 1,
             progress: &NoProgress,
@@ -123,7 +122,12 @@ fn write_archive(
     growing.map_or(Ok(()), |growing| growing.target().finish())
 }
 
-fn cannot_save(image: &ImageRecord, name: &Option<Reference>, output: &ArchiveSink) -> String {
+/// Context of a failure to save an image.
+pub(super) fn cannot_save(
+    image: &ImageRecord,
+    name: &Option<Reference>,
+    output: &ArchiveSink,
+) -> String {
     format!("cannot save {} to {}", shown(image, name), output.path().display())
 }
 
@@ -133,22 +137,21 @@ fn shown(image: &ImageRecord, name: &Option<Reference>) -> String {
 
 impl Growing {
     fn begin(
-        format: SaveFormat,
+        form: ArchiveForm,
         output: &ArchiveSink,
         tmp: &Path,
         name: Option<Reference>,
     ) -> Result<Self> {
-        Ok(match format {
-            SaveFormat::DockerArchive => {
+        Ok(match form {
+            ArchiveForm::Docker => {
                 Self::Docker(DockerArchiveTarget::create(output, tmp, name.into_iter().collect())?)
             }
-            SaveFormat::OciArchive => {
+            ArchiveForm::Oci => {
                 Self::Oci(OciArchiveTarget::create(output, name.map(|name| name.to_string()))?)
             }
-            SaveFormat::OciDir => {
+            ArchiveForm::OciFolder => {
                 Self::Layout(LayoutTarget::open(output.path(), name.map(|name| name.to_string()))?)
             }
-            SaveFormat::Squashfs => return Err(Error::new("a squashfs file is no archive")),
         })
     }
 

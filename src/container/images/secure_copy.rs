@@ -6,9 +6,8 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 
-use super::NoProgress;
 use super::load::{Load, LoadInput, LoadedImage, load};
-use super::save::{SaveFormat, save};
+use super::save::{ArchiveForm, save};
 use crate::container::Usnea;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::archive::output::ArchiveSink;
@@ -100,8 +99,7 @@ impl SecureCopy {
                 let mut child = to.run(&load_words, streams)?;
                 let sink = ArchiveSink::Stream(file_of(child.stdin.take().map(OwnedFd::from))?);
                 let images = [self.image.clone()];
-                let saved =
-                    save(usnea, &images, SaveFormat::DockerArchive, None, &sink, &NoProgress);
+                let saved = save(usnea, &images, ArchiveForm::Docker, None, &sink);
                 drop(sink);
                 match saved {
                     // An end that reads no more is the other machine's failure, any other one is ours.

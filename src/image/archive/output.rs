@@ -1,16 +1,22 @@
 //! Destination of an archive, and the tar written to it. Members are written one after the other and nothing is read
 //! back, so that the destination may be a pipe. The same members give the same bytes.
+//!
+//! A new file has no name before it is whole (O_TMPFILE): nothing is left of it if the process is killed. On a file
+//! system without such files, the file lies beside its destination, with a name that begins with a dot.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, Mode, OFlags};
 use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
 
 use crate::error::{Context, Error, ErrorKind, Result, STATUS_UNREAD};
 use crate::fail;
 use crate::files;
+use crate::sys::inode;
 
 /// Stream of the caller. A closed reader is an error that ends the program as SIGPIPE would, after cleanup.
 #[derive(Debug)]
@@ -69,8 +75,66 @@ impl ArchiveSink {
 pub struct ArchiveOutput {
     writer: BufWriter<Box<dyn Write + Send>>,
     path: PathBuf,
-    // The file and its temporary name; `None` for a direct destination.
-    born: Option<(File, PathBuf)>,
+    // `None` for a direct destination.
+    born: Option<BornFile>,
+}
+
+/// File that is being written.
+struct BornFile {
+    file: File,
+    /// Temporary name; `None`: no name yet.
+    name: Option<PathBuf>,
+}
+
+impl BornFile {
+    /// Makes a file in the folder of `path`.
+    fn beside(path: &Path) -> io::Result<Self> {
+        if let Some(file) = Self::unnamed(path) {
+            return Ok(Self { file, name: None });
+        }
+        let name = temporary_name(path);
+        Ok(Self { file: File::create_new(&name)?, name: Some(name) })
+    }
+
+    /// Makes a file without a name. `None`: the file system has none, or could not give it a name later.
+    fn unnamed(path: &Path) -> Option<File> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let file: File = rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)).ok()?.into();
+        // The name is given by way of procfs.
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Path::new(&link).symlink_metadata().is_ok().then_some(file)
+    }
+
+    /// Gives the whole file the name `path`, which may be that of another file.
+    fn put(&mut self, path: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        // No file can be linked over another one.
+        if self.name.is_none() {
+            let name = temporary_name(path);
+            inode::link(&self.file, CWD, &name)?;
+            self.name = Some(name);
+        }
+        if let Some(name) = &self.name {
+            std::fs::rename(name, path)?;
+        }
+        self.name = None;
+        Ok(())
+    }
+}
+
+impl Drop for BornFile {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            let _ = std::fs::remove_file(name);
+        }
+    }
+}
+
+fn temporary_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(files::random_name(&format!(".{name:.200}.")))
 }
 
 impl ArchiveOutput {
@@ -81,7 +145,7 @@ impl ArchiveOutput {
         if let ArchiveSink::Stream(stream) = sink {
             if stream.is_terminal() {
                 return Err(Error::invalid("an archive is not written to a terminal")
-                    .hint("name a file with -o, or redirect standard output"));
+                    .hint("name a file, or redirect standard output"));
             }
             let stream = stream.try_clone().map_err(unwritable)?;
             return Ok(Self::to(Box::new(StandardOutput(stream)), path));
@@ -90,12 +154,10 @@ impl ArchiveOutput {
             let file = OpenOptions::new().write(true).open(path).map_err(unwritable)?;
             return Ok(Self::to(Box::new(file), path));
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let born = path.with_file_name(files::random_name(&format!(".{name:.200}.")));
-        let file = File::create_new(&born).map_err(unwritable)?;
-        let clone = file.try_clone().map_err(unwritable)?;
-        let mut output = Self::to(Box::new(file), path);
-        output.born = Some((clone, born));
+        let born = BornFile::beside(path).map_err(unwritable)?;
+        let clone = born.file.try_clone().map_err(unwritable)?;
+        let mut output = Self::to(Box::new(clone), path);
+        output.born = Some(born);
         Ok(output)
     }
 
@@ -114,20 +176,21 @@ impl ArchiveOutput {
 
     /// File for writes at any position; `None` for a pipe, a device and a stream.
     pub fn file(&self) -> Option<&File> {
-        self.born.as_ref().map(|(file, _)| file)
+        self.born.as_ref().map(|born| &born.file)
+    }
+
+    /// Temporary name of the file, if it has one.
+    pub fn temporary_name(&self) -> Option<&Path> {
+        self.born.as_ref().and_then(|born| born.name.as_deref())
     }
 
     /// Ends the output: flushes it and gives the file its name.
     pub fn put(mut self) -> Result<()> {
         let mut put = || -> io::Result<()> {
             self.writer.flush()?;
-            let Some((file, born)) = &self.born else { return Ok(()) };
-            file.sync_all()?;
-            std::fs::rename(born, &self.path)
+            self.born.as_mut().map_or(Ok(()), |born| born.put(&self.path))
         };
-        put().map_err(|error| files::cannot_write_output(error, &self.path))?;
-        self.born = None;
-        Ok(())
+        put().map_err(|error| files::cannot_write_output(error, &self.path))
     }
 }
 
@@ -138,14 +201,6 @@ impl Write for ArchiveOutput {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
-    }
-}
-
-impl Drop for ArchiveOutput {
-    fn drop(&mut self) {
-        if let Some((_, born)) = &self.born {
-            let _ = std::fs::remove_file(born);
-        }
     }
 }
 

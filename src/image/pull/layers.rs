@@ -78,7 +78,9 @@ pub fn fetch_layers(
     pull.progress.layers(&layers.iter().map(row).collect::<Vec<_>>());
     let fetch = LayersFetch::new(pull, source, layers)?;
     std::thread::scope(|scope| {
-        scope.spawn(|| fetch.writeback.run(pull.store.root()));
+        if !pull.store.is_temporary() {
+            scope.spawn(|| fetch.writeback.run(pull.store.root()));
+        }
         let workers: Vec<_> =
             (0..pull.parallel.min(layers.len())).map(|_| scope.spawn(|| fetch.work())).collect();
         workers.into_iter().for_each(|worker| drop(worker.join()));
@@ -310,7 +312,7 @@ pub fn unpack_missing(
     for layer in &image.layers {
         unpack_layer(store, layer, owners, store, on_wait)?;
     }
-    crate::files::sync_filesystem(store.root())
+    store.flush()
 }
 
 /// Unpacks a layer of a recorded image from its blob in `store`, if it is missing in the store `into`. Does not wait

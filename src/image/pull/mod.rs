@@ -22,7 +22,6 @@ use crate::config::LayerLimits;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Result};
 use crate::fail;
-use crate::files;
 
 use layers::{LayerLocks, PulledLayer};
 pub use layers::{unpack_layer, unpack_missing};
@@ -218,7 +217,7 @@ impl ImagePull<'_> {
 
     /// Flushes all to the disk before the image is recorded: after a power cut a recorded image is whole.
     fn record(&self, image: ImageRecord) -> Result<ImageRecord> {
-        files::sync_filesystem(self.store.root())?;
+        self.store.flush()?;
         self.store.record(image)
     }
 }

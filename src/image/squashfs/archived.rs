@@ -51,6 +51,28 @@ pub fn open(file: File, name: &str, tmp: &Path) -> Result<ArchivedSquashfs> {
             "unpack it with unsquashfs, and make an image of a tar of its files by usnea import",
         )
     })?;
+    let image = with_files(squashfs, &trailer.configuration, name, tmp)?;
+    Ok(ArchivedSquashfs { image, names: trailer.names })
+}
+
+/// Reads the image of the squashfs at `offset` of a file, with this configuration.
+pub fn open_part(
+    file: File,
+    offset: u64,
+    configuration: &str,
+    name: &str,
+    tmp: &Path,
+) -> Result<ComposedImage> {
+    let squashfs = SquashfsImage::open(file.into(), offset, CacheLimits::default())?;
+    with_files(squashfs, configuration, name, tmp)
+}
+
+fn with_files(
+    squashfs: Arc<SquashfsImage>,
+    configuration: &str,
+    name: &str,
+    tmp: &Path,
+) -> Result<ComposedImage> {
     let mut writer = PlainLayerWriter::new(tmp)?;
     let walk = SquashfsWalk {
         squashfs,
@@ -61,9 +83,7 @@ pub fn open(file: File, name: &str, tmp: &Path) -> Result<ArchivedSquashfs> {
     };
     walk.run()?;
     let layer = writer.finish()?;
-    let configuration = trailer.configuration.as_bytes();
-    let image = compose::with_layer(configuration, layer, name.to_owned())?;
-    Ok(ArchivedSquashfs { image, names: trailer.names })
+    compose::with_layer(configuration.as_bytes(), layer, name.to_owned())
 }
 
 /// Walk over the files of a squashfs, which become members of a tar.

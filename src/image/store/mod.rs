@@ -65,6 +65,8 @@ pub struct Store {
     is_shared: bool,
     /// Owner of the store, if another user.
     foreign_owner: Option<u32>,
+    /// True if the store does not outlive the command.
+    is_temporary: bool,
 }
 
 impl Store {
@@ -81,13 +83,19 @@ impl Store {
         Ok(store)
     }
 
+    /// Makes a store that does not outlive the command: nothing in it waits for the disk.
+    pub fn open_temporary(root: &Path) -> Result<Self> {
+        Ok(Self { is_temporary: true, ..Self::open(root)? })
+    }
+
     /// Opens a store for reading: creates nothing.
     pub fn open_read_only(root: &Path) -> Self {
         let mode = root
             .metadata()
             .map_or(0, |metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()));
         let foreign_owner = Self::foreign_owner(root);
-        Self { root: root.to_owned(), is_shared: mode & 0o001 != 0, foreign_owner }
+        let is_shared = mode & 0o001 != 0;
+        Self { root: root.to_owned(), is_shared, foreign_owner, is_temporary: false }
     }
 
     /// Root folder of the store.
@@ -109,6 +117,16 @@ impl Store {
     /// True if this process may write to the store: neither its file system nor its folder is read-only.
     pub fn is_writable(&self) -> bool {
         is_writable(&self.root)
+    }
+
+    /// True if the store does not outlive the command.
+    pub fn is_temporary(&self) -> bool {
+        self.is_temporary
+    }
+
+    /// Waits until all data of the store is on the disk, unless the store is temporary.
+    pub fn flush(&self) -> Result<()> {
+        if self.is_temporary { Ok(()) } else { files::sync_filesystem(&self.root) }
     }
 
     /// Returns a folder for temporary files that never become objects of the store: tmp/, or for a store that is only

@@ -22,7 +22,8 @@ pub const WORDS: LayerWords = LayerWords { moved: "Loaded", was_there: "Already 
 /// becomes localhost/NAME.
 ///
 /// A squashfs file of usnea save --format squashfs becomes an image with the same configuration and a single layer, so with
-/// another ID.
+/// another ID. A SIF file of apptainer or singularity becomes an image without a name, whose entrypoint and command are the
+/// scripts in the file; signatures are not verified, which a warning tells.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Read from this file or directory. Default: standard input.

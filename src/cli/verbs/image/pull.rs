@@ -1,18 +1,26 @@
 //! `usnea pull`: pulls images.
 
-use crate::cli::flags::pull::{PULL_WORDS, PullPolicyFlag, SourceFlags};
+use std::path::{Path, PathBuf};
+
+use crate::cli::flags::pull::{PULL_WORDS, PullPolicyFlag, SAVE_WORDS, SourceFlags};
 use crate::cli::output::print;
 use crate::cli::output::progress::{LayerProgress, Verbosity};
 use crate::cli::output::streams;
-use crate::container::images::{Pull, all_tags, pull};
+use crate::container::images::{FileProgress, Pull, all_tags, pull, pull_to};
 use crate::container::{PullPolicy, PullSettings, Usnea, find_or_pull};
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::image::archive::output::ArchiveSink;
 use crate::image::transport::ImageLocation;
 
 /// Pull images from a registry, a layout or an archive
 ///
 /// Prints the ID of each image. An interrupted pull resumes where it stopped when the same image is pulled again.
+///
+/// With --to the image goes into one squashfs file, the same that 'usnea save --format squashfs' would write, and not
+/// into the store. The store need not exist, nor be writable. The layers are unpacked in $TMPDIR, else beside the file:
+/// the file system needs room for the packed and the unpacked layers. The file appears when it is whole; nothing is left
+/// of a pull that is broken off, which starts anew the next time.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Image: [docker://][REGISTRY/]NAME[:TAG][@DIGEST], oci:DIR[:NAME], oci-archive:FILE[:NAME],
@@ -22,6 +30,10 @@ pub struct Arguments {
 
     #[command(flatten)]
     source: SourceFlags,
+
+    /// Write the image to this squashfs file instead of the store. -: standard output, which must not be a terminal.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all_tags", "policy"])]
+    to: Option<PathBuf>,
 
     /// Pull all tags of a repository.
     #[arg(short, long, conflicts_with = "policy")]
@@ -48,6 +60,13 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let Some(first) = places.next() else { return Ok(0) };
     let mut request = arguments.source.pull(first)?;
     let verbosity = if arguments.quiet { Verbosity::Quiet } else { Verbosity::Normal };
+    if let Some(file) = &arguments.to {
+        if places.next().is_some() {
+            return Err(Error::invalid("a squashfs file holds a single image")
+                .hint("pull each image to a file of its own"));
+        }
+        return pull_file(usnea, &request, file, verbosity);
+    }
     loop {
         let all = match arguments.all_tags {
             true => all_tags(usnea, &request)?,
@@ -64,6 +83,20 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
             None => return Ok(0),
         }
     }
+}
+
+/// Pulls an image to a squashfs file. The ID must not get into a file on standard output.
+fn pull_file(usnea: &Usnea, request: &Pull, file: &Path, verbosity: Verbosity) -> Result<u8> {
+    let sink = streams::sink(file)?;
+    let progress = FileProgress {
+        pull: &LayerProgress::new(PULL_WORDS, verbosity),
+        save: &LayerProgress::new(SAVE_WORDS, verbosity),
+    };
+    let id = pull_to(usnea, request, &sink, progress, "pull")?;
+    if let ArchiveSink::File(_) = sink {
+        print(&format!("{}\n", id.hex()))?;
+    }
+    Ok(0)
 }
 
 /// Pulls an image, or finds the one here, by `policy`; returns its ID.

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::cli::output::progress::{LayerProgress, LayerWords, Verbosity};
-use crate::cli::output::streams::sink;
-use crate::container::Usnea;
-use crate::container::images::{SaveFormat, save};
+use crate::cli::flags::pull::{PULL_WORDS, SAVE_WORDS};
+use crate::cli::output::progress::{LayerProgress, Verbosity};
+use crate::cli::output::streams;
+use crate::container::images::{ArchiveForm, FileProgress};
+use crate::container::{self, Save, SaveFormat, Usnea};
 use crate::error::Result;
 use crate::image::manifest::Platform;
+use crate::image::transport::ImageLocation;
 
 /// Save images to an archive
 ///
@@ -20,9 +22,15 @@ use crate::image::manifest::Platform;
 /// With squashfs the file has the merged layers of a single image as a file system: Linux, squashfuse and unsquashfs read it
 /// in place. The same image gives the same bytes. The configuration of the image follows the file system. Access control
 /// lists are left out, with a warning. 'usnea load' gives back an image with one layer, whose ID is another one.
+///
+/// The source of a squashfs file may also be a container, an archive or a layout, or a root directory. A name means an
+/// image, else a container. The file of a container has its root without mounts, and the configuration that 'usnea
+/// commit' would give an image; a container that runs is frozen meanwhile. An image of an archive or a layout does not
+/// get into the store; see usnea-pull(1), --to. The file of a directory has owners as in a container of that directory.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Names or IDs of the images.
+    /// Names or IDs of the images. With squashfs also the name or ID of a container, oci:DIR[:NAME],
+    /// oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], and dir:PATH, /PATH or ./PATH.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 
@@ -31,8 +39,8 @@ pub struct Arguments {
     output: PathBuf,
 
     /// Format of the archive.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ArchiveFormat::DockerArchive)]
-    format: ArchiveFormat,
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = FormatFlag::DockerArchive)]
+    format: FormatFlag,
 
     /// Platform that the image must have: OS/ARCH[/VARIANT].
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
@@ -48,7 +56,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum ArchiveFormat {
+enum FormatFlag {
     /// Format of docker save, with uncompressed layers.
     DockerArchive,
     /// Tar archive of an OCI image layout, with layers as pulled.
@@ -62,16 +70,26 @@ enum ArchiveFormat {
 /// Saves the images.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let format = match arguments.format {
-        ArchiveFormat::DockerArchive => SaveFormat::DockerArchive,
-        ArchiveFormat::OciArchive => SaveFormat::OciArchive,
-        ArchiveFormat::OciDir => SaveFormat::OciDir,
-        ArchiveFormat::Squashfs => SaveFormat::Squashfs,
+        FormatFlag::DockerArchive => SaveFormat::Archive(ArchiveForm::Docker),
+        FormatFlag::OciArchive => SaveFormat::Archive(ArchiveForm::Oci),
+        FormatFlag::OciDir => SaveFormat::Archive(ArchiveForm::OciFolder),
+        FormatFlag::Squashfs => SaveFormat::Squashfs,
     };
     let is_shown = !arguments.quiet && std::io::stderr().is_terminal();
     let verbosity = if is_shown { Verbosity::Normal } else { Verbosity::Quiet };
-    let words = LayerWords { moved: "Saved", was_there: "Already exists" };
-    let progress = LayerProgress::new(words, verbosity);
-    let (_stores, platform) = (usnea.images()?, arguments.platform.as_ref());
-    save(usnea, &arguments.images, format, platform, &sink(&arguments.output)?, &progress)?;
+    let places = arguments.images.iter().filter_map(|name| name.parse::<ImageLocation>().ok());
+    let inputs = places.map(|place| streams::input_of(&place));
+    let save = Save {
+        names: &arguments.images,
+        format,
+        platform: arguments.platform.as_ref(),
+        input: inputs.collect::<Result<Vec<_>>>()?.into_iter().flatten().next(),
+        output: &streams::sink(&arguments.output)?,
+        progress: FileProgress {
+            pull: &LayerProgress::new(PULL_WORDS, verbosity),
+            save: &LayerProgress::new(SAVE_WORDS, verbosity),
+        },
+    };
+    container::save(usnea, &save)?;
     Ok(0)
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::error::Result;
+use crate::error::{Context, Result};
+use crate::image::sif::{self, SifImage};
 use crate::rootfs::fuse::command::Ground;
 use crate::rootfs::fuse::image::command;
 
@@ -12,7 +13,8 @@ use crate::rootfs::fuse::image::command;
 /// CAP_SYS_ADMIN, which root of a user namespace has, or else fusermount3(1).
 ///
 /// Format. Squashfs 4.0, as mksquashfs(1) writes it, with blocks of any size, compressed by gzip, lz4, xz or zstd; not by
-/// lzo or lzma. The image may lie in a larger file, from offset= on.
+/// lzo or lzma. The image may lie in a larger file, from offset= on. Without offset=, the root file system of a SIF file is
+/// found by its descriptor.
 ///
 /// Writing. The mount is read-only. The kernel's overlayfs can use it as a lower directory, in a user namespace too
 /// (Linux 5.11): files are then written to the upper directory at the speed of the kernel.
@@ -64,6 +66,13 @@ Examples:
 
 /// Mounts the image; returns the exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
-    let ground = if arguments.foreground { Ground::Fore } else { Ground::Back };
-    command::run(&arguments.image, &arguments.options, &arguments.target, ground)
+    let Arguments { mut options, foreground, image, target } = arguments;
+    let ground = if foreground { Ground::Fore } else { Ground::Back };
+    let has_offset = options.iter().any(|text| text.contains("offset="));
+    if let Some(file) = sif::open_at(&image).filter(|_| !has_offset) {
+        let root = SifImage::open(&file).and_then(|sif| sif.root());
+        let root = root.context(|| format!("cannot mount {}", image.display()))?;
+        options.push(format!("offset={}", root.offset));
+    }
+    command::run(&image, &options, &target, ground)
 }

@@ -345,7 +345,7 @@ impl Store {
         let Some(blob) = self.blob(&layer.blob)? else { fail!("blob {} is missing", layer.blob) };
         let mut hashed = Hashed::new(&blob.file, layer.blob.algorithm());
         unpacking.unpack(&mut hashed, layer.packed, settings.limits)?;
-        crate::files::sync_filesystem(&self.root)
+        self.flush()
     }
 }
 

@@ -1,0 +1,226 @@
+//! SIF files of singularity and apptainer: location of their squashfs file systems, and their configuration.
+//!
+//! ```text
+//!  format   header, descriptors              scripts   runscript and environment as entrypoint and command
+//!  oci      image of an OCI-SIF
+//! ```
+//!
+//! A file has one primary system partition, or in an OCI-SIF a file system for each layer. Nothing is copied: readers
+//! start at the file system's offset. The file may come from anyone: offsets, counts and digests are checked, and
+//! documents read with limits. Signatures are not verified, and overlay partitions are ignored.
+
+mod format;
+mod oci;
+mod scripts;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use serde_json::{Value, json};
+
+use self::format::{MAGIC, MAGIC_AT, PartitionFacts, SifKind, SifObject, SifTable};
+use self::scripts::ImageScripts;
+use super::manifest::Platform;
+use super::policy::{ImageOrigin, SignaturePolicy};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::hint;
+use crate::layer::squashfs::{CacheLimits, SquashfsImage};
+
+/// Transport of SIF files in signature policies.
+pub const TRANSPORT: &str = "sif";
+
+/// Most bytes of labels, of a definition file and of an environment.
+const LONGEST_TEXT: u64 = 1 << 20;
+/// Use of a partition: the root file system of containers.
+const PRIMARY: i32 = 2;
+/// Use of a partition: changes over the root file system.
+const OVERLAY: i32 = 4;
+
+/// Part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SifPart {
+    /// Offset in the file, in bytes.
+    pub offset: u64,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// Image in a SIF file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SifImage {
+    /// Squashfs file systems of the root, the topmost first: one, but for an OCI-SIF with several layers.
+    pub layers: Vec<SifPart>,
+    /// Architecture of the programs by Go's name; `None`: unknown.
+    pub architecture: Option<String>,
+    /// OCI configuration, in JSON: that of an OCI-SIF, else one of the scripts and the labels in the file.
+    pub configuration: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Definition file that the image was built from.
+    pub definition: Option<String>,
+    /// Environment variables that were stored apart from the root.
+    pub environment: Option<String>,
+    /// True if the file has signatures.
+    pub is_signed: bool,
+}
+
+/// True if a file begins as SIF does.
+pub fn is_sif(file: &File) -> bool {
+    let mut magic = [0; MAGIC.len()];
+    file.read_exact_at(&mut magic, MAGIC_AT).is_ok() && magic == MAGIC
+}
+
+/// Opens the SIF file at `path`. `None`: the path leads to no such file.
+pub fn open_at(path: &Path) -> Option<File> {
+    // A FIFO must not make us wait.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).ok().map(File::from)?;
+    let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    (is_regular && is_sif(&file)).then_some(file)
+}
+
+impl SifImage {
+    /// Reads the image of an open file. Errors: a damaged file; a root file system that is encrypted, or no squashfs.
+    pub fn open(file: &File) -> Result<Self> {
+        let table = SifTable::read(file)?;
+        let labels = labels(file, &table);
+        let text = |kind| {
+            let bytes =
+                table.of(kind).next().and_then(|object| object.read(file, LONGEST_TEXT).ok());
+            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let indexes: Vec<&SifObject> = table.of(SifKind::OciIndex).collect();
+        let (layers, architecture, configuration) = match indexes[..] {
+            [] => {
+                let (part, architecture) = primary(&table)?;
+                let image = open_part(file, part)?;
+                let configuration = configuration(architecture, &labels, &image);
+                (vec![part], architecture.map(str::to_owned), configuration)
+            }
+            [index] => {
+                let content = oci::read(file, &table, index)?;
+                for part in &content.layers {
+                    open_part(file, *part)?;
+                }
+                (content.layers, Some(content.architecture), content.configuration)
+            }
+            _ => fail!(Invalid: "it has {} OCI indexes", indexes.len()),
+        };
+        if table.of(SifKind::Partition).any(|part| part.partition().purpose == OVERLAY) {
+            log::warn!("the overlay partition of the SIF file is ignored");
+        }
+        Ok(Self {
+            layers,
+            architecture,
+            configuration,
+            labels,
+            definition: text(SifKind::DefinitionFile),
+            environment: text(SifKind::Environment),
+            is_signed: table.of(SifKind::Signature).next().is_some(),
+        })
+    }
+
+    /// Root file system, to be read in place. Errors: several, of the layers of an OCI-SIF.
+    pub fn root(&self) -> Result<SifPart> {
+        match self.layers[..] {
+            [root] => Ok(root),
+            _ => Err(Error::invalid(format!(
+                "it has {} layers, each a file system of its own",
+                self.layers.len()
+            ))
+            .hint(hint::SQUASH_SIF)),
+        }
+    }
+
+    /// Applies a signature policy to the file at `path`. Warns of signatures: they are not verified. Errors: the policy
+    /// rejects the file, or requires a signature.
+    pub fn approve(&self, policy: &SignaturePolicy, path: &Path) -> Result<()> {
+        let origin = ImageOrigin::local(TRANSPORT, path, None)?;
+        policy.check_before(&origin)?;
+        policy.verify(&origin, &Digest::of(self.configuration.as_bytes()), &|_| Ok(None))?;
+        self.warn_of_signatures(path);
+        Ok(())
+    }
+
+    /// Warns of signatures, which are not verified.
+    pub fn warn_of_signatures(&self, path: &Path) {
+        if self.is_signed {
+            log::warn!("{}: signatures not verified", path.display());
+        }
+    }
+}
+
+/// Finds the primary system partition, and its architecture. Errors: none, several, or one that cannot be read.
+fn primary(table: &SifTable) -> Result<(SifPart, Option<&'static str>)> {
+    let all = table.of(SifKind::Partition).map(|object| (object, object.partition()));
+    let mut all = all.filter(|(_, facts)| facts.purpose == PRIMARY);
+    let Some((object, facts)) = all.next() else {
+        fail!(Invalid: "it has no primary system partition");
+    };
+    if all.next().is_some() {
+        fail!(Invalid: "it has several primary system partitions");
+    }
+    check_filesystem(facts)?;
+    let part = SifPart { offset: object.offset, size: object.size };
+    Ok((part, facts.architecture.or(table.architecture)))
+}
+
+fn check_filesystem(facts: PartitionFacts) -> Result<()> {
+    match facts.filesystem {
+        1 => Ok(()),
+        2 => {
+            Err(Error::invalid("its root file system is ext3, not squashfs")
+                .hint(hint::CONVERT_SIF))
+        }
+        5 | 6 => {
+            Err(Error::invalid("its root file system is encrypted, and usnea cannot decrypt it")
+                .hint(hint::DECRYPT_SIF))
+        }
+        other => fail!(Invalid: "its root file system is of type {other}, not squashfs"),
+    }
+}
+
+/// Opens a file system for a few reads. Errors: no squashfs; one that is longer than its part.
+fn open_part(file: &File, part: SifPart) -> Result<Arc<SquashfsImage>> {
+    let file = file.try_clone().context(|| "cannot duplicate a file")?;
+    let limits = CacheLimits { data_bytes: 1 << 20, metadata_bytes: 1 << 20, workers: 0 };
+    let image = SquashfsImage::open(file.into(), part.offset, limits)?;
+    match image.space().bytes <= part.size {
+        true => Ok(image),
+        false => fail!(Invalid: "its file system is longer than its partition"),
+    }
+}
+
+/// Labels of the file. Others than texts are left out.
+fn labels(file: &File, table: &SifTable) -> BTreeMap<String, String> {
+    let bytes = table.of(SifKind::Labels).next().map(|object| object.read(file, LONGEST_TEXT));
+    let value = bytes.and_then(|bytes| serde_json::from_slice(&bytes.ok()?).ok());
+    let Some(Value::Object(fields)) = value else { return BTreeMap::new() };
+    let text = |(name, value): (String, Value)| Some((name, value.as_str()?.to_owned()));
+    fields.into_iter().filter_map(text).collect()
+}
+
+/// Makes the configuration of a file without one.
+fn configuration(
+    architecture: Option<&str>,
+    labels: &BTreeMap<String, String>,
+    image: &Arc<SquashfsImage>,
+) -> String {
+    let ImageScripts { entrypoint, command } = ImageScripts::find(image);
+    let host = Platform::host();
+    json!({
+        "os": host.os,
+        "architecture": architecture.unwrap_or(&host.architecture),
+        "config": {"Entrypoint": entrypoint, "Cmd": command, "Labels": labels},
+        "rootfs": {"type": "layers", "diff_ids": []},
+    })
+    .to_string()
+}
