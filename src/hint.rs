@@ -238,6 +238,19 @@ pub const REPAIR_FROM_COPY: &str = "'usnea check --repair' makes it anew from it
 pub const REPAIR_FROM_BLOBS: &str =
     "'usnea check --repair' makes it anew from the blobs that are there";
 
+// Spread of an image in a job.
+
+/// A job without a token, or with several.
+pub const SPREAD_TOKEN: &str =
+    "all ranks need the same one: export USNEA_SPREAD_TOKEN=$(openssl rand -hex 16) before srun";
+/// A rank without a number.
+pub const SPREAD_RANK: &str =
+    "start it by 'srun --ntasks-per-node=1', or give --rank N and --ranks N";
+/// Rank 0 that cannot be reached, or that cannot listen.
+pub const SPREAD_ADDRESS: &str = "--address HOST:PORT, the same at all ranks, names rank 0; --listen IP chooses an address of this machine";
+/// Ranks that never came.
+pub const SPREAD_MISSING: &str = "the ranks that came have the image; --ranks is the number of ranks, --timeout the wait for them";
+
 // Consequences for containers, as the doctor tells them.
 
 /// A kernel without system-call filters.

@@ -27,7 +27,7 @@ const ORDERS: [(&str, &str); 3] = [
     ),
     (
         "image",
-        "ls inspect history tree diff search exists pull push save load import export scp rm tag untag prune",
+        "ls inspect history tree diff search exists pull push save load import export scp spread rm tag untag prune",
     ),
 ];
 
@@ -70,6 +70,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "image scp",
         &["usnea image scp debian:12 me@box::", "usnea image scp --program podman me@box::web:2"],
+    ),
+    (
+        "image spread",
+        &["usnea image spread debian:12", "usnea image spread --rank 1 --ranks 4 --address n1:7000 debian:12"],
     ),
     ("image tree", &["usnea image tree"]),
     ("images", &["usnea images", "usnea images --format '{{.Repository}}:{{.Tag}}'"]),

@@ -33,6 +33,7 @@ pub mod registries_conf;
 pub mod registry_client;
 pub mod sif;
 pub mod source;
+pub mod spread;
 pub mod squashfs;
 pub mod store;
 pub mod transport;

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub enum Piece {
     Send(Vec<u8>),
     /// Nothing for so long.
     Wait(Duration),
+    /// Nothing until this is true.
+    Until(Arc<AtomicBool>),
     /// These bytes again and again, until the other side has enough.
     Endless(Vec<u8>),
 }
@@ -133,6 +136,16 @@ fn send(mut stream: &TcpStream, pieces: Pieces) {
             Piece::Send(bytes) => stream.write_all(&bytes),
             Piece::Wait(time) => {
                 std::thread::sleep(time);
+                Ok(())
+            }
+            Piece::Until(go) => {
+                // Bounded: a test that failed sets nothing.
+                for _ in 0..6000 {
+                    if go.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
                 Ok(())
             }
             Piece::Endless(bytes) => loop {

@@ -12,13 +12,14 @@ const LONGEST_README: usize = 200;
 const LARGEST_PICTURE: usize = 60_000;
 
 /// Flags of other programs that the guides name.
-const FLAGS_OF_OTHERS: [&str; 11] = [
+const FLAGS_OF_OTHERS: [&str; 12] = [
     "--bench",
     "--fuzz",
     "--isolation",
     "--lib",
     "--mount-proc",
     "--now",
+    "--ntasks-per-node",
     "--release",
     "--short",
     "--target",

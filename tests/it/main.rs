@@ -138,6 +138,7 @@ mod signals;
 mod signature_policy;
 mod soak;
 mod spec;
+mod spread;
 mod squashfs;
 mod squashfs_ends;
 mod squashfs_faults;

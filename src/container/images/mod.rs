@@ -34,6 +34,8 @@ mod search;
 mod secure_copy;
 mod sharing;
 mod single_file;
+mod spread;
+mod spread_job;
 mod squashfs;
 mod unpacked;
 
@@ -71,6 +73,8 @@ pub use save::{ArchiveForm, save};
 pub use search::{RepositoryTags, Search, SearchFilter, SearchResult, search, tags};
 pub use secure_copy::{RemoteHost, SecureCopy};
 pub use sharing::{ImageShares, ShareTotals, SharedLayer, Sharing, label, sharing};
+pub use spread::{Spread, spread};
+pub use spread_job::{JobFlags, SpreadJob};
 pub(super) use squashfs::{MergedFiles, save_squashfs};
 
 /// Returns the image that `text` names, and its store. Errors: no such image, with the searched stores.

@@ -28,7 +28,7 @@ use crate::image::transport::ImageLocation;
 use crate::userns::{self, Base};
 
 /// Number of layers pulled at once, unless the settings set `parallel_downloads`.
-const PARALLEL: usize = 4;
+pub(super) const PARALLEL: usize = 4;
 
 /// Image to pull.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub struct Pull {
 }
 
 /// Reference that a typed name may mean, and the registry endpoints to try for it.
-struct Candidate {
+pub(super) struct Candidate {
     reference: Reference,
     endpoints: Vec<RegistryEndpoint>,
 }
@@ -141,7 +141,8 @@ pub(super) fn warn_of_platform(image: &ImageRecord, asked: Option<&Platform>) {
     }
 }
 
-fn candidates(
+/// Returns the images that the name of `pull` may mean. Errors: none; the policy rejects one.
+pub(super) fn candidates(
     stores: Option<&Stores>,
     pull: &Pull,
     policy: &SignaturePolicy,
@@ -229,7 +230,7 @@ pub(super) fn of_registries<T>(
 
 /// Calls `work` for each endpoint until one has the image, and returns its result. Errors: no endpoint has it; names
 /// each with its reason. An error that does not depend on the endpoint is returned at once.
-fn first_of<T>(
+pub(super) fn first_of<T>(
     candidates: &[Candidate],
     work: impl Fn(&Registry, &Reference) -> Result<T>,
 ) -> Result<T> {

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use ureq::http::Method;
 
+pub use self::dns::look_up;
 pub use self::fetch::fetch;
 use self::messages::{RegistryRequest, RegistryResponse};
 use self::refusal::RequestSubject;

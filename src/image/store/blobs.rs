@@ -83,6 +83,12 @@ impl Store {
         self.root.join("downloads").join(name)
     }
 
+    /// Opens the blob's partial download for reading. Errors: none is under way.
+    pub fn open_download(&self, digest: &Digest) -> Result<File> {
+        let path = self.download_path(digest);
+        File::open(&path).context(|| format!("cannot open {}", path.display()))
+    }
+
     /// Adds a small blob under its digest, which the caller has checked.
     pub fn add_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<HeldBlob> {
         loop {

@@ -16,6 +16,7 @@ pub mod remove;
 pub mod save;
 pub mod scp;
 pub mod search;
+pub mod spread;
 pub mod tag;
 pub mod tree;
 pub mod untag;
@@ -52,6 +53,8 @@ enum ImageCommand {
     Export(Late<export::Arguments>),
     /// Copy an image from one machine to another, over ssh.
     Scp(Late<scp::Arguments>),
+    /// Pull an image once for all ranks of a cluster job.
+    Spread(Box<Late<spread::Arguments>>),
     /// Remove images.
     #[command(visible_alias = "remove")]
     Rm(Late<remove::Arguments>),
@@ -92,6 +95,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         ImageCommand::Exists(Late(exists)) => exists::run(&exists, usnea),
         ImageCommand::Export(Late(export)) => export::run(&export, usnea),
         ImageCommand::Scp(Late(scp)) => scp::run(&scp, usnea),
+        ImageCommand::Spread(spread) => spread::run(spread.0, usnea),
         ImageCommand::Rm(Late(remove)) => remove::run(&remove, usnea),
         ImageCommand::Prune(Late(prune)) => prune::run(&prune, usnea),
     }

@@ -1,0 +1,168 @@
+//! `usnea image spread`: one rank of a job pulls, all others fetch from ranks. All settings and policies are read before
+//! the work in the base user namespace.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::pull::{PARALLEL, Pull, candidates, first_of, pull, warn_of_platform};
+use super::spread_job::SpreadJob;
+use crate::config::Settings;
+use crate::container::Usnea;
+use crate::container::stores::{self, Stores};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::Reference;
+use crate::image::manifest::Platform;
+use crate::image::owners::Owners;
+use crate::image::policy::{ImageOrigin, SignaturePolicy};
+use crate::image::pull::{ImagePull, TransferProgress};
+use crate::image::source::ImageSource;
+use crate::image::spread::{
+    PeerSource, SpreadRoot, SpreadSettings, SpreadTempo, SpreadToken, run_member, run_root,
+};
+use crate::image::store::ImageRecord;
+use crate::image::transport::ImageLocation;
+use crate::userns;
+
+/// Image to spread, and the rank of this process.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    /// Image of a registry.
+    pub pull: Pull,
+    /// Position in the job.
+    pub job: SpreadJob,
+    /// Secret of the job.
+    pub token: SpreadToken,
+    /// Address to listen at; `None`: for rank 0 all, for others the one that leads to rank 0.
+    pub listen: Option<IpAddr>,
+    /// Number of ranks that fetch from one rank.
+    pub fanout: u32,
+    /// Wait for ranks that have not come.
+    pub timeout: Duration,
+}
+
+/// Inputs of the work in the base namespace.
+struct SpreadWork<'a> {
+    stores: &'a Stores,
+    platform: Platform,
+    owners: Owners,
+    settings: Settings,
+    policy: SignaturePolicy,
+    progress: &'a dyn TransferProgress,
+}
+
+/// Pulls the image into the user's own store, as this rank of the job. Returns when the image is here and no other rank
+/// needs this one. Errors: as of a pull; at rank 0 also ranks that never came.
+pub fn spread(
+    usnea: &Usnea,
+    request: &Spread,
+    progress: &dyn TransferProgress,
+) -> Result<ImageRecord> {
+    let asked = &request.pull;
+    if !matches!(asked.place, ImageLocation::Registry(_)) {
+        let error = format!("{}: only images of registries are spread", asked.place);
+        return Err(Error::invalid(error).hint("all ranks can pull from a shared folder"));
+    }
+    if request.job.ranks == 1 {
+        return pull(usnea, asked, progress);
+    }
+    let (stores, base) = (usnea.images()?, usnea.base()?);
+    let policy = asked
+        .signature_policy
+        .as_deref()
+        .map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
+    let work = SpreadWork {
+        stores,
+        platform: asked.platform.clone().unwrap_or_else(Platform::host),
+        owners: stores::owners(base, stores.own()),
+        settings: Settings::load()?,
+        policy,
+        progress,
+    };
+    let settings = request.settings();
+    let pulled = match request.job.rank {
+        0 => {
+            let candidates = candidates(stores, asked, &work.policy)?;
+            userns::in_base(base, || {
+                stores.own().sweep();
+                run_root(&settings, stores.own(), |root| {
+                    first_of(&candidates, |registry, reference| {
+                        let origin = ImageOrigin::registry(reference);
+                        let verify = |digest: &Digest| {
+                            work.policy.verify(&origin, digest, &|tag| registry.sibling(tag))
+                        };
+                        work.pull_and_share(root, registry, reference, &verify)
+                    })
+                })
+            })?
+        }
+        _ => userns::in_base(base, || {
+            stores.own().sweep();
+            run_member(&settings, stores.own(), |source, image| {
+                work.fetch(source, &image.reference.parse::<Reference>()?)
+            })
+        })?,
+    };
+    warn_of_platform(&pulled, asked.platform.as_ref());
+    super::log_image_event(stores, &pulled.config, "pull", Some(asked.place.to_string()));
+    Ok(pulled)
+}
+
+impl Spread {
+    fn settings(&self) -> SpreadSettings {
+        SpreadSettings {
+            shape: self.job.shape(self.fanout),
+            token: self.token.clone(),
+            image: self.pull.place.to_string(),
+            host: self.job.host.clone(),
+            port: self.job.port,
+            listen: self.listen,
+            tempo: SpreadTempo::new(self.timeout),
+        }
+    }
+}
+
+impl SpreadWork<'_> {
+    /// Pulls from a registry as rank 0; the others hear of the image once the policy has accepted it.
+    fn pull_and_share(
+        &self,
+        root: &SpreadRoot,
+        registry: &dyn ImageSource,
+        reference: &Reference,
+        verify: &(dyn Fn(&Digest) -> Result<()> + Sync),
+    ) -> Result<ImageRecord> {
+        let source = root.share(registry);
+        let approve = |digest: &Digest| {
+            verify(digest)?;
+            source.announce(&reference.to_string(), digest)
+        };
+        self.run(&source, reference, &approve)
+    }
+
+    /// Fetches from other ranks. Rank 0 has verified signatures; the rule for the image is this rank's too.
+    fn fetch(&self, source: &PeerSource, reference: &Reference) -> Result<ImageRecord> {
+        let origin = ImageOrigin::registry(reference);
+        self.policy.check_before(&origin).context(|| source.describe())?;
+        self.run(source, reference, &|_| Ok(()))
+    }
+
+    fn run(
+        &self,
+        source: &dyn ImageSource,
+        reference: &Reference,
+        approve: &(dyn Fn(&Digest) -> Result<()> + Sync),
+    ) -> Result<ImageRecord> {
+        let pull = ImagePull {
+            action: "pull",
+            store: self.stores.own(),
+            platform: &self.platform,
+            names: std::slice::from_ref(reference),
+            owners: &self.owners,
+            limits: &self.settings.limits,
+            parallel: self.settings.parallel_downloads.unwrap_or(PARALLEL),
+            progress: self.progress,
+            approve,
+        };
+        pull.run(source)
+    }
+}
