@@ -12,19 +12,23 @@ const LONGEST_README: usize = 200;
 const LARGEST_PICTURE: usize = 60_000;
 
 /// Flags of other programs that the guides name.
-const FLAGS_OF_OTHERS: [&str; 12] = [
+const FLAGS_OF_OTHERS: [&str; 16] = [
     "--bench",
+    "--bind",
     "--fuzz",
     "--isolation",
     "--lib",
     "--mount-proc",
     "--now",
     "--ntasks-per-node",
+    "--nv",
     "--release",
+    "--set-env",
     "--short",
     "--target",
     "--test",
     "--unshare-all",
+    "--writable-tmpfs",
 ];
 
 /// The names of the guides, such as `usnea-network`.

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::fuse_confined::{assert_filtered, server};
 use crate::squashfs_mount::{has_programs, with_images};
-use crate::support::{Place, Started, binary, finish};
+use crate::support::{Place, Started, binary, finish, within};
 
 #[test]
 fn the_server_ends_with_the_last_mount_and_the_last_open_file() {
@@ -71,7 +72,7 @@ fn nothing_is_left_when_all_who_see_the_mount_are_killed() {
     }
     run.end();
     place.nothing_is_left();
-    assert!(!server.runs());
+    assert!(within(Duration::from_secs(20), || !server.runs()));
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub fn spread(
     let settings = request.settings();
     let pulled = match request.job.rank {
         0 => {
-            let candidates = candidates(stores, asked, &work.policy)?;
+            let candidates = candidates(Some(stores), asked, &work.policy)?;
             userns::in_base(base, || {
                 stores.own().sweep();
                 run_root(&settings, stores.own(), |root| {

@@ -100,8 +100,7 @@ impl HolderStart<'_> {
             Err(error) => Err(error),
         };
         if let Err(error) = mapped {
-            let _ = files::write_json(self.answering, &error);
-            process::exit_now(1)
+            fail(self.address, self.answering, &error)
         }
         process::exit_now(0)
     }
@@ -115,18 +114,22 @@ impl HolderStart<'_> {
         );
         match prepared.and_then(|()| Holder::new(address, listener, first)) {
             Ok(mut holder) => {
-                if rustix::io::write(&answering, READY.as_bytes()).is_ok() {
-                    drop(answering);
-                    holder.serve();
-                }
+                // The launch that made it may be dead: others may be waiting at the socket.
+                let _ = rustix::io::write(&answering, READY.as_bytes());
+                drop(answering);
+                holder.serve();
                 process::exit_now(0)
             }
-            Err(error) => {
-                let _ = files::write_json(answering, &error);
-                process::exit_now(1)
-            }
+            Err(error) => fail(address, answering, &error),
         }
     }
+}
+
+/// Reports the failure of a start. The launch removes the socket; if it is dead, its lock is free.
+fn fail(address: &HolderAddress, answering: OwnedFd, error: &Error) -> ! {
+    let _ = files::write_json(answering, error);
+    address.try_remove();
+    process::exit_now(1)
 }
 
 /// Prepares the new process: IDs, session, descriptors, mount namespace.
