@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::cdi_name::{CdiKind, check_device};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, one_line};
 use crate::fail;
 
 /// Largest file in bytes: one of a machine with many devices has some hundred kilobytes.
@@ -159,12 +159,12 @@ impl CdiDocument {
     pub fn parse(text: &str, format: CdiFormat) -> Result<Self> {
         let document: Self = match format {
             CdiFormat::Json => {
-                serde_json::from_str(text).map_err(|error| Error::invalid(error.to_string()))?
+                serde_json::from_str(text).map_err(|error| Error::invalid(one_line(error)))?
             }
             CdiFormat::Yaml => serde_saphyr::from_str(text).map_err(|error| {
                 // The error shows lines of the file below its first line.
                 let text = error.to_string();
-                Error::invalid(text.lines().next().unwrap_or_default())
+                Error::invalid(one_line(text.lines().next().unwrap_or_default()))
             })?,
         };
         document.check()?;

@@ -12,7 +12,7 @@ use std::fmt::{self, Display};
 use serde::{Deserialize, Serialize};
 
 pub use kind::ErrorKind;
-pub use phrase::{Phrase, PhrasePart, SettingNotation};
+pub use phrase::{Phrase, PhrasePart, SettingNotation, one_line};
 pub use setting::Setting;
 
 /// Exit status of a failure of usnea itself (docker's).

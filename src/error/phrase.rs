@@ -85,6 +85,16 @@ impl From<&str> for PhrasePart {
     }
 }
 
+/// Escapes the control characters of a text that others wrote, such as a key of their JSON: an error about it is one
+/// line.
+pub fn one_line(text: impl Display) -> String {
+    let escaped = |letter: char| match letter.is_control() {
+        true => letter.escape_debug().to_string(),
+        false => letter.to_string(),
+    };
+    text.to_string().chars().map(escaped).collect()
+}
+
 /// Shortens a text that is too long, in its middle.
 pub(super) fn cut(text: String) -> String {
     if text.len() <= LONGEST_TEXT {

@@ -13,7 +13,7 @@ use crate::engine::{
     self, DetachKeys, ExecPlan, Finish, LaunchOptions, Lifetime, ListenSockets, Released,
     RunningContainer, Stdin,
 };
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, one_line};
 use crate::fail;
 use crate::hint;
 
@@ -121,8 +121,8 @@ fn process_of(spec: &Spec, request: &OciExecRequest) -> Result<Process> {
             let text = std::fs::read(path).context(|| path.display().to_string())?;
             let mut reader = serde_json::Deserializer::from_slice(&text);
             serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-                let place = format!("{}: {}", path.display(), error.path());
-                Error::invalid(error.into_inner().to_string()).within(place)
+                let place = format!("{}: {}", path.display(), one_line(error.path()));
+                Error::invalid(one_line(error.into_inner())).within(place)
             })?
         }
         None => changed(spec, request)?,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use oci_spec::runtime::Spec;
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::fail;
 
 /// Reads the bytes of a config.json, with unknown fields left out. Errors: malformed JSON; a value of a wrong type; a
@@ -48,14 +48,14 @@ fn read(bytes: &[u8]) -> std::result::Result<Spec, ParseFailure> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let spec = serde_path_to_error::deserialize(&mut reader).map_err(failure)?;
     let end = reader.end();
-    end.map_err(|error| ParseFailure { path: ".".into(), cause: error.to_string() })?;
+    end.map_err(|error| ParseFailure { path: ".".into(), cause: one_line(error) })?;
     Ok(spec)
 }
 
 fn failure(error: serde_path_to_error::Error<serde_json::Error>) -> ParseFailure {
     // "?": the text ends before the first key.
-    let path = error.path().to_string().replace('?', ".");
-    ParseFailure { path, cause: error.inner().to_string() }
+    let path = one_line(error.path()).replace('?', ".");
+    ParseFailure { path, cause: one_line(error.inner()) }
 }
 
 /// Reads a config without the capabilities that are not known: the spec demands a warning for them. `None`: something
@@ -98,7 +98,7 @@ fn check_version(version: &str) -> Result<()> {
         fail!(Invalid: "config.json: ociVersion: missing");
     }
     if parts.len() != 3 || !parts.iter().all(is_number) {
-        fail!(Invalid: "config.json: ociVersion: '{version}' is no version of the form 1.2.3");
+        fail!(Invalid: "config.json: ociVersion: '{}' is no version of the form 1.2.3", one_line(version));
     }
     if parts[0] != "1" {
         fail!(Invalid: "config.json: ociVersion: {version} is not supported, but 1.x is");
@@ -129,6 +129,11 @@ mod tests {
             (r#""process":{"user":{"uid":0,"gid":0}}"#, "process.cwd: missing"),
             (r#""mounts":[{"destination":"/a"},{"destination":7}]"#, "mounts[1].destination: "),
             (r#""mounts":[{"source":"/a"}]"#, "mounts[0].destination: missing"),
+            ("\"annotations\":{\"a\\nb\":7}", r"annotations.a\nb: invalid type"),
+            (
+                r#""linux":{"namespaces":[{"type":"a\nb"}]}"#,
+                r"linux.namespaces[0].type: unknown variant `a\nb`",
+            ),
             (
                 r#""linux":{"namespaces":[{"type":"pet"}]}"#,
                 "linux.namespaces[0].type: unknown variant",
