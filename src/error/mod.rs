@@ -124,6 +124,12 @@ impl Error {
         self
     }
 
+    /// Escapes the control characters: the words of an error about a file of others may be theirs.
+    pub fn in_one_line(mut self) -> Self {
+        self.phrases = self.phrases.into_iter().map(Phrase::in_one_line).collect();
+        self
+    }
+
     /// Sets the exit status of this failure (125 otherwise).
     pub fn exit_status(mut self, status: u8) -> Self {
         self.status = status;

@@ -39,6 +39,15 @@ impl Phrase {
         self
     }
 
+    /// Returns the phrase with its control characters escaped.
+    pub(super) fn in_one_line(self) -> Self {
+        let escaped = |part| match part {
+            PhrasePart::Text(text) => PhrasePart::Text(one_line(text)),
+            setting => setting,
+        };
+        Self(self.0.into_iter().map(escaped).collect())
+    }
+
     /// Writes the phrase with its settings in this notation.
     pub fn write(&self, notation: SettingNotation, to: &mut impl fmt::Write) -> fmt::Result {
         self.0.iter().try_for_each(|part| match (part, notation) {

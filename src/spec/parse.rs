@@ -98,7 +98,7 @@ fn check_version(version: &str) -> Result<()> {
         fail!(Invalid: "config.json: ociVersion: missing");
     }
     if parts.len() != 3 || !parts.iter().all(is_number) {
-        fail!(Invalid: "config.json: ociVersion: '{}' is no version of the form 1.2.3", one_line(version));
+        fail!(Invalid: "config.json: ociVersion: '{}' is no version of the form 1.2.3", version.escape_debug());
     }
     if parts[0] != "1" {
         fail!(Invalid: "config.json: ociVersion: {version} is not supported, but 1.x is");

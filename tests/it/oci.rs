@@ -137,6 +137,10 @@ fn a_wrong_config_is_a_line_with_its_json_path() {
     };
     wrong(|config| config["process"]["args"] = 7.into(), &["config.json: process.args"]);
     wrong(|config| config["ociVersion"] = "2.0.0".into(), &["ociVersion"]);
+    wrong(
+        |config| config["mounts"][0]["options"] = json!(["bind", "a\nb"]),
+        &[r"a bind mount has no option 'a\nb'"],
+    );
     wrong(|config| config["root"]["path"] = "nope".into(), &["root.path", "nope is no folder"]);
     wrong(|config| config["linux"]["uidMappings"] = json!([]), &["linux.uidMappings"]);
     wrong(

@@ -54,8 +54,12 @@ pub fn plan(spec: &Spec, base: Base, mut options: LaunchOptions) -> Result<Plan>
 }
 
 /// Plans the launch of a bundle's `spec` for the OCI runtime's command line. Its user namespace may be that of this
-/// process, or one with a path.
+/// process, or one with a path. Errors are one line, whatever the config says.
 pub fn plan_bundle(spec: &Spec, options: LaunchOptions) -> Result<Plan> {
+    checked_bundle(spec, options).map_err(Error::in_one_line)
+}
+
+fn checked_bundle(spec: &Spec, options: LaunchOptions) -> Result<Plan> {
     config_checks::check(spec)?;
     let process = spec.process().as_ref();
     let process = process.ok_or_else(|| Error::invalid("config.json: process: missing"))?;
@@ -366,7 +370,7 @@ pub fn plan_bundle_exec(
     process: &Process,
     running: RunningContainer,
 ) -> Result<Vec<Step>> {
-    let mut steps = plan_exec(spec, process, running, &[])?;
+    let mut steps = plan_exec(spec, process, running, &[]).map_err(Error::in_one_line)?;
     bundle::keep_limits(process, &mut steps);
     Ok(steps)
 }
