@@ -140,6 +140,7 @@ pub fn watch(number: &str) -> Result<u8> {
         return monitor.hand_back(lock, wait, RELAUNCH).map(|never| match never {});
     }
     if monitor.record.auto_remove {
+        monitor.notifier = None; // removes its socket
         let gone = monitor.hand_back(lock, Duration::ZERO, REMOVE);
         return gone.map(|never| match never {});
     }

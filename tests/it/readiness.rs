@@ -314,6 +314,22 @@ fn the_socket_of_a_killed_monitor_goes_with_its_container() {
 }
 
 #[test]
+fn the_socket_of_a_container_that_is_removed_at_its_end_goes_with_it() {
+    let Some(manager) = Manager::new() else { return };
+    let options = ["run", "-d", "--rm", "--name", "box"];
+    let arguments =
+        manager.place.kept(&options, "trap 'exit 0' TERM; while :; do sleep 0.02; done");
+    let id = finish(&mut manager.command(&arguments), "").works().to_owned();
+    manager.main_process();
+    let runtime = std::env::var("XDG_RUNTIME_DIR").expect("a runtime folder");
+    let folder = Path::new(&runtime).join(format!("usnea/notify-{}", &id[..12]));
+    assert!(folder.join("notify.sock").exists());
+    manager.place.usnea(&["stop", "box"]).works();
+    assert!(within(LIMIT, || !folder.exists()));
+    manager.clean();
+}
+
+#[test]
 fn a_socket_of_the_user_s_own_is_left_alone() {
     let Some(manager) = Manager::new() else { return };
     let volume = format!("{}:/run/own", text(Path::new(&manager.place.path("manager"))));
