@@ -12,7 +12,7 @@ use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::monitor::record::{self, EXIT, STATE, State};
-use crate::monitor::{Status, events};
+use crate::monitor::{Status, events, protocol};
 use crate::object_id::ContainerId;
 use crate::readiness;
 use crate::spec::VolumeName;
@@ -125,7 +125,10 @@ fn remove_unchecked(
     }
     let name = container.as_ref().map(|container| container.record.name.clone());
     let Some(lock) = lock_when_stopped(&folder, container.as_ref(), how)? else { return Ok(()) };
-    if let Ok(Some(State { socket: Some(socket), .. })) = record::read(&folder, STATE) {
+    let recorded = record::read(&folder, STATE).ok().flatten();
+    let recorded = recorded.and_then(|State { socket, .. }| socket);
+    // A start that was killed has listened before it recorded that.
+    if let Some(socket) = recorded.or_else(|| protocol::path(store, id).ok()) {
         let _ = std::fs::remove_file(&socket);
         // A monitor that was killed has left this, too.
         socket.parent().into_iter().for_each(|folder| readiness::remove_left(folder, id.short()));

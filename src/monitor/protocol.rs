@@ -199,9 +199,14 @@ fn name_of(id: &str) -> String {
     format!("{}.sock", id.get(..32).unwrap_or(id))
 }
 
+/// Returns the path of the socket of container `id`. Errors: no runtime folder.
+pub fn path(store: &Path, id: &str) -> Result<PathBuf> {
+    Ok(folder(store)?.join(name_of(id)))
+}
+
 /// Listens for container `id`, replacing an old socket; returns the socket and its path.
 pub fn listen(store: &Path, id: &str) -> Result<(OwnedFd, PathBuf)> {
-    let path = folder(store)?.join(name_of(id));
+    let path = path(store, id)?;
     Ok((listen_at(&path)?, path))
 }
 
