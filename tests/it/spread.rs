@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -41,6 +41,17 @@ fn noise(name: &str, length: usize) -> Vec<u8> {
     (0..length / 8).flat_map(|_| next().to_le_bytes()).collect()
 }
 
+/// A port that no other test has. Below those that the kernel gives out (ip(7), ip_local_port_range): a client that waits
+/// for rank 0 could get the port of rank 0 itself.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(64);
+    let number = || first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+    let mut ports = std::iter::repeat_with(|| 20_000 + number() as u16).take(12_000);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("a port")
+}
+
 impl Cluster {
     fn new(ranks: usize) -> Self {
         Self::with(ranks, |_, pieces| pieces)
@@ -56,8 +67,7 @@ impl Cluster {
         let layers = [("a", 3 * BLOCK), ("b", BLOCK / 2), ("c", 2 * BLOCK)].map(of);
         Composed::of(&layers).write(&place, "image");
         let registry = layout_registry::serve(&place, change);
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = free.local_addr().expect("an address").port();
+        let port = free_port();
         Self { place, registry, ranks, host: "127.0.0.1".to_owned(), port }
     }
 
