@@ -102,7 +102,7 @@ impl FileLayout {
         while at.block < end {
             let word = BlockWord(u32::from_le_bytes(cursor.take()?));
             let key = BlockKey { start: at.start, word };
-            at.start += u64::from(word.stored());
+            at.start = at.start.checked_add(word.stored().into()).ok_or(Errno::IO)?;
             if !word.is_valid() || at.start > metadata.bytes().size() {
                 return Err(Errno::IO);
             }

@@ -189,3 +189,17 @@ fn an_image_that_is_replaced_while_it_is_read_stays_what_it_was() {
     read_all(&image);
     assert!(SquashfsFolder::root(&image).is_err());
 }
+
+#[test]
+fn seeds_and_finds_of_the_fuzzer_are_errors_or_images() {
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/squashfs");
+    let mut count = 0;
+    for seed in fs::read_dir(seeds).unwrap().flatten() {
+        let file = fs::File::open(seed.path()).unwrap();
+        if let Ok(image) = SquashfsImage::open(file.into(), 0, CacheLimits::default()) {
+            read_all(&image);
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}
