@@ -48,12 +48,11 @@ fn the_next_blocks_of_a_sequential_reader_come_without_it() {
     }
     // Blocks 3 to 5 are requested by the reader of block 2.
     let limit = Instant::now() + Duration::from_secs(60);
-    while image.loads().data < 6 && Instant::now() < limit {
+    let are_there = |loads: LoadCounts| loads.data == 6 && loads.ahead >= 3;
+    while !are_there(image.loads()) && Instant::now() < limit {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let loads = image.loads();
-    assert_eq!(loads.data, 6, "{loads:?}");
-    assert!(loads.ahead >= 3, "{loads:?}");
+    assert!(are_there(image.loads()), "{:?}", image.loads());
     let before = image.loads().data;
     open_file(&image).read_at(&mut buffer, (3 * BLOCK) as u64).unwrap();
     assert!(image.loads().data <= before + 4, "those ahead of block 3 alone");
