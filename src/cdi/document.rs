@@ -1,7 +1,7 @@
 //! File of specifications: devices of one kind, and the edits that each makes in a container (CDI specification 1.1).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -278,7 +278,7 @@ impl ContainerEdits {
             node.check().context(|| format!("deviceNodes: {}", node.path.display()))?;
         }
         for mount in &self.mounts {
-            if mount.host_path.as_os_str().is_empty() || !mount.container_path.is_absolute() {
+            if mount.host_path.as_os_str().is_empty() || !is_below_root(&mount.container_path) {
                 fail!(Invalid: "mounts: '{}' on '{}': expected two absolute paths",
                     mount.host_path.display(), mount.container_path.display());
             }
@@ -295,10 +295,17 @@ impl ContainerEdits {
     }
 }
 
+/// True for an absolute path of a file below the root: a mount on the root itself would replace the container's.
+fn is_below_root(path: &Path) -> bool {
+    path.is_absolute()
+        && path.components().any(|part| matches!(part, Component::Normal(_)))
+        && !path.components().any(|part| part == Component::ParentDir)
+}
+
 impl CdiDeviceNode {
     fn check(&self) -> Result<()> {
         let host = self.host_path.as_ref().unwrap_or(&self.path);
-        if !self.path.is_absolute() || !host.is_absolute() {
+        if !is_below_root(&self.path) || !host.is_absolute() {
             fail!(Invalid: "not an absolute path");
         }
         if let Some(kind) = &self.kind
