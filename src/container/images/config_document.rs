@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::documents::image::EmptyImageConfig;
+use crate::digest::Digest;
+use crate::documents::graph_driver::GraphDriver;
+use crate::documents::image::{EmptyImageConfig, ImageDocument, ImageMetadata, RootFsDocument};
 use crate::error::{Error, Result};
 use crate::go_json::field;
 use crate::image::manifest::{ManifestDocument, media};
@@ -37,6 +39,51 @@ pub(super) fn run_config(config: &Value) -> Result<Map<String, Value>> {
         }
     }
     Ok(fields)
+}
+
+/// Returns the document of an image with the fields that its config determines; the names, the platform, the size, the
+/// layers and the manifest's facts are empty. `id` and `digest`: of config and manifest. `graph_driver`: its files.
+pub(super) fn document(
+    config: &Value,
+    id: Digest,
+    digest: Digest,
+    graph_driver: GraphDriver,
+) -> Result<ImageDocument> {
+    let text = |value: &Value, name: &str| {
+        field(value, name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let history = field(config, "history").filter(|steps| !steps.is_null());
+    let last = history.and_then(Value::as_array).and_then(|steps| steps.last());
+    let run_config = run_config(config)?;
+    Ok(ImageDocument {
+        id,
+        digest,
+        graph_driver,
+        repo_tags: Vec::new(),
+        repo_digests: Vec::new(),
+        parent: String::new(),
+        comment: last.map(|step| text(step, "comment")).unwrap_or_default(),
+        created: String::new(),
+        version: text(config, "docker_version"),
+        docker_version: text(config, "docker_version"),
+        author: text(config, "author"),
+        labels: run_config["Labels"].clone(),
+        user: run_config["User"].clone(),
+        healthcheck: run_config["Healthcheck"].clone(),
+        config: run_config,
+        architecture: String::new(),
+        variant: String::new(),
+        os: String::new(),
+        os_version: text(config, "os.version"),
+        size: 0,
+        virtual_size: 0,
+        root_fs: RootFsDocument { r#type: "layers", layers: Vec::new() },
+        metadata: ImageMetadata { last_tag_time: String::new() },
+        manifest_type: String::new(),
+        annotations: BTreeMap::new(),
+        names_history: Vec::new(),
+        history: history.cloned().unwrap_or_else(|| Value::Array(Vec::new())),
+    })
 }
 
 #[cfg(test)]

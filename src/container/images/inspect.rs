@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::config_document::{manifest_facts_of, run_config};
+use super::config_document::{self, manifest_facts_of};
 use super::single_file;
 use crate::container::Usnea;
 use crate::container::file_image::FileImage;
@@ -41,37 +41,26 @@ fn familiar<'a>(references: impl Iterator<Item = &'a Reference>) -> Vec<String> 
 fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<ImageDocument> {
     let config = store.read_blob(&image.config)?;
     let config: Value = serde_json::from_slice(&config).map_err(Error::new)?;
-    let text =
-        |name: &str| field(&config, name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let comment = field(&config, "history").and_then(Value::as_array).and_then(|list| list.last());
-    let comment = comment.and_then(|step| step.get("comment")?.as_str()).unwrap_or_default();
     let images = store.images()?;
     let mut records: Vec<&ImageRecord> = images.of_config(&image.config).collect();
     records.sort_by_key(|record| record.manifest != image.manifest);
     let (manifest_type, annotations) = manifest_facts(store, image)?;
-    let run_config = run_config(&config)?;
+    let graph_driver = graph_driver(base, store, image)?;
+    let of_config = config_document::document(
+        &config,
+        image.config.clone(),
+        image.manifest.clone(),
+        graph_driver,
+    )?;
     Ok(ImageDocument {
-        id: image.config.clone(),
-        digest: image.manifest.clone(),
         repo_tags: familiar(records.iter().flat_map(|record| &record.names)),
         repo_digests: familiar(records.iter().flat_map(|record| &record.digests)),
-        parent: String::new(),
-        comment: comment.to_owned(),
         created: image.created.map(|time| time.to_string()).unwrap_or_default(),
-        version: text("docker_version"),
-        docker_version: text("docker_version"),
-        author: text("author"),
-        labels: run_config["Labels"].clone(),
-        user: run_config["User"].clone(),
-        healthcheck: run_config["Healthcheck"].clone(),
-        config: run_config,
         architecture: image.platform.architecture.clone(),
         variant: image.platform.variant.clone().unwrap_or_default(),
         os: image.platform.os.clone(),
-        os_version: text("os.version"),
         size: image.size(),
         virtual_size: image.size(),
-        graph_driver: graph_driver(base, store, image)?,
         root_fs: RootFsDocument {
             r#type: "layers",
             layers: image.layers.iter().map(|layer| layer.diff_id.clone()).collect(),
@@ -80,10 +69,7 @@ fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<ImageDocu
         manifest_type,
         annotations,
         names_history: image.names.iter().map(ToString::to_string).collect(),
-        history: field(&config, "history")
-            .cloned()
-            .filter(|steps| !steps.is_null())
-            .unwrap_or_else(|| Value::Array(Vec::new())),
+        ..of_config
     })
 }
 

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::config_document::{manifest_facts_of, run_config};
+use super::config_document::{self, manifest_facts_of};
 use crate::container::Usnea;
 use crate::container::file_image::FileImage;
 use crate::container::stores;
 use crate::digest::Digest;
 use crate::documents::graph_driver::GraphDriver;
-use crate::documents::image::{ImageDocument, ImageMetadata, RootFsDocument};
+use crate::documents::image::{ImageDocument, RootFsDocument};
 use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::go_json::field;
@@ -34,8 +34,6 @@ fn document(image: &FileImage) -> Result<ImageDocument> {
     })?;
     let bytes = trailer.configuration.as_bytes();
     let config: Value = serde_json::from_slice(bytes).map_err(Error::new)?;
-    let text =
-        |name: &str| field(&config, name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let layers = field(&config, "rootfs").and_then(|rootfs| field(rootfs, "diff_ids"));
     let count = layers.and_then(Value::as_array).map_or(0, Vec::len);
     let (parsed, layers) = parse_config(bytes, count)?;
@@ -46,38 +44,22 @@ fn document(image: &FileImage) -> Result<ImageDocument> {
     };
     let size = image.file.identity.map_or(0, |identity| identity.size);
     let path = image.file.path.display().to_string();
-    let run_config = run_config(&config)?;
+    let graph_driver = GraphDriver { name: "squashfs", data: BTreeMap::from([("File", path)]) };
+    let manifest = Digest::of(trailer.manifest.as_bytes());
+    let of_config = config_document::document(&config, Digest::of(bytes), manifest, graph_driver)?;
     Ok(ImageDocument {
-        id: Digest::of(bytes),
-        digest: Digest::of(trailer.manifest.as_bytes()),
         repo_tags: trailer.names.clone(),
-        repo_digests: Vec::new(),
-        parent: String::new(),
-        comment: parsed.history.last().map(|step| step.comment.clone()).unwrap_or_default(),
         created: parsed.created.unwrap_or_default(),
-        version: text("docker_version"),
-        docker_version: text("docker_version"),
-        author: text("author"),
-        labels: run_config["Labels"].clone(),
-        user: run_config["User"].clone(),
-        healthcheck: run_config["Healthcheck"].clone(),
-        config: run_config,
         architecture: platform.architecture,
         variant: platform.variant.unwrap_or_default(),
         os: platform.os,
-        os_version: text("os.version"),
         size,
         virtual_size: size,
-        graph_driver: GraphDriver { name: "squashfs", data: BTreeMap::from([("File", path)]) },
         root_fs: RootFsDocument { r#type: "layers", layers },
-        metadata: ImageMetadata { last_tag_time: String::new() },
         manifest_type,
         annotations,
         names_history: trailer.names.clone(),
-        history: field(&config, "history")
-            .cloned()
-            .filter(|steps| !steps.is_null())
-            .unwrap_or_else(|| Value::Array(Vec::new())),
+        ..of_config
     })
 }
 
