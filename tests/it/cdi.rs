@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, Ran, drivers, finish, within};
+use crate::support::{Place, Ran, drivers, finish, need, not_applicable, within};
 
 /// A place with files of specifications in the user's folder.
 struct Cdi(Place);
@@ -91,6 +91,19 @@ fn a_hook_finds_the_files_of_the_container_and_changes_no_image() {
         assert_eq!(ran.works(), "made by a-hook", "{driver}");
         assert!(!root.join("made").exists(), "{driver}");
     }
+    if need("mksquashfs") {
+        let file = cdi.0.path("root.sqsh");
+        let mut make = Command::new("mksquashfs");
+        make.args([&root, &file]).args(["-quiet", "-no-progress", "-all-root"]);
+        finish(&mut make, "").works();
+        let words = ["run", "--rm", "--network", "none", "--device", "vendor.com/hook=a"];
+        let file = file.to_str().expect("UTF-8");
+        for driver in drivers() {
+            let ran = cdi
+                .usnea(&[&words[..], &["--storage-driver", driver, file, "cat", "/made"]].concat());
+            assert_eq!(ran.works(), "made by a-hook", "{driver}");
+        }
+    }
     let image = cdi.0.image();
     let words = [
         "create",
@@ -127,6 +140,74 @@ fn a_hook_finds_the_files_of_the_container_and_changes_no_image() {
 }
 
 #[test]
+fn hooks_of_nvidia_work_without_their_program_also_with_a_read_only_root() {
+    let cdi = Cdi::new();
+    let root = cdi.0.small_root();
+    fs::create_dir_all(root.join("etc/ld.so.conf.d")).expect("a folder");
+    fs::copy("/etc/ld.so.cache", root.join("etc/ld.so.cache")).expect("a cache");
+    let cache = fs::read(root.join("etc/ld.so.cache")).expect("a cache");
+    // The vendor's library: one of this machine's, under another name.
+    let printed = finish(Command::new("/sbin/ldconfig").arg("-p"), "").works().to_owned();
+    let library = printed
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("libz.so.1 (")?.rsplit(" => ").next());
+    let library = library.expect("a library");
+    let hook = |program: &str, words: &[&str]| {
+        let arguments = [&[program.rsplit('/').next().unwrap_or_default()], words].concat();
+        json!({ "hookName": "createContainer", "path": program, "args": arguments })
+    };
+    let missing = "/no/such/nvidia-cdi-hook";
+    let edits = json!({
+        "mounts": [{ "hostPath": library, "containerPath": "/opt/driver/libz.so.9", "options": ["ro", "rbind"] }],
+        "hooks": [
+            hook(missing, &["create-symlinks", "--link", "libz.so.9::/opt/driver/libbuild.so"]),
+            hook("/no/such/nvidia-ctk", &["hook", "update-ldcache", "--ldconfig-path", "@/sbin/ldconfig", "--folder", "/opt/driver"]),
+            hook(missing, &["chmod", "--mode", "750", "--path", "/opt/driver", "--path", "/missing"]),
+            hook(missing, &["enable-cuda-compat", "--host-driver-version", "550.1"]),
+            hook(missing, &["disable-device-node-modification"]),
+        ],
+    });
+    cdi.describe("h.json", "vendor.com/gpu", &one("a", &edits), &json!({}));
+    let script = "readlink /opt/driver/libbuild.so; readlink /opt/driver/libz.so.1; cat /etc/ld.so.conf.d/*; \
+                  grep -c /opt/driver/libz.so.1 /etc/ld.so.cache; stat -c %a /opt/driver";
+    for driver in drivers() {
+        for read_only in [&[][..], &["--read-only"]] {
+            let options =
+                [&["--storage-driver", driver, "--device", "vendor.com/gpu=a"], read_only].concat();
+            let ran = cdi.run(&options, script);
+            assert_eq!(ran.works(), "libz.so.9\nlibz.so.9\n/opt/driver\n1\n750", "{driver}");
+            assert!(ran.stderr.contains("enable-cuda-compat is skipped"), "{ran:?}");
+            assert!(!ran.stderr.contains("modification"), "{ran:?}");
+        }
+    }
+    assert_eq!(fs::read(root.join("etc/ld.so.cache")).expect("a cache"), cache);
+    for (words, reason) in [
+        (&["create-symlinks", "--odd", "x"][..], "'--odd' is unknown"),
+        (&["create-symlinks", "--link"], "has no value"),
+        (&["create-symlinks", "--link", "x::/etc"], "/etc"),
+    ] {
+        let edits = json!({ "hooks": [hook(missing, words)] });
+        cdi.describe("h.json", "vendor.com/gpu", &one("a", &edits), &json!({}));
+        let ran = cdi.run(&["--device", "vendor.com/gpu=a"], "echo ran");
+        ran.fails_with(125, &[reason]);
+        assert_eq!(ran.stdout, "");
+    }
+    cdi.0.nothing_is_left();
+}
+
+#[test]
+fn a_machine_without_graphics_processors_is_told() {
+    if ["/dev/nvidiactl", "/dev/kfd"].iter().any(|path| Path::new(path).exists()) {
+        return not_applicable("this machine has a graphics processor");
+    }
+    let cdi = Cdi::new();
+    cdi.run(&["--gpus", "all"], "echo ran").fails_with(125, &["no graphics processors"]);
+    cdi.usnea(&["cdi", "generate"]).fails_with(125, &["no graphics processors"]);
+    cdi.usnea(&["cdi", "generate", "--vendor", "amd"]).fails_with(125, &["no graphics processors"]);
+    cdi.0.nothing_is_left();
+}
+
+#[test]
 fn gpus_are_devices_of_nvidias_kind_else_of_amds() {
     let cdi = Cdi::new();
     let device = |name: &str| json!({ "name": name, "containerEdits": { "env": [format!("GPU_{name}=1")] } });
@@ -142,8 +223,7 @@ fn gpus_are_devices_of_nvidias_kind_else_of_amds() {
         all.sort();
         all.join(" ")
     };
-    cdi.run(&["--gpus", "all"], "env")
-        .fails_with(125, &["--gpus all", "no specification has graphics processors"]);
+    cdi.run(&["--gpus", "all"], "env").fails_with(125, &["--gpus all", "no graphics processors"]);
     cdi.describe("amd.json", "amd.com/gpu", &devices, &json!({ "env": ["GPU_amd=1"] }));
     assert_eq!(shown("1"), "GPU_0=1 GPU_amd=1");
     cdi.describe("nvidia.json", "nvidia.com/gpu", &devices, &json!({ "env": ["GPU_nvidia=1"] }));

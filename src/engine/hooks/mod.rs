@@ -80,7 +80,7 @@ pub enum HookPoint {
 pub struct Hooks {
     programs: Vec<(HookPoint, HookProgram)>,
     state: State,
-    /// Root directory of the config: createContainer hooks find the container's files there.
+    /// Path of the root for createContainer hooks ([`root_path`]).
     root: PathBuf,
     /// Files for output and error.
     outputs: [Option<PathBuf>; 2],
@@ -156,12 +156,15 @@ impl Hooks {
         let annotations = spec.annotations().as_ref();
         let file =
             |name| annotations.and_then(|all: &HashMap<_, _>| all.get(name)).map(PathBuf::from);
-        let root = spec.root().as_ref().map(|root| container.bundle.join(root.path()));
         let outputs = [file(OUTPUT), file(ERROR)];
-        Ok(Self { programs, state, root: root.unwrap_or_default(), outputs })
+        let mut hooks = Self { programs, state, root: PathBuf::new(), outputs };
+        if hooks.has(HookPoint::CreateContainer) {
+            hooks.root = root_path(spec, container);
+        }
+        Ok(hooks)
     }
 
-    /// Root directory of the config.
+    /// Path where createContainer hooks find the container's root. Empty: no such hooks.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -239,6 +242,14 @@ impl Hooks {
         }
         Ok(HooksEnd::Done)
     }
+}
+
+/// Returns the path where createContainer hooks find the container's root: the root directory of the config, as with
+/// other runtimes. A root that is a single image file cannot be mounted on: the container's folder stands for it.
+fn root_path(spec: &Spec, container: &BundleIdentity) -> PathBuf {
+    let root = spec.root().as_ref().map(|root| container.bundle.join(root.path()));
+    let root = root.unwrap_or_default();
+    if root.is_file() { container.state_bundle().clone() } else { root }
 }
 
 fn program(hook: &Hook, place: String) -> Result<HookProgram> {

@@ -30,7 +30,7 @@ impl SetupProcess<'_> {
         let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
         let open =
             |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        // createContainer hooks find the container's files at the root's own path, as with other runtimes.
+        // createContainer hooks find the container's files at a path of the host, as with other runtimes.
         let hooks = &self.input.plan.hooks;
         let own_path = match hooks.has(HookPoint::CreateContainer) {
             true => open(hooks.root()).ok(),
