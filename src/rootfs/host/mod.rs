@@ -16,6 +16,7 @@
 //! Starts no thread: the process will fork.
 
 pub mod cache;
+pub mod cache_content;
 mod closure;
 pub mod elf;
 mod etc;
