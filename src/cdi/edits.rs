@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Hook, HookBuilder, Hooks, Mount, MountBuilder, Spec};
 
 use super::document::{CdiDeviceNode, CdiHook, CdiMount, ContainerEdits, HookName};
+use super::nvidia_hook::{self, HookSubstitute};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 
@@ -93,6 +94,7 @@ impl Edits {
         let mut hooks = spec.hooks().clone().unwrap_or_default();
         for hook in &self.hooks {
             let made = oci_hook(hook).context(|| format!("hook {}", hook.path.display()))?;
+            let Some(made) = made else { continue };
             let add = |list: &Option<Vec<Hook>>| {
                 let mut list = list.clone().unwrap_or_default();
                 list.push(made);
@@ -149,13 +151,20 @@ fn mount(target: &Path, kind: &str, source: PathBuf, options: Vec<String>) -> Re
         .map_err(Error::new)
 }
 
-fn oci_hook(hook: &CdiHook) -> Result<Hook> {
-    rustix::fs::access(&hook.path, rustix::fs::Access::EXEC_OK)?;
-    let builder =
-        HookBuilder::default().path(&hook.path).args(hook.args.clone()).env(hook.env.clone());
+/// Returns the hook for config.json. `None`: a hook of NVIDIA's that has nothing to do here.
+fn oci_hook(hook: &CdiHook) -> Result<Option<Hook>> {
+    let builder = HookBuilder::default().env(hook.env.clone());
+    let builder = match rustix::fs::access(&hook.path, rustix::fs::Access::EXEC_OK) {
+        Ok(()) => builder.path(&hook.path).args(hook.args.clone()),
+        Err(missing) => match nvidia_hook::substitute(hook)? {
+            Some(HookSubstitute::Native(words)) => builder.path(nvidia_hook::PROGRAM).args(words),
+            Some(HookSubstitute::Skipped) => return Ok(None),
+            None => return Err(missing.into()),
+        },
+    };
     let builder = match hook.timeout.filter(|seconds| *seconds > 0) {
         Some(seconds) => builder.timeout(seconds),
         None => builder,
     };
-    builder.build().map_err(Error::new)
+    builder.build().map(Some).map_err(Error::new)
 }

@@ -5,15 +5,18 @@
 //!  document   one file: devices of one kind and their edits
 //!  registry   all files of the standard folders
 //!  edits      the edits of the devices that a container gets, put into its config.json
+//!  nvidia_hook  what stands for NVIDIA's hooks where their program is missing
 //! ```
 //!
 //! Without root a device file is mounted, not made: owner, mode and permissions of the file are the host's.
 
 mod document;
 mod edits;
+mod nvidia_hook;
 mod registry;
 #[cfg(test)]
 mod tests;
 
 pub use edits::Edits;
+pub use nvidia_hook::argument as hook_argument;
 pub use registry::{CdiRegistry, ListedDevice};

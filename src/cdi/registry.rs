@@ -72,6 +72,13 @@ impl CdiRegistry {
         Self { folders, ..registry }
     }
 
+    /// Adds a specification in JSON that stands in no file. `origin` stands for its path. Errors: as for a file.
+    pub fn add_text(&mut self, origin: &str, text: &str) -> Result<()> {
+        let document = CdiDocument::parse(text, CdiFormat::Json)?;
+        self.add(self.folders.len(), CdiFile { path: origin.into(), document });
+        Ok(())
+    }
+
     fn add(&mut self, folder: usize, file: CdiFile) {
         let number = self.documents.len();
         for (at, device) in file.document.devices.iter().enumerate() {

@@ -1,6 +1,8 @@
 //! `usnea cdi`: a file for each verb.
 
 mod check;
+mod generate;
+mod hook;
 mod list;
 
 use clap::Subcommand;
@@ -23,6 +25,10 @@ pub struct Arguments {
 enum CdiCommand {
     /// Check the files: exit with 1 if one of them, or a device, cannot be used.
     Check(Late<check::Arguments>),
+    /// Print a specification of this machine's graphics processors.
+    Generate(Late<generate::Arguments>),
+    /// Change files of a container that is being created.
+    Hook(Late<hook::Arguments>),
     /// List devices.
     #[command(visible_alias = "ls")]
     List(Late<list::Arguments>),
@@ -32,6 +38,8 @@ enum CdiCommand {
 pub fn run(arguments: Arguments) -> Result<u8> {
     match arguments.command {
         CdiCommand::Check(Late(check)) => check::run(&check),
+        CdiCommand::Generate(Late(generate)) => generate::run(&generate),
+        CdiCommand::Hook(Late(hook)) => hook::run(hook),
         CdiCommand::List(Late(list)) => list::run(list),
     }
 }

@@ -1,17 +1,18 @@
 //! Devices of the Container Device Interface (CDI) in a container, and `usnea cdi`.
 
+pub mod host_gpus;
+pub mod native_hook;
+
 use std::path::PathBuf;
 
 use oci_spec::runtime::Spec;
 
+use self::host_gpus::GpuVendor;
 use crate::cdi::{CdiRegistry, Edits};
 use crate::cdi_name::{CdiKind, CdiName};
 use crate::config::user_folder;
 use crate::error::{Context, Error, ErrorKind, Result, Setting};
 use crate::spec::{ContainerOptions, DeviceFlag, GpuChoice, GpusFlag, KEEP_GROUPS};
-
-/// Kinds that `--gpus` stands for, and their drivers: the first one that this machine has.
-const GPU_KINDS: [(&str, &str); 2] = [("nvidia", "nvidia.com/gpu"), ("amd", "amd.com/gpu")];
 
 /// Reads the specifications of this machine: those of the system, of this boot, and of the user, which go before the
 /// others.
@@ -32,11 +33,11 @@ pub(super) fn add(options: &ContainerOptions, spec: &mut Spec) -> Result<()> {
     if named.is_empty() && options.gpus.is_none() {
         return Ok(());
     }
-    let registry = registry();
+    let mut registry = registry();
     let edits = match &options.gpus {
         None => registry.resolve(&named).context(|| Setting::Device)?,
         Some(flag) => {
-            let gpus = gpus(flag, &registry).context(|| Setting::Gpus.with(&flag.text))?;
+            let gpus = gpus(flag, &mut registry).context(|| Setting::Gpus.with(&flag.text))?;
             registry.resolve(&[gpus, named].concat())?
         }
     };
@@ -45,19 +46,20 @@ pub(super) fn add(options: &ContainerOptions, spec: &mut Spec) -> Result<()> {
     Ok(())
 }
 
-/// Returns the names of the devices that `--gpus` asks for.
-fn gpus(flag: &GpusFlag, registry: &CdiRegistry) -> Result<Vec<CdiName>> {
-    let devices: Vec<_> = registry.devices().collect();
-    let is_asked = |driver: &str| flag.driver.as_deref().is_none_or(|asked| asked == driver);
-    let kinds = GPU_KINDS.iter().filter(|(driver, _)| is_asked(driver));
-    let found = kinds
-        .map(|(_, kind)| *kind)
-        .find(|kind| devices.iter().any(|device| device.name.kind.as_str() == *kind));
-    let Some(kind) = found else {
-        return Err(Error::new("no specification has graphics processors")
-            .of_kind(ErrorKind::NotFound)
-            .hint("for NVIDIA's: nvidia-ctk cdi generate > ~/.config/cdi/nvidia.yaml; 'usnea cdi list' lists all devices"));
+/// Returns the names of the devices that `--gpus` asks for: of the first vendor with a specification, else of the first
+/// one whose devices this machine has. Their specification is then added to the registry.
+fn gpus(flag: &GpusFlag, registry: &mut CdiRegistry) -> Result<Vec<CdiName>> {
+    let is_asked =
+        |vendor: &GpuVendor| flag.driver.as_deref().is_none_or(|asked| asked == vendor.driver());
+    let vendors: Vec<GpuVendor> = GpuVendor::ALL.into_iter().filter(is_asked).collect();
+    let is_described = |vendor: &GpuVendor| {
+        registry.devices().any(|device| device.name.kind.as_str() == vendor.kind())
     };
+    let vendor = match vendors.iter().copied().find(is_described) {
+        Some(vendor) => vendor,
+        None => described_by_host(&vendors, registry)?,
+    };
+    let kind = vendor.kind();
     let kind: CdiKind = kind.parse().map_err(Error::new)?;
     let names = match &flag.choice {
         GpuChoice::All => vec!["all".to_owned()],
@@ -65,6 +67,21 @@ fn gpus(flag: &GpusFlag, registry: &CdiRegistry) -> Result<Vec<CdiName>> {
         GpuChoice::Named(names) => names.clone(),
     };
     names.iter().map(|name| kind.device(name).map_err(Error::invalid)).collect()
+}
+
+/// Adds a specification of the processors that this machine has, of the first of these vendors.
+fn described_by_host(vendors: &[GpuVendor], registry: &mut CdiRegistry) -> Result<GpuVendor> {
+    for vendor in vendors {
+        if let Some(text) = host_gpus::specification(*vendor)? {
+            registry.add_text("the devices of this machine", &text)?;
+            return Ok(*vendor);
+        }
+    }
+    let error =
+        Error::new("this machine has no graphics processors, and no specification names any");
+    Err(error
+        .of_kind(ErrorKind::NotFound)
+        .hint("'usnea cdi list' lists the devices of specifications"))
 }
 
 /// Lets the container keep the caller's groups where they give access to the devices. Groups of the host are no groups
