@@ -89,6 +89,49 @@ fn a_limit_that_cannot_be_set_is_an_error_before_anything_runs() {
     place.nothing_is_left();
 }
 
+/// The test in the place of the user's systemd: gives each client this answer to its first words after a while.
+fn manager_that_says(runtime: &Path, answer: &'static [u8], after: Duration) {
+    use std::io::{Read, Write};
+    let socket = runtime.join("systemd/private");
+    std::fs::create_dir_all(socket.parent().expect("a folder")).expect("a folder");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let _ = client.read(&mut [0; 256]);
+            std::thread::sleep(after);
+            let _ = client.write_all(answer);
+        }
+    });
+}
+
+#[test]
+fn a_user_manager_that_refuses_hangs_up_or_answers_late_is_named_and_nothing_runs() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    for (name, answer, after) in [
+        ("refuses", &b"REJECTED EXTERNAL\r\n"[..], Duration::ZERO),
+        ("late", b"REJECTED EXTERNAL\r\n", Duration::from_secs(3)),
+        ("odd", b"\0\x01nonsense", Duration::ZERO),
+        ("silent", b"", Duration::ZERO),
+    ] {
+        let runtime = place.folder(name);
+        // A folder that others may write to would be passed over.
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&runtime, closed).expect("a closed folder");
+        manager_that_says(&runtime, answer, after);
+        let options = ["--cgroup-parent", "it.slice", "--memory", "64m"];
+        let arguments = place.arguments(&options, &["echo", "ran"]);
+        let mut command = place.command(&arguments);
+        let ran = finish(command.env("XDG_RUNTIME_DIR", &runtime), "");
+        ran.fails_with(125, &["from the systemd user manager", "systemd/private"]);
+        assert_eq!(ran.stdout, "", "{name}");
+        std::fs::remove_dir_all(&runtime).expect("a folder");
+    }
+    place.nothing_is_left();
+}
+
 #[test]
 fn limits_are_the_kernels_and_change_while_it_runs() {
     if !has_cgroups() {
