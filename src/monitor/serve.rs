@@ -75,6 +75,8 @@ struct Monitor {
     health: Timer,
     /// True if the unhealthy container is being stopped for a restart.
     is_to_restart: bool,
+    /// True after a signal to end: no restart follows, and the next boot may start the container.
+    is_to_end: bool,
     /// Sockets of socket activation for the next start. Kept only where the container may be restarted: a socket that
     /// stays open here keeps its address in use.
     sockets: Option<ListenSockets>,
@@ -188,6 +190,7 @@ impl Monitor {
             ended: None,
             health: Timer::default(),
             is_to_restart: false,
+            is_to_end: false,
             sockets: handover.sockets,
             room: vec![0; protocol::ROOM],
             was: None,
@@ -395,7 +398,10 @@ impl Monitor {
             libc::SIGHUP => self.reload(),
             libc::SIGUSR1 => self.listen_anew(),
             fd::REMOVAL => self.look_after_record(),
-            _ => self.stop(),
+            _ => {
+                self.is_to_end = true;
+                self.ask_to_end();
+            }
         }
     }
 
@@ -445,12 +451,12 @@ impl Monitor {
         }
     }
 
-    /// Handles a request to end the monitor: asks the command to end, and kills a command that takes too long.
-    fn stop(&mut self) {
-        let _ = std::fs::write(self.folder.join(STOPPED), "");
-        self.ask_to_end();
+    /// True if no restart follows: a command has stopped the container, or a signal ends the monitor.
+    fn is_stopped(&self) -> bool {
+        self.is_to_end || self.folder.join(STOPPED).exists()
     }
 
+    /// Asks the command to end, and kills one that takes too long.
     fn ask_to_end(&mut self) {
         self.notifier.iter().for_each(Notifier::is_stopping);
         self.signal(self.record.stop_signal);
@@ -524,7 +530,10 @@ impl Monitor {
         match self.record.health_on_failure {
             OnFailure::None => {}
             OnFailure::Kill => self.signal(libc::SIGKILL),
-            OnFailure::Stop => self.stop(),
+            OnFailure::Stop => {
+                let _ = std::fs::write(self.folder.join(STOPPED), "");
+                self.ask_to_end();
+            }
             OnFailure::Restart => {
                 self.is_to_restart = true;
                 self.ask_to_end();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::support::{Place, Ran, binary, finish, need, text};
+use crate::support::{Place, Ran, binary, finish, need, text, within};
 
 /// Settings of a unit, by their keys: continued lines are one.
 fn settings(unit: &str) -> BTreeMap<String, Vec<String>> {
@@ -246,6 +247,14 @@ fn a_boot_starts_what_was_not_stopped_on_purpose() {
     assert_eq!(names(&["--all", "--filter", "should-start-on-boot=0"]), "four two");
     place.usnea(&[&["start", "--all"], &filter[..]].concat()).works();
     assert_eq!(names(&[]), "one three");
+    // A shutdown ends the monitors: nobody has stopped these containers.
+    for name in ["one", "three"] {
+        let monitor = place.usnea(&["inspect", "-f", "{{.State.ConmonPid}}", name]);
+        finish(Command::new("kill").arg(monitor.works()), "").works();
+        place.usnea(&["wait", name]).works();
+    }
+    assert!(within(Duration::from_secs(60), || names(&[]).is_empty()), "{}", names(&[]));
+    assert_eq!(names(&[&["--all"], &filter[..]].concat()), "one three");
     let wrong = place.usnea(&["ps", "--filter", "should-start-on-boot=daily"]);
     wrong.fails_with(125, &["should-start-on-boot=daily", "true or false"]);
     clean(&place);

@@ -13,7 +13,7 @@ use super::super::launch::keep_sockets;
 use super::super::log::Source;
 use super::super::pod::UplinkWatch;
 use super::super::policy::{self, Ending};
-use super::super::record::{self, CONTAINER, Exit, STATE, STOPPED};
+use super::super::record::{self, CONTAINER, Exit, STATE};
 use super::super::streams::Streams;
 use super::Monitor;
 use crate::engine;
@@ -45,7 +45,7 @@ impl Monitor {
         let ended = self.ended.unwrap_or(Ended::Killed(libc::SIGKILL));
         let ending = Ending {
             status: ended.status(),
-            is_wanted: self.folder.join(STOPPED).exists() || !self.folder.exists(),
+            is_wanted: self.is_stopped() || !self.folder.exists(),
             restarts: self.state.restarts,
         };
         let is_to_restart = self.is_to_restart && !ending.is_wanted;
@@ -138,10 +138,10 @@ impl Monitor {
     pub(super) fn wait(&mut self, wait: Duration) -> Result<bool> {
         let until = Instant::now() + wait;
         self.clients = Clients::default();
-        while Instant::now() < until && !self.folder.join(STOPPED).exists() {
+        while Instant::now() < until && !self.is_stopped() {
             self.turn(Some(until))?;
         }
-        Ok(!self.folder.join(STOPPED).exists())
+        Ok(!self.is_stopped())
     }
 
     pub(super) fn stop_listening(&mut self) {
