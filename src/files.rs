@@ -22,8 +22,8 @@ use crate::sys;
 
 use locks::without_support;
 pub use locks::{
-    LOCK, Lock, LockAttempt, grip, hold, is_held, leads_to, remove_held, remove_unlocked, share,
-    try_exclusive,
+    LOCK, Lock, LockAttempt, attempt, grip, has_no_locks, hold, is_held, leads_to, remove_held,
+    remove_unlocked, share, try_exclusive,
 };
 pub use remover::FileRemover;
 pub use spool::{SPOOL, Spool};

@@ -36,6 +36,10 @@ pub const HEALTH_COMMAND: &str = "--health-cmd gives the command; the image has 
 pub const NEW_HEALTH_COMMAND: &str = "--health-cmd gives one to a new container";
 /// A writable root that is an image.
 pub const EXPORT_ROOT: &str = "'usnea export IMAGE | tar -x' makes a root directory of it";
+/// An overlay that does not exist, or cannot be written to.
+pub const MAKE_OVERLAY: &str = "make a folder: 'mkdir DIR', then --overlay DIR";
+/// An overlay with an ext3 file system.
+pub const EXT3_OVERLAY: &str = "a folder keeps changes: 'mkdir DIR', then --overlay DIR; files that are only read fit in a squashfs: 'mksquashfs DIR FILE'";
 /// A file that is no image to run in place.
 pub const LOAD_ARCHIVE: &str = "an archive of images is loaded first: 'usnea load -i FILE'";
 /// A squashfs image without a configuration.

@@ -1,7 +1,7 @@
 //! `usnea commit`: makes an image from a container: the layers of its image, and one layer with its own changes.
 //!
 //! A container that was not made from an image of the store becomes an image of one layer, as does one of a
-//! single-file image. The config is that of the
+//! single-file image, and one with read-only overlays of the user. The config is that of the
 //! container's image, with the container's own settings, as in docker.
 
 use std::path::Path;
@@ -92,6 +92,8 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
     // A container without a writable layer (`--rw-root`) becomes a single layer with its whole root.
     let origin = match layers.image() {
         Some(file) => origin_in_file(container, file)?,
+        // The overlays are no layers of the image.
+        None if layers.overlays > 0 => origin(container, Squash::Yes)?,
         None => origin(container, commit.squash)?,
     };
     let origin = origin.filter(|_| layers.upper.is_some());

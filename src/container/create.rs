@@ -14,6 +14,7 @@ use super::find_or_pull::PullSettings;
 use super::folder::{self, Folder};
 use super::names::Names;
 use super::network;
+use super::overlays::{OverlayUse, Overlays};
 use super::pods;
 use super::ports;
 use super::ranges;
@@ -108,8 +109,8 @@ pub struct CreatedContainer {
     pub(super) lock: File,
     /// Plan of the first launch.
     pub(super) plan: Plan,
-    /// Descriptor with a lock that protects the image against removal.
-    pub(super) image: Option<OwnedFd>,
+    /// Descriptors with locks: on the image, against its removal, and on the overlays.
+    pub(super) held: Vec<OwnedFd>,
 }
 
 /// Step after the creation.
@@ -119,6 +120,15 @@ pub enum AfterCreate {
     Start,
     /// Start later, or never.
     Leave,
+}
+
+impl AfterCreate {
+    fn use_of_overlays(self) -> OverlayUse {
+        match self {
+            Self::Start => OverlayUse::Started,
+            Self::Leave => OverlayUse::Created,
+        }
+    }
 }
 
 /// Creates the container.
@@ -138,7 +148,8 @@ pub fn create(
     let required = |text: &String| find_id_in(store, text).context(|| Setting::Requires.with(text));
     let requires = lifecycle.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
     let pod = lifecycle.pod.as_deref().map(|pod| pods::hold(store, pod)).transpose()?;
-    let root = request.source.root(usnea, pull)?;
+    let overlays = Overlays::open(&request.options.overlay, next.use_of_overlays())?;
+    let root = request.source.root(usnea, pull)?.below(overlays);
     let id = ContainerId::random()?;
     let place = store.join("containers").join(&id);
     // The claim on the ID range is held until the container is in its place: from then on the container's existence
@@ -180,7 +191,7 @@ pub fn create(
     if let Some(path) = &lifecycle.cidfile {
         write_cidfile(path, &container.record.id).inspect_err(|_| discard(usnea, &container))?;
     }
-    Ok(CreatedContainer { container, lock, plan, image: workspace.root.hold()? })
+    Ok(CreatedContainer { container, lock, plan, held: workspace.root.hold()? })
 }
 
 fn refuse_used_cidfile(lifecycle: &Lifecycle) -> Result<()> {
@@ -335,6 +346,7 @@ pub(super) fn record(
         timeout: lifecycle.timeout,
         requires: Vec::new(),
         pod: lifecycle.pod.clone(),
+        overlays: workspace.root.overlays.flags.clone(),
         volumes_from: request.options.volumes_from.iter().map(ToString::to_string).collect(),
         remove_image: lifecycle.remove_image,
         auto_remove: request.options.rm,

@@ -7,11 +7,12 @@ use std::path::Path;
 use super::image_root::ImageRoot;
 use crate::error::{Context, Error, Result, Setting};
 use crate::host::overlay::{self, OverlayEvidence};
+use crate::host::scratch::ScratchFolder;
 use crate::host::{fuse, idmap};
 use crate::ids::{ContainerIds, HostIds, Id, IdMaps};
 use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
-use crate::spec::{ContainerOptions, Stacking, StorageDriver};
+use crate::spec::{ContainerOptions, Stacking, StorageDriver, UpperOwner};
 use crate::userns::{Base, Writer};
 
 /// Way out where the kernel's overlay cannot show files with the container's own IDs.
@@ -50,7 +51,7 @@ pub fn choose(
                 .within(Setting::StorageDriver.with("overlay"))
                     .hint("leave the flag out: fuse and copy read those that the image's layers have here"));
             }
-            if idmapped && root.image_file().is_some() {
+            if idmapped && root.has_image_layer() {
                 return Err(Error::invalid(
                     "files of a single-file image would have other owners inside",
                 )
@@ -63,10 +64,10 @@ pub fn choose(
                     .within(Setting::StorageDriver.with("overlay"))
                     .hint(OWN_IDS));
             }
-            let known =
-                overlay::serves(store).context(|| Setting::StorageDriver.with("overlay")).map_err(
-                    |error| error.hint("leave the flag out: fuse or copy can be used instead"),
-                )?;
+            let tried = Trial { store, root }.run();
+            let known = tried
+                .context(|| Setting::StorageDriver.with("overlay"))
+                .hint(|| "leave the flag out: fuse or copy can be used instead")?;
             if is_shared {
                 log::warn!(
                     "{} overlay: files of a shared store can be read and not changed, but for its owner: the kernel does not know whose they are",
@@ -75,14 +76,20 @@ pub fn choose(
             }
             (StorageDriver::Overlay, known == OverlayEvidence::Tried)
         }
-        Some(StorageDriver::Copy) => (StorageDriver::Copy, false),
+        Some(StorageDriver::Copy) => (copying(root)?, false),
         None => first_usable(base, maps, root, store)?,
     };
     if !options.read_only {
         warn_of_owner(base, root, driver);
     }
     let records = if is_shared { Records::InLowers } else { Records::Nowhere };
-    let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
+    let upper = match root.overlays.written {
+        Some(_) => UpperOwner::User,
+        None => UpperOwner::Container,
+    };
+    let real_lowers = root.overlays.lowers.len();
+    let stacking =
+        Stacking { driver, idmapped, records, whiteouts, is_foreign, real_lowers, upper };
     Ok(DriverChoice { stacking, was_tried })
 }
 
@@ -142,7 +149,7 @@ fn first_usable(
         _ if root.is_shared => {
             Err(Error::new("owners of a shared store's files are in records alone"))
         }
-        true if root.image_file().is_some() => {
+        true if root.has_image_layer() => {
             Err(Error::new("owners in a single-file image are moved by usnea's own overlay"))
         }
         // Showing files with the container's own IDs needs ID-mapped mounts, and those need root of the host.
@@ -154,23 +161,60 @@ fn first_usable(
         return Ok(match fuse::usable() {
             Ok(()) => (StorageDriver::Fuse, false),
             Err(error) => {
+                let driver = copying(root)?;
                 log::warn!(
                     "the image is copied, since usnea's own overlay cannot be used: {error}"
                 );
-                (StorageDriver::Copy, false)
+                (driver, false)
             }
         });
     }
-    let (driver, found) = of_this_machine(store);
-    if driver != StorageDriver::Overlay {
-        log::info!("{}", found.text);
+    let (driver, found) = of_trial(Trial { store, root }.run());
+    match driver {
+        StorageDriver::Overlay => {}
+        StorageDriver::Fuse => log::info!("{}", found.text),
+        StorageDriver::Copy => {
+            log::info!("{}", found.text);
+            copying(root)?;
+        }
     }
     Ok((driver, found.was_tried))
 }
 
+/// Returns the driver that copies layers. Errors: the writable layer is an overlay of the user, which has changes alone.
+fn copying(root: &ImageRoot) -> Result<StorageDriver> {
+    let Some(folder) = &root.overlays.written else { return Ok(StorageDriver::Copy) };
+    let error = "the image would be copied into it, since neither the kernel's overlay nor usnea's own is used";
+    Err(Error::invalid(error)
+        .within(Setting::Overlay.with(folder.display()))
+        .hint("'usnea doctor' tells how to get one of them"))
+}
+
+/// Trial of the kernel's overlayfs where the writable layer is.
+struct Trial<'a> {
+    store: &'a Path,
+    root: &'a ImageRoot,
+}
+
+impl Trial<'_> {
+    /// Tries the overlay of the user on its own file system. Errors: the step that fails.
+    fn run(&self) -> Result<OverlayEvidence> {
+        let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
+        match &self.root.overlays.written {
+            Some(folder) if device(folder) != device(self.store) => {
+                let phrase = || format!("cannot try the kernel overlay in {}", folder.display());
+                overlay::try_in(&ScratchFolder::new(folder).context(phrase)?)?;
+                // Known for that folder, not for the store.
+                Ok(OverlayEvidence::Noted)
+            }
+            _ => overlay::serves(self.store),
+        }
+    }
+}
+
 /// Returns the default driver of this machine, and the reason for that choice.
 pub fn default_driver(store: &Path) -> (StorageDriver, String) {
-    let (driver, found) = of_this_machine(store);
+    let (driver, found) = of_trial(overlay::serves(store));
     let is_idmapped = driver == StorageDriver::Overlay && idmap::serves(store).is_ok();
     let own = if is_idmapped { ", over idmapped layers too" } else { "" };
     (driver, found.text + own)
@@ -183,9 +227,10 @@ struct DriverSearch {
     was_tried: bool,
 }
 
-fn of_this_machine(store: &Path) -> (StorageDriver, DriverSearch) {
+/// Returns the first usable driver after a trial of the kernel's overlayfs.
+fn of_trial(tried: Result<OverlayEvidence>) -> (StorageDriver, DriverSearch) {
     let found = |text: String| DriverSearch { text, was_tried: false };
-    let overlay = match overlay::serves(store) {
+    let overlay = match tried {
         Ok(known) => {
             let text = "the kernel's overlay serves ordinary users here".to_owned();
             return (

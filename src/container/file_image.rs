@@ -9,7 +9,7 @@ use super::image_root::{ImageLock, ImageRoot};
 use crate::error::{Context, Result};
 use crate::image::manifest::ImageConfig;
 use crate::image::policy::SignaturePolicy;
-use crate::image::sif::{self, SifImage};
+use crate::image::sif::{self, SifImage, SifPart};
 use crate::image::squashfs::ImageTrailer;
 use crate::layer::LowerLayer;
 use crate::layer::squashfs::{CacheLimits, FileIdentity, ImageFile, SquashfsImage};
@@ -90,8 +90,12 @@ impl FileImage {
             None => ConfiguredDefaults::default(),
         };
         let ConfiguredDefaults { defaults, labels, health } = settings;
+        let overlays = self.sif.iter().flat_map(|sif| &sif.overlays);
+        let overlay = |part: &SifPart| ImageFile { offset: part.offset, ..self.file.clone() };
+        let layers = overlays.map(|part| LowerLayer::Image(overlay(part)));
+        let layers = layers.chain([LowerLayer::Image(self.file.clone())]).collect();
         let root = ImageRoot::of(LowerLayer::Image(self.file), ImageLock::File(self.open));
-        Ok(ImageRoot { defaults, labels, health, ..root })
+        Ok(ImageRoot { layers, defaults, labels, health, ..root })
     }
 }
 

@@ -8,6 +8,7 @@ use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::overlays;
 use super::start::{config, locked, next_network, renew_layers};
 use super::{Container, processes};
 use crate::container::Usnea;
@@ -52,6 +53,10 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
                 }
             },
         },
+    };
+    let _overlays = match how {
+        FilesAccess::Reading => Vec::new(),
+        FilesAccess::Writing => overlays::hold(&container.record.overlays)?,
     };
     if lock.is_some() {
         renew_layers(container, base, &spec)?;

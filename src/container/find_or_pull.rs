@@ -186,6 +186,7 @@ fn describe(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<Image
         labels,
         health,
         stored,
+        overlays: Default::default(),
         held: ImageLock::Nothing,
     })
 }

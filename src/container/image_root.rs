@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use super::overlays::Overlays;
 use crate::error::{Context, Result};
 use crate::image::store::HeldBlob;
 use crate::layer::LowerLayer;
@@ -13,7 +14,7 @@ use crate::layer::squashfs::ImageFile;
 use crate::layer::whiteout::Whiteouts;
 use crate::monitor::record::Healthcheck;
 use crate::rootfs::host::HostRoot;
-use crate::spec::ImageDefaults;
+use crate::spec::{ImageDefaults, UPPER};
 
 /// Layers of a root, which are protected against removal as long as this value lives.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct ImageRoot {
     pub health: Option<Healthcheck>,
     /// Image of the store with these layers; `None`: an image in a file, a directory, or programs of the host.
     pub stored: Option<StoredImage>,
+    /// Overlays of the user: their read-only layers are the first of `layers`.
+    pub(super) overlays: Overlays,
     pub(super) held: ImageLock,
 }
 
@@ -71,23 +74,47 @@ impl ImageRoot {
             labels: BTreeMap::new(),
             health: None,
             stored: None,
+            overlays: Overlays::default(),
             held,
         }
     }
 
     /// File with the image that is the root; `None`: another root.
     pub fn image_file(&self) -> Option<&ImageFile> {
-        self.layers.iter().find_map(LowerLayer::image)
+        self.layers.last().and_then(LowerLayer::image)
     }
 
-    /// Returns a copy of the lock, for a process that outlives this value.
-    pub fn hold(&self) -> Result<Option<OwnedFd>> {
+    /// True if a layer is an image in a file.
+    pub fn has_image_layer(&self) -> bool {
+        self.layers.iter().any(|layer| layer.image().is_some())
+    }
+
+    /// Puts the overlays of the user above the layers.
+    pub(super) fn below(mut self, overlays: Overlays) -> Self {
+        self.layers.splice(..0, overlays.lowers.iter().cloned());
+        if overlays.whiteouts == Whiteouts::Names {
+            self.whiteouts = Whiteouts::Names;
+        }
+        self.overlays = overlays;
+        self
+    }
+
+    /// Returns all layers in which the container's first files are, the topmost first.
+    pub(super) fn searched(&self) -> Vec<LowerLayer> {
+        let written = self.overlays.written.iter().map(|folder| folder.join(UPPER).into());
+        written.chain(self.layers.iter().cloned()).collect()
+    }
+
+    /// Returns copies of the locks, for a process that outlives this value.
+    pub fn hold(&self) -> Result<Vec<OwnedFd>> {
+        let mut held = self.overlays.hold()?;
         let file = match &self.held {
-            ImageLock::Nothing => return Ok(None),
+            ImageLock::Nothing => return Ok(held),
             ImageLock::Host(root) => root.lock(),
             ImageLock::Stored(blob) => &blob.file,
             ImageLock::File(file) => file,
         };
-        Ok(Some(file.try_clone().context(|| "cannot hold the image")?.into()))
+        held.push(file.try_clone().context(|| "cannot hold the image")?.into());
+        Ok(held)
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct ContainerLayers {
     /// Layers of the container's image, the topmost first. That of a single-file image is a folder inside
     /// [`ContainerLayers::in_folders`] alone.
     pub(super) lowers: Vec<LayerSource>,
+    /// Number of overlays of the user among `lowers`, which are not layers of the image.
+    pub(super) overlays: usize,
     /// Sources of `lowers`, in the same order.
     sources: Vec<LowerLayer>,
 }
@@ -47,7 +49,8 @@ impl ContainerLayers {
             let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
             let path = root.path().clone();
             let sources = vec![LowerLayer::Folder(path.clone())];
-            return Ok(Self { upper: None, lowers: vec![path.into()], sources });
+            let lowers = vec![path.into()];
+            return Ok(Self { upper: None, lowers, overlays: 0, sources });
         };
         match PlannedMount::from_oci(root)?.source {
             MountSource::Overlay { stacking, lowers, upper: Some((path, work)), .. } => {
@@ -65,12 +68,12 @@ impl ContainerLayers {
                 };
                 let is_recorded = stacking.records == Records::InLowers;
                 let owners = is_recorded.then_some(Owners::Shared);
-                let lower = |layer: &LowerLayer| LayerSource {
-                    owners: owners.clone(),
+                let lower = |(index, layer): (usize, &LowerLayer)| LayerSource {
+                    owners: owners.clone().filter(|_| index >= stacking.real_lowers),
                     whiteouts: stacking.whiteouts,
                     ..LayerSource::from(layer.path().to_owned())
                 };
-                let (lowers, sources) = (lowers.iter().map(lower).collect(), lowers);
+                let (lowers, sources) = (lowers.iter().enumerate().map(lower).collect(), lowers);
                 let is_written = form == UpperForm::Changes;
                 let upper = LayerSource {
                     path,
@@ -80,7 +83,8 @@ impl ContainerLayers {
                     places: PLACES,
                     is_written,
                 };
-                Ok(Self { upper: Some((upper, form)), lowers, sources })
+                let overlays = stacking.real_lowers;
+                Ok(Self { upper: Some((upper, form)), lowers, overlays, sources })
             }
             _ => Err(Error::new("config.json: the root has no writable layer")),
         }
@@ -97,7 +101,7 @@ impl ContainerLayers {
     /// Calls `read` with layers that are all folders: an image is mounted meanwhile. For a process in base of the
     /// caller's own: its mount namespace becomes another one.
     pub(super) fn in_folders<T>(&self, read: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        if self.image().is_none() {
+        if self.sources.iter().all(|layer| layer.image().is_none()) {
             return read(self);
         }
         engine::with_lower_folders(&self.sources, |paths| {
@@ -109,9 +113,9 @@ impl ContainerLayers {
         })
     }
 
-    /// Returns the single-file image among the layers.
+    /// Returns the single-file image that the container was made from; `None`: it was made from another one.
     pub(super) fn image(&self) -> Option<&ImageFile> {
-        self.sources.iter().find_map(LowerLayer::image)
+        self.sources.last().and_then(LowerLayer::image)
     }
 
     /// Returns all folders of the root, the topmost first.

@@ -45,6 +45,7 @@ mod logs;
 mod names;
 mod network;
 pub mod networks;
+mod overlays;
 mod pause;
 pub mod pods;
 mod ports;

@@ -98,8 +98,9 @@ pub fn of_image_user(
         && options.user.is_none()
         && options.root_emulation == RootEmulation::Auto
         && RootEmulation::is_needed(&base.maps);
-    let user =
-        is_free.then(|| spec::image_user(&root.layers, root.whiteouts, &root.defaults)).flatten();
+    let user = is_free
+        .then(|| spec::image_user(&root.searched(), root.whiteouts, &root.defaults))
+        .flatten();
     let (uid, gid) = user.filter(|ids| *ids != (0, 0))?;
     Some(UsernsMode::KeepId { uid: Some(uid), gid: Some(gid), size: None })
 }
@@ -115,7 +116,7 @@ pub fn maps(
     let userns = of_image_user(request, base, root).unwrap_or_else(|| options.userns());
     let room = || {
         let user = options.user.as_ref();
-        let needs = spec::ids_needed(&root.layers, root.whiteouts, user, &root.defaults)?;
+        let needs = spec::ids_needed(&root.searched(), root.whiteouts, user, &root.defaults)?;
         Ok(Room { others: others(store), needs })
     };
     base.container_maps(&userns, &options.uidmap, &options.gidmap, room)

@@ -9,6 +9,7 @@ use super::create::notify_request;
 use super::descriptors::{PreservedDescriptors, passed_sockets};
 use super::image_root::ImageRoot;
 use super::network;
+use super::overlays::{OverlayUse, Overlays};
 use super::request::ContainerRequest;
 use super::root_source::RootSource;
 use super::secrets::RequestedSecret;
@@ -43,6 +44,8 @@ pub(super) fn run(
     let store = usnea.make_store()?;
     let base = usnea.base()?;
     let block = || Signals::block(&engine::forwarded()).context(|| "cannot block signals");
+    // Before an image is pulled.
+    let overlays = Overlays::open(&request.options.overlay, OverlayUse::Started)?;
     let (root, signals) = match request.source {
         // Signals are blocked after a pull, so that Ctrl-C ends it at once. The next pull continues with the layers
         // that are complete.
@@ -52,6 +55,7 @@ pub(super) fn run(
             (request.source.root(usnea, pull)?, signals)
         }
     };
+    let root = root.below(overlays);
     let id = ContainerId::random()?;
     let name = request.options.name.as_ref();
     title::name_container(name.map_or_else(|| id.short(), |name| name.as_str()));
@@ -113,7 +117,8 @@ pub fn spec(usnea: &Usnea, request: &ContainerRequest) -> Result<Spec> {
 /// Assembles the workspace that [`run`] would assemble. Changes nothing.
 fn would_be(usnea: &Usnea, request: &ContainerRequest) -> Result<Workspace> {
     let store = usnea.store()?;
-    let root: ImageRoot = request.source.would_be_root(usnea)?;
+    let overlays = Overlays::open(&request.options.overlay, OverlayUse::Described)?;
+    let root: ImageRoot = request.source.would_be_root(usnea)?.below(overlays);
     let maps = ranges::maps(request, usnea.base()?, &root, store)?;
     let place = scratch::folder(store)?.unwrap_or_else(|| store.to_owned());
     Workspace::assemble(usnea, request, disposable(&place, &ContainerId::random()?, maps), root)

@@ -18,6 +18,7 @@ use super::folder;
 use super::images;
 use super::launch_retry::LaunchRetry;
 use super::network::{self, ContainerIdentity};
+use super::overlays;
 use super::pods;
 use super::ports;
 use super::remove::{RemoveOptions, own_volumes, remove, sweep};
@@ -102,12 +103,15 @@ fn start_created(
     created: CreatedContainer,
     client: Option<(OwnedFd, &Signals)>,
 ) -> Result<(Container, OwnedFd)> {
-    let CreatedContainer { container, lock, plan, image } = created;
+    let CreatedContainer { container, lock, plan, held } = created;
     let record = &container.record;
     let job = match record.requires.is_empty() && record.pod.is_none() {
-        true => Ok(job_of(&container, lock.into(), plan, image)),
+        true => Ok(job_of(&container, lock.into(), plan, held)),
         // Planned again: the containers that were started meanwhile may be those whose namespaces are joined.
-        false => job(usnea, &container, lock.into()),
+        false => {
+            drop(held); // The locks on overlays are taken again.
+            job(usnea, &container, lock.into())
+        }
     };
     let started = job.and_then(|mut job| {
         job.plan.options.sockets = usnea.sockets().cloned();
@@ -313,19 +317,21 @@ pub(super) fn config(container: &Container) -> Result<(Spec, Option<OwnedFd>)> {
 fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
     let base = usnea.base()?;
     let (spec, image) = config(container)?;
+    let mut held = overlays::hold(&container.record.overlays)?;
+    held.extend(image);
     renew_layers(container, base, &spec)?;
     let Container { store, record, .. } = container;
     let mut options = launch_options(store, &record.id, record.input, record.notify)?;
     options.secrets = secrets::of_container(container)?;
     if let Some(pod) = &record.pod {
         let (plan, pod) = pods::plan(container, pod, &spec, base, &options)?;
-        return Ok(Job { pod: Some(pod), ..job_of(container, lock, plan, image) });
+        return Ok(Job { pod: Some(pod), ..job_of(container, lock, plan, held) });
     }
     ports::check_ports_free(&container.store, &container.record.network)?;
     options.network = next_network(container, &spec)?;
     let others = OtherContainers::MustRun;
     let plan = shared_namespaces::plan(&container.store, &spec, base.clone(), options, others)?;
-    Ok(job_of(container, lock, plan, image))
+    Ok(job_of(container, lock, plan, held))
 }
 
 /// Decides the network of the container's next start.
@@ -336,12 +342,12 @@ pub(super) fn next_network(container: &Container, spec: &Spec) -> Result<Network
     network::connected(&record.network, definitions, spec, store, identity)
 }
 
-fn job_of(container: &Container, lock: OwnedFd, plan: Plan, image: Option<OwnedFd>) -> Job {
+fn job_of(container: &Container, lock: OwnedFd, plan: Plan, held: Vec<OwnedFd>) -> Job {
     Job {
         store: container.store.clone(),
         folder: container.folder.clone(),
         lock,
-        held: image.into_iter().collect(),
+        held,
         record: container.record.clone(),
         plan,
         pod: None,
@@ -391,12 +397,17 @@ fn hold_file(spec: &Spec) -> Result<Option<OwnedFd>> {
 
 /// Returns the single-file image that is the root of a spec; `None`: another root.
 pub(super) fn image_file(spec: &Spec) -> Result<Option<ImageFile>> {
+    Ok(lowest_layer(spec)?.as_ref().and_then(LowerLayer::image).cloned())
+}
+
+/// Returns the lowest layer of a spec's root, which belongs to its image; `None`: a root without layers.
+fn lowest_layer(spec: &Spec) -> Result<Option<LowerLayer>> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let Some(root) = mounts.iter().find(|mount| mount.destination() == Path::new("/")) else {
         return Ok(None);
     };
     Ok(match PlannedMount::from_oci(root)?.source {
-        MountSource::Overlay { lowers, .. } => lowers.iter().find_map(LowerLayer::image).cloned(),
+        MountSource::Overlay { lowers, .. } => lowers.last().cloned(),
         _ => None,
     })
 }
@@ -409,8 +420,8 @@ fn is_unwritable(error: &Error) -> bool {
 /// Holds the layer of the host's programs that the spec names. Errors: the layer was removed.
 fn hold_last_root(spec: &Spec) -> Result<Option<OwnedFd>> {
     let removed = || Error::not_found("the layer of the host's programs was removed");
-    let root = spec.root().as_ref().ok_or_else(removed)?;
-    let layer = root.path().parent().ok_or_else(removed)?;
+    let lowest = lowest_layer(spec)?.ok_or_else(removed)?;
+    let layer = lowest.path().parent().ok_or_else(removed)?;
     let held = files::hold(layer, Lock::Shared).context(|| layer.display().to_string())?;
     Ok(Some(held.ok_or_else(removed)?.into()))
 }

@@ -105,7 +105,7 @@ impl Workspace {
         let driver = stacking(&options, base, &identity.maps, &root, store)?;
         let seccomp = seccomp_source(&options, usnea)?;
         network.hosts_base =
-            network::hosts_base(&options, &root.layers, driver.stacking.whiteouts)?;
+            network::hosts_base(&options, &root.searched(), driver.stacking.whiteouts)?;
         let inputs =
             SpecParts { options: &options, image, command: &request.command, store, seccomp };
         let spec = build_spec(inputs, &identity, &root, &driver)?;
@@ -155,6 +155,14 @@ fn stacking(
     root: &ImageRoot,
     store: &Path,
 ) -> Result<DriverChoice> {
+    if options.rw_root && !root.overlays.flags.is_empty() {
+        return Err(Error::invalid(phrase!(
+            Setting::RwRoot,
+            " and ",
+            Setting::Overlay,
+            " exclude each other",
+        )));
+    }
     match (options.rw_root, options.storage_driver) {
         (true, Some(_)) => Err(Error::invalid(phrase!(
             Setting::StorageDriver,
@@ -206,6 +214,7 @@ fn build_spec(
             SpecRoot::Layered(&root.layers)
         },
         folder,
+        overlay: root.overlays.written.as_deref(),
         volumes: &volumes::folder(store),
         stacking: driver.stacking,
         maps,

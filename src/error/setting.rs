@@ -76,6 +76,7 @@ settings! {
     NetworkAlias = "network-alias",
     OomKillDisable = "oom-kill-disable",
     OomScoreAdj = "oom-score-adj",
+    Overlay = "overlay",
     PasswdEntry = "passwd-entry",
     Pid = "pid",
     SdNotify = "sdnotify",

@@ -51,17 +51,17 @@ pub enum LockAttempt {
 /// removal, and no object is ever removed: [`try_exclusive`] fails there.
 pub(super) fn without_support(locked: io::Result<()>) -> io::Result<()> {
     match locked {
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK)
-            ) =>
-        {
+        Err(error) if has_no_locks(&error) => {
             log::debug!("the store's filesystem has no locks: {error}");
             Ok(())
         }
         answer => answer,
     }
+}
+
+/// True for the error of a lock on a file system without flock.
+pub fn has_no_locks(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK))
 }
 
 /// True if `path` (still) names the open file.
@@ -97,21 +97,31 @@ fn hold_as(path: &Path, lock: Lock, has_own_lock: OwnLock) -> io::Result<Option<
 /// Locks the object at `path` for its removal, without waiting. Errors: it cannot be opened, or its file system has no
 /// locks.
 pub fn grip(path: &Path) -> io::Result<LockAttempt> {
-    grip_as(path, has_own_lock)
+    attempt(path, Lock::Exclusive)
 }
 
-fn grip_as(path: &Path, has_own_lock: OwnLock) -> io::Result<LockAttempt> {
-    let Some(object) = open(path, Lock::Exclusive)? else { return Ok(LockAttempt::Gone) };
-    match object.try_lock() {
+/// Locks the object at `path`, without waiting. Errors: it cannot be opened, or its file system has no locks
+/// ([`has_no_locks`]).
+pub fn attempt(path: &Path, lock: Lock) -> io::Result<LockAttempt> {
+    attempt_as(path, lock, has_own_lock)
+}
+
+fn attempt_as(path: &Path, lock: Lock, has_own_lock: OwnLock) -> io::Result<LockAttempt> {
+    let try_lock = |file: &File| match lock {
+        Lock::Exclusive => file.try_lock(),
+        Lock::Shared => file.try_lock_shared(),
+    };
+    let Some(object) = open(path, lock)? else { return Ok(LockAttempt::Gone) };
+    match try_lock(&object) {
         Err(TryLockError::WouldBlock) => return Ok(LockAttempt::Held),
         Err(TryLockError::Error(error)) => return Err(error),
         Ok(()) if !leads_to(path, &object) => return Ok(LockAttempt::Gone),
         Ok(()) => {}
     }
-    match carrier(path, &object, Lock::Exclusive, has_own_lock)? {
+    match carrier(path, &object, lock, has_own_lock)? {
         Carrier::Itself => Ok(LockAttempt::Ours(object)),
         Carrier::Gone => Ok(LockAttempt::Gone),
-        Carrier::File(file) => match file.try_lock() {
+        Carrier::File(file) => match try_lock(&file) {
             Err(TryLockError::WouldBlock) => Ok(LockAttempt::Held),
             Err(TryLockError::Error(error)) => Err(error),
             Ok(()) if is_carrier_of(path, &file) => Ok(LockAttempt::Ours(file)),
@@ -282,6 +292,10 @@ mod tests {
 
     use super::*;
 
+    fn grip_as(path: &Path, kind: OwnLock) -> io::Result<LockAttempt> {
+        attempt_as(path, Lock::Exclusive, kind)
+    }
+
     const LOCAL: OwnLock = |_| true;
     const NETWORK: OwnLock = |_| false;
 
@@ -302,10 +316,13 @@ mod tests {
                 let users = [0; 2].map(|_| hold_as(path, Lock::Shared, kind).unwrap().unwrap());
                 assert!(matches!(grip_as(path, kind), Ok(LockAttempt::Held)));
                 assert_eq!(is_held_as(path, kind), Some(false), "{}", path.display());
-                drop(users);
+                let more = attempt_as(path, Lock::Shared, kind);
+                assert!(matches!(more, Ok(LockAttempt::Ours(_))));
+                drop((users, more));
                 let lock = exclusive(path, kind);
                 assert_eq!(is_held_as(path, kind), Some(true), "{}", path.display());
                 assert!(matches!(grip_as(path, kind), Ok(LockAttempt::Held)));
+                assert!(matches!(attempt_as(path, Lock::Shared, kind), Ok(LockAttempt::Held)));
                 drop(lock);
                 assert!(free(path));
             }

@@ -25,7 +25,7 @@ use crate::host::process_id::{self, ProcessId};
 use crate::net::NetworkRequest;
 use crate::object_id::ContainerId;
 use crate::readiness::NotifyMode;
-use crate::spec::RecordedSecret;
+use crate::spec::{OverlayFlag, RecordedSecret};
 
 /// File of the container's record.
 pub const CONTAINER: &str = "container.json";
@@ -229,6 +229,9 @@ pub struct Record {
     /// The values of `--volumes-from`.
     #[serde(default)]
     pub volumes_from: Vec<String>,
+    /// Overlays of the user, with absolute paths.
+    #[serde(default)]
+    pub overlays: Vec<OverlayFlag>,
     /// Whether its image goes with it (`--rmi`).
     #[serde(default)]
     pub remove_image: bool,

@@ -24,6 +24,7 @@ use super::own_account::{GROUP_ENTRY, OwnAccount, PASSWD_ENTRY};
 use super::personality::PersonalityFlag;
 use super::resources::Resources;
 use super::security_option::SecurityOption;
+use super::storage_driver::has_users_upper;
 use super::{mounts, process, sysctl};
 use crate::capability::{Capability, CapabilityChange};
 use crate::error::{Context, Error, Result, Setting};
@@ -297,7 +298,8 @@ fn namespaces(inputs: &SpecInputs<'_>) -> Result<Vec<LinuxNamespace>> {
     .collect()
 }
 
-/// Folders to create before the config runs: upper and work folders of its overlays, in order.
+/// Folders to create before the config runs: upper and work folders of its overlays, in order. Leaves out those of the
+/// user (`--overlay`).
 pub fn layer_folders(spec: &Spec) -> Vec<PathBuf> {
     spec.mounts()
         .iter()
@@ -305,6 +307,7 @@ pub fn layer_folders(spec: &Spec) -> Vec<PathBuf> {
         .filter(|mount| {
             matches!(mount.typ().as_deref(), Some("overlay" | super::FUSE | super::COPIED))
         })
+        .filter(|mount| !has_users_upper(mount))
         .flat_map(|mount| mount.options().iter().flatten())
         .filter_map(|option| {
             option.strip_prefix("upperdir=").or_else(|| option.strip_prefix("workdir="))

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::namespace::{NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
+use super::overlay::UPPER;
 use super::storage_driver::Stacking;
 use crate::error::{Error, Result};
 use crate::ids::{ContainerIds, HostIds, IdMaps};
@@ -32,14 +33,6 @@ pub enum SpecRoot<'a> {
 }
 
 impl<'a> SpecRoot<'a> {
-    /// Layers to search for a file of the root, in this order.
-    pub(super) fn layers(&self) -> Cow<'a, [LowerLayer]> {
-        match self {
-            Self::Itself(path) => Cow::Owned(vec![LowerLayer::Folder(path.to_path_buf())]),
-            Self::Layered(lowers) => Cow::Borrowed(lowers),
-        }
-    }
-
     /// Folder, or file with an image, that config.json names as the root.
     pub(super) fn path(&self) -> Result<&'a Path> {
         match self {
@@ -112,6 +105,8 @@ pub struct SpecInputs<'a> {
     /// The container's folder, with `upper`, `work`, `volume-N` and `anonymous-N`. The caller that runs the config
     /// creates [`layer_folders`] and [`super::anonymous_folders`].
     pub folder: &'a Path,
+    /// Folder with the writable layer of the root; `None`: in `folder`. The caller creates its `upper` and `work`.
+    pub overlay: Option<&'a Path>,
     /// Folder of the named volumes: the files of a volume are in `NAME/_data`.
     pub volumes: &'a Path,
     /// Stacking of the layers.
@@ -133,6 +128,18 @@ pub struct SpecInputs<'a> {
 }
 
 impl SpecInputs<'_> {
+    /// Layers to search for a file of the root, in this order.
+    pub(super) fn layers(&self) -> Cow<'_, [LowerLayer]> {
+        match (self.root, self.overlay) {
+            (SpecRoot::Itself(path), _) => Cow::Owned(vec![LowerLayer::Folder(path.to_path_buf())]),
+            (SpecRoot::Layered(lowers), None) => Cow::Borrowed(lowers),
+            (SpecRoot::Layered(lowers), Some(overlay)) => {
+                let upper = LowerLayer::Folder(overlay.join(UPPER));
+                Cow::Owned([&[upper], lowers].concat())
+            }
+        }
+    }
+
     /// Host name to set; None: the host's name is used.
     pub(super) fn hostname(&self) -> Option<String> {
         match (&self.options.uts, &self.options.hostname) {

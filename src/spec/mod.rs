@@ -8,10 +8,11 @@
 //! ```text
 //! options            the flags
 //! account bind command destination device dns_server entrypoint env env_file file_system glob group hosts_base idmap
-//! mount name namespace personality publish
+//! mount name namespace overlay personality publish
 //! root_emulation secret security_option size storage_driver switch sysctl tmpfs ulimit umask user volume volumes_from       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
+//! moved_paths        changed paths of a Spec
 //! parse              reader of config.json
 //! ```
 
@@ -36,9 +37,11 @@ mod image_volume;
 mod inputs;
 mod mount;
 mod mounts;
+mod moved_paths;
 mod name;
 mod namespace;
 mod options;
+mod overlay;
 mod own_account;
 mod parse;
 mod personality;
@@ -81,12 +84,12 @@ pub use inputs::{
     SpecRoot, TimeNamespace, TopLayer,
 };
 pub use mount::MountFlag;
-pub use mounts::{
-    COPY_UP, DATA, NEW, SUBPATH, anonymous_folders, move_paths, set_lower, shared_memory,
-};
+pub use mounts::{COPY_UP, DATA, NEW, SUBPATH, anonymous_folders, shared_memory};
+pub use moved_paths::{move_paths, set_lower};
 pub use name::{ContainerName, Hostname, VolumeName};
 pub use namespace::{CgroupMode, HelperFlag, IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 pub use options::ContainerOptions;
+pub use overlay::{OverlayAccess, OverlayFlag, UPPER, WORK};
 pub use own_account::{GROUP_ENTRY, PASSWD_ENTRY};
 pub use parse::parse_config;
 pub use personality::PersonalityFlag;
@@ -98,8 +101,8 @@ pub use secret::{RecordedSecret, SECRETS, SecretFlag, SecretForm, SecretName};
 pub use security_option::SecurityOption;
 pub use size::Size;
 pub use storage_driver::{
-    COPIED, FOREIGN_LOWERS, FUSE, IDMAP, IMAGE_LOWER, RECORDED_LOWERS, Stacking, StorageDriver,
-    WHITEOUT_NAMES, lower_layers,
+    COPIED, FUSE, IDMAP, IMAGE_LOWER, RECORDED_LOWERS, Stacking, StorageDriver, UpperOwner,
+    lower_layers,
 };
 pub use switch::parse_switch;
 pub use sysctl::Sysctl;

@@ -18,6 +18,7 @@ use super::inputs::{CgroupHierarchy, SpecInputs, SpecRoot, TopLayer};
 use super::mount::MountFlag;
 use super::namespace::{IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
+use super::overlay::{UPPER, WORK};
 use super::security_option::SecurityOption;
 use super::storage_driver::{Stacking, StorageDriver, image_options};
 use super::tmpfs::{COPY_UP as TMPFS_COPY_UP, TmpfsMount};
@@ -29,7 +30,7 @@ use crate::hint;
 use crate::ids::{ContainerIds, HostIds, Id, IdMaps, Map};
 use crate::layer::LowerLayer;
 use crate::phrase;
-use crate::sys::mount::{joined_lowers, split_lowers};
+use crate::sys::mount::joined_lowers;
 
 /// Group that owns terminals, in every distribution.
 const TTY: u32 = 5;
@@ -60,10 +61,11 @@ pub(super) fn mounts(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     let mut mounts = Vec::with_capacity(16);
     if let SpecRoot::Layered(lowers) = inputs.root {
         let flags: &[_] = match inputs.top_layer {
-            TopLayer::Disposable => &[VOLATILE],
-            TopLayer::Persistent => &[],
+            TopLayer::Disposable if inputs.overlay.is_none() => &[VOLATILE],
+            TopLayer::Disposable | TopLayer::Persistent => &[],
         };
-        mounts.push(overlay(Path::new("/"), lowers, inputs.folder, inputs.stacking, flags)?);
+        let folder = inputs.overlay.unwrap_or(inputs.folder);
+        mounts.push(overlay(Path::new("/"), lowers, folder, inputs.stacking, flags)?);
     }
     mounts.extend(system(inputs)?.into_iter().filter(|mount| !covered(mount)));
     mounts.extend(asked.into_iter().map(|asked| asked.mount));
@@ -106,72 +108,15 @@ fn overlay(
         format!("{name}={}", folder.join(part).to_string_lossy().replace('\\', "\\\\"))
     };
     let lowerdir = format!("lowerdir={}", joined_lowers(&paths));
-    let (upperdir, workdir) = (option("upperdir", "upper"), option("workdir", "work"));
+    let (upperdir, workdir) = (option("upperdir", UPPER), option("workdir", WORK));
     let images = image_options(lowers);
     let mut options = vec![lowerdir.as_str(), &upperdir, &workdir];
     options.extend(images.iter().map(String::as_str));
-    stacking.options().for_each(|option| options.push(option));
+    let more: Vec<String> = stacking.options().collect();
+    options.extend(more.iter().map(String::as_str));
     let is_copied = stacking.driver == StorageDriver::Copy;
     options.extend(flags.iter().filter(|flag| !is_copied || **flag != VOLATILE));
     mount(destination, stacking.driver.mount_type(), "overlay", &options)
-}
-
-/// Replaces the root's lower folder: the same root, created anew elsewhere.
-pub fn set_lower(spec: &mut Spec, lower: &Path) -> Result<()> {
-    text(lower)?;
-    let mut mounts = spec.mounts().clone().unwrap_or_default();
-    let is_root = |mount: &&mut Mount| mount.destination() == Path::new("/");
-    for mount in mounts.iter_mut().filter(is_root) {
-        let mut options = mount.options().clone().unwrap_or_default();
-        for option in options.iter_mut().filter(|option| option.starts_with("lowerdir=")) {
-            *option = format!("lowerdir={}", joined_lowers(&[lower]));
-        }
-        mount.set_options(Some(options));
-    }
-    spec.set_mounts(Some(mounts));
-    if let Some(mut root) = spec.root().clone() {
-        root.set_path(lower.to_owned());
-        spec.set_root(Some(root));
-    }
-    Ok(())
-}
-
-/// Replaces the folder `from` by `to` in every path of the spec: layers, and sources of bind mounts.
-pub fn move_paths(spec: &mut Spec, from: &Path, to: &Path) {
-    let moved = |path: &Path| path.strip_prefix(from).ok().map(|inside| to.join(inside));
-    for mount in spec.mounts_mut().iter_mut().flatten() {
-        if let Some(source) = mount.source().as_deref().and_then(moved) {
-            mount.set_source(Some(source));
-        }
-        if !matches!(mount.typ().as_deref(), Some("overlay" | super::FUSE | super::COPIED)) {
-            continue;
-        }
-        let options = mount.options().iter().flatten();
-        let options = options.map(|option| match option.split_once('=') {
-            Some((name @ "lowerdir", paths)) => {
-                let paths = split_lowers(paths).into_iter();
-                let paths: Vec<PathBuf> = paths.map(|path| moved(&path).unwrap_or(path)).collect();
-                let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-                format!("{name}={}", joined_lowers(&paths))
-            }
-            Some((name @ ("upperdir" | "workdir"), path)) => {
-                match moved(Path::new(&path.replace("\\\\", "\\"))) {
-                    Some(path) => {
-                        format!("{name}={}", path.to_string_lossy().replace('\\', "\\\\"))
-                    }
-                    None => option.clone(),
-                }
-            }
-            _ => option.clone(),
-        });
-        let options = options.collect();
-        mount.set_options(Some(options));
-    }
-    if let Some(root) = spec.root_mut()
-        && let Some(path) = moved(root.path())
-    {
-        root.set_path(path);
-    }
 }
 
 /// Folders to create beside those of layers: anonymous volumes in the container's `folder`.

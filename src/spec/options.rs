@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use super::{
     CgroupMode, ContainerName, DeviceFlag, DnsServer, Entrypoint, EnvChange, ExposedPorts,
     GpusFlag, GroupAdd, HelperFlag, Hostname, HostsBase, ImageVolumes, IpcMode, MountFlag,
-    NamespaceSharing, NetworkMode, PersonalityFlag, PublishValue, PublishedPorts, Resources,
-    RootEmulation, SecretFlag, SecurityOption, Size, StorageDriver, Sysctl, SystemdMode,
+    NamespaceSharing, NetworkMode, OverlayFlag, PersonalityFlag, PublishValue, PublishedPorts,
+    Resources, RootEmulation, SecretFlag, SecurityOption, Size, StorageDriver, Sysctl, SystemdMode,
     TmpfsMount, Ulimit, UserFlag, VolumeFlag, VolumeSource, VolumesFrom,
 };
 use crate::capability::CapabilityChange;
@@ -142,6 +142,12 @@ pub struct ContainerOptions {
     /// Write to the root directory itself, without a writable layer over it.
     #[arg(long)]
     pub rw_root: bool,
+
+    /// Put your own layer above the image, as apptainer does. A folder keeps all changes of the container between runs,
+    /// in upper/ and work/ below it, for one container at a time. With ro, the folder's upper/ is only read. A squashfs
+    /// file is always only read. May be repeated: the last one is on top, below the folder that is written to.
+    #[arg(long, value_name = "DIR|FILE[:ro|:rw]")]
+    pub overlay: Vec<OverlayFlag>,
 
     /// With --read-only, mount a tmpfs on /run, /tmp and /var/tmp.
     #[arg(long)]

@@ -279,7 +279,7 @@ pub fn image_user(
 
 /// Returns the image's accounts.
 fn accounts(inputs: &SpecInputs<'_>) -> Result<(Vec<account::PasswdEntry>, Vec<GroupEntry>)> {
-    accounts_in(&inputs.root.layers(), inputs.stacking.whiteouts)
+    accounts_in(&inputs.layers(), inputs.stacking.whiteouts)
 }
 
 fn accounts_in(

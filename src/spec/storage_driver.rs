@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use oci_spec::runtime::Mount;
+
 use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
 use crate::layer::squashfs::{FileIdentity, ImageFile};
@@ -63,6 +65,20 @@ pub struct Stacking {
     pub whiteouts: Whiteouts,
     /// True if the read-only layers are in another user's store: that user may replace them by links at any time.
     pub is_foreign: bool,
+    /// Number of read-only layers, from the topmost on, whose owners are not in records.
+    pub real_lowers: usize,
+    /// Owner of the writable layer.
+    pub upper: UpperOwner,
+}
+
+/// Owner of a writable layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpperOwner {
+    /// The container: the layer may become a copy of the whole root.
+    #[default]
+    Container,
+    /// The user, who uses it above several images (`--overlay`): the layer has changes alone.
+    User,
 }
 
 /// Option of a mount of layers ([`Stacking::idmapped`]), and of a bind mount.
@@ -70,20 +86,63 @@ pub const IDMAP: &str = "idmap";
 /// Option of a mount of layers: [`Records::InLowers`].
 pub const RECORDED_LOWERS: &str = "recorded_lowers";
 /// Option of a mount of layers: [`Whiteouts::Names`].
-pub const WHITEOUT_NAMES: &str = "whiteout_names";
+const WHITEOUT_NAMES: &str = "whiteout_names";
 /// Option of a mount of layers ([`Stacking::is_foreign`]).
-pub const FOREIGN_LOWERS: &str = "foreign_lowers";
+const FOREIGN_LOWERS: &str = "foreign_lowers";
+/// Option of a mount of layers: [`Stacking::real_lowers`].
+const REAL_LOWERS: &str = "real_lowers";
+/// Option of a mount of layers: [`UpperOwner::User`].
+const USERS_UPPER: &str = "users_upper";
 
 impl Stacking {
     /// Mount options beside those for the layers.
-    pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
+    pub(super) fn options(self) -> impl Iterator<Item = String> {
         let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
         let idmapped = self.idmapped.then_some(IDMAP);
         let recorded = (self.records == Records::InLowers).then_some(RECORDED_LOWERS);
         let names = (self.whiteouts == Whiteouts::Names).then_some(WHITEOUT_NAMES);
         let foreign = self.is_foreign.then_some(FOREIGN_LOWERS);
-        kernel.into_iter().chain(idmapped).chain(recorded).chain(names).chain(foreign)
+        let users = (self.upper == UpperOwner::User).then_some(USERS_UPPER);
+        let real = (self.real_lowers > 0).then(|| format!("{REAL_LOWERS}={}", self.real_lowers));
+        let words = [kernel, idmapped, recorded, names, foreign, users];
+        words.into_iter().flatten().map(str::to_owned).chain(real)
     }
+
+    /// Takes the options of a mount that [`Stacking::options`] writes, `xattr_permissions` of fuse-overlayfs, and `idmap`
+    /// of the OCI runtime spec: a mount with the container's map.
+    pub fn take(driver: StorageDriver, options: &mut Vec<(String, Option<String>)>) -> Self {
+        let mut takes = |name: &str, value: Option<&str>| {
+            let before = options.len();
+            options.retain(|option| (option.0.as_str(), option.1.as_deref()) != (name, value));
+            options.len() < before
+        };
+        let is_ours = driver == StorageDriver::Fuse;
+        let records = match () {
+            () if is_ours && takes("xattr_permissions", Some("2")) => Records::Everywhere,
+            () if takes(RECORDED_LOWERS, None) => Records::InLowers,
+            () => Records::Nowhere,
+        };
+        let names = takes(WHITEOUT_NAMES, None);
+        let users = takes(USERS_UPPER, None);
+        let idmapped = takes(IDMAP, None);
+        let is_foreign = takes(FOREIGN_LOWERS, None);
+        let real = options.iter().position(|(name, _)| name == REAL_LOWERS);
+        let real = real.and_then(|index| options.remove(index).1);
+        Self {
+            driver,
+            idmapped,
+            records,
+            whiteouts: if names { Whiteouts::Names } else { Whiteouts::Overlay },
+            is_foreign,
+            real_lowers: real.and_then(|number| number.parse().ok()).unwrap_or(0),
+            upper: if users { UpperOwner::User } else { UpperOwner::Container },
+        }
+    }
+}
+
+/// True if the writable layer of a mount belongs to the user ([`UpperOwner::User`]).
+pub(super) fn has_users_upper(mount: &Mount) -> bool {
+    mount.options().iter().flatten().any(|option| option == USERS_UPPER)
 }
 
 /// Option of a mount of layers: index of a lower layer whose path is that of a file with an image, and the
@@ -136,6 +195,29 @@ mod tests {
         let values = options.iter().filter_map(|option| option.strip_prefix("image_lower="));
         let paths = lowers.iter().map(|lower| lower.path().to_owned()).collect();
         assert_eq!(lower_layers(paths, values).unwrap(), lowers);
+    }
+
+    #[test]
+    fn a_stacking_survives_its_options() {
+        let all = Stacking {
+            driver: StorageDriver::Fuse,
+            idmapped: true,
+            records: Records::InLowers,
+            whiteouts: Whiteouts::Names,
+            is_foreign: true,
+            real_lowers: 2,
+            upper: UpperOwner::User,
+        };
+        for stacking in [all, Stacking::default()] {
+            let option = |text: String| match text.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (text, None),
+            };
+            let mut options: Vec<_> = stacking.options().map(option).collect();
+            assert_eq!(Stacking::take(stacking.driver, &mut options), stacking);
+            options.retain(|(name, _)| name != "userxattr");
+            assert_eq!(options, []);
+        }
     }
 
     #[test]

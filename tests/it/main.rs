@@ -112,6 +112,7 @@ mod odd_files;
 mod odd_registries;
 mod oracles;
 mod other_machine;
+mod overlays;
 mod own_names;
 mod packages;
 mod peers;

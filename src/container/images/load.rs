@@ -194,6 +194,7 @@ fn open_sif(file: File, name: &str, tmp: &Path) -> Result<ComposedImage> {
     let sif = SifImage::open(&file)?;
     let root = sif.root()?;
     sif.warn_of_signatures(Path::new(name));
+    sif.warn_of_overlays();
     squashfs::open_part(file, root.offset, &sif.configuration, name, tmp)
 }
 

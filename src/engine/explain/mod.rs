@@ -37,7 +37,7 @@ use crate::userns::Writer;
 /// Returns the script. `folder` is the container's own; the `layers` that the script makes there on disk are removed at
 /// the end. Layers in memory need no removal.
 pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
-    let mut script = ShellScript::default();
+    let mut script = ShellScript { folder: folder.to_owned(), ..ShellScript::default() };
     let on_disk = plan.options.layers.is_none() && !layers.is_empty();
     script.line("PATH=$PATH:/usr/sbin:/sbin");
     script.line(&format!("root={}", quote(&folder.join("merged").to_string_lossy())));
@@ -74,6 +74,7 @@ pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
 
 #[derive(Default)]
 struct ShellScript {
+    folder: PathBuf,
     text: String,
     number: usize,
 }
@@ -418,13 +419,15 @@ impl ShellScript {
                 self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
             }
             MountSource::Overlay { stacking, lowers, upper, flags } => {
-                let lowers = self.lower_folders(lowers, upper.as_ref());
+                let lowers = self.lower_folders(lowers);
                 let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
                 let mut options =
                     vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
                 if let Some((upper, _)) = upper {
+                    let lower =
+                        lowers.get(stacking.real_lowers).map_or(Path::new("/"), |lower| lower);
                     let (lower, upper) =
-                        (quote(&lowers[0].to_string_lossy()), quote(&upper.to_string_lossy()));
+                        (quote(&lower.to_string_lossy()), quote(&upper.to_string_lossy()));
                     self.line(&format!("chmod --reference={lower} {upper}"));
                 }
                 if let Some((upper, work)) = upper {

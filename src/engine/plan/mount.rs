@@ -18,12 +18,10 @@ use crate::hint;
 use crate::host::idmap;
 use crate::ids::{FileIds, HostIds, IdLevel, IdMap, IdMaps, Map};
 use crate::layer::LowerLayer;
-use crate::layer::override_stat::Records;
 use crate::layer::squashfs::ImageFile;
-use crate::layer::whiteout::Whiteouts;
 use crate::spec::{
-    COPY_UP, FOREIGN_LOWERS, FUSE, IDENTITY, IDMAP, IMAGE_LOWER, OFFSET, RECORDED_LOWERS, SQUASHFS,
-    SUBPATH, Stacking, StorageDriver, WHITEOUT_NAMES, lower_layers,
+    COPY_UP, FUSE, IDENTITY, IDMAP, IMAGE_LOWER, OFFSET, SQUASHFS, SUBPATH, Stacking,
+    StorageDriver, lower_layers,
 };
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 use crate::sys::mount::{Attributes, MountReach, Propagation, split_lowers};
@@ -340,26 +338,13 @@ fn kind_of(source: &Path, subpath: Option<&Path>) -> MountPointKind {
     }
 }
 
-/// Parses the options of an overlay: the layers, `xattr_permissions` of fuse-overlayfs, and `idmap` of the OCI runtime
-/// spec, a mount with the container's map. usnea's own overlay accepts no flag but `volatile`.
+/// Parses the options of an overlay. usnea's own overlay accepts no flag but `volatile`.
 fn overlay(
     driver: StorageDriver,
     mut options: Vec<(String, Option<String>)>,
 ) -> Result<MountSource> {
     let is_ours = driver == StorageDriver::Fuse;
-    let idmapped = takes(&mut options, IDMAP, None);
-    let records = if is_ours && takes(&mut options, "xattr_permissions", Some("2")) {
-        Records::Everywhere
-    } else if takes(&mut options, RECORDED_LOWERS, None) {
-        Records::InLowers
-    } else {
-        Records::Nowhere
-    };
-    let whiteouts = match takes(&mut options, WHITEOUT_NAMES, None) {
-        true => Whiteouts::Names,
-        false => Whiteouts::Overlay,
-    };
-    let is_foreign = takes(&mut options, FOREIGN_LOWERS, None);
+    let stacking = Stacking::take(driver, &mut options);
     let (mut lowers, mut upper, mut work, mut flags) = (Vec::new(), None, None, Vec::new());
     let mut images = Vec::new();
     for (name, value) in options {
@@ -381,7 +366,6 @@ fn overlay(
     let Some(lowers) = lower_layers(lowers, images.iter().map(String::as_str)) else {
         fail!("{IMAGE_LOWER}: expected INDEX:OFFSET[:DEVICE:INODE:SIZE:SECONDS.NANOSECONDS]");
     };
-    let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
     Ok(MountSource::Overlay { stacking, lowers, upper: upper.zip(work), flags })
 }
 

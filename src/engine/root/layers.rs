@@ -16,11 +16,12 @@ use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error};
 use crate::ids::{BaseIds, FileIds, IdMaps, IdPair};
 use crate::layer::LowerLayer;
+use crate::layer::override_stat::Records;
 use crate::rootfs::copy::CopyRules;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::overlay_content::OverlayContent;
 use crate::rootfs::fuse::tree::{NAMES, OverlayLayers, OverlayRules, ShownIds};
-use crate::spec::{Stacking, StorageDriver};
+use crate::spec::{Stacking, StorageDriver, UpperOwner};
 use crate::sys::mount::{self, Attributes, MountReach};
 use crate::sys::process;
 
@@ -28,12 +29,10 @@ use crate::sys::process;
 #[derive(Clone, Copy)]
 pub struct LayerStack<'a> {
     pub lowers: &'a [PathBuf],
+    /// Number of layers of the user among `lowers`: the topmost ones, above those of the image.
+    pub overlays: usize,
     pub upper: Option<&'a (PathBuf, PathBuf)>,
 }
-
-/// Flag of a read-only stack whose topmost layer was written by a container: that layer has real owners, not recorded
-/// ones.
-pub const TOP_HAS_REAL_OWNERS: &str = "written_first";
 
 /// Marker file in the work folder of a root that is a copy: the next start uses the copy again.
 const COPIED: &str = "copied";
@@ -54,6 +53,10 @@ pub fn make_root(
     let meaning = CopyRules { records, whiteouts, shown: None };
     if is_copied(&upper.1) {
         return shown_copy(&upper.0);
+    }
+    if stacking.upper == UpperOwner::User {
+        // A copy of the root would hide the images that the user later puts below.
+        return make(mount);
     }
     let made = make(mount);
     let Err(error) = made else { return made };
@@ -83,7 +86,11 @@ pub fn stacked(
         return copied_from(lowers, *stacking, upper.as_ref(), meaning);
     }
     let lowers = Lowers::hold(lowers, *stacking, servers)?;
-    let stack = LayerStack { lowers: lowers.paths(), upper: upper.as_ref() };
+    let stack = LayerStack {
+        lowers: lowers.paths(),
+        overlays: stacking.real_lowers,
+        upper: upper.as_ref(),
+    };
     let is_root = mount.target == Path::new("/");
     if let (true, [lower], Some((upper, _))) = (is_root, stack.lowers, upper)
         && belongs_to_stranger(lower)
@@ -124,7 +131,7 @@ fn copied_from(
     if !is_copied(work) {
         let mut servers = LaunchServers::default();
         let lowers = Lowers::hold(lowers, stacking, &mut servers)?;
-        copy_all(lowers.paths(), upper, meaning)?;
+        copy_all(lowers.paths(), stacking.real_lowers, upper, meaning)?;
         let done = work.join(COPIED);
         std::fs::write(&done, "").on(|| done.to_string_lossy())?;
         // The servers of images end with their mounts.
@@ -136,12 +143,18 @@ fn copied_from(
     shown_copy(upper)
 }
 
-fn copy_all(lowers: &[PathBuf], upper: &Path, meaning: CopyRules<'_>) -> StepResult {
-    if let Some(top) = lowers.first() {
+/// Copies all layers. `real`: number of layers, from the topmost on, whose owners are not in records.
+fn copy_all(lowers: &[PathBuf], real: usize, upper: &Path, meaning: CopyRules<'_>) -> StepResult {
+    let of = |index: usize| match index < real {
+        true => CopyRules { records: Records::Nowhere, ..meaning },
+        false => meaning,
+    };
+    if let Some(top) = lowers.get(real) {
         copy_root_attributes(top, upper, meaning)?;
     }
-    for lower in lowers.iter().rev() {
-        crate::rootfs::copy::tree(lower, upper, meaning).map_err(|error| StepError::of(&error))?;
+    for (index, lower) in lowers.iter().enumerate().rev() {
+        crate::rootfs::copy::tree(lower, upper, of(index))
+            .map_err(|error| StepError::of(&error))?;
     }
     Ok(())
 }
@@ -176,7 +189,7 @@ fn overlaid(
 /// disk to the shown ones.
 fn served(
     stack: LayerStack<'_>,
-    Stacking { records, whiteouts, .. }: Stacking,
+    Stacking { records, whiteouts, real_lowers, .. }: Stacking,
     shown: Option<IdMaps<FileIds, BaseIds>>,
     flags: &[String],
     attributes: Attributes,
@@ -195,7 +208,7 @@ fn served(
     let rules = OverlayRules {
         ids: ShownIds(shown),
         records,
-        real_lowers: flags.iter().filter(|flag| *flag == TOP_HAS_REAL_OWNERS).count(),
+        real_lowers,
         is_disposable,
         whiteouts,
         ..OverlayRules::default()
@@ -215,10 +228,10 @@ fn belongs_to_stranger(folder: &Path) -> bool {
 }
 
 impl LayerStack<'_> {
-    /// Copies mode and owner of the topmost lower folder to the upper one: the merged root shows those of the upper
+    /// Copies mode and owner of the image's topmost folder to the upper one: the merged root shows those of the upper
     /// folder.
     fn copy_root_attributes(self, meaning: CopyRules<'_>) -> StepResult {
-        match (self.upper, self.lowers.first()) {
+        match (self.upper, self.lowers.get(self.overlays)) {
             (Some((upper, _)), Some(lower)) => copy_root_attributes(lower, upper, meaning),
             _ => Ok(()),
         }

@@ -145,9 +145,9 @@ fn read_only(mount: &PlannedMount) -> PlannedMount {
     let mut stacking = *stacking;
     let upper = LowerLayer::Folder(upper.clone());
     let lowers: Vec<LowerLayer> = [upper].into_iter().chain(lowers.iter().cloned()).collect();
-    let mut flags: Vec<_> = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
+    let flags: Vec<_> = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
     if stacking.driver == StorageDriver::Fuse {
-        flags.push(layers::TOP_HAS_REAL_OWNERS.to_owned());
+        stacking.real_lowers += 1;
         if layers::has_whiteout_names(work) {
             stacking.whiteouts = Whiteouts::Names;
         }

@@ -7,7 +7,8 @@
 //!
 //! A file has one primary system partition, or in an OCI-SIF a file system for each layer. Nothing is copied: readers
 //! start at the file system's offset. The file may come from anyone: offsets, counts and digests are checked, and
-//! documents read with limits. Signatures are not verified, and overlay partitions are ignored.
+//! documents read with limits. Signatures are not verified. Overlay partitions with squashfs are layers above the root;
+//! those with ext3, which apptainer writes to, are ignored with a warning.
 
 mod format;
 mod oci;
@@ -41,6 +42,10 @@ pub const TRANSPORT: &str = "sif";
 const LONGEST_TEXT: u64 = 1 << 20;
 /// Use of a partition: the root file system of containers.
 const PRIMARY: i32 = 2;
+/// Type of a partition's file system.
+const SQUASHFS: i32 = 1;
+/// Type of a partition's file system.
+const EXT3: i32 = 2;
 /// Use of a partition: changes over the root file system.
 const OVERLAY: i32 = 4;
 
@@ -58,6 +63,8 @@ pub struct SifPart {
 pub struct SifImage {
     /// Squashfs file systems of the root, the topmost first: one, but for an OCI-SIF with several layers.
     pub layers: Vec<SifPart>,
+    /// Squashfs file systems of overlay partitions, above `layers`, the topmost first.
+    pub overlays: Vec<SifPart>,
     /// Architecture of the programs by Go's name; `None`: unknown.
     pub architecture: Option<String>,
     /// OCI configuration, in JSON: that of an OCI-SIF, else one of the scripts and the labels in the file.
@@ -114,11 +121,9 @@ impl SifImage {
             }
             _ => fail!(Invalid: "it has {} OCI indexes", indexes.len()),
         };
-        if table.of(SifKind::Partition).any(|part| part.partition().purpose == OVERLAY) {
-            log::warn!("the overlay partition of the SIF file is ignored");
-        }
         Ok(Self {
             layers,
+            overlays: overlays(file, &table)?,
             architecture,
             configuration,
             labels,
@@ -150,6 +155,13 @@ impl SifImage {
         Ok(())
     }
 
+    /// Warns of overlays, for a use of the root alone.
+    pub fn warn_of_overlays(&self) {
+        if !self.overlays.is_empty() {
+            log::warn!("the overlay partition of the SIF file is left out");
+        }
+    }
+
     /// Warns of signatures, which are not verified.
     pub fn warn_of_signatures(&self, path: &Path) {
         if self.is_signed {
@@ -175,8 +187,8 @@ fn primary(table: &SifTable) -> Result<(SifPart, Option<&'static str>)> {
 
 fn check_filesystem(facts: PartitionFacts) -> Result<()> {
     match facts.filesystem {
-        1 => Ok(()),
-        2 => {
+        SQUASHFS => Ok(()),
+        EXT3 => {
             Err(Error::invalid("its root file system is ext3, not squashfs")
                 .hint(hint::CONVERT_SIF))
         }
@@ -186,6 +198,23 @@ fn check_filesystem(facts: PartitionFacts) -> Result<()> {
         }
         other => fail!(Invalid: "its root file system is of type {other}, not squashfs"),
     }
+}
+
+/// Finds the squashfs file systems of overlay partitions, the topmost first. Warns of others. Errors: a damaged one.
+fn overlays(file: &File, table: &SifTable) -> Result<Vec<SifPart>> {
+    let mut found = Vec::new();
+    let all = table.of(SifKind::Partition).map(|object| (object, object.partition()));
+    for (object, facts) in all.filter(|(_, facts)| facts.purpose == OVERLAY) {
+        if facts.filesystem != SQUASHFS {
+            let kind = if facts.filesystem == EXT3 { "ext3" } else { "no squashfs" };
+            log::warn!("an overlay partition of the SIF file is {kind}: its files are not shown");
+            continue;
+        }
+        let part = SifPart { offset: object.offset, size: object.size };
+        open_part(file, part).context(|| "an overlay partition")?;
+        found.insert(0, part);
+    }
+    Ok(found)
 }
 
 /// Opens a file system for a few reads. Errors: no squashfs; one that is longer than its part.

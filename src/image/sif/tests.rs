@@ -303,3 +303,21 @@ fn a_flipped_byte_is_an_error_at_most() {
         }
     }
 }
+
+#[test]
+fn squashfs_in_overlay_partitions_is_above_the_root_and_ext3_is_not() {
+    let (root, low, top) = (squashfs(&["a"]), squashfs(&["bb"]), squashfs(&["ccc"]));
+    let objects = [
+        NewObject::partition(1, 4, &low),
+        NewObject::partition(1, 2, &root),
+        NewObject::partition(2, 4, b"ext3"),
+        NewObject::partition(1, 4, &top),
+    ];
+    let image = opened(&objects).unwrap();
+    assert_eq!(image.layers.len(), 1);
+    let offsets: Vec<u64> = image.overlays.iter().map(|part| part.offset).collect();
+    assert_eq!(offsets.len(), 2);
+    assert!(offsets[0] > image.layers[0].offset && offsets[1] < image.layers[0].offset);
+    let damaged = [NewObject::partition(1, 2, &root), NewObject::partition(1, 4, b"hsqs")];
+    assert!(message(&damaged).contains("an overlay partition"));
+}

@@ -80,6 +80,7 @@ impl Scene {
             uuid: "0123456789abcdef0123456789abcdef",
             root,
             folder: Path::new("/store/c1"),
+            overlay: None,
             volumes: Path::new("/store/volumes"),
             maps: &self.maps,
             image: self.image.clone(),

@@ -70,7 +70,10 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let ground = if foreground { Ground::Fore } else { Ground::Back };
     let has_offset = options.iter().any(|text| text.contains("offset="));
     if let Some(file) = sif::open_at(&image).filter(|_| !has_offset) {
-        let root = SifImage::open(&file).and_then(|sif| sif.root());
+        let root = SifImage::open(&file).and_then(|sif| {
+            sif.warn_of_overlays();
+            sif.root()
+        });
         let root = root.context(|| format!("cannot mount {}", image.display()))?;
         options.push(format!("offset={}", root.offset));
     }
