@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::image_defaults::{ConfiguredDefaults, check_platform};
 use super::image_root::{ImageLock, ImageRoot};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::image::manifest::ImageConfig;
 use crate::image::policy::SignaturePolicy;
 use crate::image::sif::{self, SifImage, SifPart};
 use crate::image::squashfs::ImageTrailer;
 use crate::layer::LowerLayer;
-use crate::layer::squashfs::{CacheLimits, FileIdentity, ImageFile, SquashfsImage};
+use crate::layer::squashfs::{CacheLimits, HeldFile, ImageFile, OpenImage, SquashfsImage};
 
 /// Prefixes of the names of single-file images. Either may name a file of the other format.
 const PREFIXES: [&str; 2] = ["sqsh:", "sif:"];
@@ -42,28 +42,45 @@ impl FileImage {
 
     /// Opens the image in the file at `path`. Errors: not a regular file, no squashfs, a damaged or truncated one.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let phrase = || format!("image {}", path.display());
-        let path = std::path::absolute(path).context(phrase)?;
-        if let Some(file) = sif::open_at(&path) {
-            return Self::in_sif(&path, file).context(phrase);
+        let opened = OpenImage::of_path(&std::path::absolute(path).context(|| named(path))?)?;
+        match Self::of(path, opened)? {
+            Some(image) => Ok(image),
+            // The error for a file that holds no image.
+            None => Err(ImageFile::new(path, 0).open().err().unwrap_or_else(|| {
+                Error::conflict("the file was replaced meanwhile").within(named(path))
+            })),
         }
-        let file = ImageFile::new(path, 0);
-        let opened = file.open()?;
+    }
+
+    /// Reads the image in the open file at `path`. `None`: the file is neither squashfs nor SIF. Errors: a damaged or
+    /// truncated image.
+    pub(super) fn of(path: &Path, opened: OpenImage) -> Result<Option<Self>> {
+        let phrase = || named(path);
+        let path = std::path::absolute(path).context(phrase)?;
+        let identity = Some(opened.identity);
+        let held = HeldFile::of(&opened).context(phrase)?;
+        let file = ImageFile { identity, held, ..ImageFile::new(path, 0) };
+        let has_squashfs = opened.has_image_at(0);
         let open = File::from(opened.file);
+        match has_squashfs {
+            true => Self::in_squashfs(file, open).context(phrase).map(Some),
+            false if sif::is_sif(&open) => Self::in_sif(file, open).context(phrase).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Opens the root of a squashfs file.
+    fn in_squashfs(file: ImageFile, open: File) -> Result<Self> {
         let limits = CacheLimits { data_bytes: 0, metadata_bytes: 0, workers: 0 };
-        let clone = open.try_clone().context(phrase)?;
-        let squashfs = SquashfsImage::open(clone.into(), file.offset, limits).context(phrase)?;
-        let trailer = ImageTrailer::read(&open, squashfs.end()).context(phrase)?;
-        let file = ImageFile { identity: Some(opened.identity), ..file };
+        let squashfs = SquashfsImage::open(open.try_clone()?.into(), file.offset, limits)?;
+        let trailer = ImageTrailer::read(&open, squashfs.end())?;
         Ok(Self { file, trailer, open, sif: None })
     }
 
     /// Opens the root of a SIF file.
-    fn in_sif(path: &Path, open: File) -> Result<Self> {
+    fn in_sif(file: ImageFile, open: File) -> Result<Self> {
         let sif = SifImage::open(&open)?;
-        let root = sif.root()?;
-        let identity = Some(FileIdentity::of(&open)?);
-        let file = ImageFile { identity, ..ImageFile::new(path, root.offset) };
+        let file = ImageFile { offset: sif.root()?.offset, ..file };
         let configuration = sif.configuration.clone();
         let trailer = Some(ImageTrailer { configuration, ..Default::default() });
         Ok(Self { file, trailer, open, sif: Some(sif) })
@@ -97,6 +114,11 @@ impl FileImage {
         let root = ImageRoot::of(LowerLayer::Image(self.file), ImageLock::File(self.open));
         Ok(ImageRoot { layers, defaults, labels, health, ..root })
     }
+}
+
+/// Phrase of errors about the image at `path`.
+fn named(path: &Path) -> String {
+    format!("image {}", path.display())
 }
 
 /// Returns the path in a name with a prefix of single-file images.

@@ -10,13 +10,13 @@ use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file_image;
 use crate::engine;
 use crate::error::{Context, Error, Result, Setting};
 use crate::files::{self, Lock, LockAttempt};
 use crate::hint;
+use crate::image::sif;
 use crate::layer::LowerLayer;
-use crate::layer::squashfs::{CacheLimits, ImageFile, SquashfsImage};
+use crate::layer::squashfs::{CacheLimits, HeldFile, ImageFile, OpenImage, SquashfsImage};
 use crate::layer::whiteout::Whiteouts;
 use crate::spec::{OverlayAccess, OverlayFlag, UPPER, WORK};
 
@@ -59,12 +59,16 @@ impl Overlays {
     }
 
     fn add(&mut self, flag: &OverlayFlag, usage: OverlayUse) -> Result<()> {
-        let path = match flag.path.canonicalize() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::from(error).hint(hint::MAKE_OVERLAY));
-            }
-            answer => answer?,
+        let mut path = std::path::absolute(&flag.path)?;
+        // A file is opened once: each access to a path costs requests to the server of a parallel file system.
+        let opened = match OpenImage::of_path(&path) {
+            Ok(opened) => Some(opened),
+            Err(_) if path.is_dir() => None,
+            Err(error) => return Err(error.hint(hint::MAKE_OVERLAY)),
         };
+        if opened.is_none() {
+            path = path.canonicalize()?;
+        }
         // The path stands in config.json.
         if path.to_str().is_none() {
             return Err(Error::invalid("the path is not UTF-8"));
@@ -72,13 +76,13 @@ impl Overlays {
         if self.flags.iter().any(|other| other.path == path) {
             return Err(Error::invalid("it is given twice"));
         }
-        match (path.is_dir(), flag.access) {
-            (true, OverlayAccess::ReadOnly) => self.add_read_only(&path, usage)?,
-            (true, _) => self.add_written(&path, usage)?,
-            (false, OverlayAccess::ReadWrite) => {
+        match (opened, flag.access) {
+            (None, OverlayAccess::ReadOnly) => self.add_read_only(&path, usage)?,
+            (None, _) => self.add_written(&path, usage)?,
+            (Some(_), OverlayAccess::ReadWrite) => {
                 return Err(Error::invalid("a file is only read").hint(hint::MAKE_OVERLAY));
             }
-            (false, _) => self.lowers.push(LowerLayer::Image(image(&path)?)),
+            (Some(opened), _) => self.lowers.push(LowerLayer::Image(image(&path, opened)?)),
         }
         self.flags.push(OverlayFlag { path, access: flag.access });
         Ok(())
@@ -189,33 +193,29 @@ fn is_folder(path: &Path) -> Result<bool> {
     }
 }
 
-/// Opens the image in a file. Errors: another file, with the way out.
-fn image(path: &Path) -> Result<ImageFile> {
-    if is_ext(path) {
+/// Returns the image in an open file. Errors: another file, with the way out.
+fn image(path: &Path, opened: OpenImage) -> Result<ImageFile> {
+    let held = HeldFile::of(&opened).context(|| "cannot keep the file open")?;
+    let file = ImageFile { identity: Some(opened.identity), held, ..ImageFile::new(path, 0) };
+    let open = File::from(opened.file);
+    if is_ext(&open) {
         let error = "an ext3 image: usnea cannot mount it, since only root of the host may, and a crash damages it";
         return Err(Error::invalid(error).hint(hint::EXT3_OVERLAY));
     }
-    let file = ImageFile::new(path, 0);
-    let opened = match file.open() {
-        Err(_) if file_image::is_at(path) => {
-            return Err(Error::invalid("a SIF file is an image of its own")
-                .hint("an overlay is a folder or a squashfs file"));
-        }
-        answer => answer.hint(|| "an overlay is a folder or a squashfs file")?,
-    };
-    let identity = Some(opened.identity);
+    let kinds = "an overlay is a folder or a squashfs file";
+    if sif::is_sif(&open) {
+        return Err(Error::invalid("a SIF file is an image of its own").hint(kinds));
+    }
     let limits = CacheLimits { data_bytes: 0, metadata_bytes: 0, workers: 0 };
-    SquashfsImage::open(opened.file, 0, limits)?;
-    Ok(ImageFile { identity, ..file })
+    SquashfsImage::open(file.open().hint(|| kinds)?.file, 0, limits)?;
+    Ok(file)
 }
 
 /// True for a file with an ext2, ext3 or ext4 file system: its superblock has the magic 0xEF53 at byte 1024 + 56
 /// (kernel, Documentation/filesystems/ext4/super.rst).
-fn is_ext(path: &Path) -> bool {
+fn is_ext(file: &File) -> bool {
     let mut magic = [0; 2];
-    let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
-    let read = |file: File| file.read_exact_at(&mut magic, 1080);
-    is_file && File::open(path).and_then(read).is_ok() && magic == [0x53, 0xef]
+    file.read_exact_at(&mut magic, 1080).is_ok() && magic == [0x53, 0xef]
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::image_root::{ImageLock, ImageRoot};
 use super::usnea::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::hint;
+use crate::layer::squashfs::OpenImage;
 use crate::rootfs::host;
 
 /// Source of a container's root: IMAGE, as typed.
@@ -81,18 +82,18 @@ impl RootSource {
 
 /// Returns the root at a path: a single-file image, or a root directory.
 fn of_path(path: &Path) -> Result<ImageRoot> {
-    if path.is_dir() {
-        return of_directory(path);
-    }
     let phrase = || format!("image {}", path.display());
-    let metadata = path.metadata().context(phrase)?;
-    if metadata.is_file() && !file_image::is_at(path) {
-        rustix::fs::access(path, rustix::fs::Access::READ_OK).context(phrase)?;
-        return Err(Error::invalid("neither a root directory nor a squashfs or SIF image")
+    // The file is opened once: each access to a path costs requests to the server of a parallel file system.
+    let opened = match OpenImage::of_path(path) {
+        Err(_) if path.is_dir() => return of_directory(path),
+        answer => answer.context(phrase)?,
+    };
+    match FileImage::of(path, opened)? {
+        Some(image) => image.root(),
+        None => Err(Error::invalid("neither a root directory nor a squashfs or SIF image")
             .hint(hint::LOAD_ARCHIVE))
-        .context(phrase);
+        .context(phrase),
     }
-    FileImage::open(path)?.root()
 }
 
 fn of_directory(path: &Path) -> Result<ImageRoot> {

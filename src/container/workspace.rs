@@ -138,7 +138,10 @@ impl Workspace {
         others: OtherContainers,
     ) -> Result<Plan> {
         options.secrets = secrets::launched(&self.secrets);
-        shared_namespaces::plan(store, &self.spec, self.base.clone(), options, others)
+        let mut plan =
+            shared_namespaces::plan(store, &self.spec, self.base.clone(), options, others)?;
+        plan.hold_images(&self.root.layers);
+        Ok(plan)
     }
 
     /// Records in the store that the kernel's overlayfs is usable, if a trial has just shown that.

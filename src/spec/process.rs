@@ -287,7 +287,7 @@ fn accounts_in(
     whiteouts: Whiteouts,
 ) -> Result<(Vec<account::PasswdEntry>, Vec<GroupEntry>)> {
     // A root that is yet to be created (--explain) has no accounts yet.
-    let layers = layers.iter().filter(|layer| layer.path().exists());
+    let layers = layers.iter().filter(|layer| layer.image().is_some() || layer.path().exists());
     let root = Merged::of(layers.map(open_root).collect::<Result<Vec<_>>>()?, whiteouts);
     let (users, groups) = (account::users(&root)?, account::groups(&root)?);
     Ok((users.unwrap_or_default(), groups.unwrap_or_default()))

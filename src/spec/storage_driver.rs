@@ -172,7 +172,7 @@ pub fn lower_layers<'a>(
         let identity = words.next().map(str::parse::<FileIdentity>).transpose().ok()?;
         let lower = lowers.get_mut(index)?;
         let path = lower.path().to_owned();
-        *lower = LowerLayer::Image(ImageFile { path, offset, identity });
+        *lower = LowerLayer::Image(ImageFile { identity, ..ImageFile::new(path, offset) });
     }
     Some(lowers)
 }
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn lower_layers_survive_their_options() {
         let identity = FileIdentity { device: 1, inode: 2, size: 3, seconds: -4, nanoseconds: 5 };
-        let image = ImageFile { path: "/a:b".into(), offset: 40_960, identity: Some(identity) };
+        let image = ImageFile { identity: Some(identity), ..ImageFile::new("/a:b", 40_960) };
         let lowers = [
             LowerLayer::Folder("/top".into()),
             LowerLayer::Image(image),

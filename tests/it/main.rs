@@ -5,6 +5,7 @@
 
 mod bundle;
 mod composed;
+mod counted_folder;
 mod fault_registry;
 mod layout_registry;
 mod networked;
@@ -132,6 +133,7 @@ mod seccomp;
 mod secrets;
 mod security_options;
 mod shared;
+mod shared_file_system;
 mod shared_images;
 mod shared_store;
 mod sif;

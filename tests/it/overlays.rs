@@ -111,7 +111,7 @@ fn a_folder_is_written_by_one_container_at_a_time() {
         ran.hints();
     }
     let reading = ["run", "--rm", "--overlay", "o:ro", "localhost/image", "true"];
-    place.usnea(&reading).fails_with(125, &["/o:ro", "another container writes to "]);
+    place.usnea(&reading).fails_with(125, &["--overlay o:ro", "another container writes to "]);
     // The same image, whose server is shared, with another folder; and creation alone.
     place.usnea(&["run", "--rm", "--overlay", "other", "./x.sqsh", "true"]).works();
     place.usnea(&["create", "--name", "late", "--overlay", "o", "./x.sqsh", "true"]).works();

@@ -24,13 +24,14 @@ use crate::cgroup;
 use crate::engine::hooks::{BundleIdentity, Hooks};
 use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, ContainerIds, IdPair, Map};
+use crate::layer::LowerLayer;
 use crate::layer::squashfs::ImageFile;
 use crate::net::Network;
 use crate::readiness::NotifyRequest;
 use crate::spec::Stacking;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
-use mount::PlannedMount;
+use mount::{MountSource, PlannedMount};
 use namespace::NamespacesToJoin;
 use secrets::LaunchSecrets;
 use sockets::ListenSockets;
@@ -190,6 +191,21 @@ impl Plan {
             _ => None,
         });
         mounts.flat_map(PlannedMount::images)
+    }
+
+    /// Keeps the files of images open that are open in `layers`, for the launch.
+    pub fn hold_images(&mut self, layers: &[LowerLayer]) {
+        for step in &mut self.steps {
+            let Step::Root(PlannedMount { source: MountSource::Overlay { lowers, .. }, .. }) = step
+            else {
+                continue;
+            };
+            for lower in lowers.iter_mut().filter(|lower| lower.image().is_some()) {
+                if let Some(layer) = layers.iter().find(|layer| *layer == lower) {
+                    *lower = layer.clone();
+                }
+            }
+        }
     }
 
     /// True if the command waits for the caller once the container is set up.

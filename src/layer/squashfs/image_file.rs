@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,30 @@ pub struct ImageFile {
     /// Identity of the file at an earlier time; `None`: any file is accepted.
     #[serde(default)]
     pub identity: Option<FileIdentity>,
+    /// Open file that [`ImageFile::open`] duplicates.
+    #[serde(skip)]
+    pub held: HeldFile,
 }
+
+/// Open file with a known identity, or none. Opening a file again costs three requests to the metadata server of a
+/// parallel file system. All values are equal: two names of one file are the same, open or not.
+#[derive(Clone, Debug, Default)]
+pub struct HeldFile(Option<Arc<OpenImage>>);
+
+impl HeldFile {
+    /// Keeps a duplicate of an open file. Errors: dup(2).
+    pub fn of(open: &OpenImage) -> std::io::Result<Self> {
+        open.try_clone().map(|open| Self(Some(Arc::new(open))))
+    }
+}
+
+impl PartialEq for HeldFile {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for HeldFile {}
 
 /// Identity of a file: changes when the file is replaced or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,7 +66,7 @@ pub struct FileIdentity {
     pub nanoseconds: u32,
 }
 
-/// Open file that begins with a squashfs superblock at the offset of its [`ImageFile`].
+/// Open regular file. From [`ImageFile::open`]: a squashfs superblock is at its offset.
 #[derive(Debug)]
 pub struct OpenImage {
     /// Descriptor, for reading.
@@ -51,17 +75,36 @@ pub struct OpenImage {
     pub identity: FileIdentity,
 }
 
+impl OpenImage {
+    /// Opens a regular file, whatever its content. Errors: the path leads to another kind of file.
+    pub fn of_path(path: &Path) -> Result<Self> {
+        open(path)
+    }
+
+    /// True if a squashfs image begins at byte `offset`.
+    pub fn has_image_at(&self, offset: u64) -> bool {
+        has_magic(&self.file, offset)
+    }
+
+    fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, identity: self.identity })
+    }
+}
+
 impl ImageFile {
     /// Image that begins at byte `offset` of the file at `path`.
     pub fn new(path: impl Into<PathBuf>, offset: u64) -> Self {
-        Self { path: path.into(), offset, identity: None }
+        Self { path: path.into(), offset, identity: None, held: HeldFile::default() }
     }
 
     /// Opens the file. Errors: the path leads to no regular file; no image begins at the offset; another file than the
     /// recorded one.
     pub fn open(&self) -> Result<OpenImage> {
         let shown = self.path.display();
-        let open = open(&self.path)?;
+        let open = match &self.held.0 {
+            Some(held) => held.try_clone().context(|| format!("cannot open {shown}"))?,
+            None => open(&self.path)?,
+        };
         if self.identity.is_some_and(|recorded| !recorded.is_of_same_file(&open.identity)) {
             let error = format!("{shown} is not the recorded file: it was replaced or written");
             return Err(Error::new(error).hint("make the container again, for the new file"));

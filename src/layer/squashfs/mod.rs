@@ -43,7 +43,7 @@ pub use blocks::DataBlock;
 pub use file::{FileChunk, SeekTarget, SquashfsFile};
 pub use format::{InodeKind, InodeRef};
 pub use image::{CacheLimits, ImageSpace, LoadCounts, SquashfsImage};
-pub use image_file::{FileIdentity, ImageFile, OpenImage};
+pub use image_file::{FileIdentity, HeldFile, ImageFile, OpenImage};
 pub use inode::Inode;
 pub use listing::ListedEntry;
 pub use tree::SquashfsFolder;
