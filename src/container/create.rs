@@ -177,7 +177,6 @@ pub fn create(
         ports::check_ports_free(store, &workspace.network)?;
         network::warn_if_offline(&plan.options.network, store);
     }
-
     let record = Record { requires, ..record(request, lifecycle, &workspace)? };
     journal::check(&record)?;
     // The volumes are locked until the container can be found: from then on its record protects them.

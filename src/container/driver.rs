@@ -12,7 +12,7 @@ use crate::host::{fuse, idmap};
 use crate::ids::{ContainerIds, HostIds, Id, IdMaps};
 use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
-use crate::spec::{ContainerOptions, Stacking, StorageDriver, UpperOwner};
+use crate::spec::{ContainerOptions, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
 
 /// Way out where the kernel's overlay cannot show files with the container's own IDs.
@@ -83,11 +83,7 @@ pub fn choose(
         warn_of_owner(base, root, driver);
     }
     let records = if is_shared { Records::InLowers } else { Records::Nowhere };
-    let upper = match root.overlays.written {
-        Some(_) => UpperOwner::User,
-        None => UpperOwner::Container,
-    };
-    let real_lowers = root.overlays.lowers.len();
+    let (real_lowers, upper) = (root.overlays.lowers.len(), root.upper_owner());
     let stacking =
         Stacking { driver, idmapped, records, whiteouts, is_foreign, real_lowers, upper };
     Ok(DriverChoice { stacking, was_tried })

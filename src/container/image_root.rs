@@ -14,7 +14,7 @@ use crate::layer::squashfs::ImageFile;
 use crate::layer::whiteout::Whiteouts;
 use crate::monitor::record::Healthcheck;
 use crate::rootfs::host::HostRoot;
-use crate::spec::{ImageDefaults, UPPER};
+use crate::spec::{ImageDefaults, UPPER, UpperOwner};
 
 /// Layers of a root, which are protected against removal as long as this value lives.
 #[derive(Debug)]
@@ -97,6 +97,14 @@ impl ImageRoot {
         }
         self.overlays = overlays;
         self
+    }
+
+    /// Owner of the writable layer above.
+    pub(super) fn upper_owner(&self) -> UpperOwner {
+        match self.overlays.written {
+            Some(_) => UpperOwner::User,
+            None => UpperOwner::Container,
+        }
     }
 
     /// Returns all layers in which the container's first files are, the topmost first.

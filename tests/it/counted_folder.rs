@@ -16,6 +16,7 @@ use fuser::{
     INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty,
     ReplyEntry, ReplyOpen, ReplyXattr, Request,
 };
+use tempfile::TempDir;
 
 use crate::support::{Place, need};
 
@@ -31,15 +32,19 @@ pub struct CountedFolder {
     pub path: PathBuf,
     counts: Arc<Mutex<Counts>>,
     session: Option<BackgroundSession>,
+    /// Mount point.
+    _home: TempDir,
 }
 
 impl CountedFolder {
-    /// Mounts the folder `source` of the place, with regular files alone, at `shared`. `None`: no fusermount3.
+    /// Mounts the folder `source` of the place, with regular files alone. Not in the place: processes of other tests may
+    /// have copies of the mount. `None`: no fusermount3.
     pub fn mount(place: &Place, source: &str) -> Option<Self> {
         if !need("fusermount3") {
             return None;
         }
-        let path = place.folder("shared");
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().canonicalize().expect("a path");
         let counts = Arc::new(Mutex::new(Counts::new()));
         let mut names: Vec<OsString> = fs::read_dir(place.path(source))
             .expect("a folder")
@@ -50,7 +55,7 @@ impl CountedFolder {
         let mut config = fuser::Config::default();
         config.mount_options = vec![MountOption::RO, MountOption::FSName("counted".into())];
         let session = fuser::spawn_mount(folder, &path, &config).expect("a FUSE mount");
-        Some(Self { path, counts, session: Some(session) })
+        Some(Self { path, counts, session: Some(session), _home: home })
     }
 
     /// Returns the counts since the last call.

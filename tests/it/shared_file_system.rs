@@ -54,4 +54,5 @@ fn a_start_costs_the_metadata_server_few_requests() {
         let counts = shared.take();
         assert!(metadata(&counts) <= 2 * MOST, "{words:?}: {counts:?}");
     }
+    place.usnea(&["rm", "-a", "-f"]).works();
 }
