@@ -265,7 +265,8 @@ mod tests {
         drop(first);
         assert!(error(&[flags[0].to_string()]).contains("another container uses"));
         drop(held);
-        let readers = [0; 2].map(|_| Overlays::open(&[read_only.clone()], OverlayUse::Started));
+        let readers =
+            [0; 2].map(|_| Overlays::open(std::slice::from_ref(&read_only), OverlayUse::Started));
         assert!(readers.iter().all(Result::is_ok));
     }
 }
