@@ -64,7 +64,12 @@ impl Overlays {
         let opened = match OpenImage::of_path(&path) {
             Ok(opened) => Some(opened),
             Err(_) if path.is_dir() => None,
-            Err(error) => return Err(error.hint(hint::MAKE_OVERLAY)),
+            Err(error) => {
+                return Err(match error.errno() {
+                    Some(libc::EACCES) => error,
+                    _ => error.hint(hint::MAKE_OVERLAY),
+                });
+            }
         };
         if opened.is_none() {
             path = path.canonicalize()?;
