@@ -7,3 +7,4 @@ pub mod init;
 pub mod keyring;
 pub mod prepare;
 pub mod program;
+pub mod read_ahead;

@@ -33,24 +33,27 @@ pub fn find_program(command: &ExecCommand) -> StepResult {
     })
 }
 
+/// Returns the paths of the files that may be the program, in the order of execvp(3).
+pub fn candidates(command: &ExecCommand) -> Vec<String> {
+    let name = command.arguments[0].to_string_lossy();
+    let path = |folder: &str| format!("{folder}/{name}");
+    if name.contains('/') {
+        return vec![name.to_string()];
+    }
+    let variable =
+        command.environment.iter().find_map(|text| text.to_str().ok()?.strip_prefix("PATH="));
+    let folders = variable.unwrap_or_default().split(':');
+    folders.filter(|folder| !folder.is_empty()).map(path).collect()
+}
+
 /// Calls `attempt` for each file that may be the program, until one succeeds. Errors: the one that execvp(3) would
 /// report.
 fn try_candidates<T>(
     command: &ExecCommand,
     attempt: impl Fn(&str) -> io::Result<T>,
 ) -> StepResult<T> {
-    let name = command.arguments[0].to_string_lossy();
-    let path = |folder: &str| format!("{folder}/{name}");
-    let candidates: Vec<String> = if name.contains('/') {
-        vec![name.to_string()]
-    } else {
-        let variable =
-            command.environment.iter().find_map(|text| text.to_str().ok()?.strip_prefix("PATH="));
-        let folders = variable.unwrap_or_default().split(':');
-        folders.filter(|folder| !folder.is_empty()).map(path).collect()
-    };
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
-    for candidate in candidates {
+    for candidate in candidates(command) {
         let tried =
             refuse_own_program(&candidate, command.own_program).and_then(|()| attempt(&candidate));
         let error = match tried {

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use crate::engine::command::read_ahead;
 use crate::engine::launch::child::SetupProcess;
 use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
 use crate::engine::plan::step::Step;
@@ -51,6 +52,11 @@ impl SetupProcess<'_> {
                 }
                 if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
                     self.make_mount_points(&tree);
+                }
+                if let (Step::Root(_), Some(Step::Exec(command))) = (step, plan.steps.last())
+                    && mount.images().next().is_some()
+                {
+                    read_ahead::start(&tree, command);
                 }
                 self.trees[index] = Some(tree);
                 root = root.or(matches!(step, Step::Root(_)).then_some(index));
