@@ -29,7 +29,7 @@ use crate::cgroup::{self, ContainerCgroup};
 use crate::engine::messages::{self, ChildChannel, ParentChannel, ParentMessage};
 use crate::engine::plan::{Lifetime, Plan};
 use crate::engine::root::idmapped::Idmapped;
-use crate::engine::shared_images::SharedImages;
+use crate::engine::shared_images::{BaseState, SharedImages, StartingHolder};
 use crate::engine::streams::LaunchStreams;
 use crate::error::{Context, Error, Result};
 use crate::net::{HelperWatch, Membership};
@@ -111,6 +111,8 @@ pub struct Prepared<'a> {
     membership: Membership,
     cgroup: Option<ContainerCgroup>,
     images: Option<SharedImages>,
+    /// New holder of the images.
+    holder: Option<StartingHolder>,
 }
 
 /// First process, in a user namespace without maps.
@@ -129,7 +131,6 @@ impl<'a> Prepared<'a> {
     pub fn new(plan: &'a Plan, streams: LaunchStreams<'a>) -> Result<Self> {
         let started = Instant::now();
         dying::reap();
-        let images = SharedImages::of_plan(plan);
         let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
         let (watched, alive) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -142,6 +143,8 @@ impl<'a> Prepared<'a> {
         let idmapped = Idmapped::make(plan).context(|| "cannot map the IDs of files")?;
         let membership = plan.options.network.join()?;
         let cgroup = plan.cgroup().map(ContainerCgroup::make).transpose()?.flatten();
+        // Last: the start of a holder must be finished, whatever fails.
+        let (images, holder) = SharedImages::of_plan(plan).unzip();
         Ok(Self {
             plan,
             streams,
@@ -155,6 +158,7 @@ impl<'a> Prepared<'a> {
             membership,
             cgroup,
             images,
+            holder: holder.flatten(),
         })
     }
 
@@ -163,7 +167,7 @@ impl<'a> Prepared<'a> {
         let Self { plan, streams, started, ours, theirs, watched, alive, idmapped, .. } = self;
         let (cgroup, preexisting_children) = (self.cgroup, self.preexisting_children);
         let membership = self.membership;
-        let images = self.images;
+        let (images, holder) = (self.images, self.holder);
         let namespaces = first_namespaces(plan, images.as_ref());
         // The keeper must not be frozen or limited with the container. So the first process starts in the cgroup only
         // if it does not become a keeper.
@@ -173,6 +177,7 @@ impl<'a> Prepared<'a> {
             Ok(Forked::Child) => {
                 drop((ours, alive));
                 let channel = theirs;
+                let base_state = BaseState::of(holder);
                 let hosts = membership.hosts(&plan.options.network.identity.hostname);
                 ChildInput {
                     plan,
@@ -183,12 +188,14 @@ impl<'a> Prepared<'a> {
                     hosts,
                     idmapped,
                     images,
+                    base_state,
                     started,
                 }
                 .run()
             }
             Ok(Forked::Parent(base)) => base,
             Err(error) => {
+                holder.map_or(Ok(()), StartingHolder::finish)?;
                 cgroup.into_iter().for_each(ContainerCgroup::remove);
                 return Err(error);
             }
@@ -208,15 +215,12 @@ impl<'a> Prepared<'a> {
             started,
             base: Some(base),
             base_exists: images.is_some() || plan.joins_base(),
+            holder,
             conversation,
             alive: Some(alive),
             cgroup,
             preexisting_children,
         };
-        if !plan.owns_pid_namespace() && plan.options.lifetime == Lifetime::BoundToParent {
-            // Processes that the command leaves running become children of this process, and are killed at its end.
-            process::adopt_orphans().context(|| "cannot adopt orphans")?;
-        }
         Ok(Cloned(launch))
     }
 }
@@ -224,7 +228,16 @@ impl<'a> Prepared<'a> {
 impl<'a> Cloned<'a> {
     /// Maps the IDs of base. Errors: newuidmap or newgidmap refuses, or the kernel.
     pub fn map_ids(mut self) -> Result<Mapped<'a>> {
-        let Launch { plan, base, base_exists, conversation, cgroup, .. } = &mut self.0;
+        let Launch { plan, base, base_exists, holder, conversation, cgroup, .. } = &mut self.0;
+        if let Some(holder) = holder.take() {
+            holder.finish()?;
+            conversation.send_mapped()?;
+        }
+        if !plan.owns_pid_namespace() && plan.options.lifetime == Lifetime::BoundToParent {
+            // Processes that the command leaves running become children of this process, and are killed at its end. A
+            // holder must not become one.
+            process::adopt_orphans().context(|| "cannot adopt orphans")?;
+        }
         let base = base.as_ref().ok_or_else(|| Error::new("no first process"))?;
         if !*base_exists {
             userns::write_maps(&plan.levels.base, base.pid)?;
@@ -288,6 +301,8 @@ struct Launch<'a> {
     base: Option<Child>,
     /// True if base is there already: its maps are written.
     base_exists: bool,
+    /// New holder of images, whose start is not finished.
+    holder: Option<StartingHolder>,
     conversation: Conversation<'a>,
     alive: Option<OwnedFd>,
     cgroup: Option<ContainerCgroup>,

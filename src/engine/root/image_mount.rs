@@ -6,7 +6,7 @@ use crate::engine::step_error::{StepError, StepResult};
 use crate::error::{Context, Result};
 use crate::layer::squashfs::{ImageFile, OpenImage};
 use crate::rootfs::fuse::image::content::ImageContent;
-use crate::rootfs::fuse::mount::{self as fuse, Served, ServerOptions};
+use crate::rootfs::fuse::mount::{self as fuse, Begun, Served, ServerOptions};
 use crate::rootfs::fuse::tree::ShownIds;
 use crate::sys::mount::Attributes;
 use crate::sys::process;
@@ -42,20 +42,37 @@ pub fn mounted(image: &ImageFile, servers: &mut LaunchServers) -> StepResult<Own
     }
     let served = || -> Result<Served> {
         let source = image.path.to_string_lossy().into_owned();
-        serve(image.open()?, image.offset, source)
-            .context(|| format!("cannot mount {}", image.path.display()))
+        let open = image.open()?;
+        fuse::start(content(open, image.offset), options(source))
     };
-    let Served { mount, server } = served().map_err(|error| StepError::of(&error))?;
+    let served = served().context(|| cannot_mount(image.path.display()));
+    let Served { mount, server } = served.map_err(|error| StepError::of(&error))?;
     servers.own.push(server);
     Ok(mount)
 }
 
-/// Starts a server of the image that begins at byte `offset` of an open file. `source`: source of the mount, as
-/// /proc/self/mounts shows it.
-pub fn serve(image: OpenImage, offset: u64, source: String) -> Result<Served> {
-    let content = ImageContent::new(image.file, offset, ShownIds::default());
+/// Phrase of an error of an image's mount. `source`: path of its file.
+pub fn cannot_mount(source: impl std::fmt::Display) -> String {
+    format!("cannot mount {source}")
+}
+
+/// Starts a server of the image that begins at byte `offset` of an open file, in the mount namespace `namespace`, without
+/// waiting until it serves. `source`: source of the mount, as /proc/self/mounts shows it.
+pub fn begin(
+    image: OpenImage,
+    offset: u64,
+    source: String,
+    namespace: OwnedFd,
+) -> Result<Begun> {
+    let options = ServerOptions { namespace: Some(namespace), ..options(source) };
+    fuse::begin(content(image, offset), options)
+}
+
+fn content(image: OpenImage, offset: u64) -> ImageContent {
+    ImageContent::new(image.file, offset, ShownIds::default())
+}
+
+fn options(source: String) -> ServerOptions {
     let flags = vec!["ro".to_owned()];
-    let options =
-        ServerOptions { attributes: ATTRIBUTES, source, flags, ..ServerOptions::default() };
-    fuse::start(content, options)
+    ServerOptions { attributes: ATTRIBUTES, source, flags, ..ServerOptions::default() }
 }

@@ -1,5 +1,6 @@
 //! Layers in another user's store (`USNEA_IMAGE_STORES`, usnea.toml), opened when they are mounted. That user may have
-//! replaced a checked folder by a symbolic link to a folder of the caller. Images are mounted for that time.
+//! replaced a checked folder by a symbolic link to a folder of the caller. Images are mounted for that time: at a path
+//! only where the kernel stacks no detached mount, since each detaching costs an RCU grace period.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,8 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::engine::root::image_folders::ImageFolders;
-use crate::engine::root::image_mount::LaunchServers;
+use crate::engine::root::image_mount::{self, LaunchServers};
 use crate::engine::step_error::{OnObject, StepResult};
+use crate::host::kernel::{self, KernelVersion};
 use crate::layer::LowerLayer;
 use crate::spec::Stacking;
 use crate::sys::inroot::{self, Symlinks};
@@ -18,6 +20,9 @@ use crate::sys::inroot::{self, Symlinks};
 const LAYERS: &str = "layers";
 /// Number of components of a layer's path below its store: `layers/NAME/fs`.
 const DEPTH: usize = 3;
+
+/// First kernel whose overlayfs stacks detached mounts, and that copies them.
+const STACKS_DETACHED_MOUNTS: KernelVersion = KernelVersion(6, 15);
 
 /// Lower layers, whose paths lead to the same folders until this value is dropped.
 pub struct Lowers {
@@ -34,20 +39,23 @@ impl Lowers {
         stacking: Stacking,
         servers: &mut LaunchServers,
     ) -> StepResult<Self> {
-        let images = ImageFolders::mount(lowers, servers)?;
+        let images = match kernel::version() >= STACKS_DETACHED_MOUNTS {
+            true => None,
+            false => ImageFolders::mount(lowers, servers)?,
+        };
         let (mut paths, mut held) = (Vec::with_capacity(lowers.len()), Vec::new());
+        let mut hold = |fd: OwnedFd| {
+            // The dot after the magic link is needed for code that refuses a symbolic link as last component of a path.
+            let path = format!("/proc/self/fd/{}/.", fd.as_raw_fd());
+            held.push(fd);
+            path.into()
+        };
         for (index, lower) in lowers.iter().enumerate() {
             paths.push(match lower {
-                LowerLayer::Image(_) => ImageFolders::path(index),
+                LowerLayer::Image(_) if images.is_some() => ImageFolders::path(index),
+                LowerLayer::Image(image) => hold(image_mount::mounted(image, servers)?),
                 LowerLayer::Folder(path) if !stacking.is_foreign => path.clone(),
-                LowerLayer::Folder(path) => {
-                    let fd = open(path).on(|| path.to_string_lossy())?;
-                    // The dot after the magic link is needed for code that refuses a symbolic link as last component
-                    // of a path.
-                    let path = format!("/proc/self/fd/{}/.", fd.as_raw_fd());
-                    held.push(fd);
-                    path.into()
-                }
+                LowerLayer::Folder(path) => hold(open(path).on(|| path.to_string_lossy())?),
             });
         }
         Ok(Self { paths, _open: held, _images: images })

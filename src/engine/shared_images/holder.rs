@@ -1,8 +1,9 @@
 //! Holder: the process that owns the base and the mounts of shared images. It starts no thread, reads no image, and has
 //! no file but its socket and the images.
 
+use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -18,6 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::layer::squashfs::{FileIdentity, OpenImage};
 use crate::rootfs::fuse::confine;
+use crate::rootfs::fuse::mount::{Begun, ServerReport};
 use crate::sys::mount::{self, MountReach};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
@@ -26,46 +28,83 @@ use crate::userns::{self, Base, Writer};
 
 const READY: &str = "ready";
 
-/// Starts a holder with the maps of `base`; returns a connection to it. The caller has the lock of `address`. Errors: no
-/// user namespace can be made; its IDs cannot be mapped.
-pub fn start(address: &HolderAddress, base: &Base) -> Result<OwnedFd> {
-    let listener = address.listen().context(|| "cannot listen for clients of image servers")?;
-    let started = start_with(address, base, &listener);
-    started.inspect_err(|_| address.remove())
+/// New holder whose IDs may not be mapped yet.
+#[derive(Debug)]
+pub struct StartingHolder {
+    address: HolderAddress,
+    /// Keeps other launches from the socket until the holder serves or has failed.
+    _lock: File,
+    maker: Child,
+    answer: OwnedFd,
+    /// True if this process adopts orphans again afterwards.
+    adopts: bool,
 }
 
-fn start_with(address: &HolderAddress, base: &Base, listener: &OwnedFd) -> Result<OwnedFd> {
+impl StartingHolder {
+    /// Waits until the holder has its IDs and serves. Errors: the IDs cannot be mapped; the holder cannot leave the
+    /// caller's file systems.
+    pub fn finish(self) -> Result<()> {
+        let mut text = String::new();
+        let read = File::from(self.answer).read_to_string(&mut text);
+        let waited = self.maker.wait();
+        if self.adopts {
+            process::adopt_orphans().context(|| "cannot adopt orphans")?;
+        }
+        read.context(|| "cannot read of the holder")?;
+        waited.context(|| "cannot wait for a process")?;
+        if text == READY {
+            return Ok(());
+        }
+        self.address.remove();
+        Err(serde_json::from_str(&text)
+            .unwrap_or_else(|_| Error::new("the holder of images died as it began")))
+    }
+}
+
+/// Starts a holder with the maps of `base`; returns a connection to it, over which its base comes at once. `lock`: that of
+/// `address`. Errors: no process can be made.
+pub fn start(
+    address: HolderAddress,
+    lock: File,
+    base: &Base,
+) -> Result<(OwnedFd, StartingHolder)> {
+    let listener = address.listen().context(|| "cannot listen for clients of image servers")?;
+    // The holder must not become a child of this process, which ends its children with the container.
+    let adopts = process::adopts_orphans().context(|| "cannot look for orphans")?;
+    process::leave_orphans().context(|| "cannot leave orphans")?;
+    match fork_maker(&address, base, &listener) {
+        Ok(HolderEnds { maker, near, answer }) => {
+            Ok((near, StartingHolder { address, _lock: lock, maker, answer, adopts }))
+        }
+        Err(error) => {
+            address.remove();
+            if adopts {
+                process::adopt_orphans().context(|| "cannot adopt orphans")?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Process that makes the holder, and the ends of its channels.
+struct HolderEnds {
+    maker: Child,
+    near: OwnedFd,
+    answer: OwnedFd,
+}
+
+fn fork_maker(address: &HolderAddress, base: &Base, listener: &OwnedFd) -> Result<HolderEnds> {
     let (near, far) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .context(|| "cannot make a socket pair")?;
     let (answer, answering) = pipe()?;
-    // The holder must not become a child of this process, which ends its children with the container.
-    let adopts = process::adopts_orphans().context(|| "cannot look for orphans")?;
-    process::leave_orphans().context(|| "cannot leave orphans")?;
-    let ended = match process::fork().context(|| "cannot make a process") {
-        Ok(Forked::Child) => {
+    match process::fork().context(|| "cannot make a process")? {
+        Forked::Child => {
             drop((near, answer));
             let holder = HolderStart { address, base, listener, first: far, answering };
             holder.make_and_leave()
         }
-        Ok(Forked::Parent(maker)) => {
-            drop((far, answering));
-            let mut text = String::new();
-            let read = std::fs::File::from(answer).read_to_string(&mut text);
-            let waited = maker.wait();
-            read.context(|| "cannot read of the holder").map(|_| (text, waited))
-        }
-        Err(error) => Err(error),
-    };
-    if adopts {
-        process::adopt_orphans().context(|| "cannot adopt orphans")?;
-    }
-    let (text, waited) = ended?;
-    waited.context(|| "cannot wait for a process")?;
-    match text.as_str() {
-        READY => Ok(near),
-        text => Err(serde_json::from_str(text)
-            .unwrap_or_else(|_| Error::new("the holder of images died as it began"))),
+        Forked::Parent(maker) => Ok(HolderEnds { maker, near, answer }),
     }
 }
 
@@ -106,14 +145,19 @@ impl HolderStart<'_> {
     }
 
     fn become_holder(self, mapped: &OwnedFd) -> ! {
-        let Self { address, base, listener, first, answering } = self;
-        let prepared = prepare(
-            base,
-            mapped,
-            &[listener.as_fd(), first.as_fd(), answering.as_fd(), address.folder().as_fd()],
-        );
-        match prepared.and_then(|()| Holder::new(address, listener, first)) {
-            Ok(mut holder) => {
+        let base = greet_first(&self.first).and_then(|base| {
+            self.leave_caller(&[mapped.as_fd(), base.as_fd()]);
+            enter_base(self.base, mapped)?;
+            let servers = confine::enter_root_of_servers()
+                .context(|| "cannot leave the caller's file systems")?;
+            Ok((base, servers))
+        });
+        let Self { address, listener, first, answering, .. } = self;
+        match base {
+            Ok((base, servers)) => {
+                let client = HolderClient { socket: first, images: Vec::new() };
+                let mut holder = Holder::new(address, listener, HolderNamespaces { base, servers });
+                holder.clients.push(client);
                 // The launch that made it may be dead: others may be waiting at the socket.
                 let _ = rustix::io::write(&answering, READY.as_bytes());
                 drop(answering);
@@ -123,6 +167,31 @@ impl HolderStart<'_> {
             Err(error) => fail(address, answering, &error),
         }
     }
+
+    /// Leaves session, signals, title, processors and descriptors of the caller: what needs no mapped ID.
+    fn leave_caller(&self, needed: &[BorrowedFd<'_>]) {
+        let _ = rustix::process::setsid(); // no signal of the terminal ends the holder
+        signal::reset();
+        title::set_without_caller("image holder");
+        // The caller may be one rank of many, tied to its processor: the servers serve all of them.
+        let _ = schedule::set_affinity(0..schedule::MOST_PROCESSORS);
+        rustix::process::umask(Mode::from_raw_mode(0o077));
+        let Self { address, listener, first, answering, .. } = self;
+        let own = [listener, first, answering, address.folder()].map(AsFd::as_fd);
+        fd::close_all_but(&[needed, &own].concat());
+        keeper::replace_standard_streams_by_null(2);
+    }
+}
+
+/// Sends this process's user namespace, which has no IDs yet, to the launch that made the holder. Returns it.
+fn greet_first(first: &OwnedFd) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let base = rustix::fs::open("/proc/self/ns/user", flags, Mode::empty());
+    let base = base.context(|| "/proc/self/ns/user")?;
+    fd::set_nonblocking(first).context(|| "a socket of the holder")?;
+    // The launch may be dead already.
+    let _ = requests::send_descriptor(first, &base);
+    Ok(base)
 }
 
 /// Reports the failure of a start. The launch removes the socket; if it is dead, its lock is free.
@@ -132,8 +201,8 @@ fn fail(address: &HolderAddress, answering: OwnedFd, error: &Error) -> ! {
     process::exit_now(1)
 }
 
-/// Prepares the new process: IDs, session, descriptors, mount namespace.
-fn prepare(base: &Base, mapped: &OwnedFd, needed: &[std::os::fd::BorrowedFd<'_>]) -> Result<()> {
+/// Gets the IDs of base, and becomes its first user.
+fn enter_base(base: &Base, mapped: &OwnedFd) -> Result<()> {
     match base.writer {
         Writer::Itself => userns::write_own_maps(&base.maps).map_err(userns::forbidden)?,
         // End of file: the maps could not be written, which the maker reports.
@@ -142,26 +211,21 @@ fn prepare(base: &Base, mapped: &OwnedFd, needed: &[std::os::fd::BorrowedFd<'_>]
             _ => process::exit_now(1),
         },
     }
-    userns::become_root(base).context(|| "cannot become root of base")?;
-    let _ = rustix::process::setsid(); // no signal of the terminal ends the holder
-    signal::reset();
-    title::set_without_caller("image holder");
-    // The caller may be one rank of many, tied to its processor: the servers serve all of them.
-    let _ = schedule::set_affinity(0..schedule::MOST_PROCESSORS);
-    rustix::process::umask(Mode::from_raw_mode(0o077));
-    fd::close_all_but(needed);
-    keeper::replace_standard_streams_by_null(2);
-    confine::enter_root_of_servers().context(|| "cannot leave the caller's file systems")
+    userns::become_root(base).context(|| "cannot become root of base")
 }
 
 /// Image with a server.
 struct HeldImage {
     identity: FileIdentity,
     offset: u64,
+    /// Source of the mount.
+    source: String,
     /// Folder in the holder's root on which the image is mounted.
     place: String,
     mount: OwnedFd,
     server: Child,
+    /// Report of the server; `None`: the server serves.
+    report: Option<ServerReport>,
 }
 
 impl HeldImage {
@@ -181,11 +245,18 @@ struct HolderClient {
     images: Vec<String>,
 }
 
+/// Namespaces that outlive the launch which made the holder.
+struct HolderNamespaces {
+    base: OwnedFd,
+    /// Mount namespace of the servers.
+    servers: OwnedFd,
+}
+
 /// State of the holder.
 struct Holder<'a> {
     address: &'a HolderAddress,
     listener: &'a OwnedFd,
-    base: OwnedFd,
+    namespaces: HolderNamespaces,
     clients: Vec<HolderClient>,
     images: Vec<HeldImage>,
     /// Servers of unmounted images.
@@ -193,19 +264,27 @@ struct Holder<'a> {
     count: u64,
 }
 
+/// Events since the last wait.
+struct HolderEvents {
+    /// Indices of the clients that have sent a request or have ended.
+    clients: Vec<usize>,
+    /// Indices of the images whose servers have reported.
+    reports: Vec<usize>,
+    /// True if a server has ended.
+    ended: bool,
+}
+
 /// Pause between two attempts to end, while a client connects.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 impl<'a> Holder<'a> {
-    fn new(address: &'a HolderAddress, listener: &'a OwnedFd, first: OwnedFd) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let base = rustix::fs::open("/proc/self/ns/user", flags, Mode::empty());
-        let base = base.context(|| "/proc/self/ns/user")?;
+    fn new(
+        address: &'a HolderAddress,
+        listener: &'a OwnedFd,
+        namespaces: HolderNamespaces,
+    ) -> Self {
         let (clients, images, ending) = (Vec::new(), Vec::new(), Vec::new());
-        let mut holder = Self { address, listener, base, clients, images, ending, count: 0 };
-        fd::set_nonblocking(&first).context(|| "a socket of the holder")?;
-        holder.greet(first);
-        Ok(holder)
+        Self { address, listener, namespaces, clients, images, ending, count: 0 }
     }
 
     /// Serves until the last client has gone.
@@ -214,14 +293,17 @@ impl<'a> Holder<'a> {
             if self.clients.is_empty() && self.address.try_remove() {
                 return;
             }
-            let Some((clients, servers)) = self.wait() else { continue };
+            let Some(events) = self.wait() else { continue };
             // From the last one on: a removal moves those behind it.
-            for index in clients.into_iter().rev() {
+            for index in events.reports.into_iter().rev() {
+                self.hear_server(index);
+            }
+            for index in events.clients.into_iter().rev() {
                 if self.hear(index).is_none() {
                     self.clients.swap_remove(index);
                 }
             }
-            if servers {
+            if events.ended {
                 self.reap();
             }
             self.end_unused();
@@ -235,23 +317,53 @@ impl<'a> Holder<'a> {
         }
     }
 
-    /// Waits for an event. Returns the indices of the clients that have one, and whether a server has ended.
-    fn wait(&self) -> Option<(Vec<usize>, bool)> {
+    /// Waits for events.
+    fn wait(&self) -> Option<HolderEvents> {
+        let clients = self.clients.iter().map(|one| &one.socket);
+        let reporting = self.images.iter().enumerate();
+        let reporting: Vec<_> =
+            reporting.filter_map(|(index, image)| Some((index, image.report.as_ref()?))).collect();
         let servers = self.images.iter().map(|image| &image.server).chain(&self.ending);
-        let all = [self.listener].into_iter().chain(self.clients.iter().map(|one| &one.socket));
+        let all = [self.listener].into_iter().chain(clients);
+        let all = all.chain(reporting.iter().map(|(_, report)| report.fd()));
         let all = all.chain(servers.map(|server| &server.pidfd));
         let mut fds: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         let limit = self.clients.is_empty().then_some(&PAUSE);
         poll(&mut fds, limit).ok()?;
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let (clients, servers) = ready.get(1..)?.split_at_checked(self.clients.len())?;
+        let (clients, rest) = ready.get(1..)?.split_at_checked(self.clients.len())?;
+        let (reports, servers) = rest.split_at_checked(reporting.len())?;
         let clients = clients.iter().enumerate().filter(|(_, ready)| **ready);
-        Some((clients.map(|(index, _)| index).collect(), servers.contains(&true)))
+        let reports = reporting.iter().zip(reports).filter(|(_, ready)| **ready);
+        Some(HolderEvents {
+            clients: clients.map(|(index, _)| index).collect(),
+            reports: reports.map(|((index, _), _)| *index).collect(),
+            ended: servers.contains(&true),
+        })
     }
 
     fn greet(&mut self, socket: OwnedFd) {
-        if requests::send_descriptor(&socket, &self.base).is_ok() {
+        if requests::send_descriptor(&socket, &self.namespaces.base).is_ok() {
             self.clients.push(HolderClient { socket, images: Vec::new() });
+        }
+    }
+
+    /// Passes the report of a new server on to the clients that have its mount. An image whose server has failed gets a
+    /// new one at its next request.
+    fn hear_server(&mut self, index: usize) {
+        let Some(image) = self.images.get_mut(index) else { return };
+        let Some(report) = image.report.take() else { return };
+        let answer = report.receive().context(|| image_mount::cannot_mount(&image.source));
+        for client in &self.clients {
+            for _ in client.images.iter().filter(|place| **place == image.place) {
+                let _ = match &answer {
+                    Ok(()) => requests::report_service(&client.socket),
+                    Err(error) => requests::send_failure(&client.socket, error),
+                };
+            }
+        }
+        if answer.is_err() {
+            self.ending.push(self.images.remove(index).end());
         }
     }
 
@@ -262,14 +374,18 @@ impl<'a> Holder<'a> {
         let (count, file) = fd::receive(client, &mut room).ok()?;
         let request = room.get(..count).filter(|bytes| !bytes.is_empty())?;
         let request = serde_json::from_slice::<ImageRequest>(request).ok()?;
-        let held = self.hold(file?, request).and_then(|(place, mount)| {
-            let copy = mount::copy(mount, std::path::Path::new(""), MountReach::Alone);
-            Ok((place, copy.context(|| "cannot copy the mount of an image")?))
+        let held = self.hold(file?, request).and_then(|image| {
+            let copy = mount::copy(&image.mount, std::path::Path::new(""), MountReach::Alone);
+            let copy = copy.context(|| "cannot copy the mount of an image")?;
+            Ok((image.place.clone(), copy, image.report.is_none()))
         });
         let client = self.clients.get_mut(index)?;
         match held {
-            Ok((place, mount)) => {
+            Ok((place, mount, serves)) => {
                 requests::send_descriptor(&client.socket, &mount).ok()?;
+                if serves {
+                    requests::report_service(&client.socket).ok()?;
+                }
                 client.images.push(place);
             }
             Err(error) => requests::send_failure(&client.socket, &error).ok()?,
@@ -277,31 +393,39 @@ impl<'a> Holder<'a> {
         Some(())
     }
 
-    /// Returns the place and the mount of an image, whose server is started if there is none.
-    fn hold(&mut self, file: OwnedFd, request: ImageRequest) -> Result<(String, &OwnedFd)> {
+    /// Returns an image with a mount, whose server is started if there is none.
+    fn hold(&mut self, file: OwnedFd, request: ImageRequest) -> Result<&HeldImage> {
         let ImageRequest { offset, source } = request;
         let identity = FileIdentity::of(&file).context(|| "an image file")?;
         let is_same = |image: &HeldImage| (image.identity, image.offset) == (identity, offset);
         let index = match self.images.iter().position(is_same) {
             Some(index) => index,
             None => {
-                let served = image_mount::serve(OpenImage { file, identity }, offset, source)?;
-                let place = format!("/{}", self.count);
-                self.count += 1;
-                let attach = || -> std::io::Result<()> {
-                    std::fs::create_dir(&place)?;
-                    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                    let target = rustix::fs::open(&*place, flags, Mode::empty())?;
-                    mount::attach(&served.mount, target)
-                };
-                attach().context(|| "cannot attach the mount of an image")?;
-                let (mount, server) = (served.mount, served.server);
-                self.images.push(HeldImage { identity, offset, place, mount, server });
+                let held = self.begin(OpenImage { file, identity }, offset, &source);
+                self.images.push(held.context(|| image_mount::cannot_mount(&source))?);
                 self.images.len() - 1
             }
         };
-        let image = self.images.get(index).ok_or_else(|| Error::new("no image"))?;
-        Ok((image.place.clone(), &image.mount))
+        self.images.get(index).ok_or_else(|| Error::new("no image"))
+    }
+
+    /// Mounts an image, and starts its server.
+    fn begin(&mut self, image: OpenImage, offset: u64, source: &str) -> Result<HeldImage> {
+        let identity = image.identity;
+        let namespace = self.namespaces.servers.try_clone()?;
+        let begun = image_mount::begin(image, offset, source.to_owned(), namespace)?;
+        let Begun { mount, server, report } = begun;
+        let place = format!("/{}", self.count);
+        self.count += 1;
+        let attach = || -> std::io::Result<()> {
+            std::fs::create_dir(&place)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let target = rustix::fs::open(&*place, flags, Mode::empty())?;
+            mount::attach(&mount, target)
+        };
+        attach().context(|| "cannot attach the mount of an image")?;
+        let (source, report) = (source.to_owned(), Some(report));
+        Ok(HeldImage { identity, offset, source, place, mount, server, report })
     }
 
     /// Reaps servers that have ended. An image whose server died gets a new one at its next request.

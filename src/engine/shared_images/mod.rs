@@ -2,17 +2,23 @@
 //!
 //! ```text
 //!  launch (parent)                     holder (one for each base)             server (one for each image)
-//!    lock, connect; else start it ------> base, a mount namespace, a socket
+//!    lock, connect; else start it ------> base, without IDs
 //!    <------------------------------- base
-//!    image file --------------------->  a mount, if it has none -------------> confined, as every FUSE server
-//!    <-------------------------- copy of the mount, detached
+//!    image file --------------------->
+//!    maps the IDs of base ------------->  a mount namespace, a socket
+//!                                         a mount, if the image has none --------> confined, as every FUSE server
 //!  base process
-//!    enters base, attaches the mount
+//!    enters base, before its IDs are mapped
+//!    <-------------------------- copy of the mount, detached
+//!    <-------------------------- "serves" <--------------------------------------- has opened the image
+//!    attaches the mount
 //!  keeper
 //!    has the connection open ----------> counts the connections of each image
 //!    <---------------- "server died"     end of the last one: unmounts the image -> ends with the last mount
 //!                                        no connection at all: ends
 //! ```
+//!
+//! The parent maps the IDs of a new holder while the base process prepares what needs none, as in any launch.
 //!
 //! FUSE admits the processes of the mount's user namespace and of those below (fuse_allow_current_process in the
 //! kernel). So the containers of one image have one base, that of the holder, and each its own user namespace below.
@@ -34,31 +40,39 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::engine::plan::Plan;
-use crate::engine::plan::namespace::{JoinOrder, NamespacesToJoin};
+use crate::engine::plan::namespace::NamespacesToJoin;
 use crate::engine::root::image_mount::SharedMount;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::layer::squashfs::ImageFile;
 use crate::sys::fd;
-use crate::sys::namespace::{self, Namespaces};
+use crate::sys::namespace;
 use crate::userns::{Base, Writer};
 use address::HolderAddress;
-use requests::{HolderAnswer, ImageRequest};
+pub use holder::StartingHolder;
+use requests::ImageRequest;
 
-/// Mounts of a launch's images, and the user namespace in which they can be used.
+/// Requested mounts of a launch's images, and the user namespace in which they can be used.
 #[derive(Debug)]
 pub struct SharedImages {
     base: OwnedFd,
     /// Connection to the holder, which keeps the servers as long as it is open.
     pub connection: OwnedFd,
-    /// Mounts of the images.
-    pub mounts: Vec<SharedMount>,
+    /// Images whose mounts are requested and not received yet.
+    requested: Vec<ImageFile>,
+}
+
+/// Connection to a holder, which may be a new one.
+struct Connection {
+    socket: OwnedFd,
+    starting: Option<StartingHolder>,
 }
 
 impl SharedImages {
-    /// Returns the shared mounts of the images in `plan`. `None`: there is no image, or they cannot be shared, for a
-    /// reason that is logged.
-    pub fn of_plan(plan: &Plan) -> Option<Self> {
+    /// Requests the shared mounts of the images in `plan`. Returns the holder too if it is a new one, whose start
+    /// [`StartingHolder::finish`] must end. `None`: there is no image, or they cannot be shared, for a reason that is
+    /// logged.
+    pub fn of_plan(plan: &Plan) -> Option<(Self, Option<StartingHolder>)> {
         let folder = plan.options.image_servers.as_deref()?;
         let images: Vec<&ImageFile> = plan.images().collect();
         let base = &plan.levels.base;
@@ -66,15 +80,23 @@ impl SharedImages {
         if images.is_empty() || plan.levels.container.is_none() || base.writer == Writer::Nobody {
             return None;
         }
-        let shared = HolderAddress::of(folder, base).and_then(|address| {
-            let connection = match plan.joined() {
-                None => connect_or_start(&address, base)?,
-                Some(_) => {
-                    let _lock = address.lock()?;
-                    address.connect().context(|| "no holder of images")?
+        let connection = HolderAddress::of(folder, base).and_then(|address| match plan.joined() {
+            None => connect_or_start(address, base),
+            Some(_) => {
+                let _lock = address.lock()?;
+                let socket = address.connect().context(|| "no holder of images")?;
+                Ok(Connection { socket, starting: None })
+            }
+        });
+        let shared = connection.and_then(|Connection { socket, starting }| {
+            match Self::of_holder(socket, plan.joined(), &images) {
+                Ok(shared) => Ok((shared, starting)),
+                Err(error) => {
+                    // The reason for the silence of a holder that could not begin.
+                    starting.map_or(Ok(()), StartingHolder::finish)?;
+                    Err(error)
                 }
-            };
-            Self::of_holder(connection, plan.joined(), &images)
+            }
         });
         match shared {
             Ok(shared) => Some(shared),
@@ -99,46 +121,66 @@ impl SharedImages {
         {
             fail!("it joins the namespaces of a container that has none of the shared images");
         }
-        let mounts = images.iter().map(|image| {
-            Ok(SharedMount { image: (*image).clone(), mount: ask(&connection, image)? })
-        });
-        let mounts = mounts.collect::<Result<Vec<_>>>()?;
-        Ok(Self { base, connection, mounts })
+        images.iter().try_for_each(|image| ask(&connection, image))?;
+        let requested = images.iter().map(|image| (*image).clone()).collect();
+        Ok(Self { base, connection, requested })
     }
 
-    /// Returns the base to enter. `base`: that of the plan, which has the same maps. Errors: dup(2).
-    pub fn to_join(&self, base: &Base) -> std::io::Result<NamespacesToJoin> {
-        Ok(NamespacesToJoin {
-            base: Some(self.base.try_clone()?),
-            maps: base.maps.clone(),
-            order: JoinOrder::BaseFirst,
-            namespaces: Vec::new(),
-            made_in_base: Namespaces::default(),
-        })
+    /// Receives the requested mounts, once their servers serve; none if they were received before. Errors: those of the
+    /// servers.
+    pub fn receive(&mut self) -> Result<Vec<SharedMount>> {
+        let images = std::mem::take(&mut self.requested);
+        let mounts = requests::mounts(&self.connection, images.len())?;
+        let mounts = images.into_iter().zip(mounts);
+        Ok(mounts.map(|(image, mount)| SharedMount { image, mount }).collect())
+    }
+
+    /// Base in which the mounts can be used.
+    pub fn base(&self) -> &OwnedFd {
+        &self.base
+    }
+}
+
+/// State of the base of shared images, for the process that enters it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseState {
+    /// Base has its IDs.
+    Mapped,
+    /// The parent reports when base has its IDs.
+    Unmapped,
+}
+
+impl BaseState {
+    /// State at the start of a launch, in a process that the launch has cloned: only the launch itself finishes the start
+    /// of the holder.
+    pub fn of(holder: Option<StartingHolder>) -> Self {
+        match holder {
+            Some(_) => Self::Unmapped,
+            None => Self::Mapped,
+        }
     }
 }
 
 /// Connects to the holder, which is started if there is none.
-fn connect_or_start(address: &HolderAddress, base: &Base) -> Result<OwnedFd> {
-    let _lock = address.lock()?;
-    address.connect().or_else(|error| {
-        log::debug!("a new holder of images: {error}");
-        address.remove_stale();
-        holder::start(address, base)
-    })
+fn connect_or_start(address: HolderAddress, base: &Base) -> Result<Connection> {
+    let lock = address.lock()?;
+    match address.connect() {
+        Ok(socket) => Ok(Connection { socket, starting: None }),
+        Err(error) => {
+            log::debug!("a new holder of images: {error}");
+            address.remove_stale();
+            let (socket, starting) = holder::start(address, lock, base)?;
+            Ok(Connection { socket, starting: Some(starting) })
+        }
+    }
 }
 
 /// Requests the mount of an image.
-fn ask(connection: &OwnedFd, image: &ImageFile) -> Result<OwnedFd> {
+fn ask(connection: &OwnedFd, image: &ImageFile) -> Result<()> {
     let open = image.open()?;
     let request =
         ImageRequest { offset: image.offset, source: image.path.to_string_lossy().into_owned() };
     let bytes = serde_json::to_vec(&request).map_err(Error::new)?;
     fd::send(connection, &bytes, Some(open.file.as_fd()))
-        .context(|| "cannot ask the holder of images")?;
-    match HolderAnswer::receive(connection)? {
-        HolderAnswer::Descriptor(mount) => Ok(mount),
-        HolderAnswer::Failed(error) => Err(error),
-        HolderAnswer::End => fail!("the holder of images has ended"),
-    }
+        .context(|| "cannot ask the holder of images")
 }

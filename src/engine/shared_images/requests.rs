@@ -1,7 +1,8 @@
 //! Messages between a launch and a holder, over a socket that keeps messages apart (SEQPACKET).
 //!
-//! The holder begins with its user namespace. Each request is an open image file; the answer is a mount, or an error. A
-//! byte [`SHARED_SERVER_DIED`] follows later if the server of one of those images dies.
+//! The holder begins with its user namespace, before its IDs are mapped. Each request is an open image file. The answer
+//! is a mount, followed by a report that its server serves; or an error in place of either. A byte
+//! [`SHARED_SERVER_DIED`] follows later if the server of one of those images dies.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::fail;
 use crate::sys::fd;
 
 const DESCRIPTOR: u8 = b'F';
+const SERVES: u8 = b'R';
 const FAILED: u8 = b'E';
 
 /// Limit of a message, in bytes.
@@ -37,6 +39,8 @@ pub struct ImageRequest {
 pub enum HolderAnswer {
     /// User namespace, or mount.
     Descriptor(OwnedFd),
+    /// Report that the server of a sent mount serves.
+    Serves,
     /// Failure of the request.
     Failed(Error),
     /// End of the holder.
@@ -54,6 +58,7 @@ impl HolderAnswer {
             return match (bytes.split_first(), descriptor) {
                 (None, _) => Ok(Self::End),
                 (Some((&DESCRIPTOR, _)), Some(descriptor)) => Ok(Self::Descriptor(descriptor)),
+                (Some((&SERVES, _)), _) => Ok(Self::Serves),
                 (Some((&FAILED, json)), _) => {
                     Ok(Self::Failed(serde_json::from_slice(json).map_err(Error::new)?))
                 }
@@ -69,13 +74,32 @@ pub fn greeting(connection: &OwnedFd) -> Result<OwnedFd> {
     match HolderAnswer::receive(connection)? {
         HolderAnswer::Descriptor(namespace) => Ok(namespace),
         HolderAnswer::Failed(error) => Err(error),
-        HolderAnswer::End => fail!("the holder of images has ended"),
+        HolderAnswer::Serves | HolderAnswer::End => fail!("the holder of images has ended"),
     }
+}
+
+/// Receives the mounts of `count` requested images, in the order of the requests, once all their servers serve.
+pub fn mounts(connection: &OwnedFd, count: usize) -> Result<Vec<OwnedFd>> {
+    let (mut mounts, mut serving) = (Vec::new(), 0);
+    while serving < count {
+        match HolderAnswer::receive(connection)? {
+            HolderAnswer::Descriptor(mount) => mounts.push(mount),
+            HolderAnswer::Serves => serving += 1,
+            HolderAnswer::Failed(error) => return Err(error),
+            HolderAnswer::End => fail!("the holder of images has ended"),
+        }
+    }
+    Ok(mounts)
 }
 
 /// Sends a descriptor to a client. Errors: the client has ended.
 pub fn send_descriptor(client: &OwnedFd, descriptor: &OwnedFd) -> std::io::Result<()> {
     fd::send(client, &[DESCRIPTOR], Some(descriptor.as_fd()))
+}
+
+/// Reports that the server of a sent mount serves. Errors: the client has ended.
+pub fn report_service(client: &OwnedFd) -> std::io::Result<()> {
+    fd::send(client, &[SERVES], None)
 }
 
 /// Sends the failure of a request. Errors: the client has ended.

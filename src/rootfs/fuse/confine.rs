@@ -117,19 +117,38 @@ fn same_below(mount: &OwnedFd, path: &Path, fd: &OwnedFd) -> Option<OwnedFd> {
 /// Enters a new mount namespace whose root holds only `mounts`, `/dev/fuse`, and `/proc` for a server of layers.
 /// Descriptors of layers are named through `/proc`, and each thread opens its own `/dev/fuse`.
 pub fn enter_empty_root(mounts: &[OwnedFd], reach: ServerReach<'_>) -> Result<()> {
+    enter_private_mounts()?;
     match reach {
-        ServerReach::Layers(_) => enter_root_with(mounts, &[PROC, FUSE]),
-        ServerReach::OpenFiles => enter_root_with(mounts, &[FUSE]),
+        ServerReach::Layers(_) => change_root(mounts, &[PROC, FUSE]),
+        ServerReach::OpenFiles => change_root(mounts, &[FUSE]),
     }
 }
 
-/// Enters a new mount namespace whose root holds only what the start of a server needs: `/proc`, `/dev/fuse` and
-/// `/dev/null`. Mounts of this root are not seen by other namespaces.
-pub fn enter_root_of_servers() -> Result<()> {
-    enter_root_with(&[], &[PROC, FUSE, NULL])
+/// Makes a mount namespace for servers of open files, whose root holds only `/dev/fuse`, and enters another one, which
+/// also has the files that the start of a server needs: `/proc` and `/dev/null`. Mounts in the latter are not seen by
+/// other namespaces. Returns the one for servers. A server that enters it need not leave the caller's file systems.
+pub fn enter_root_of_servers() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty()).context(|| "/proc")?;
+    enter_private_mounts()?;
+    let own = [PROC, NULL].map(|shown| (shown, copied(&shown)));
+    // Without the device, the mount of an image fails with an error of its own.
+    let devices: &[ShownPath] = if Path::new(FUSE.path).exists() { &[FUSE] } else { &[] };
+    change_root(&[], devices)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let of_servers = rustix::fs::openat(&proc, "self/ns/mnt", flags, Mode::empty());
+    let of_servers = of_servers.context(|| "the mount namespace of servers")?;
+    namespace::unshare_mounts().context(|| "a mount namespace")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open("/", flags, Mode::empty())?;
+    for (shown, copy) in own {
+        attach_below(&root, &copy?, shown.path, shown.kind)?;
+    }
+    Ok(of_servers)
 }
 
 /// File or folder of the caller that a new root shows.
+#[derive(Clone, Copy)]
 struct ShownPath {
     path: &'static str,
     kind: MountPointKind,
@@ -142,35 +161,46 @@ const FUSE: ShownPath =
     ShownPath { path: "/dev/fuse", kind: MountPointKind::File, reach: MountReach::Alone };
 const NULL: ShownPath = ShownPath { path: "/dev/null", ..FUSE };
 
-fn enter_root_with(mounts: &[OwnedFd], shown: &[ShownPath]) -> Result<()> {
+/// Enters a copy of the mount namespace. Mounts from here on do not propagate, in either direction.
+fn enter_private_mounts() -> Result<()> {
     namespace::unshare_mounts().context(|| "a mount namespace")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open("/", flags, Mode::empty())?;
+    mount::set_propagation(&root, Propagation::Private, MountReach::Recursive)
+        .context(|| "private mounts")
+}
+
+/// Gives this process's mount namespace, which no other process has, a root with these files and mounts alone.
+fn change_root(mounts: &[OwnedFd], shown: &[ShownPath]) -> Result<()> {
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = rustix::fs::open("/", folder, Mode::empty())?;
-    // Mounts from here on do not propagate, in either direction.
-    mount::set_propagation(&old, Propagation::Private, MountReach::Recursive)
-        .context(|| "private mounts")?;
     let options = [("mode".to_owned(), Some("0755".to_owned()))];
     let root = mount::make("tmpfs", "usnea", &options, Attributes::NONE)
         .context(|| "an empty file system")?;
-    let copies = shown.iter().map(|ShownPath { path, kind, reach }| {
-        let copy = mount::copy(rustix::fs::CWD, Path::new(path), *reach);
-        Ok((path, *kind, copy.context(|| *path)?))
-    });
+    let copies = shown.iter().map(|shown| Ok((shown, copied(shown)?)));
     let copies = copies.collect::<Result<Vec<_>>>()?;
     mount::attach(&root, &old).context(|| "the root")?;
-    let place = |mount: &OwnedFd, place: &str, kind| -> Result<()> {
-        let place = inroot::mount_point(root.as_fd(), Path::new(place), kind, Symlinks::Refuse)?;
-        Ok(mount::attach(mount, &place)?)
-    };
-    for (path, kind, copy) in &copies {
-        place(copy, path, *kind)?;
+    for (shown, copy) in &copies {
+        attach_below(&root, copy, shown.path, shown.kind)?;
     }
     // Attached mounts all end by one act when the server ends; each detached one costs the kernel a pause.
     for (mount, number) in mounts.iter().zip(0..) {
-        place(mount, &format!("/{number}"), MountPointKind::Directory).context(|| "a layer")?;
+        let place = format!("/{number}");
+        attach_below(&root, mount, &place, MountPointKind::Directory).context(|| "a layer")?;
     }
     rustix::process::fchdir(&root)?;
     mount::pivot_root_here().context(|| "pivot_root")
+}
+
+fn copied(shown: &ShownPath) -> Result<OwnedFd> {
+    let copy = mount::copy(rustix::fs::CWD, Path::new(shown.path), shown.reach);
+    copy.context(|| shown.path)
+}
+
+/// Attaches a mount at a path below `root`, which is made where it is missing.
+fn attach_below(root: &OwnedFd, mount: &OwnedFd, path: &str, kind: MountPointKind) -> Result<()> {
+    let place = inroot::mount_point(root.as_fd(), Path::new(path), kind, Symlinks::Refuse)?;
+    Ok(mount::attach(mount, &place)?)
 }
 
 /// Takes unneeded rights from this thread, and from threads that it starts. Errors: seccomp(2).

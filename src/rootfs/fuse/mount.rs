@@ -5,7 +5,7 @@
 //!    open /dev/fuse, fsopen, fsconfig, fsmount
 //!    fork ------------------------------------> own session, own mount namespace, empty root
 //!                                              opens the content, answers FUSE_INIT
-//!    <------------------------------- "ready" or why not
+//!    <------------------------------- "ready" or why not: a caller of `start` waits for it
 //!    the mount, detached                       threads; leaves when the mount is no more
 //! ```
 //!
@@ -27,6 +27,7 @@ use crate::files;
 use crate::host;
 use crate::layer::squashfs::AHEAD_THREAD;
 use crate::sys::mount::{self, Attributes};
+use crate::sys::namespace;
 use crate::sys::process::{self, Child, Forked};
 use crate::sys::{fd, title};
 
@@ -43,6 +44,8 @@ pub struct ServerOptions {
     pub idmap: Option<OwnedFd>,
     /// Lifetime of the server, besides the end of the mount.
     pub life: Life,
+    /// Mount namespace for a server of open files; `None`: the server makes one.
+    pub namespace: Option<OwnedFd>,
     /// Destination of the server's log; `None`: /dev/null.
     pub log: Option<OwnedFd>,
 }
@@ -66,29 +69,79 @@ pub struct Served {
     pub server: Child,
 }
 
-/// Starts a server in the current user namespace. The caller needs CAP_SYS_ADMIN there, and a single thread. Errors: no
-/// /dev/fuse, the kernel refuses the mount, the content cannot be read.
-pub fn start(content: impl FuseContent, options: ServerOptions) -> Result<Served> {
-    let device = open_device()?;
-    let mount = detached(&device, &options).context(|| "cannot make a FUSE mount")?;
-    let copy_of_mount = mount.try_clone().map_err(Error::from)?;
-    let ServerOptions { idmap, life, log, .. } = options;
+/// Mount whose server may still be opening its content: until it serves, users of the mount wait.
+#[derive(Debug)]
+pub struct Begun {
+    /// Mount, detached.
+    pub mount: OwnedFd,
+    /// Server, a child of the caller.
+    pub server: Child,
+    /// Report of the server.
+    pub report: ServerReport,
+}
+
+/// Report of a new server, which is sent once: the server serves, or has failed.
+#[derive(Debug)]
+pub struct ServerReport(OwnedFd);
+
+impl ServerReport {
+    /// Pipe that is readable once the report is there.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// Waits for the report. Errors: the server's own, which then ends by itself; its death.
+    pub fn receive(self) -> Result<()> {
+        let mut answer = String::new();
+        let read = std::fs::File::from(self.0).read_to_string(&mut answer);
+        match read.is_ok() && answer == READY {
+            true => Ok(()),
+            false => Err(serde_json::from_str(&answer).unwrap_or_else(|_| server_died())),
+        }
+    }
+}
+
+/// Starts a server in the current user namespace, and waits until it serves. The caller needs CAP_SYS_ADMIN there, and a
+/// single thread. Errors: no /dev/fuse, the kernel refuses the mount, the content cannot be read.
+pub fn start(content: impl FuseContent, mut options: ServerOptions) -> Result<Served> {
+    let idmap = options.idmap.take();
     let mover = if idmap.is_some() { Mover::Kernel } else { Mover::Server };
-    let server = fork_server(ServerStart { device, content, log, life, home: Home::Own, mover })?;
-    drop(mount);
+    let Begun { mount, server, report } = begin_with(content, options, mover)?;
+    let server = serving(server, report)?;
     if let Some(namespace) = idmap {
-        mount::idmap(&copy_of_mount, namespace)
+        mount::idmap(&mount, namespace)
             .context(|| "cannot map the IDs of a FUSE mount")
             .hint(|| "kernels from 6.12 on can; uidmapping= and gidmapping= do without")?;
     }
-    Ok(Served { mount: copy_of_mount, server })
+    Ok(Served { mount, server })
+}
+
+/// Starts a server as [`start`] does, without waiting for its report. Errors: no /dev/fuse, the kernel refuses the mount.
+pub fn begin(content: impl FuseContent, options: ServerOptions) -> Result<Begun> {
+    begin_with(content, options, Mover::Server)
+}
+
+fn begin_with(content: impl FuseContent, options: ServerOptions, mover: Mover) -> Result<Begun> {
+    let device = open_device()?;
+    let mount = detached(&device, &options).context(|| "cannot make a FUSE mount")?;
+    let ServerOptions { life, namespace, log, .. } = options;
+    let home = namespace.map_or(Home::Own, Home::Prepared);
+    let (server, report) = fork_server(ServerStart { device, content, log, life, home, mover })?;
+    Ok(Begun { mount, server, report })
+}
+
+/// Returns a server that serves. Reaps one that has failed.
+fn serving(server: Child, report: ServerReport) -> Result<Child> {
+    report.receive().inspect_err(|_| drop(server.wait()))?;
+    Ok(server)
 }
 
 /// Serves a mount that another program made (fusermount3), through its device.
 pub fn serve(device: OwnedFd, content: impl FuseContent, options: ServerOptions) -> Result<Child> {
     let ServerOptions { life, log, .. } = options;
     let (home, mover) = (Home::Callers, Mover::Server);
-    fork_server(ServerStart { device, content, log, life, home, mover })
+    let (server, report) = fork_server(ServerStart { device, content, log, life, home, mover })?;
+    serving(server, report)
 }
 
 fn open_device() -> Result<OwnedFd> {
@@ -120,10 +173,11 @@ fn detached(device: &OwnedFd, options: &ServerOptions) -> Result<OwnedFd> {
 }
 
 /// Mount namespace of the server.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Home {
     /// New mount namespace, with an empty root.
     Own,
+    /// Mount namespace that the caller has prepared for servers of open files.
+    Prepared(OwnedFd),
     /// The caller's: a caller without powers has no other.
     Callers,
 }
@@ -138,23 +192,10 @@ struct ServerStart<C> {
     mover: Mover,
 }
 
-fn fork_server<C: FuseContent>(start: ServerStart<C>) -> Result<Child> {
+fn fork_server<C: FuseContent>(start: ServerStart<C>) -> Result<(Child, ServerReport)> {
     let (near, far) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match process::fork().context(|| "cannot make a process for the FUSE server")? {
-        Forked::Parent(server) => {
-            drop((start, far));
-            let mut answer = String::new();
-            let read = std::fs::File::from(near).read_to_string(&mut answer);
-            if read.is_ok() && answer == READY {
-                return Ok(server);
-            }
-            // The server has reported its error, and ends by itself.
-            let _ = server.wait();
-            match serde_json::from_str::<Error>(&answer) {
-                Ok(error) => Err(error),
-                Err(_) => Err(server_died()),
-            }
-        }
+        Forked::Parent(server) => Ok((server, ServerReport(near))),
         Forked::Child => {
             drop(near);
             let status = match become_server(start, &far) {
@@ -206,6 +247,13 @@ fn become_server<C: FuseContent>(
             open.extend(mounts.iter().map(AsFd::as_fd));
             close_others(&device, open, answer, log)?;
             confine::enter_empty_root(&mounts, content.reach())
+                .context(|| "cannot leave the caller's file systems")?;
+        }
+        Home::Prepared(namespace) => {
+            let mut open = content.descriptors();
+            open.push(namespace.as_fd());
+            close_others(&device, open, answer, log)?;
+            namespace::enter(namespace.as_fd())
                 .context(|| "cannot leave the caller's file systems")?;
         }
         Home::Callers => close_others(&device, content.descriptors(), answer, log)?,

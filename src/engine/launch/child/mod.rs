@@ -29,7 +29,7 @@ use crate::engine::plan::{Lifetime, Plan, RootChange, StartTrigger};
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::image_mount::LaunchServers;
 use crate::engine::root::{accounts, files, layers, secrets};
-use crate::engine::shared_images::SharedImages;
+use crate::engine::shared_images::{BaseState, SharedImages};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::engine::streams::{CommandStreams, LaunchStreams, ReportTarget};
 use crate::error::Error;
@@ -59,21 +59,21 @@ pub struct ChildInput<'a> {
     pub idmapped: Idmapped,
     /// Shared mounts of images, and the base in which they can be used; `None`: the launch has its own.
     pub images: Option<SharedImages>,
+    /// State of that base.
+    pub base_state: BaseState,
     /// Start of the launch.
     pub started: Instant,
 }
 
 impl ChildInput<'_> {
     /// Carries out the child's steps. The process has then become the command, or has exited.
-    pub fn run(mut self) -> ! {
-        let shared = self.images.as_mut().map(|images| std::mem::take(&mut images.mounts));
-        let shared = shared.unwrap_or_default();
+    pub fn run(self) -> ! {
         let mut child = SetupProcess {
             trees: self.plan.steps.iter().map(|_| None).collect(),
             input: self,
             step: 0,
             fds: OpenFds::default(),
-            servers: LaunchServers { own: Vec::new(), shared },
+            servers: LaunchServers::default(),
             announced: None,
             hook_outputs: None,
         };
@@ -225,12 +225,44 @@ impl SetupProcess<'_> {
         self.wait_until_mapped()
     }
 
-    /// Enters the base of shared images, instead of making one with the same maps.
+    /// Enters the base of shared images, instead of making one with the same maps. A new base has no IDs before the parent
+    /// reports so.
     fn enter_shared_base(&mut self, step: &Step) -> StepResult {
-        if let (Step::Namespaces(_), Some(images)) = (step, &self.input.images) {
-            let join = images.to_join(&self.input.plan.levels.base)?;
-            self.join_namespaces(&join)?;
-            self.mount_early();
+        match (step, &self.input.images) {
+            (Step::Namespaces(_), Some(images)) => {
+                namespace::enter(images.base().as_fd()).on(|| "the base of shared images")?;
+                self.stay_dumpable()?;
+                namespace::unshare_mounts()?;
+                self.mount_early();
+            }
+            (Step::Maps(_), Some(_)) => {
+                if self.input.base_state == BaseState::Unmapped {
+                    self.wait_until_mapped()?;
+                }
+                userns::become_root(&self.input.plan.levels.base).on(|| "become root of base")?;
+                self.stay_dumpable()?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Undoes what a change of credentials does: it hides this process, whose children's maps are written through /proc,
+    /// and clears the parent-death signal (prctl(2), PR_SET_PDEATHSIG).
+    fn stay_dumpable(&self) -> StepResult {
+        process::set_dumpable()?;
+        process::set_parent_death_signal(libc::SIGKILL)?;
+        if self.input.channel.is_deserted() {
+            process::exit_now(125);
+        }
+        Ok(())
+    }
+
+    /// Receives the shared mounts of images, before the first of them is used.
+    fn receive_images(&mut self) -> StepResult {
+        if let Some(images) = &mut self.input.images {
+            let mounts = images.receive().map_err(as_failure)?;
+            self.servers.shared.extend(mounts);
         }
         Ok(())
     }

@@ -36,6 +36,9 @@ impl SetupProcess<'_> {
                 && mount.is_made_in_base()
             {
                 self.step = index;
+                if mount.images().next().is_some() {
+                    self.receive_images()?;
+                }
                 if let Some(root) = root.and_then(|root: usize| self.trees[root].as_ref()) {
                     copyup::fill(root, mount, self.trees[index].as_ref(), plan.root_in_base())?;
                 }
