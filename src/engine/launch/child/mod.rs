@@ -4,6 +4,7 @@
 //! that step. The process is in new namespaces, with all capabilities over them and none over the host. The host's
 //! files stay visible until `Step::PivotRoot`. `trees` makes the mounts detached; `root` attaches them.
 
+mod images;
 mod root;
 mod trees;
 
@@ -223,48 +224,6 @@ impl SetupProcess<'_> {
         }
         self.mount_early();
         self.wait_until_mapped()
-    }
-
-    /// Enters the base of shared images, instead of making one with the same maps. A new base has no IDs before the parent
-    /// reports so.
-    fn enter_shared_base(&mut self, step: &Step) -> StepResult {
-        match (step, &self.input.images) {
-            (Step::Namespaces(_), Some(images)) => {
-                namespace::enter(images.base().as_fd()).on(|| "the base of shared images")?;
-                self.stay_dumpable()?;
-                namespace::unshare_mounts()?;
-                self.mount_early();
-            }
-            (Step::Maps(_), Some(_)) => {
-                if self.input.base_state == BaseState::Unmapped {
-                    self.wait_until_mapped()?;
-                }
-                userns::become_root(&self.input.plan.levels.base).on(|| "become root of base")?;
-                self.stay_dumpable()?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Undoes what a change of credentials does: it hides this process, whose children's maps are written through /proc,
-    /// and clears the parent-death signal (prctl(2), PR_SET_PDEATHSIG).
-    fn stay_dumpable(&self) -> StepResult {
-        process::set_dumpable()?;
-        process::set_parent_death_signal(libc::SIGKILL)?;
-        if self.input.channel.is_deserted() {
-            process::exit_now(125);
-        }
-        Ok(())
-    }
-
-    /// Receives the shared mounts of images, before the first of them is used.
-    fn receive_images(&mut self) -> StepResult {
-        if let Some(images) = &mut self.input.images {
-            let mounts = images.receive().map_err(as_failure)?;
-            self.servers.shared.extend(mounts);
-        }
-        Ok(())
     }
 
     /// Enters the base of another container, and then the namespaces that base owns.
