@@ -143,6 +143,7 @@ mod soak;
 mod spec;
 mod spread;
 mod squashfs;
+mod squashfs_big;
 mod squashfs_ends;
 mod squashfs_faults;
 mod squashfs_mount;

@@ -14,13 +14,13 @@ use crate::support::{Place, Process, Ran, Started, finish, need, processes, text
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Commands of one user with a runtime folder, and so a holder of images, of their own.
-struct Sharing {
-    place: Place,
+pub struct Sharing {
+    pub place: Place,
     image: String,
 }
 
 impl Sharing {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         if !need("mksquashfs") {
             return None;
         }
@@ -37,7 +37,7 @@ impl Sharing {
         command
     }
 
-    fn usnea(&self, words: &[&str]) -> Ran {
+    pub fn usnea(&self, words: &[&str]) -> Ran {
         finish(&mut self.command(words), "")
     }
 
@@ -54,15 +54,15 @@ impl Sharing {
     }
 
     /// Starts a container in the background that runs until it is removed.
-    fn start(&self, name: &str) {
+    pub fn start(&self, name: &str) {
         self.run(&["-d", "--name", name], "exec sleep 1000").works();
     }
 
-    fn exec(&self, name: &str, script: &str) -> Ran {
+    pub fn exec(&self, name: &str, script: &str) -> Ran {
         self.usnea(&["exec", name, "sh", "-c", script])
     }
 
-    fn remove(&self, name: &str) {
+    pub fn remove(&self, name: &str) {
         self.usnea(&["rm", "-f", "-t", "0", name]).works();
     }
 
@@ -82,7 +82,7 @@ impl Sharing {
 
     /// Waits until servers, holder and socket are gone.
     #[track_caller]
-    fn ends(&self) {
+    pub fn ends(&self) {
         let left = || (self.servers(), self.holders(), self.sockets());
         assert!(within(PATIENCE, || left() == (vec![], vec![], 0)), "left: {:?}", left());
         self.place.nothing_is_left();
@@ -107,7 +107,7 @@ fn with_open(paths: &[&Path]) -> Vec<i32> {
 }
 
 /// Servers of the image at `path`. Monitors have a root's image open too.
-fn servers_of(path: &Path) -> Vec<i32> {
+pub fn servers_of(path: &Path) -> Vec<i32> {
     with_open(&[path, Path::new("/dev/fuse")])
 }
 
@@ -356,5 +356,53 @@ fn containers_whose_root_is_an_image_share_its_server() {
         sharing.remove(&format!("two{index}"));
     }
     assert!(within(PATIENCE, || servers() == 0), "{}", servers());
+    sharing.ends();
+}
+
+#[test]
+fn an_image_that_its_server_cannot_open_is_reported_and_leaves_nothing() {
+    let Some(sharing) = Sharing::new() else { return };
+    let whole = fs::read(&sharing.image).expect("an image");
+    // bytes_used of the superblock: padding follows.
+    let used = whole[40..48].try_into().map(u64::from_le_bytes).expect("a superblock");
+    let cut = sharing.place.path("cut.sqsh");
+    fs::write(&cut, &whole[..used as usize - 1]).expect("a truncated image");
+    let volume = format!("{}:/cut:squashfs", text(&cut));
+    let fails = || {
+        let ran = sharing.run(&["--rm", "-v", &volume], "true");
+        assert_eq!(ran.status, 125, "{}", ran.stderr);
+        let phrase = format!("cannot mount {}: the squashfs image is truncated", text(&cut));
+        assert!(ran.stderr.contains(&phrase), "{}", ran.stderr);
+    };
+    // With a holder of its own, which has to end; then with one that serves another container.
+    fails();
+    sharing.ends();
+    sharing.start("one");
+    fails();
+    assert!(within(PATIENCE, || servers_of(&cut).is_empty()));
+    assert_eq!(sharing.exec("one", "cat /data/text").works(), "hello");
+    sharing.remove("one");
+    sharing.ends();
+}
+
+#[test]
+fn a_holder_and_its_servers_have_no_mount_of_the_caller() {
+    let Some(sharing) = Sharing::new() else { return };
+    sharing.start("one");
+    sharing.has(1, 1);
+    let points = |number: i32| {
+        let mounts = Process { number }.text("mountinfo");
+        let point = |line: &str| line.split(' ').nth(4).map(str::to_owned);
+        let mut points: Vec<String> = mounts.lines().filter_map(point).collect();
+        points.sort();
+        points
+    };
+    // A server that had the mount of an image would keep it alive without any container.
+    assert_eq!(points(sharing.servers()[0]), ["/", "/dev/fuse"]);
+    let holder = points(sharing.holders()[0]);
+    let own = |point: &String| !point.starts_with("/proc/") && *point != "/proc";
+    let own: Vec<&String> = holder.iter().filter(|point| own(point)).collect();
+    assert_eq!(own, ["/", "/0", "/dev/fuse", "/dev/null"]);
+    sharing.remove("one");
     sharing.ends();
 }

@@ -43,3 +43,28 @@ fn open(root: &OwnedFd, path: &Path) -> Option<(OwnedFd, u64)> {
     let file = rustix::fs::open(crate::layer::path_of(&place), flags, rustix::fs::Mode::empty());
     Some((file.ok()?, u64::try_from(stat.st_size).ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regular_files_below_the_root_alone_are_opened() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("root");
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        std::fs::write(root.join("bin/program"), "12345").unwrap();
+        std::fs::write(place.path().join("secret"), "").unwrap();
+        std::os::unix::fs::symlink("/bin/program", root.join("link")).unwrap();
+        std::os::unix::fs::symlink("../secret", root.join("out")).unwrap();
+        std::os::unix::fs::symlink("loop", root.join("loop")).unwrap();
+        nix::unistd::mkfifo(&root.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let folder = rustix::fs::open(&root, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        let size = |path: &str| open(&folder, Path::new(path)).map(|(_, size)| size);
+        assert_eq!(size("/bin/program"), Some(5));
+        assert_eq!(size("/link"), Some(5));
+        for path in ["/out", "/loop", "/fifo", "/bin", "/none"] {
+            assert_eq!(size(path), None, "{path}");
+        }
+    }
+}

@@ -58,12 +58,7 @@ pub fn cannot_mount(source: impl std::fmt::Display) -> String {
 
 /// Starts a server of the image that begins at byte `offset` of an open file, in the mount namespace `namespace`, without
 /// waiting until it serves. `source`: source of the mount, as /proc/self/mounts shows it.
-pub fn begin(
-    image: OpenImage,
-    offset: u64,
-    source: String,
-    namespace: OwnedFd,
-) -> Result<Begun> {
+pub fn begin(image: OpenImage, offset: u64, source: String, namespace: OwnedFd) -> Result<Begun> {
     let options = ServerOptions { namespace: Some(namespace), ..options(source) };
     fuse::begin(content(image, offset), options)
 }

@@ -63,11 +63,7 @@ impl StartingHolder {
 
 /// Starts a holder with the maps of `base`; returns a connection to it, over which its base comes at once. `lock`: that of
 /// `address`. Errors: no process can be made.
-pub fn start(
-    address: HolderAddress,
-    lock: File,
-    base: &Base,
-) -> Result<(OwnedFd, StartingHolder)> {
+pub fn start(address: HolderAddress, lock: File, base: &Base) -> Result<(OwnedFd, StartingHolder)> {
     let listener = address.listen().context(|| "cannot listen for clients of image servers")?;
     // The holder must not become a child of this process, which ends its children with the container.
     let adopts = process::adopts_orphans().context(|| "cannot look for orphans")?;

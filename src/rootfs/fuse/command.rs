@@ -65,15 +65,8 @@ pub fn run(content: impl FuseContent, request: MountRequest<'_>) -> Result<u8> {
     };
     let GenericOptions { attributes, flags, source: named, .. } = options;
     let source = named.unwrap_or_else(|| source.to_owned());
-    let options = mount::ServerOptions {
-        attributes,
-        source,
-        flags,
-        idmap,
-        life,
-        log,
-        namespace: None,
-    };
+    let options =
+        mount::ServerOptions { attributes, source, flags, idmap, life, log, namespace: None };
     let (server, by) = match namespace::can_mount() {
         true => {
             let Served { mount, server } = mount::start(content, options)?;
