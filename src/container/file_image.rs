@@ -1,16 +1,19 @@
 //! Image in a single file, read in place: a squashfs, with or without an image configuration behind the file system, or
-//! the squashfs in a SIF file.
+//! the squashfs in a SIF file, of which an OCI-SIF may have several.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::image_defaults::{ConfiguredDefaults, check_platform};
 use super::image_root::{ImageLock, ImageRoot};
+use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::compose::{ComposedImage, NewLayerForm};
 use crate::image::manifest::ImageConfig;
-use crate::image::policy::SignaturePolicy;
+use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::sif::{self, SifImage, SifPart};
-use crate::image::squashfs::ImageTrailer;
+use crate::image::squashfs::{self, ImageTrailer, LayersInFile};
 use crate::layer::LowerLayer;
 use crate::layer::squashfs::{CacheLimits, HeldFile, ImageFile, OpenImage, SquashfsImage};
 
@@ -20,8 +23,12 @@ const PREFIXES: [&str; 2] = ["sqsh:", "sif:"];
 /// Open image in a single file.
 #[derive(Debug)]
 pub(super) struct FileImage {
-    /// Path, offset and identity of the file.
-    pub(super) file: ImageFile,
+    /// Absolute path.
+    pub(super) path: PathBuf,
+    /// Size of the file in bytes.
+    pub(super) size: u64,
+    /// Squashfs file systems of the root in the file, the topmost first: one, but for an OCI-SIF with several layers.
+    pub(super) layers: Vec<ImageFile>,
     /// Configuration, manifest and names; `None`: the file has none.
     pub(super) trailer: Option<ImageTrailer>,
     open: File,
@@ -74,30 +81,59 @@ impl FileImage {
         let limits = CacheLimits { data_bytes: 0, metadata_bytes: 0, workers: 0 };
         let squashfs = SquashfsImage::open(open.try_clone()?.into(), file.offset, limits)?;
         let trailer = ImageTrailer::read(&open, squashfs.end())?;
-        Ok(Self { file, trailer, open, sif: None })
+        let (path, size) = (file.path.clone(), open.metadata()?.len());
+        Ok(Self { path, size, layers: vec![file], trailer, open, sif: None })
     }
 
-    /// Opens the root of a SIF file.
+    /// Opens the layers of a SIF file.
     fn in_sif(file: ImageFile, open: File) -> Result<Self> {
         let sif = SifImage::open(&open)?;
-        let file = ImageFile { offset: sif.root()?.offset, ..file };
+        let layer = |offset| ImageFile { offset, ..file.clone() };
+        let layers = sif.offsets().into_iter().map(layer).collect();
+        let (path, size) = (file.path.clone(), open.metadata()?.len());
         let configuration = sif.configuration.clone();
         let trailer = Some(ImageTrailer { configuration, ..Default::default() });
-        Ok(Self { file, trailer, open, sif: Some(sif) })
+        Ok(Self { path, size, layers, trailer, open, sif: Some(sif) })
     }
 
     /// Returns the configuration; `None`: the file has none. Errors: a malformed one.
     pub(super) fn config(&self) -> Result<Option<ImageConfig>> {
         let trailer = self.trailer.as_ref();
         let config = trailer.map(|trailer| ImageConfig::parse(trailer.configuration.as_bytes()));
-        config.transpose().context(|| format!("image {}", self.file.path.display()))
+        config.transpose().context(|| format!("image {}", self.path.display()))
+    }
+
+    /// Returns the image with its layers as those of a new image; they are written to `tmp`. Errors: no
+    /// configuration; a damaged file; names that no layer can have.
+    pub(super) fn compose(&self, tmp: &Path, form: NewLayerForm) -> Result<ComposedImage> {
+        let name = self.path.display().to_string();
+        let trailer = self.trailer.as_ref();
+        let configuration = trailer.map(|trailer| &*trailer.configuration).unwrap_or_default();
+        let offsets: Vec<u64> = self.layers.iter().map(|layer| layer.offset).collect();
+        let file = &self.open;
+        let layers = LayersInFile { file, offsets: &offsets, configuration, name: &name };
+        layers.compose(tmp, form).context(|| format!("image {name}"))
+    }
+
+    /// Applies a signature policy to an image that is passed on, as `load` does. Errors: the policy rejects the file, or
+    /// requires a signature.
+    pub(super) fn approve_sending(&self, policy: &SignaturePolicy) -> Result<()> {
+        let path = &self.path;
+        if let Some(sif) = &self.sif {
+            return sif.approve(policy, path);
+        }
+        let origin = ImageOrigin::local(squashfs::TRANSPORT, path, None)?;
+        policy.check_before(&origin)?;
+        let configuration = self.trailer.iter().flat_map(|trailer| trailer.configuration.bytes());
+        let digest = Digest::of(&configuration.collect::<Vec<_>>());
+        policy.verify(&origin, &digest, &|_| Ok(None))
     }
 
     /// Returns the image as the root of a container. Errors: an image for another system; a SIF file that the signature
     /// policy rejects.
     pub(super) fn root(self) -> Result<ImageRoot> {
         if let Some(sif) = &self.sif {
-            sif.approve(&SignaturePolicy::load()?, &self.file.path)?;
+            sif.approve(&SignaturePolicy::load()?, &self.path)?;
         }
         let settings = match self.config()? {
             Some(config) => {
@@ -107,12 +143,16 @@ impl FileImage {
             None => ConfiguredDefaults::default(),
         };
         let ConfiguredDefaults { defaults, labels, health } = settings;
-        let overlays = self.sif.iter().flat_map(|sif| &sif.overlays);
-        let overlay = |part: &SifPart| ImageFile { offset: part.offset, ..self.file.clone() };
-        let layers = overlays.map(|part| LowerLayer::Image(overlay(part)));
-        let layers = layers.chain([LowerLayer::Image(self.file.clone())]).collect();
-        let root = ImageRoot::of(LowerLayer::Image(self.file), ImageLock::File(self.open));
-        Ok(ImageRoot { layers, defaults, labels, health, ..root })
+        let parts = self.sif.iter().flat_map(|sif| &sif.overlays);
+        let overlays = parts.zip(self.layers.iter().cycle());
+        let overlays =
+            overlays.map(|(part, file)| ImageFile { offset: part.offset, ..file.clone() });
+        let files: Vec<ImageFile> = overlays.chain(self.layers.iter().cloned()).collect();
+        let mut layers = files.into_iter().map(LowerLayer::Image);
+        let Some(top) = layers.next() else { fail!("image {}: no layers", self.path.display()) };
+        let mut root = ImageRoot::of(top, ImageLock::File(self.open));
+        root.layers.extend(layers);
+        Ok(ImageRoot { defaults, labels, health, ..root })
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::commit;
 use super::container::{find, find_id};
+use super::file_image::FileImage;
 use super::freeze::Frozen;
 use super::images::{self, ArchiveForm, FileProgress, MergedFiles, Pull};
 use super::layers::ContainerLayers;
@@ -63,6 +64,10 @@ pub fn save(usnea: &Usnea, save: &Save<'_>) -> Result<()> {
 }
 
 fn save_squashfs(usnea: &Usnea, name: &str, save: &Save<'_>) -> Result<()> {
+    if let Some(path) = FileImage::path_in(name) {
+        let (output, progress) = (save.output, save.progress.save);
+        return images::save_file(usnea, path, save.platform, output, progress);
+    }
     if let Ok(RootSource::Directory(path) | RootSource::Path(path)) = name.parse() {
         refuse_platform(name, save)?;
         return save_directory(usnea, &path, save).context(|| cannot_save(name, save));

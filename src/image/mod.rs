@@ -28,6 +28,7 @@ pub mod platform;
 pub mod policy;
 pub mod pull;
 pub mod push;
+pub mod pushed_image;
 pub mod reference;
 pub mod registries_conf;
 pub mod registry_client;

@@ -1,5 +1,5 @@
-//! A push: from the store into a [`ImageTarget`]. Blobs go first, several at once. The manifest follows, byte for byte as
-//! stored, so that its digest stays the same.
+//! A push: of an image of the store, or of a new one, into a [`ImageTarget`]. Blobs go first, several at once. The
+//! manifest follows, byte for byte as stored, so that its digest stays the same.
 //!
 //! Two exceptions. The manifest's format changes (docker's to OCI's for an OCI layout; either way for a registry that
 //! refuses the stored one, or on request). Layers that are stored without compression (loaded from a docker-archive) go
@@ -21,8 +21,9 @@ use super::compression::{Compression, sniff_section};
 use super::file_range::FileRange;
 use super::manifest::{Descriptor, Manifest, ManifestDocument, media};
 use super::pull::{TransferOutcome, TransferProgress};
+use super::pushed_image::PushedImage;
 use super::source::ImageTarget;
-use super::store::{HeldBlob, ImageRecord, Store};
+use super::store::HeldBlob;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
@@ -52,10 +53,8 @@ pub enum ManifestFormat {
 
 /// A push: image, settings and callbacks.
 pub struct ImagePush<'a> {
-    /// Store that has the image.
-    pub store: &'a Store,
     /// Image to push.
-    pub image: &'a ImageRecord,
+    pub image: PushedImage<'a>,
     /// Form in which layers are sent.
     pub form: LayerForm,
     /// Format of the manifest at the target.
@@ -83,8 +82,8 @@ pub struct PushedManifest {
 struct StoredManifest {
     bytes: Vec<u8>,
     manifest: Manifest,
-    // While it is held, no command removes the image.
-    _held: HeldBlob,
+    // While it is held, no command removes the image. A new image has no lock.
+    _held: Option<HeldBlob>,
 }
 
 enum LayerContent {
@@ -95,7 +94,7 @@ enum LayerContent {
 impl ImagePush<'_> {
     /// Pushes the image. The caller calls [`ImageTarget::finish`], perhaps after more images for the same archive.
     pub fn run(&self, target: &dyn ImageTarget) -> Result<PushedManifest> {
-        let StoredManifest { mut bytes, manifest, _held } = self.stored_manifest()?;
+        let StoredManifest { bytes: stored, manifest, _held } = self.stored_manifest()?;
         let mut seen = HashSet::new();
         let layers: Vec<&Descriptor> =
             manifest.layers.iter().filter(|layer| seen.insert(&layer.digest)).collect();
@@ -104,10 +103,10 @@ impl ImagePush<'_> {
         let changed = self.send_layers(target, &layers)?;
         let open = || self.open(&manifest.config, &LayerContent::Stored);
         target.put_blob(&manifest.config, &open, &|_| ()).context(|| "the image's config")?;
-        if !changed.is_empty() {
-            bytes = with_layers(&bytes, &manifest.layers, &changed)?;
-        }
-        let stored = self.store.read_blob(&self.image.manifest)?;
+        let bytes = match changed.is_empty() {
+            true => stored.clone(),
+            false => with_layers(&stored, &manifest.layers, &changed)?,
+        };
         let document = match self.format {
             ManifestFormat::AsStored => {
                 ConvertedManifest { media_type: manifest.media_type().to_owned(), bytes }
@@ -116,7 +115,7 @@ impl ImagePush<'_> {
         };
         let document = self.put(target, document)?;
         let digest = match document.bytes == stored {
-            true => self.image.manifest.clone(),
+            true => self.image.digest().clone(),
             false => Digest::of(&document.bytes),
         };
         let size = document.bytes.len() as u64;
@@ -163,12 +162,9 @@ impl ImagePush<'_> {
     }
 
     fn stored_manifest(&self) -> Result<StoredManifest> {
-        let digest = &self.image.manifest;
-        let Some(held) = self.store.blob(digest)? else {
-            return Err(Error::new(format!("its manifest {digest} is missing")))
-                .hint(|| hint::REMOVED_OR_REPAIR);
-        };
-        let bytes = self.store.read_blob(digest)?;
+        let digest = self.image.digest();
+        let held = self.image.hold()?;
+        let bytes = self.image.manifest()?;
         match ManifestDocument::parse(&bytes, None)? {
             ManifestDocument::Manifest(mut manifest) => {
                 let size = |blob: &Descriptor| {
@@ -229,7 +225,7 @@ impl ImagePush<'_> {
     fn open(&self, blob: &Descriptor, content: &LayerContent) -> Result<File> {
         match content {
             LayerContent::Recompressed(section) => Ok(section.file()?),
-            LayerContent::Stored => self.store.open_blob(&blob.digest),
+            LayerContent::Stored => self.image.open(&blob.digest),
         }
     }
 

@@ -21,14 +21,14 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Reference;
 use crate::image::archive::plain::{self, ArchiveSource};
 use crate::image::archive::{ArchivedImage, ImageArchive};
-use crate::image::compose::ComposedImage;
+use crate::image::compose::{ComposedImage, NewLayerForm};
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::pull::{ImagePull, TransferProgress};
 use crate::image::sif::{self, SifImage};
 use crate::image::source::ImageSource;
-use crate::image::squashfs;
+use crate::image::squashfs::{self, LayersInFile};
 use crate::image::store::{ImageRecord, Store};
 use crate::userns::{self};
 
@@ -173,7 +173,7 @@ fn open(input: &LoadInput, tmp: &Path) -> Result<OpenedInput> {
     if squashfs::is_squashfs(&file) {
         let squashfs = squashfs::open(file, &name, tmp).context(|| name.clone())?;
         let images = vec![(squashfs.names, Box::new(squashfs.image) as _)];
-        return Ok(OpenedInput { images, naming: Naming::Oci, transport: "squashfs" });
+        return Ok(OpenedInput { images, naming: Naming::Oci, transport: squashfs::TRANSPORT });
     }
     if sif::is_sif(&file) {
         let image = open_sif(file, &name, tmp).context(|| name.clone())?;
@@ -192,10 +192,11 @@ fn open(input: &LoadInput, tmp: &Path) -> Result<OpenedInput> {
 /// Opens the image of a SIF file, called `name` in messages. It has no name of its own.
 fn open_sif(file: File, name: &str, tmp: &Path) -> Result<ComposedImage> {
     let sif = SifImage::open(&file)?;
-    let root = sif.root()?;
     sif.warn_of_signatures(Path::new(name));
     sif.warn_of_overlays();
-    squashfs::open_part(file, root.offset, &sif.configuration, name, tmp)
+    let (offsets, configuration) = (sif.offsets(), &*sif.configuration);
+    let layers = LayersInFile { file: &file, offsets: &offsets, configuration, name };
+    layers.compose(tmp, NewLayerForm::Plain)
 }
 
 impl fmt::Display for LoadInput {

@@ -11,6 +11,7 @@
 //!  images --lists--> registry, layout: one name for several platforms     search: repositories of registries
 //!  archive --load--> store      tarball --import--> store      store --export--> tarball
 //!  registry, layout, archive --pull_file--> file that is mounted in place
+//!  such a file --sent_file--> push, save: an image of one layer
 //! ```
 
 mod archive_names;
@@ -32,6 +33,7 @@ mod remove;
 mod save;
 mod search;
 mod secure_copy;
+mod sent_file;
 mod sharing;
 mod single_file;
 mod spread;
@@ -75,6 +77,7 @@ pub use secure_copy::{RemoteHost, SecureCopy};
 pub use sharing::{ImageShares, ShareTotals, SharedLayer, Sharing, label, sharing};
 pub use spread::{Spread, spread};
 pub use spread_job::{JobFlags, SpreadJob};
+pub(super) use single_file::save_file;
 pub(super) use squashfs::{MergedFiles, save_squashfs};
 
 /// Returns the image that `text` names, and its store. Errors: no such image, with the searched stores.

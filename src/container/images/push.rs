@@ -1,20 +1,25 @@
-//! `usnea push`: copies an image of the store to a registry, a layout or an archive.
+//! `usnea push`: copies an image of the store, or of a single file, to a registry, a layout or an archive.
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::sent_file::SentFile;
 use crate::config::Settings;
 use crate::container::Usnea;
+use crate::container::file_image::FileImage;
+use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
 use crate::image::archive::output::ArchiveSink;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
+use crate::image::compose::NewLayerForm;
 use crate::image::layout::LayoutTarget;
 use crate::image::pull::TransferProgress;
 use crate::image::push::{self, LayerForm, ManifestFormat, PushedManifest};
+use crate::image::pushed_image::PushedImage;
 use crate::image::reference::{DOCKER_HUB, LOCALHOST, Reference, TypedReference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
@@ -28,7 +33,7 @@ const PARALLEL: usize = 3;
 /// Image to push, and its destination.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// Name or ID of the image.
+    /// Name or ID of the image, or the path of a single-file image.
     pub source: String,
     /// Destination of the image; `None`: the registry of its own name.
     pub destination: Option<ImageLocation>,
@@ -50,46 +55,99 @@ pub fn push(
 ) -> Result<(ImageLocation, PushedManifest)> {
     let stores = usnea.images()?;
     let registries = Registries::load()?;
-    let (store, image) = super::known(stores, &push.source)?;
-    let place = match &push.destination {
-        Some(place) => place.clone(),
-        None => own_place(&push.source, &image, &registries)?,
-    };
-    let text = push.source.escape_debug();
     let folder = stores.own().work_folder()?;
-    let tmp = folder.path();
-    let work = |form, format, parallel| push::ImagePush {
-        store: &store,
-        image: &image,
-        // Docker's format has no other compression.
-        form: if push.gzip || format == ManifestFormat::Docker { LayerForm::Gzip } else { form },
-        format,
-        tmp,
-        parallel,
-        progress,
+    let work = PushWork { push, registries: &registries, tmp: folder.path(), progress };
+    let done = match FileImage::path_in(&push.source) {
+        Some(path) => work.push_file(path)?,
+        None => work.push_stored(stores)?,
     };
-    let pushed = match &place {
-        ImageLocation::Registry(typed) => {
+    super::log_image_event(stores, &done.id, "push", Some(done.place.to_string()));
+    Ok((done.place, done.manifest))
+}
+
+/// Push with all that is read before.
+struct PushWork<'a> {
+    push: &'a Push,
+    registries: &'a Registries,
+    tmp: &'a Path,
+    progress: &'a dyn TransferProgress,
+}
+
+/// Image that was pushed.
+struct DonePush {
+    place: ImageLocation,
+    manifest: PushedManifest,
+    /// ID of the image.
+    id: Digest,
+}
+
+impl PushWork<'_> {
+    fn push_stored(&self, stores: &Stores) -> Result<DonePush> {
+        let (store, image) = super::known(stores, &self.push.source)?;
+        let place = match &self.push.destination {
+            Some(place) => place.clone(),
+            None => own_place(&self.push.source, &image, self.registries)?,
+        };
+        let pushed = self.send(&place, PushedImage::Stored { store: &store, image: &image })?;
+        if let ImageLocation::Registry(typed) = &place {
             let reference = typed.in_registry(DOCKER_HUB);
-            let registry = registry(&reference, &registries, &push.asked)?;
-            let parallel = Settings::load()?.parallel_downloads.unwrap_or(PARALLEL);
-            let pushed = work(LayerForm::Packed, push.format, parallel)
-                .run(&registry)
-                .context(|| format!("cannot push {text} to {reference}"))?;
             record(stores.own(), &store, &image, &reference, &pushed.digest)?;
-            pushed
         }
-        _ => {
+        Ok(DonePush { place, manifest: pushed, id: image.config })
+    }
+
+    /// Pushes the image of a single file, whose layer is a temporary file meanwhile.
+    fn push_file(&self, path: &Path) -> Result<DonePush> {
+        let file = SentFile::open(path, None)?;
+        let place = match &self.push.destination {
+            Some(place) => place.clone(),
+            None => {
+                let name = file.names.iter().find(|name| name.registry != LOCALHOST);
+                place_of_own_name(name.or(file.names.first()), &self.push.source)?
+            }
+        };
+        let form = match &place {
+            // Layers in the form of docker save.
+            ImageLocation::DockerArchive { .. } => NewLayerForm::Plain,
+            _ => NewLayerForm::Gzip,
+        };
+        let image = file.compose(self.tmp, form)?;
+        let manifest = self.send(&place, PushedImage::Composed(&image))?;
+        Ok(DonePush { place, manifest, id: image.id().clone() })
+    }
+
+    fn send(&self, place: &ImageLocation, image: PushedImage<'_>) -> Result<PushedManifest> {
+        let push = self.push;
+        let text = push.source.escape_debug();
+        let work = |form, format, parallel| push::ImagePush {
+            image,
+            // Docker's format has no other compression.
+            form: if push.gzip || format == ManifestFormat::Docker {
+                LayerForm::Gzip
+            } else {
+                form
+            },
+            format,
+            tmp: self.tmp,
+            parallel,
+            progress: self.progress,
+        };
+        let ImageLocation::Registry(typed) = place else {
             // A single layer at a time: several are not faster on one stream or one disk.
-            let target = local(&place, push.output.as_deref(), tmp)?;
-            let sent =
-                work(LayerForm::AsStored, local_format(&place, push.format)?, 1).run(&*target);
-            sent.and_then(|pushed| target.finish().map(|()| pushed))
-                .context(|| format!("cannot push {text} to {place}"))?
-        }
-    };
-    super::log_image_event(stores, &image.config, "push", Some(place.to_string()));
-    Ok((place, pushed))
+            let target = local(place, push.output.as_deref(), self.tmp)?;
+            let format = local_format(place, push.format)?;
+            let sent = work(LayerForm::AsStored, format, 1).run(&*target);
+            return sent
+                .and_then(|pushed| target.finish().map(|()| pushed))
+                .context(|| format!("cannot push {text} to {place}"));
+        };
+        let reference = typed.in_registry(DOCKER_HUB);
+        let registry = registry(&reference, self.registries, &push.asked)?;
+        let parallel = Settings::load()?.parallel_downloads.unwrap_or(PARALLEL);
+        work(LayerForm::Packed, push.format, parallel)
+            .run(&registry)
+            .context(|| format!("cannot push {text} to {reference}"))
+    }
 }
 
 /// Returns the manifest's format for a layout or an archive; a layout needs OCI's. Errors: docker's format for a
@@ -129,12 +187,17 @@ pub fn names_of_repository(usnea: &Usnea, text: &str) -> Result<Vec<String>> {
 }
 
 fn own_place(text: &str, image: &ImageRecord, registries: &Registries) -> Result<ImageLocation> {
+    place_of_own_name(super::name_typed(text, image, registries).as_ref(), text)
+}
+
+/// Returns the destination in the registry of an image's own name. Errors: no name, or none of a registry.
+fn place_of_own_name(name: Option<&Reference>, text: &str) -> Result<ImageLocation> {
     let example = "usnea push IMAGE REGISTRY/NAME[:TAG]";
-    let Some(name) = super::name_typed(text, image, registries) else {
+    let Some(name) = name else {
         let error = format!("{}: the image has no name in a registry", text.escape_debug());
         return Err(Error::invalid(error).hint(format!("name the destination: {example}")));
     };
-    place_of_name(&name, example)
+    place_of_name(name, example)
 }
 
 /// Returns the destination in the registry of a name. Errors: a name under `localhost`; the hint shows `example`.

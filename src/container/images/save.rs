@@ -1,18 +1,23 @@
-//! `usnea save` to an archive or a layout: copies images with their blobs as stored.
+//! `usnea save` to an archive or a layout: copies images with their blobs as stored, and the images of single files.
 
 use std::path::Path;
 
 use super::NoProgress;
+use super::sent_file::SentFile;
 use crate::container::Usnea;
+use crate::container::file_image::FileImage;
 use crate::container::stores::Stores;
+use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::image::Reference;
 use crate::image::archive::output::ArchiveSink;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
+use crate::image::compose::NewLayerForm;
 use crate::image::layout::LayoutTarget;
 use crate::image::manifest::Platform;
 use crate::image::push::{ImagePush, LayerForm, ManifestFormat};
+use crate::image::pushed_image::PushedImage;
 use crate::image::registries_conf::Registries;
 use crate::image::source::ImageTarget;
 use crate::image::store::{ImageRecord, Store};
@@ -36,6 +41,14 @@ impl ArchiveForm {
             Self::Oci | Self::OciFolder => ManifestFormat::Oci,
         }
     }
+
+    /// Form of layers that are no blobs yet.
+    fn new_layers(self) -> NewLayerForm {
+        match self {
+            Self::Docker => NewLayerForm::Plain,
+            Self::Oci | Self::OciFolder => NewLayerForm::Gzip,
+        }
+    }
 }
 
 /// Archive that is being written. Each image gets a target of its own in it.
@@ -43,6 +56,12 @@ enum Growing {
     Docker(DockerArchiveTarget),
     Oci(OciArchiveTarget),
     Layout(LayoutTarget),
+}
+
+/// Source of an image in an archive.
+enum SavedSource {
+    Stored(NamedImage),
+    File(SentFile),
 }
 
 /// Image to save.
@@ -56,7 +75,7 @@ pub(super) struct NamedImage {
 }
 
 /// Writes the images that `texts` name to `output`, under the names in `texts`. An image that is named by its ID has no
-/// name in the archive. Errors: the output is a terminal; an unknown image.
+/// name in the archive; the image of a single file has the first name in the file. Errors: the output is a terminal; an unknown image.
 pub fn save(
     usnea: &Usnea,
     texts: &[String],
@@ -71,12 +90,15 @@ pub fn save(
         );
     }
     // All images must exist before the first is written.
-    let images = texts.iter().map(|text| find(stores, text, platform));
+    let images = texts.iter().map(|text| match FileImage::path_in(text) {
+        Some(path) => SentFile::open(path, platform).map(SavedSource::File),
+        None => find(stores, text, platform).map(SavedSource::Stored),
+    });
     let images = images.collect::<Result<Vec<_>>>()?;
-    write_archive(stores, &images, form, output)?;
-    for NamedImage { image, name, .. } in &images {
-        let name = name.as_ref().map(ToString::to_string);
-        super::log_image_event(stores, &image.config, "save", name);
+    let ids = write_archive(stores, &images, form, output)?;
+    for (source, id) in images.iter().zip(&ids) {
+        let name = source.name().map(ToString::to_string);
+        super::log_image_event(stores, id, "save", name);
     }
     Ok(())
 }
@@ -93,33 +115,62 @@ pub(super) fn find(stores: &Stores, text: &str, platform: Option<&Platform>) -> 
     Ok(NamedImage { store, image, name })
 }
 
+impl SavedSource {
+    /// Name in the archive.
+    fn name(&self) -> Option<&Reference> {
+        match self {
+            Self::Stored(image) => image.name.as_ref(),
+            Self::File(file) => file.names.first(),
+        }
+    }
+}
+
+/// Writes the archive. Returns the IDs of the images.
 fn write_archive(
     stores: &Stores,
-    images: &[NamedImage],
+    images: &[SavedSource],
     form: ArchiveForm,
     output: &ArchiveSink,
-) -> Result<()> {
+) -> Result<Vec<Digest>> {
     let work = stores.own().work_folder()?;
     let tmp = work.path();
+    let mut ids = Vec::new();
     let mut growing: Option<Growing> = None;
-    for NamedImage { store, image, name } in images {
+    for source in images {
+        let name = source.name().cloned();
         let next = match &growing {
-            None => Growing::begin(form, output, tmp, name.clone())?,
-            Some(growing) => growing.another(name.clone()),
+            None => Growing::begin(form, output, tmp, name)?,
+            Some(growing) => growing.another(name),
         };
-        let push = ImagePush {
-            store,
-            image,
-            form: LayerForm::AsStored,
-            format: form.manifests(),
-            tmp,
-            parallel: 1,
-            progress: &NoProgress,
+        let push = |image: PushedImage<'_>| {
+            let push = ImagePush {
+                image,
+                form: LayerForm::AsStored,
+                format: form.manifests(),
+                tmp,
+                parallel: 1,
+                progress: &NoProgress,
+            };
+            push.run(next.target())
         };
-        push.run(next.target()).context(|| cannot_save(image, name, output))?;
+        ids.push(match source {
+            SavedSource::Stored(NamedImage { store, image, name }) => {
+                push(PushedImage::Stored { store, image })
+                    .context(|| cannot_save(image, name, output))?;
+                image.config.clone()
+            }
+            SavedSource::File(file) => {
+                let composed = file.compose(tmp, form.new_layers());
+                let pushed = composed.and_then(|image| {
+                    push(PushedImage::Composed(&image)).map(|_| image.id().clone())
+                });
+                let (file, output) = (file.path().display(), output.path().display());
+                pushed.context(|| format!("cannot save {file} to {output}"))?
+            }
+        });
         growing = Some(next);
     }
-    growing.map_or(Ok(()), |growing| growing.target().finish())
+    growing.map_or(Ok(()), |growing| growing.target().finish()).map(|()| ids)
 }
 
 /// Context of a failure to save an image.

@@ -5,7 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::NoProgress;
 use super::config_document::{self, manifest_facts_of};
+use super::pull_file::TemporaryFolder;
+use super::sent_file::{SentFile, no_configuration};
+use super::squashfs::MergedFiles;
+use super::unpacked::UnpackedImage;
+use crate::config::LayerLimits;
 use crate::container::Usnea;
 use crate::container::file_image::FileImage;
 use crate::container::stores;
@@ -15,11 +21,13 @@ use crate::documents::image::{ImageDocument, RootFsDocument};
 use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::go_json::field;
-use crate::hint;
 use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
+use crate::image::compose::NewLayerForm;
 use crate::image::diff::{LayerSource, merged_tar};
-use crate::image::manifest::parse_config;
-use crate::layer::LowerLayer;
+use crate::image::manifest::{Platform, parse_config};
+use crate::image::pull::{ImagePull, TransferProgress};
+use crate::image::store::Store;
+use crate::layer::{LayerFolder, LowerLayer};
 use crate::userns;
 
 /// Returns the document of the image in the file at `path`. Errors: no image; one without a configuration.
@@ -29,9 +37,7 @@ pub(super) fn inspect(path: &Path) -> Result<ImageDocument> {
 }
 
 fn document(image: &FileImage) -> Result<ImageDocument> {
-    let trailer = image.trailer.as_ref().ok_or_else(|| {
-        Error::not_found("the file has no image configuration").hint(hint::SAVE_SQUASHFS)
-    })?;
+    let trailer = image.trailer.as_ref().ok_or_else(no_configuration)?;
     let bytes = trailer.configuration.as_bytes();
     let config: Value = serde_json::from_slice(bytes).map_err(Error::new)?;
     let layers = field(&config, "rootfs").and_then(|rootfs| field(rootfs, "diff_ids"));
@@ -42,8 +48,8 @@ fn document(image: &FileImage) -> Result<ImageDocument> {
         true => (String::new(), BTreeMap::new()),
         false => manifest_facts_of(trailer.manifest.as_bytes())?,
     };
-    let size = image.file.identity.map_or(0, |identity| identity.size);
-    let path = image.file.path.display().to_string();
+    let size = image.size;
+    let path = image.path.display().to_string();
     let graph_driver = GraphDriver { name: "squashfs", data: BTreeMap::from([("File", path)]) };
     let manifest = Digest::of(trailer.manifest.as_bytes());
     let of_config = config_document::document(&config, Digest::of(bytes), manifest, graph_driver)?;
@@ -63,18 +69,68 @@ fn document(image: &FileImage) -> Result<ImageDocument> {
     })
 }
 
+/// Writes the image in the file at `path` to `output`, as a squashfs file: a SIF file, or a squashfs file of another
+/// program, becomes one that usnea would write. The layers are unpacked into a temporary store, which keeps owners that
+/// this user has no ID for. Errors: the signature policy rejects the file.
+pub(in crate::container) fn save_file(
+    usnea: &Usnea,
+    path: &Path,
+    platform: Option<&Platform>,
+    output: &ArchiveSink,
+    progress: &dyn TransferProgress,
+) -> Result<()> {
+    let base = usnea.base()?;
+    let owners = stores::owners_of_containers(base);
+    let source = SentFile::open(path, platform)?;
+    let trailer = source.file.trailer.as_ref().ok_or_else(no_configuration)?;
+    let top = source.file.layers.first().cloned().map(LowerLayer::Image);
+    let time = top.map(|layer| Ok::<_, Error>(layer.open()?.own_stat()?.st_mtime)).transpose()?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    userns::in_base(base, || {
+        let file = ArchiveOutput::create(output)?;
+        let work = TemporaryFolder::new(output, &file)?;
+        let store = Store::open_temporary(&work.path().join("store"))?;
+        let composed = source.compose(&store.tmp(), NewLayerForm::Plain)?;
+        let unpack = ImagePull {
+            action: "unpack",
+            store: &store,
+            platform: &Platform::host(),
+            names: &[],
+            owners: &owners,
+            limits: &LayerLimits::NONE,
+            parallel: 2,
+            progress: &NoProgress,
+            approve: &|_| Ok(()),
+        };
+        let image = unpack.run(&composed)?;
+        let unpacked = UnpackedImage::of(&store, &image, &owners)?;
+        let files = MergedFiles {
+            layers: &unpacked.folders(),
+            owners: &owners,
+            time: time.unwrap_or_default(),
+            trailer,
+            name: &name,
+            size: image.size(),
+        };
+        files.write(file, work.path(), progress)
+    })
+    .context(|| format!("cannot save {} to {}", path.display(), output.path().display()))
+}
+
 /// Writes the files of the image in the file at `path` to `output` as a tar archive.
 pub(super) fn export(usnea: &Usnea, path: &Path, output: &ArchiveSink) -> Result<()> {
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(base);
-    let layers = [LowerLayer::Image(FileImage::open(path)?.file)];
+    let layers = FileImage::open(path)?.layers;
+    let layers: Vec<_> = layers.into_iter().map(LowerLayer::Image).collect();
     userns::in_base(base, || {
-        let output = ArchiveOutput::create(output)?;
         let write = |folders: &[std::path::PathBuf]| {
+            // In the mount namespace of the folders: no file gets its name across two of them.
+            let output = ArchiveOutput::create(output)?;
             let folders: Vec<LayerSource> = folders.iter().cloned().map(Into::into).collect();
-            merged_tar(&folders, &owners, output)
+            merged_tar(&folders, &owners, output)?.put()
         };
-        engine::with_lower_folders(&layers, write)?.put()
+        engine::with_lower_folders(&layers, write)
     })
     .context(|| format!("cannot export {}", path.display()))
 }

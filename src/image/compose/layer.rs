@@ -17,6 +17,15 @@ use crate::image::file_range::FileRange;
 use crate::image::manifest::{Descriptor, media};
 use crate::image::registry_client::fetch;
 
+/// Form of a new layer's blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewLayerForm {
+    /// Uncompressed.
+    Plain,
+    /// Compressed with gzip.
+    Gzip,
+}
+
 /// A new layer.
 #[derive(Debug)]
 pub struct NewLayer {

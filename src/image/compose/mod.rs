@@ -6,13 +6,15 @@
 mod layer;
 
 use std::collections::HashMap;
-use std::io::{Seek, SeekFrom};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
+use rustix::fs::MemfdFlags;
 use serde_json::{Map, Value, json};
 
-pub use layer::{LayerWriter, NewLayer, PlainLayerWriter};
+pub use layer::{LayerWriter, NewLayer, NewLayerForm, PlainLayerWriter};
 
 use super::archive::plain::ArchiveSource;
 use super::config::ImageConfig;
@@ -245,6 +247,42 @@ fn as_oci(layer: &Descriptor) -> Descriptor {
         other => other,
     };
     Descriptor { media_type: media_type.to_owned(), ..layer.clone() }
+}
+
+impl ComposedImage {
+    /// Digest of the manifest.
+    pub fn manifest_digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Bytes of the manifest.
+    pub fn manifest_bytes(&self) -> &[u8] {
+        &self.manifest
+    }
+
+    /// Digest of the configuration: the ID of the image.
+    pub fn id(&self) -> &Digest {
+        &self.config.0
+    }
+
+    /// Opens a blob at its beginning: the configuration, or a layer. Files of one layer share their position.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        if *digest == self.config.0 {
+            let memory = rustix::fs::memfd_create("config", MemfdFlags::CLOEXEC)
+                .context(|| "cannot make a file in memory")?;
+            let mut file = File::from(memory);
+            file.write_all(&self.config.1)?;
+            file.rewind()?;
+            return Ok(file);
+        }
+        if let Some(layer) = self.layers.get(digest) {
+            return Ok(layer.content.file()?);
+        }
+        match &self.parent {
+            Some(store) => store.open_blob(digest),
+            None => fail!("{}: there is no layer {digest}", self.name),
+        }
+    }
 }
 
 impl ImageSource for ComposedImage {

@@ -18,7 +18,9 @@ use super::trailer::ImageTrailer;
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::image::archive::output::TarWriter;
-use crate::image::compose::{self, ComposedImage, PlainLayerWriter};
+use crate::image::compose::{
+    self, ComposedImage, LayerWriter, NewLayer, NewLayerForm, PlainLayerWriter,
+};
 use crate::image::diff::{LayerNode, member_headers};
 use crate::image::owners::FileType;
 use crate::layer::squashfs::format::MAGIC;
@@ -26,6 +28,9 @@ use crate::layer::squashfs::{
     CacheLimits, Inode, InodeKind, InodeRef, SquashfsFile, SquashfsImage,
 };
 use crate::layer::whiteout::WhiteoutName;
+
+/// Transport of squashfs files in signature policies.
+pub const TRANSPORT: &str = "squashfs";
 
 /// Image of a squashfs file.
 pub struct ArchivedSquashfs {
@@ -51,39 +56,39 @@ pub fn open(file: File, name: &str, tmp: &Path) -> Result<ArchivedSquashfs> {
             "unpack it with unsquashfs, and make an image of a tar of its files by usnea import",
         )
     })?;
-    let image = with_files(squashfs, &trailer.configuration, name, tmp)?;
+    let layer = layer(squashfs, tmp, NewLayerForm::Plain)?;
+    let image = compose::with_layer(trailer.configuration.as_bytes(), layer, name.to_owned())?;
     Ok(ArchivedSquashfs { image, names: trailer.names })
 }
 
-/// Reads the image of the squashfs at `offset` of a file, with this configuration.
+/// Reads the image of the squashfs at `offset` of a file, with this configuration. Its layer is written to `tmp`.
 pub fn open_part(
     file: File,
     offset: u64,
     configuration: &str,
     name: &str,
     tmp: &Path,
+    form: NewLayerForm,
 ) -> Result<ComposedImage> {
     let squashfs = SquashfsImage::open(file.into(), offset, CacheLimits::default())?;
-    with_files(squashfs, configuration, name, tmp)
+    let layer = layer(squashfs, tmp, form)?;
+    compose::with_layer(configuration.as_bytes(), layer, name.to_owned())
 }
 
-fn with_files(
-    squashfs: Arc<SquashfsImage>,
-    configuration: &str,
-    name: &str,
-    tmp: &Path,
-) -> Result<ComposedImage> {
-    let mut writer = PlainLayerWriter::new(tmp)?;
-    let walk = SquashfsWalk {
-        squashfs,
-        tar: TarWriter::new(&mut writer),
-        links: HashMap::new(),
-        entered: HashSet::new(),
-        tmp,
-    };
-    walk.run()?;
-    let layer = writer.finish()?;
-    compose::with_layer(configuration.as_bytes(), layer, name.to_owned())
+/// Writes the files of an image as a layer, to `tmp`.
+fn layer(squashfs: Arc<SquashfsImage>, tmp: &Path, form: NewLayerForm) -> Result<NewLayer> {
+    match form {
+        NewLayerForm::Plain => {
+            let mut writer = PlainLayerWriter::new(tmp)?;
+            SquashfsWalk::new(squashfs, &mut writer, tmp).run()?;
+            writer.finish()
+        }
+        NewLayerForm::Gzip => {
+            let mut writer = LayerWriter::new(tmp)?;
+            SquashfsWalk::new(squashfs, &mut writer, tmp).run()?;
+            writer.finish()
+        }
+    }
 }
 
 /// Walk over the files of a squashfs, which become members of a tar.
@@ -103,7 +108,12 @@ struct EnteredFolder {
     left: std::vec::IntoIter<(OsString, InodeRef)>,
 }
 
-impl<W: Write> SquashfsWalk<'_, W> {
+impl<'a, W: Write> SquashfsWalk<'a, W> {
+    fn new(squashfs: Arc<SquashfsImage>, writer: W, tmp: &'a Path) -> Self {
+        let (tar, links, entered) = (TarWriter::new(writer), HashMap::new(), HashSet::new());
+        Self { squashfs, tar, links, entered, tmp }
+    }
+
     fn run(mut self) -> Result<()> {
         let root = self.squashfs.inode(self.squashfs.root()).context(|| "/")?;
         self.member(Path::new("."), &root).context(|| "/")?;

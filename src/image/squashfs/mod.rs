@@ -35,7 +35,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, Builder};
 
-pub use archived::{ArchivedSquashfs, is_squashfs, open, open_part};
+pub use archived::{ArchivedSquashfs, TRANSPORT, is_squashfs, open, open_part};
 pub use area::OutputFile;
 pub use trailer::ImageTrailer;
 

@@ -20,6 +20,7 @@ use crate::image::file_range::FileRange;
 use crate::image::list::{IndexEntry, ListFormat, ListedManifest, ManifestList};
 use crate::image::manifest::{Descriptor, Manifest, ManifestDocument};
 use crate::image::push::{ImagePush, LayerForm, ManifestFormat, PushedManifest};
+use crate::image::pushed_image::PushedImage;
 use crate::image::reference::{DOCKER_HUB, Reference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
@@ -112,8 +113,7 @@ impl Sender<'_> {
             let Some(image) = images.of_manifest(&entry.digest) else { continue };
             let form = if self.is_remote { LayerForm::Packed } else { LayerForm::AsStored };
             let parcel = ImagePush {
-                store,
-                image,
+                image: PushedImage::Stored { store: &store, image },
                 form,
                 format: match (self.push.format, self.is_remote) {
                     (_, false) => ManifestFormat::Oci,
