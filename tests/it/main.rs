@@ -150,6 +150,7 @@ mod squashfs_mount;
 mod squashfs_pull;
 mod squashfs_run;
 mod squashfs_save;
+mod squashfs_sent;
 mod start_broken_off;
 mod store;
 mod store_faults;

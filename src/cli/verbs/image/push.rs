@@ -22,14 +22,18 @@ const WORDS: LayerWords = LayerWords { moved: "Pushed", was_there: "Layer alread
 /// The manifest is sent unchanged, so its digest is kept. The digest changes in three cases: layers that were loaded
 /// uncompressed are compressed for a registry, an OCI layout gets an OCI manifest, and a registry that rejects the
 /// manifest's format gets the other format.
+///
+/// SOURCE may also be a single-file image: sqsh:FILE, sif:FILE, or a path of such a file that begins with / or ./. Its
+/// files become the only layer of a new image with the configuration in the file, the same image that 'usnea load' makes
+/// of the file. Neither image nor layer gets into the store. The layer is a temporary file in the store's folder meanwhile.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Name or ID of the image.
+    /// Name or ID of the image, or a single-file image: sqsh:FILE, sif:FILE, /FILE or ./FILE.
     #[arg(value_name = "SOURCE")]
     source: String,
 
     /// Destination: [docker://]REGISTRY/NAME[:TAG], oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME].
-    /// Default: the registry of the image's own name.
+    /// Default: the registry of the image's own name, or of the name in a single-file image.
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,
 

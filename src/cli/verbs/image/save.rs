@@ -17,20 +17,21 @@ use crate::image::transport::ImageLocation;
 /// Save images to an archive
 ///
 /// docker load, podman load, skopeo and usnea load can read the archive. An image that is given by its ID has no name
-/// in the archive.
+/// in the archive. The files of a single-file image become one layer, under the first name in the file.
 ///
 /// With squashfs the file has the merged layers of a single image as a file system: Linux, squashfuse and unsquashfs read it
 /// in place. The same image gives the same bytes. The configuration of the image follows the file system. Access control
 /// lists are left out, with a warning. 'usnea load' gives back an image with one layer, whose ID is another one.
 ///
-/// The source of a squashfs file may also be a container, an archive or a layout, or a root directory. A name means an
+/// The source of a squashfs file may also be a container, an archive or a layout, a root directory, or a SIF file. A name means an
 /// image, else a container. The file of a container has its root without mounts, and the configuration that 'usnea
 /// commit' would give an image; a container that runs is frozen meanwhile. An image of an archive or a layout does not
 /// get into the store; see usnea-pull(1), --to. The file of a directory has owners as in a container of that directory.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Names or IDs of the images. With squashfs also the name or ID of a container, oci:DIR[:NAME],
-    /// oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], and dir:PATH, /PATH or ./PATH.
+    /// Names or IDs of the images, or single-file images: sqsh:FILE, sif:FILE, /FILE or ./FILE. With squashfs also the
+    /// name or ID of a container, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], and dir:PATH, /PATH
+    /// or ./PATH.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 
