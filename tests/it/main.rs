@@ -142,6 +142,7 @@ mod signature_policy;
 mod soak;
 mod spec;
 mod spread;
+mod spread_file;
 mod squashfs;
 mod squashfs_big;
 mod squashfs_ends;

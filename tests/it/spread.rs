@@ -15,13 +15,13 @@ use crate::stocked::Stocked;
 use crate::support::{Ran, Started, need_that, within};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 /// Bytes of a block.
 const BLOCK: usize = 1 << 20;
 
 /// A registry with an image of three layers, and ranks on this machine.
-struct Cluster {
-    place: Stocked,
+pub struct Cluster {
+    pub place: Stocked,
     registry: FaultRegistry,
     ranks: usize,
     host: String,
@@ -29,7 +29,7 @@ struct Cluster {
 }
 
 /// Bytes that no codec makes smaller, and that are others for each name.
-fn noise(name: &str, length: usize) -> Vec<u8> {
+pub fn noise(name: &str, length: usize) -> Vec<u8> {
     let mut state =
         name.bytes().fold(88_172_645_463_325_252_u64, |all, byte| all * 31 + u64::from(byte));
     let mut next = || {
@@ -43,7 +43,7 @@ fn noise(name: &str, length: usize) -> Vec<u8> {
 
 /// A port that no other test has. Below those that the kernel gives out (ip(7), ip_local_port_range): a client that waits
 /// for rank 0 could get the port of rank 0 itself.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(64);
     let number = || first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
@@ -53,7 +53,7 @@ fn free_port() -> u16 {
 }
 
 impl Cluster {
-    fn new(ranks: usize) -> Self {
+    pub fn new(ranks: usize) -> Self {
         Self::with(ranks, |_, pieces| pieces)
     }
 
@@ -71,7 +71,7 @@ impl Cluster {
         Self { place, registry, ranks, host: "127.0.0.1".to_owned(), port }
     }
 
-    fn image(&self) -> String {
+    pub fn image(&self) -> String {
         format!("{}/image:1", self.registry.host)
     }
 
@@ -111,7 +111,7 @@ impl Cluster {
     }
 
     /// Each blob came from the registry once, the config too. A stalled request goes on where it stopped.
-    fn is_pulled_once(&self) {
+    pub fn is_pulled_once(&self) {
         let heard = self.registry.heard();
         let whole = heard.iter().filter(|request| request.from().is_none());
         let mut asked: Vec<_> =
@@ -124,12 +124,12 @@ impl Cluster {
 }
 
 /// Ends all, with all processes below them.
-fn end(all: Vec<Started>) -> Vec<Ran> {
+pub fn end(all: Vec<Started>) -> Vec<Ran> {
     all.into_iter().map(Started::ends_whole).collect()
 }
 
 /// Asserts success of all.
-fn all_work(all: &[Ran]) {
+pub fn all_work(all: &[Ran]) {
     for ran in all {
         ran.works();
     }

@@ -37,6 +37,7 @@ mod sent_file;
 mod sharing;
 mod single_file;
 mod spread;
+mod spread_file;
 mod spread_job;
 mod squashfs;
 mod unpacked;
@@ -75,9 +76,10 @@ pub use save::{ArchiveForm, save};
 pub use search::{RepositoryTags, Search, SearchFilter, SearchResult, search, tags};
 pub use secure_copy::{RemoteHost, SecureCopy};
 pub use sharing::{ImageShares, ShareTotals, SharedLayer, Sharing, label, sharing};
-pub use spread::{Spread, spread};
-pub use spread_job::{JobFlags, SpreadJob};
 pub(super) use single_file::save_file;
+pub use spread::{Spread, SpreadRank, spread};
+pub use spread_file::{FileSpread, SpreadSource, spread_file_to};
+pub use spread_job::{JobFlags, SpreadJob};
 pub(super) use squashfs::{MergedFiles, save_squashfs};
 
 /// Returns the image that `text` names, and its store. Errors: no such image, with the searched stores.

@@ -66,13 +66,14 @@ pub fn pull_to(
 }
 
 /// Folder for the temporary files of one command, in `$TMPDIR`, else beside the output.
-struct TemporaryFolder {
+pub(super) struct TemporaryFolder {
     folder: NewFolder,
     _remover: FileRemover,
 }
 
 impl TemporaryFolder {
-    fn new(sink: &ArchiveSink, output: &ArchiveOutput) -> Result<Self> {
+    /// Makes a folder for `output`, an unfinished file, which the remover knows too.
+    pub(super) fn new(sink: &ArchiveSink, output: &ArchiveOutput) -> Result<Self> {
         let parent = parent(sink);
         sweep(&parent);
         let folder = NewFolder::folder(&parent, PREFIX)?;
@@ -83,7 +84,17 @@ impl TemporaryFolder {
         Ok(Self { folder, _remover: remover })
     }
 
-    fn path(&self) -> &Path {
+    /// Makes a folder in that of the file `output`, for files that are renamed to it.
+    pub(super) fn beside(output: &Path) -> Result<Self> {
+        let parent = folder_of(output);
+        sweep(&parent);
+        let folder = NewFolder::folder(&parent, PREFIX)?;
+        let remover = FileRemover::start(&[&folder.path])?;
+        Ok(Self { folder, _remover: remover })
+    }
+
+    /// Path of the folder.
+    pub(super) fn path(&self) -> &Path {
         &self.folder.path
     }
 }
@@ -96,11 +107,15 @@ fn parent(sink: &ArchiveSink) -> PathBuf {
         (None, ArchiveSink::File(path)) if path.metadata().is_ok_and(|file| !file.is_file()) => {
             std::env::temp_dir()
         }
-        (None, ArchiveSink::File(path)) => match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => ".".into(),
-        },
+        (None, ArchiveSink::File(path)) => folder_of(path),
         (None, ArchiveSink::Stream(_)) => std::env::temp_dir(),
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => ".".into(),
     }
 }
 

@@ -29,6 +29,13 @@ use crate::userns;
 pub struct Spread {
     /// Image of a registry.
     pub pull: Pull,
+    /// Rank of this process.
+    pub rank: SpreadRank,
+}
+
+/// Rank of this process, and its settings.
+#[derive(Clone, Debug)]
+pub struct SpreadRank {
     /// Position in the job.
     pub job: SpreadJob,
     /// Secret of the job.
@@ -63,7 +70,7 @@ pub fn spread(
         let error = format!("{}: only images of registries are spread", asked.place);
         return Err(Error::invalid(error).hint("all ranks can pull from a shared folder"));
     }
-    if request.job.ranks == 1 {
+    if request.rank.job.ranks == 1 {
         return pull(usnea, asked, progress);
     }
     let (stores, base) = (usnea.images()?, usnea.base()?);
@@ -79,20 +86,22 @@ pub fn spread(
         policy,
         progress,
     };
-    let settings = request.settings();
-    let pulled = match request.job.rank {
+    let settings = request.rank.settings(asked.place.to_string());
+    let pulled = match request.rank.job.rank {
         0 => {
             let candidates = candidates(Some(stores), asked, &work.policy)?;
             userns::in_base(base, || {
                 stores.own().sweep();
                 run_root(&settings, stores.own(), |root| {
-                    first_of(&candidates, |registry, reference| {
+                    let pulled = first_of(&candidates, |registry, reference| {
                         let origin = ImageOrigin::registry(reference);
                         let verify = |digest: &Digest| {
                             work.policy.verify(&origin, digest, &|tag| registry.sibling(tag))
                         };
                         work.pull_and_share(root, registry, reference, &verify)
-                    })
+                    })?;
+                    root.add_stored(&pulled)?;
+                    Ok(pulled)
                 })
             })?
         }
@@ -108,12 +117,13 @@ pub fn spread(
     Ok(pulled)
 }
 
-impl Spread {
-    fn settings(&self) -> SpreadSettings {
+impl SpreadRank {
+    /// Settings for the spread of this image, as the command names it.
+    pub(super) fn settings(&self, image: String) -> SpreadSettings {
         SpreadSettings {
             shape: self.job.shape(self.fanout),
             token: self.token.clone(),
-            image: self.pull.place.to_string(),
+            image,
             host: self.job.host.clone(),
             port: self.job.port,
             listen: self.listen,

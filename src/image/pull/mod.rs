@@ -24,7 +24,7 @@ use crate::error::{Context, Result};
 use crate::fail;
 
 use layers::{LayerLocks, PulledLayer};
-pub use layers::{unpack_layer, unpack_missing};
+pub use layers::{fetch_blob, unpack_layer, unpack_missing};
 
 /// Deepest nesting of indexes.
 const DEEPEST: usize = 4;

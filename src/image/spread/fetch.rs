@@ -1,6 +1,7 @@
 //! Source of a pull: other ranks. Each block is compared with its digest from rank 0.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,6 +75,11 @@ impl PeerSource {
     /// Reads this image.
     pub fn new(fetch: PeerFetch, image: SpreadImage) -> Self {
         Self { fetch: Arc::new(fetch), image }
+    }
+
+    /// Serves a file that has this digest, so that the ranks below need not wait for a download.
+    pub fn share_file(&self, digest: &Digest, file: File, size: u64) {
+        self.fetch.blobs.add_file(digest, file, size);
     }
 }
 

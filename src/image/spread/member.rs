@@ -16,7 +16,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::hint;
 use crate::image::registry_client::look_up;
-use crate::image::store::{ImageRecord, Store};
+use crate::image::store::Store;
 
 /// Pause between two attempts to reach rank 0.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -32,11 +32,11 @@ struct RootConnection {
 
 /// Runs a rank other than 0: `pull` pulls from the given source; then others are served until rank 0 ends the spread.
 /// Errors: those of the pull; no rank 0.
-pub fn run_member(
+pub fn run_member<T>(
     settings: &SpreadSettings,
     store: &Store,
-    pull: impl FnOnce(&PeerSource, &SpreadImage) -> Result<ImageRecord>,
-) -> Result<ImageRecord> {
+    pull: impl FnOnce(&PeerSource, &SpreadImage) -> Result<T>,
+) -> Result<T> {
     let RootConnection { channel, local, root } = connect(settings)?;
     let SpreadChannel { mut sender, receiver } = channel;
     let (ledger, blobs) = (Arc::new(Ledger::default()), Arc::new(SharedBlobs::new(store)));

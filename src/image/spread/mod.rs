@@ -7,6 +7,8 @@
 //!                       +--data--> rank 2 --data--> rank 5, rank 6
 //! ```
 //!
+//! A file can be spread instead of an image (`file`): it is the only layer of a manifest.
+//!
 //! A rank pulls from a [`PeerSource`], by the code of every pull. Each block is compared with the digest from rank 0 before
 //! it is written, and is passed on while later ones arrive. A rank that sends a wrong block, or none, is replaced: by its
 //! parent, at last by rank 0 or a child of rank 0.
@@ -16,6 +18,7 @@
 
 pub mod channel;
 mod fetch;
+mod file;
 pub mod frame;
 pub mod host_list;
 pub mod ledger;
@@ -32,6 +35,8 @@ use std::time::Duration;
 
 pub use channel::SpreadToken;
 pub use fetch::PeerSource;
+pub use file::{FileBlocks, spread_file};
+pub use ledger::SpreadImage;
 pub use member::run_member;
 pub use root::{SharingSource, SpreadRoot, run_root};
 

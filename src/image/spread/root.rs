@@ -1,9 +1,11 @@
 //! Rank 0: pulls from the registry, and shares what arrives.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::file::{FileBlocks, file_manifest};
 use super::frame::BlockDigest;
 use super::ledger::{Ledger, SpreadEnd, SpreadImage};
 use super::members::Members;
@@ -48,15 +50,37 @@ impl SpreadRoot {
     pub fn share<'a>(&self, inner: &'a dyn ImageSource) -> SharingSource<'a> {
         SharingSource { inner, shared: self.shared.clone(), top: Mutex::new(None) }
     }
+
+    /// Shares all blobs of a pulled image that were not read from the registry.
+    pub fn add_stored(&self, image: &ImageRecord) -> Result<()> {
+        self.shared.add_stored(image)
+    }
+
+    /// Shares a file, which is read once before: from now on the other ranks fetch it. `reference`: name of the image in
+    /// the file. Errors: unreadable; too large.
+    pub fn share_file(&self, reference: &str, file: File) -> Result<()> {
+        let SharedImage { ledger, blobs } = &self.shared;
+        let size = file.metadata().context(|| "cannot look at the file")?.len();
+        let content = FileBlocks::read(&file, size)?;
+        let digest = &content.digest;
+        blobs.add_file(digest, file, size);
+        ledger.add_blob(digest, size)?;
+        ledger.add_blocks(digest, 0, &content.blocks)?;
+        let manifest = file_manifest(digest, size);
+        let top = Digest::of(&manifest.bytes);
+        ledger.add_manifest(top.clone(), manifest)?;
+        ledger.set_image(SpreadImage { reference: reference.to_owned(), top })
+    }
 }
 
-/// Runs rank 0: `pull` pulls through [`SpreadRoot::share`]; then the others are served until all are done or gone.
-/// Errors: those of the pull; ranks that never came.
-pub fn run_root(
+/// Runs rank 0: `pull` pulls through [`SpreadRoot::share`] and [`SpreadRoot::add_stored`], or makes a file for
+/// [`SpreadRoot::share_file`]; then the others are served until all are done or gone. Errors: those of the pull; ranks
+/// that never came.
+pub fn run_root<T>(
     settings: &SpreadSettings,
     store: &Store,
-    pull: impl FnOnce(&SpreadRoot) -> Result<ImageRecord>,
-) -> Result<ImageRecord> {
+    pull: impl FnOnce(&SpreadRoot) -> Result<T>,
+) -> Result<T> {
     let arrival = Instant::now() + settings.tempo.arrival;
     let (ledger, blobs) = (Arc::new(Ledger::default()), Arc::new(SharedBlobs::new(store)));
     let desk = RootDesk {
@@ -67,11 +91,7 @@ pub fn run_root(
     let server = SpreadServer::new(settings, &ledger, &blobs, Some(desk));
     server.listen(settings.root_listen()).hint(|| hint::SPREAD_ADDRESS)?;
     let root = SpreadRoot { shared: SharedImage { ledger: ledger.clone(), blobs } };
-    let pulled = pull(&root).and_then(|image| {
-        root.shared.add_stored(&image)?;
-        Ok(image)
-    });
-    let result = match pulled {
+    let result = match pull(&root) {
         Ok(image) => wait_for_ranks(&server, arrival).map(|()| image),
         Err(error) => {
             let soon = Instant::now() + FAREWELL;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,13 +56,16 @@ impl SharedBlob {
 
     /// Reads a block of a file that has `length` bytes so far.
     pub fn read_part(&self, block: u64, length: u64) -> Result<Vec<u8>> {
-        let length = usize::try_from(block_length(length, block)).unwrap_or_default();
-        let mut bytes = vec![0; length];
-        self.file
-            .read_exact_at(&mut bytes, block.saturating_mul(BLOCK))
-            .context(|| "cannot read a block")?;
-        Ok(bytes)
+        read_block(&self.file, block.saturating_mul(BLOCK), block_length(length, block))
+            .context(|| "cannot read a block")
     }
+}
+
+/// Reads `length` bytes of a file, at most a block.
+pub fn read_block(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length.min(BLOCK)).unwrap_or_default()];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
 }
 
 /// SHA-256 of a block.
@@ -100,6 +104,12 @@ impl SharedBlobs {
         let file = self.store.open_download(digest)?;
         // The last of these blocks may be incomplete: its end comes now, its beginning came before.
         Ok(self.add(digest, file, [size, block_count(written), written / BLOCK]))
+    }
+
+    /// Adds a file of the caller. Each block is compared with its digest when it is sent: the file may change.
+    pub fn add_file(&self, digest: &Digest, file: File, size: u64) {
+        let count = block_count(size);
+        self.add(digest, file, [size, count, count]);
     }
 
     /// `numbers`: size, unchecked blocks, blocks that the file has.

@@ -143,7 +143,9 @@ impl TestJob {
             source.manifest(None)?;
             // No manifest of this digest is known: nothing is taken from the store.
             source.announce("q.io/x:1", &Digest::of(b""))?;
-            fetch(&store, &source, &all)
+            let image = fetch(&store, &source, &all)?;
+            root.add_stored(&image)?;
+            Ok(image)
         })
     }
 
@@ -387,8 +389,9 @@ fn a_download_from_before_is_used_and_a_damaged_one_is_passed_to_nobody() {
 fn a_failure_of_rank_0_reaches_all() {
     let job = TestJob::new(2, 2, &SIZES);
     std::thread::scope(|scope| {
-        let root = scope
-            .spawn(|| run_root(&job.rank(0), &job.store(0), |_| Err(Error::new("no such image"))));
+        let root = scope.spawn(|| {
+            run_root::<()>(&job.rank(0), &job.store(0), |_| Err(Error::new("no such image")))
+        });
         let error = job.run_member(1).unwrap_err().to_string();
         assert_eq!(error, "rank 0 failed: no such image");
         assert_eq!(root.join().unwrap().unwrap_err().to_string(), "no such image");

@@ -1,17 +1,20 @@
 //! `usnea image spread`: pulls an image once for all ranks of a job.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::flags::pull::{PULL_WORDS, SourceFlags};
+use crate::cli::flags::pull::{PULL_WORDS, SAVE_WORDS, SourceFlags};
 use crate::cli::output::print;
 use crate::cli::output::progress::{LayerProgress, Verbosity};
 use crate::container::Usnea;
-use crate::container::images::{JobFlags, Spread, SpreadJob, spread};
+use crate::container::images::{
+    FileProgress, FileSpread, JobFlags, Spread, SpreadJob, SpreadRank, SpreadSource, spread,
+    spread_file_to,
+};
 use crate::error::{Error, Result};
 use crate::hint;
 use crate::image::spread::SpreadToken;
-use crate::image::transport::ImageLocation;
 
 /// Variable with the secret of the job.
 const TOKEN: &str = "USNEA_SPREAD_TOKEN";
@@ -39,17 +42,28 @@ const TOKEN: &str = "USNEA_SPREAD_TOKEN";
 /// Rank 0 listens at all addresses of its machine, unless --listen or an IP address in --address names one; the others
 /// listen at the address that leads to rank 0. Connections are TCP, over IPv4 or IPv6.
 ///
+/// With --to each rank ends with one squashfs file in place of an image in its store, for instance on a local disk: rank 0
+/// pulls the image and writes the file as 'usnea pull --to' does, and the others fetch the file. No layer is unpacked there.
+/// IMAGE may then also be an archive or a layout, or a single-file image (squashfs or SIF), which rank 0 alone reads: from a
+/// parallel file system it is read once. The file appears when it is whole. A rank that has the same file already fetches
+/// nothing. The file needs no room but its own, at rank 0 also that of the layers, as for 'usnea pull --to'.
+///
 /// A rank that sends nothing, or a wrong block, is replaced by another one. The exit status is 0 at each rank that has the
 /// image; rank 0 also fails if a rank never came. If rank 0 dies, the others end well as far as they have all blocks among
 /// them. A rank that is interrupted leaves partial downloads, which the next pull resumes.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Image of a registry: [docker://][REGISTRY/]NAME[:TAG][@DIGEST], the same at all ranks.
+    /// Image of a registry: [docker://][REGISTRY/]NAME[:TAG][@DIGEST], the same at all ranks. With --to also oci:DIR[:NAME],
+    /// oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], sqsh:FILE, sif:FILE, /FILE or ./FILE.
     #[arg(value_name = "IMAGE")]
     image: String,
 
     #[command(flatten)]
     source: SourceFlags,
+
+    /// Write the image to this squashfs file at each rank, instead of the store.
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
 
     /// Number of this process, from 0 on.
     #[arg(long, value_name = "N")]
@@ -85,10 +99,8 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let flags =
         JobFlags { rank: arguments.rank, ranks: arguments.ranks, address: arguments.address };
     let job = SpreadJob::find(&flags, &|name| std::env::var(name).ok())?;
-    let place: ImageLocation = arguments.image.parse()?;
-    let rank = job.rank;
-    let request = Spread {
-        pull: arguments.source.pull(place)?,
+    let number = job.rank;
+    let rank = SpreadRank {
         job,
         token: token()?,
         listen: arguments.listen,
@@ -96,13 +108,32 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         timeout: Duration::from_secs(arguments.timeout),
     };
     // Progress of a thousand ranks on one terminal says nothing.
-    let verbosity = match arguments.quiet || rank > 0 {
+    let verbosity = match arguments.quiet || number > 0 {
         true => Verbosity::Quiet,
         false => Verbosity::Normal,
     };
-    let image = spread(usnea, &request, &LayerProgress::new(PULL_WORDS, verbosity))?;
-    match rank {
-        0 => print(&format!("{}\n", image.config.hex())),
+    let progress = LayerProgress::new(PULL_WORDS, verbosity);
+    let id = match (arguments.to, SpreadSource::path_in(&arguments.image)) {
+        (None, None) => {
+            let pull = arguments.source.pull(arguments.image.parse()?)?;
+            Some(spread(usnea, &Spread { pull, rank }, &progress)?.config)
+        }
+        (None, Some(_)) => {
+            let error = format!("'{}' is a file", arguments.image.escape_debug());
+            return Err(Error::invalid(error).hint("--to FILE spreads it to a file at each rank"));
+        }
+        (Some(output), path) => {
+            let source = match path {
+                Some(path) => SpreadSource::File(path),
+                None => SpreadSource::Image(arguments.source.pull(arguments.image.parse()?)?),
+            };
+            let save = LayerProgress::new(SAVE_WORDS, verbosity);
+            let progress = FileProgress { pull: &progress, save: &save };
+            spread_file_to(usnea, &FileSpread { source, output, rank }, progress)?
+        }
+    };
+    match id {
+        Some(id) if number == 0 => print(&format!("{}\n", id.hex())),
         _ => Ok(0),
     }
 }
