@@ -51,7 +51,7 @@ pub const CONVERT_SQUASHFS: &str =
 pub const CONVERT_SIF: &str = "'apptainer build NEW.sif OLD.sif' makes a file with squashfs of it";
 /// A SIF file with several layers.
 pub const SQUASH_SIF: &str =
-    "'singularity pull --oci IMAGE' without --keep-layers makes a single one";
+    "'usnea save --format squashfs -o NEW.sqsh FILE' makes a single one of them";
 /// A SIF file with an encrypted file system.
 pub const DECRYPT_SIF: &str = "with its key, 'apptainer build --sandbox DIR FILE' unpacks it, and 'usnea run dir:DIR' runs that";
 /// A file that is shorter than it says.

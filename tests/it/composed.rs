@@ -42,6 +42,19 @@ pub fn link(path: &str, target: &str) -> Entry {
     Entry { kind: b'2', target: target.into(), ..bytes(path, b"") }
 }
 
+/// A character device 0:0: a whiteout of overlayfs.
+pub fn device(path: &str) -> Entry {
+    Entry { kind: b'3', ..bytes(path, b"") }
+}
+
+/// A header with one record of PAX for the next entry: `NAME=VALUE`.
+pub fn pax(record: &str) -> Entry {
+    // The length counts its own digits too.
+    let length = record.len() + 4;
+    let length = if length > 99 { length + 1 } else { length };
+    Entry { kind: b'x', ..bytes("pax", format!("{length} {record}\n").as_bytes()) }
+}
+
 impl Entry {
     /// With another mode.
     pub fn mode(self, mode: u32) -> Self {

@@ -137,6 +137,7 @@ mod shared_file_system;
 mod shared_images;
 mod shared_store;
 mod sif;
+mod sif_layers;
 mod signals;
 mod signature_policy;
 mod soak;

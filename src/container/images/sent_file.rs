@@ -1,4 +1,5 @@
-//! Image of a single file as the source of a push or of an archive: its files become the layer of a new image.
+//! Image of a single file as the source of a push or of an archive: its files become the layer of a new image, those of an
+//! OCI-SIF several.
 
 use std::path::Path;
 
@@ -36,14 +37,14 @@ impl SentFile {
         Ok(Self { file, names })
     }
 
-    /// Writes the image's layer to `tmp`. Errors: a damaged file; names that no layer can have.
+    /// Writes the image's layers to `tmp`. Errors: a damaged file; names that no layer can have.
     pub(super) fn compose(&self, tmp: &Path, form: NewLayerForm) -> Result<ComposedImage> {
         self.file.compose(tmp, form)
     }
 
     /// Path of the file.
     pub(super) fn path(&self) -> &Path {
-        &self.file.file.path
+        &self.file.path
     }
 }
 

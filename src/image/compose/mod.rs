@@ -122,17 +122,24 @@ fn make(
     complete_history(&mut document, diff_ids.len() - usize::from(layer.is_some()))?;
     describe(&mut document, &diff_ids, layer.as_ref(), details)?;
     let parent = parent.map(|parent| parent.store.clone());
-    complete(&document, &layers, layer, parent, name)
+    complete(&document, &layers, layer.into_iter().collect(), parent, name)
 }
 
-/// Makes an image of the configuration `config` whose only layer is `layer`, called `name` in messages. The steps of the
-/// history stay, without layers of their own. Errors: a malformed configuration.
-pub fn with_layer(config: &[u8], layer: NewLayer, name: String) -> Result<ComposedImage> {
+/// Makes an image of the configuration `config` with these layers, the bottom one first, called `name` in messages. The
+/// history of a single layer gets one step more, and the others have none. That of several stays if it has as many. Errors: a malformed
+/// configuration.
+pub fn with_layers(config: &[u8], layers: Vec<NewLayer>, name: String) -> Result<ComposedImage> {
     let parsed = ImageConfig::parse(config)?;
     let mut document: Value = serde_json::from_slice(config).map_err(Error::new)?;
     let fields = document.as_object_mut();
     let fields = fields.ok_or_else(|| Error::new("the image's config is no JSON object"))?;
-    if let Some(history) = fields.get_mut("history").and_then(Value::as_array_mut) {
+    let of_layers = parsed.history.iter().filter(|step| !step.empty_layer).count();
+    let is_kept = layers.len() > 1 && of_layers == layers.len();
+    if layers.len() > 1 && !is_kept {
+        fields.remove("history");
+    } else if let Some(history) = fields.get_mut("history").and_then(Value::as_array_mut)
+        && !is_kept
+    {
         for step in history.iter_mut().filter_map(Value::as_object_mut) {
             step.insert("empty_layer".to_owned(), json!(true));
         }
@@ -142,15 +149,16 @@ pub fn with_layer(config: &[u8], layer: NewLayer, name: String) -> Result<Compos
         }
         history.push(step);
     }
-    fields.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": [layer.diff_id]}));
-    let layers = [layer.descriptor.clone()];
-    complete(&document, &layers, Some(layer), None, name)
+    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.diff_id).collect();
+    fields.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": diff_ids}));
+    let descriptors: Vec<_> = layers.iter().map(|layer| layer.descriptor.clone()).collect();
+    complete(&document, &descriptors, layers, None, name)
 }
 
 fn complete(
     document: &Value,
     layers: &[Descriptor],
-    layer: Option<NewLayer>,
+    new: Vec<NewLayer>,
     parent: Option<Store>,
     name: String,
 ) -> Result<ComposedImage> {
@@ -169,7 +177,7 @@ fn complete(
     let composed = |NewLayer { descriptor, content, spool, .. }| {
         (descriptor.digest, ComposedLayer { content, spool })
     };
-    let layers = layer.map(composed).into_iter().collect();
+    let layers = new.into_iter().map(composed).collect();
     let digest = Digest::of(&manifest);
     Ok(ComposedImage { name, manifest, digest, config: (config_is.digest, config), layers, parent })
 }

@@ -21,7 +21,9 @@ mod tree;
 pub use changes::{Change, ChangeKind, UpperForm, changes, changes_of_tree};
 pub use layers::{LayerSource, LayerTree, TreeEntry, TreeFolder};
 pub use node::{FoundNode, LastLink, LayerNode};
-pub use tree::{TarPart, changes_tar, layer_tar, member_headers, merged_tar, part_tar};
+pub use tree::{
+    TarPart, changes_tar, layer_tar, member_headers, merged_tar, part_tar, whiteout_headers,
+};
 
 #[cfg(test)]
 mod tests;

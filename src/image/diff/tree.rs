@@ -210,13 +210,18 @@ impl<W: Write> TreeWriter<W> {
     }
 
     fn whiteout(&mut self, path: &Path) -> Result<()> {
-        let mut entry = EntryBuilder::new_ustar();
-        entry.path(bytes(path)).entry_type(EntryType::Regular);
-        let numbers = entry.mode(0).and_then(|entry| entry.uid(0)).and_then(|entry| entry.gid(0));
-        let numbers = numbers.and_then(|entry| entry.mtime(0)).and_then(|entry| entry.size(0));
-        let headers = numbers.map_err(Error::new)?.finish_bytes();
+        let headers = whiteout_headers(path).map_err(Error::new)?;
         Ok(self.tar.append(&headers, 0, &mut io::empty())?)
     }
+}
+
+/// Makes the headers of a mark: an empty file of this name.
+pub fn whiteout_headers(path: &Path) -> Result<Vec<u8>, HeaderError> {
+    let mut entry = EntryBuilder::new_ustar();
+    entry.path(bytes(path)).entry_type(EntryType::Regular);
+    let numbers = entry.mode(0).and_then(|entry| entry.uid(0)).and_then(|entry| entry.gid(0));
+    let numbers = numbers.and_then(|entry| entry.mtime(0)).and_then(|entry| entry.size(0));
+    Ok(numbers?.finish_bytes())
 }
 
 /// Makes the headers of a member. `link`: the first name of the file, for a further hard link.

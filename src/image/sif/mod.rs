@@ -133,7 +133,12 @@ impl SifImage {
         })
     }
 
-    /// Root file system, to be read in place. Errors: several, of the layers of an OCI-SIF.
+    /// Offsets of the layers, the topmost first.
+    pub fn offsets(&self) -> Vec<u64> {
+        self.layers.iter().map(|layer| layer.offset).collect()
+    }
+
+    /// The only file system of the root. Errors: several, of the layers of an OCI-SIF.
     pub fn root(&self) -> Result<SifPart> {
         match self.layers[..] {
             [root] => Ok(root),

@@ -21,13 +21,14 @@ use crate::image::archive::output::TarWriter;
 use crate::image::compose::{
     self, ComposedImage, LayerWriter, NewLayer, NewLayerForm, PlainLayerWriter,
 };
-use crate::image::diff::{LayerNode, member_headers};
+use crate::image::diff::{LayerNode, member_headers, whiteout_headers};
 use crate::image::owners::FileType;
+use crate::layer::is_overlay_attribute;
 use crate::layer::squashfs::format::MAGIC;
 use crate::layer::squashfs::{
     CacheLimits, Inode, InodeKind, InodeRef, SquashfsFile, SquashfsImage,
 };
-use crate::layer::whiteout::WhiteoutName;
+use crate::layer::whiteout::{OPAQUE_NAME, WhiteoutName, whiteout_name};
 
 /// Transport of squashfs files in signature policies.
 pub const TRANSPORT: &str = "squashfs";
@@ -56,36 +57,66 @@ pub fn open(file: File, name: &str, tmp: &Path) -> Result<ArchivedSquashfs> {
             "unpack it with unsquashfs, and make an image of a tar of its files by usnea import",
         )
     })?;
-    let layer = layer(squashfs, tmp, NewLayerForm::Plain)?;
-    let image = compose::with_layer(trailer.configuration.as_bytes(), layer, name.to_owned())?;
+    let layers = vec![layer(squashfs, LayerMarks::None, tmp, NewLayerForm::Plain)?];
+    let configuration = trailer.configuration.as_bytes();
+    let image = compose::with_layers(configuration, layers, name.to_owned())?;
     Ok(ArchivedSquashfs { image, names: trailer.names })
 }
 
-/// Reads the image of the squashfs at `offset` of a file, with this configuration. Its layer is written to `tmp`.
-pub fn open_part(
-    file: File,
-    offset: u64,
-    configuration: &str,
-    name: &str,
-    tmp: &Path,
-    form: NewLayerForm,
-) -> Result<ComposedImage> {
-    let squashfs = SquashfsImage::open(file.into(), offset, CacheLimits::default())?;
-    let layer = layer(squashfs, tmp, form)?;
-    compose::with_layer(configuration.as_bytes(), layer, name.to_owned())
+/// Image whose layers are in one file, each a squashfs.
+pub struct LayersInFile<'a> {
+    /// Open file.
+    pub file: &'a File,
+    /// Offsets of the layers, the topmost first. With several, the upper ones may have the marks of overlayfs.
+    pub offsets: &'a [u64],
+    /// Configuration of the image.
+    pub configuration: &'a str,
+    /// Name in messages.
+    pub name: &'a str,
+}
+
+impl LayersInFile<'_> {
+    /// Makes an image of the layers, which are written to `tmp`. Errors: a damaged file; names that no layer can have.
+    pub fn compose(&self, tmp: &Path, form: NewLayerForm) -> Result<ComposedImage> {
+        let marks = match self.offsets.len() {
+            1 => LayerMarks::None,
+            _ => LayerMarks::Overlay,
+        };
+        let layers = self.offsets.iter().rev().map(|offset| {
+            let file = self.file.try_clone().context(|| "cannot duplicate a file")?;
+            let squashfs = SquashfsImage::open(file.into(), *offset, CacheLimits::default())?;
+            layer(squashfs, marks, tmp, form)
+        });
+        let layers = layers.collect::<Result<Vec<_>>>()?;
+        compose::with_layers(self.configuration.as_bytes(), layers, self.name.to_owned())
+    }
+}
+
+/// Marks among the files of a squashfs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LayerMarks {
+    /// None: the files are a whole root.
+    None,
+    /// Whiteouts as devices, and opaque folders by attribute.
+    Overlay,
 }
 
 /// Writes the files of an image as a layer, to `tmp`.
-fn layer(squashfs: Arc<SquashfsImage>, tmp: &Path, form: NewLayerForm) -> Result<NewLayer> {
+fn layer(
+    squashfs: Arc<SquashfsImage>,
+    marks: LayerMarks,
+    tmp: &Path,
+    form: NewLayerForm,
+) -> Result<NewLayer> {
     match form {
         NewLayerForm::Plain => {
             let mut writer = PlainLayerWriter::new(tmp)?;
-            SquashfsWalk::new(squashfs, &mut writer, tmp).run()?;
+            SquashfsWalk::new(squashfs, marks, &mut writer, tmp).run()?;
             writer.finish()
         }
         NewLayerForm::Gzip => {
             let mut writer = LayerWriter::new(tmp)?;
-            SquashfsWalk::new(squashfs, &mut writer, tmp).run()?;
+            SquashfsWalk::new(squashfs, marks, &mut writer, tmp).run()?;
             writer.finish()
         }
     }
@@ -94,6 +125,7 @@ fn layer(squashfs: Arc<SquashfsImage>, tmp: &Path, form: NewLayerForm) -> Result
 /// Walk over the files of a squashfs, which become members of a tar.
 struct SquashfsWalk<'a, W> {
     squashfs: Arc<SquashfsImage>,
+    marks: LayerMarks,
     tar: TarWriter<W>,
     // First name of each file with several.
     links: HashMap<u64, PathBuf>,
@@ -109,9 +141,9 @@ struct EnteredFolder {
 }
 
 impl<'a, W: Write> SquashfsWalk<'a, W> {
-    fn new(squashfs: Arc<SquashfsImage>, writer: W, tmp: &'a Path) -> Self {
+    fn new(squashfs: Arc<SquashfsImage>, marks: LayerMarks, writer: W, tmp: &'a Path) -> Self {
         let (tar, links, entered) = (TarWriter::new(writer), HashMap::new(), HashSet::new());
-        Self { squashfs, tar, links, entered, tmp }
+        Self { squashfs, marks, tar, links, entered, tmp }
     }
 
     fn run(mut self) -> Result<()> {
@@ -156,6 +188,11 @@ impl<'a, W: Write> SquashfsWalk<'a, W> {
             ));
         }
         let inode = self.squashfs.inode(reference)?;
+        let is_device = inode.kind == InodeKind::CharacterDevice && inode.rdev == 0;
+        if is_device && self.marks == LayerMarks::Overlay {
+            self.whiteout(&path.with_file_name(whiteout_name(name)))?;
+            return Ok(None);
+        }
         if inode.kind != InodeKind::Socket {
             self.member(path, &inode)?;
         }
@@ -176,7 +213,11 @@ impl<'a, W: Write> SquashfsWalk<'a, W> {
             self.links.insert(inode.number, path.to_owned());
         }
         if is_further || inode.kind != InodeKind::File {
-            return self.append(&headers, 0, &mut io::empty());
+            self.append(&headers, 0, &mut io::empty())?;
+            return match inode.kind {
+                InodeKind::Folder => self.mark_opaque(path, inode),
+                _ => Ok(()),
+            };
         }
         node.refuse_endless()?;
         let file = SquashfsFile::open(&self.squashfs, inode)?;
@@ -186,6 +227,25 @@ impl<'a, W: Write> SquashfsWalk<'a, W> {
             Some(errno) => Err(errno.into()),
             None => appended,
         }
+    }
+
+    /// Writes the mark of an opaque folder behind the folder itself.
+    fn mark_opaque(&mut self, path: &Path, folder: &Inode) -> Result<()> {
+        if self.marks == LayerMarks::None || !folder.has_xattrs() {
+            return Ok(());
+        }
+        let is_opaque = ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {
+            self.squashfs.xattr(folder, name.as_bytes()).is_ok_and(|value| value == b"y")
+        });
+        match is_opaque {
+            true => self.whiteout(&path.join(OPAQUE_NAME)),
+            false => Ok(()),
+        }
+    }
+
+    fn whiteout(&mut self, path: &Path) -> Result<()> {
+        let headers = whiteout_headers(path).map_err(Error::new)?;
+        self.append(&headers, 0, &mut io::empty())
     }
 
     fn append(&mut self, headers: &[u8], size: u64, content: &mut dyn Read) -> Result<()> {
@@ -203,7 +263,7 @@ impl<'a, W: Write> SquashfsWalk<'a, W> {
         for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
             let Ok(text) = str::from_utf8(name) else { continue };
             // A PAX header has no form for a name with `=`.
-            if !text.contains('=') {
+            if !text.contains('=') && !is_overlay_attribute(name) {
                 xattrs.push((text.to_owned(), self.squashfs.xattr(inode, name)?));
             }
         }

@@ -6,7 +6,7 @@
 //!     sender: pieces of files --workers: hash, compress--> content: places --+--> tables: inode, listing, metadata,
 //!                                                                                  attributes
 //!  trailer: the image's configuration, behind the file system
-//!  archived: such a file as an image again, of one layer
+//!  archived: such a file as an image again, of one layer; layers of a SIF file as those of an image
 //! ```
 //!
 //! One thread walks and reads, workers compress, one thread writes, all through bounded queues. Memory: some hundred
@@ -35,7 +35,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, Builder};
 
-pub use archived::{ArchivedSquashfs, TRANSPORT, is_squashfs, open, open_part};
+pub use archived::{ArchivedSquashfs, LayersInFile, TRANSPORT, is_squashfs, open};
 pub use area::OutputFile;
 pub use trailer::ImageTrailer;
 

@@ -217,15 +217,28 @@ impl ImageServer {
     }
 
     fn xattr(&self, node: INodeNo, name: &OsStr) -> FsResult<Vec<u8>> {
-        self.image.xattr(&self.inode(node)?, name.as_bytes())
+        let inode = self.inode(node)?;
+        match self.image.xattr(&inode, name.as_bytes()) {
+            Err(Errno::NODATA) if name.as_bytes() == OPAQUE => {
+                self.image.xattr(&inode, TRUSTED_OPAQUE)
+            }
+            answer => answer,
+        }
     }
 
-    /// Returns the names of attributes, without those that nobody can read through a FUSE mount of a user.
+    /// Returns the names of attributes, without those that nobody can read through a FUSE mount of a user. An opaque folder
+    /// is shown in the form that overlays in a user namespace read.
     fn xattr_names(&self, node: INodeNo) -> FsResult<Vec<u8>> {
         let mut names = self.image.xattr_names(&self.inode(node)?)?;
         if names.windows(TRUSTED.len()).any(|part| part == TRUSTED) {
+            let has = |wanted: &[u8]| names.split(|byte| *byte == 0).any(|name| name == wanted);
+            let is_opaque = has(TRUSTED_OPAQUE) && !has(OPAQUE);
             let shown = names.split_inclusive(|byte| *byte == 0);
             names = shown.filter(|name| !name.starts_with(TRUSTED)).flatten().copied().collect();
+            if is_opaque {
+                names.extend_from_slice(OPAQUE);
+                names.push(0);
+            }
         }
         Ok(names)
     }
@@ -248,6 +261,11 @@ impl ImageServer {
 /// Attributes for CAP_SYS_ADMIN of the initial user namespace (xattr(7)). The kernel's overlay copies all that are
 /// listed, and fails at these.
 const TRUSTED: &[u8] = b"trusted.";
+
+/// Mark of an opaque folder in a layer that root wrote, such as those of an OCI-SIF.
+const TRUSTED_OPAQUE: &[u8] = b"trusted.overlay.opaque";
+/// The same mark for an overlay with `userxattr`.
+const OPAQUE: &[u8] = b"user.overlay.opaque";
 
 fn type_bits(kind: InodeKind) -> u32 {
     match kind {
