@@ -1,9 +1,10 @@
 //! How long an image takes to all ranks of a job, relative to one pull:
-//! `cargo bench --bench spread [-- -n RANKS -r MEGABYTES_A_SECOND -f FANOUT]`, as an ordinary user.
+//! `cargo bench --bench spread [-- -n RANKS -r MEGABYTES_A_SECOND -f FANOUT -o stores|files]`, as an ordinary user.
 //!
 //! A registry in this program serves three layers, 48 MB, at a limited rate. First one `usnea pull`, then `usnea image
 //! spread` with a process and a store for each rank, all on this machine: they share its processors and its disk, so the
-//! figure is an upper bound for nodes of their own. Each rank unpacks the image.
+//! figure is an upper bound for nodes of their own. Each rank unpacks the image; with `-o files` each gets one squashfs file
+//! instead (`--to`), and so does the pull.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -29,12 +30,19 @@ fn main() -> ExitCode {
         given.map_or(usual, |text| text.parse().expect("a number"))
     };
     let (ranks, rate, fanout) = (number("-n", 64), number("-r", 50), number("-f", 2));
+    let is_files = words.windows(2).any(|pair| pair == ["-o", "files"]);
     let registry = Registry::start(rate * 1_000_000);
     let place = tempfile::tempdir().expect("a temporary folder");
     let policy = place.path().join("policy.json");
     std::fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).expect("a file");
+    let file_of = |name: &str| match is_files {
+        true => vec!["--to".to_owned(), format!("{}/{name}.sqsh", place.path().display())],
+        false => Vec::new(),
+    };
     let began = Instant::now();
-    let pull = usnea(place.path(), "one", &["pull"], &registry.image);
+    let output = file_of("one");
+    let words: Vec<&str> = ["pull"].into_iter().chain(output.iter().map(String::as_str)).collect();
+    let pull = usnea(place.path(), "one", &words, &registry.image);
     let mut complete = ended(pull);
     let (once, sent) = (began.elapsed(), registry.sent());
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
@@ -45,8 +53,11 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let start = |rank: u64| {
         let number = rank.to_string();
-        let words = [&words[..], &["--rank", &number]].concat();
-        usnea(place.path(), &format!("rank{rank}"), &words, &registry.image)
+        let name = format!("rank{rank}");
+        let output = file_of(&name);
+        let output: Vec<&str> = output.iter().map(String::as_str).collect();
+        let words = [&words[..], &["--rank", &number], &output].concat();
+        usnea(place.path(), &name, &words, &registry.image)
     };
     let all: Vec<Child> = (0..ranks).map(start).collect();
     for child in all {
