@@ -43,7 +43,7 @@ use crate::userns;
 #[derive(Clone, Debug)]
 pub enum SpreadSource {
     /// Image that rank 0 pulls.
-    Image(Pull),
+    Image(Box<Pull>),
     /// Single-file image.
     File(PathBuf),
 }
@@ -164,11 +164,10 @@ fn copy(mut source: &File, output: &Path, mut copied: ArchiveOutput) -> Result<(
 /// Fetches the file from other ranks.
 fn fetch(usnea: &Usnea, request: &FileSpread, progress: FileProgress<'_>) -> Result<()> {
     let policy = match &request.source {
-        SpreadSource::Image(Pull { signature_policy: Some(path), .. }) => {
-            SignaturePolicy::load_from(path)?
-        }
-        _ => SignaturePolicy::load()?,
+        SpreadSource::Image(pull) => pull.signature_policy.as_deref(),
+        SpreadSource::File(_) => None,
     };
+    let policy = policy.map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
     let settings = request.rank.settings(request.source.name());
     userns::in_base(usnea.base()?, || {
         let mode = mode_of_new(&request.output)?;
@@ -195,7 +194,7 @@ impl FileSpread {
     /// Applies this rank's policy. Rank 0 has verified signatures.
     fn check_policy(&self, policy: &SignaturePolicy, image: &SpreadImage) -> Result<()> {
         let origin = match &self.source {
-            SpreadSource::Image(Pull { place: ImageLocation::Registry(_), .. }) => {
+            SpreadSource::Image(pull) if matches!(pull.place, ImageLocation::Registry(_)) => {
                 ImageOrigin::registry(&image.reference.parse::<Reference>()?)
             }
             // An archive that rank 0 alone reads.

@@ -319,7 +319,7 @@ fn a_rank_with_another_token_is_told() {
         let root = scope.spawn(|| job.run_root());
         let token = SpreadToken::new("another token of another job").unwrap();
         let settings = SpreadSettings { token, ..job.rank(1) };
-        let error = run_member(&settings, &job.store(1), |_, _| unreachable!()).unwrap_err();
+        let error = run_member::<()>(&settings, &job.store(1), |_, _| unreachable!()).unwrap_err();
         assert!(error.to_string().contains("does not accept the token"), "{error}");
         job.run_member(1).unwrap();
         root.join().unwrap().unwrap();

@@ -125,7 +125,9 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         (Some(output), path) => {
             let source = match path {
                 Some(path) => SpreadSource::File(path),
-                None => SpreadSource::Image(arguments.source.pull(arguments.image.parse()?)?),
+                None => {
+                    SpreadSource::Image(Box::new(arguments.source.pull(arguments.image.parse()?)?))
+                }
             };
             let save = LayerProgress::new(SAVE_WORDS, verbosity);
             let progress = FileProgress { pull: &progress, save: &save };

@@ -113,7 +113,7 @@ impl Sender<'_> {
             let Some(image) = images.of_manifest(&entry.digest) else { continue };
             let form = if self.is_remote { LayerForm::Packed } else { LayerForm::AsStored };
             let parcel = ImagePush {
-                image: PushedImage::Stored { store: &store, image },
+                image: PushedImage::Stored { store, image },
                 form,
                 format: match (self.push.format, self.is_remote) {
                     (_, false) => ManifestFormat::Oci,
