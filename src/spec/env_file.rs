@@ -1,5 +1,8 @@
 //! `--env-file`: docker's format. A line is NAME=VALUE, NAME, empty, or a comment. The value is literal: no quotes, no
 //! expansion. NAME alone takes the host's value, if the host has one.
+//!
+//! A file with a zero byte has the format of `/proc/PID/environ`, which Slurm writes with `CreateEnvFile=null`: entries
+//! NAME=VALUE, each ended by a zero byte. Line feeds are part of a value.
 
 use std::io::Read;
 use std::path::Path;
@@ -22,6 +25,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<EnvChange>> {
     if content.len() as u64 > LARGEST {
         return Err(Error::invalid("larger than 1 MiB")).context(failed);
     }
+    if content.contains(&0) {
+        return parse_entries(&content, path);
+    }
     let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&content);
     let mut changes = Vec::new();
     for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
@@ -33,6 +39,25 @@ pub(super) fn read(path: &Path) -> Result<Vec<EnvChange>> {
     Ok(changes)
 }
 
+fn parse_entries(content: &[u8], path: &Path) -> Result<Vec<EnvChange>> {
+    let entries = content.split(|byte| *byte == 0).enumerate();
+    let changes = entries.filter(|(_, entry)| !entry.is_empty()).map(|(index, entry)| {
+        let here = || Setting::EnvFile.with(format!("{}: entry {}", path.display(), index + 1));
+        parse_entry(entry).context(here)
+    });
+    changes.collect()
+}
+
+fn parse_entry(entry: &[u8]) -> Result<EnvChange> {
+    let Ok(entry) = std::str::from_utf8(entry) else { fail!(Invalid: "not UTF-8") };
+    match entry.split_once('=') {
+        Some((name, value)) if !name.is_empty() => {
+            Ok(EnvChange::Set(name.to_owned(), value.to_owned()))
+        }
+        _ => fail!(Invalid: "not NAME=VALUE: '{}'", entry.escape_debug()),
+    }
+}
+
 fn parse_line(line: &[u8]) -> Result<Option<EnvChange>> {
     let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
         fail!(Invalid: "not UTF-8");
@@ -40,9 +65,6 @@ fn parse_line(line: &[u8]) -> Result<Option<EnvChange>> {
     let line = line.trim_start();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
-    }
-    if line.contains('\0') {
-        fail!(Invalid: "a zero byte");
     }
     let (name, value) = match line.split_once('=') {
         Some((name, value)) => (name, Some(value)),
@@ -103,7 +125,9 @@ mod tests {
         for (text, said) in [
             (&b"A=1\nB C=2"[..], "--env-file DIR/file:2: variable 'B C' contains white space"),
             (b"=1", "--env-file DIR/file:1: no variable name in '=1'"),
-            (b"\n\nA\0=1", "--env-file DIR/file:3: a zero byte"),
+            (b"A=1\0B", "--env-file DIR/file: entry 2: not NAME=VALUE: 'B'"),
+            (b"=1\0", "--env-file DIR/file: entry 1: not NAME=VALUE: '=1'"),
+            (b"A=\xff\0", "--env-file DIR/file: entry 1: not UTF-8"),
             (b"A=\xff", "--env-file DIR/file:1: not UTF-8"),
         ] {
             assert_eq!(read_text(text).unwrap_err().to_string(), said);
@@ -116,10 +140,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn entries_that_zero_bytes_end_are_literal() {
+        let text = b"A=1\0# no=comment\0B=two\nlines\r\n\0 C =\"x\"=y\0\0D=";
+        let entries = ["A=1", "# no=comment", "B=two\nlines\r\n", " C =\"x\"=y", "D="];
+        assert_eq!(read_text(text).unwrap(), entries);
+        // Exported functions of bash.
+        assert_eq!(read_text(b"BASH_FUNC_f%%=() {  :\n}\0").unwrap(), ["BASH_FUNC_f%%=() {  :\n}"]);
+    }
+
     proptest! {
         #[test]
         fn no_line_is_a_panic(line in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = parse_line(&line);
+            let _ = parse_entries(&line, Path::new("/x"));
         }
     }
 }
