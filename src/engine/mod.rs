@@ -57,7 +57,7 @@ pub use explain::explain;
 pub use hooks::{BundleIdentity, HookInterrupt, HookOutputs, HookPoint, Hooks, HooksEnd};
 pub use keeper::SERVER_DIED;
 pub use launch::processes::end_children;
-pub use launch::run::{attend, run};
+pub use launch::run::{attend, attend_to_end, run};
 pub use launch::stages::{Created, Launched, Released};
 pub use launch::{HELPER_DIED, KILLED_FOR_MEMORY, create, launch};
 pub use plan::from_spec::{plan, plan_bundle, plan_bundle_exec, plan_exec};

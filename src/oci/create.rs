@@ -84,15 +84,18 @@ impl NewContainer {
         runtime: &Runtime,
         request: &CreateRequest,
         begin: StartTrigger,
+        lifetime: Lifetime,
     ) -> Result<(Self, Plan)> {
         runtime.folder(&request.id)?;
+        delete::remove_abandoned(runtime);
         let folder = bundle::folder(&request.bundle)?;
         let path = folder.join(bundle::CONFIG);
         let text = std::fs::read(&path).context(|| path.display().to_string())?;
         let mut spec = bundle::parse(&text, &folder)?;
         bundle::fit_cgroup(&mut spec, runtime)?;
         bundle::fit_cgroup_mounts(&mut spec);
-        let record = state::begin(&request.id, &folder, &spec)?;
+        let mut record = state::begin(&request.id, &folder, &spec)?;
+        record.is_bound = lifetime == Lifetime::BoundToParent;
         let container = OciContainer::make(runtime, record, &text)?;
         let mut options = LaunchOptions {
             stdin: Stdin::Ours,
@@ -100,7 +103,8 @@ impl NewContainer {
             sockets: request.sockets.clone(),
             begin,
             container: BundleIdentity::of_bundle(&request.id, folder),
-            lifetime: Lifetime::Independent,
+            lifetime,
+            preserve_fd: pmi_descriptor(&spec),
             keyring: request.keyring,
             root_change: request.root_change,
             ..LaunchOptions::default()
@@ -144,7 +148,8 @@ fn fifo(path: &Path) -> Result<Arc<OwnedFd>> {
 /// Creates a container, whose command waits for `start`. Errors: the ID is in use; the config cannot be applied; nobody
 /// listens at the console socket. Nothing is left behind then.
 pub fn create(runtime: &Runtime, request: &CreateRequest, caller: OciCaller<'_>) -> Result<()> {
-    let (mut new, plan) = NewContainer::prepare(runtime, request, StartTrigger::AtFifo)?;
+    let (mut new, plan) =
+        NewContainer::prepare(runtime, request, StartTrigger::AtFifo, Lifetime::Independent)?;
     let socket = console_socket(&new.spec, request)?;
     if socket.is_none() && has_terminal(&new.spec) {
         fail_without_socket()?;
@@ -171,7 +176,11 @@ pub fn run(
     end: RunEnd,
     caller: OciCaller<'_>,
 ) -> Result<u8> {
-    let (mut new, plan) = NewContainer::prepare(runtime, request, StartTrigger::AtStart)?;
+    let lifetime = match end {
+        RunEnd::AtEnd => Lifetime::BoundToParent,
+        RunEnd::AtStart | RunEnd::AtEndKept => Lifetime::Independent,
+    };
+    let (mut new, plan) = NewContainer::prepare(runtime, request, StartTrigger::AtStart, lifetime)?;
     let socket = console_socket(&new.spec, request)?;
     if socket.is_none() && has_terminal(&new.spec) && end == RunEnd::AtStart {
         fail_without_socket()?;
@@ -188,17 +197,28 @@ pub fn run(
         pid_file::write(path, pid)?;
     }
     let launched = created.start(caller.signals).inspect_err(|_| remove_pid_file(request))?;
-    let released = launched.release()?;
     let Some(container) = new.keep() else { fail!("a container that is gone") };
+    if end == RunEnd::AtEnd {
+        let started = start::after(&container);
+        let ended = engine::attend_to_end(launched, terminal, caller.streams, caller.signals);
+        delete::remove(&container)?;
+        return started.and(ended).map(|ended| ended.status());
+    }
+    let released = launched.release()?;
     start::after(&container)?;
     if end == RunEnd::AtStart {
         return Ok(0);
     }
     let ended = engine::attend(released, terminal, caller.streams, caller.signals);
-    if end == RunEnd::AtEnd {
-        delete::remove(&container)?;
-    }
     ended.map(|ended| ended.status())
+}
+
+/// Returns the descriptor of a job step's process manager (PMI-1, PMI-2), which the command keeps at its number.
+/// Nothing if the config's environment names none, or it is not open.
+fn pmi_descriptor(spec: &Spec) -> Vec<u32> {
+    let environment = spec.process().as_ref().and_then(|process| process.env().as_ref());
+    let environment = environment.into_iter().flatten().map(String::as_str);
+    super::pmi::descriptor(environment).into_iter().collect()
 }
 
 /// Writes the container's process into its record.

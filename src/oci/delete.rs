@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Runtime;
 use super::processes::ContainerProcesses;
-use super::state::{ContainerStatus, OciContainer};
+use super::state::{self, ContainerStatus, OciContainer};
 use crate::cgroup::{self, FreezerState};
 use crate::engine::HookPoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes a container. Errors: it runs, and is not to be killed.
 pub fn delete(runtime: &Runtime, id: &str, deletion: Deletion) -> Result<()> {
+    remove_abandoned(runtime);
     let container = match OciContainer::find(runtime, id) {
         Err(error) if deletion == Deletion::Forced && error.kind() == ErrorKind::NotFound => {
             return Ok(());
@@ -43,6 +44,19 @@ pub fn delete(runtime: &Runtime, id: &str, deletion: Deletion) -> Result<()> {
         end(&container)?;
     }
     remove(&container)
+}
+
+/// Removes what is left of containers whose creator was killed: they have ended with it. A workload manager that kills
+/// a step kills all processes of usnea in it, and its later calls name no container (Slurm with `RunTimeRun`).
+pub(super) fn remove_abandoned(runtime: &Runtime) {
+    let found = state::ids(runtime).unwrap_or_default();
+    let found = found.iter().filter_map(|id| OciContainer::find(runtime, id).ok());
+    for container in found.filter(OciContainer::is_abandoned) {
+        // Another process may remove the same one.
+        if let Err(error) = end(&container).and_then(|()| remove(&container)) {
+            log::debug!("{error}");
+        }
+    }
 }
 
 /// Removes the processes that a container whose first process has ended left in joined namespaces, its cgroup and its

@@ -91,6 +91,9 @@ pub(super) struct ContainerRecord {
     pub cgroup: Option<PathBuf>,
     /// True if the config has hooks.
     pub has_hooks: bool,
+    /// True if the container ends with its creator, which then removes this record: `run` without `--detach`.
+    #[serde(default)]
+    pub is_bound: bool,
 }
 
 /// Container of a runtime.
@@ -205,6 +208,11 @@ impl OciContainer {
         }
     }
 
+    /// True if the creator was killed before it could remove the record.
+    pub fn is_abandoned(&self) -> bool {
+        self.record.is_bound && !self.record.creator.lives()
+    }
+
     /// Returns the state as of now.
     pub fn document(&self) -> OciState {
         let status = self.status();
@@ -246,6 +254,7 @@ pub(super) fn begin(id: &str, bundle: &Path, spec: &Spec) -> Result<ContainerRec
         process: None,
         cgroup: None,
         has_hooks: spec.hooks().is_some(),
+        is_bound: false,
     })
 }
 
@@ -260,6 +269,12 @@ pub fn state(runtime: &Runtime, id: &str) -> Result<OciState> {
 
 /// Returns the states of all containers, sorted by ID.
 pub fn list(runtime: &Runtime) -> Result<Vec<OciState>> {
+    // Containers removed since the folder was read are left out.
+    Ok(ids(runtime)?.iter().filter_map(|id| state(runtime, id).ok()).collect())
+}
+
+/// Returns the IDs of all containers, sorted.
+pub(super) fn ids(runtime: &Runtime) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(runtime.root()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         answer => answer.context(|| runtime.root().display().to_string())?,
@@ -267,6 +282,5 @@ pub fn list(runtime: &Runtime) -> Result<Vec<OciState>> {
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let mut ids: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
     ids.sort();
-    // Containers removed since the folder was read are left out.
-    Ok(ids.iter().filter_map(|id| state(runtime, id).ok()).collect())
+    Ok(ids)
 }

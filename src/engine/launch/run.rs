@@ -18,7 +18,7 @@ use crate::engine::streams::{self, CallerStreams, LaunchStreams, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::net::{HelperWatch, RunningNetwork};
 use crate::readiness::Notifier;
-use crate::sys::process::Ended;
+use crate::sys::process::{Child, Ended};
 use crate::sys::signal::Signals;
 
 /// Carries out a plan, and waits until the command has ended. `streams`: those of the caller. The command inherits
@@ -70,11 +70,7 @@ pub fn run(
         notifier,
         settled: Some(Box::new(|| running(&launched))),
     };
-    let ended = match session.stay(signals) {
-        Ok(SessionEnd::Ended(ended)) => Ok(ended),
-        Ok(SessionEnd::Detached(_)) => Err(Error::new("a run without detach keys was detached")),
-        Err(error) => Err(error),
-    };
+    let ended = stay_to_end(session, signals);
     launched.helper = network.helper.take();
     // The networks are left first: other containers must no longer find the one that has ended.
     drop(network);
@@ -91,21 +87,48 @@ pub fn attend(
     streams: CallerStreams<'_>,
     signals: &Signals,
 ) -> Result<Ended> {
-    let session = CommandSession {
-        process: &released.command,
-        terminal,
-        relay: StreamRelay::default(),
-        caller: streams,
-        stdin: Stdin::Ours,
-        keys: DetachKeys::none(),
-        early_signals: released.early_signals,
-        network: None,
-        notifier: None,
-        settled: None,
-    };
+    let session = session(&released.command, released.early_signals, terminal, streams);
+    stay_to_end(session, signals)
+}
+
+/// As [`attend`], for a container that ends with this process. Ends all that the command has left running.
+pub fn attend_to_end(
+    mut launched: Launched,
+    terminal: Option<OwnedFd>,
+    streams: CallerStreams<'_>,
+    signals: &Signals,
+) -> Result<Ended> {
+    let early_signals = std::mem::take(&mut launched.early_signals);
+    let session = session(&launched.command, early_signals, terminal, streams);
+    let ended = stay_to_end(session, signals);
+    end_rest(launched, ended.as_ref().ok());
+    ended
+}
+
+fn stay_to_end(session: CommandSession<'_>, signals: &Signals) -> Result<Ended> {
     match session.stay(signals)? {
         SessionEnd::Ended(ended) => Ok(ended),
         SessionEnd::Detached(_) => Err(Error::new("a command without detach keys was detached")),
+    }
+}
+
+fn session<'a>(
+    process: &'a Child,
+    early_signals: Vec<i32>,
+    terminal: Option<OwnedFd>,
+    caller: CallerStreams<'a>,
+) -> CommandSession<'a> {
+    CommandSession {
+        process,
+        terminal,
+        relay: StreamRelay::default(),
+        caller,
+        stdin: Stdin::Ours,
+        keys: DetachKeys::none(),
+        early_signals,
+        network: None,
+        notifier: None,
+        settled: None,
     }
 }
 
