@@ -17,7 +17,7 @@ const ORDERS: [(&str, &str); 3] = [
         "",
         "run container create start stop restart kill rm ps logs attach commit diff cp exec healthcheck wait inspect \
          rename port top update pause unpause stats events spec image images pull history search manifest network pod \
-         oci quadlet generate auto-update push save load import export rmi tag untag cdi secret unshare volume info version system check login logout mount completion \
+         oci slurm quadlet generate auto-update push save load import export rmi tag untag cdi secret unshare volume info version system check login logout mount completion \
          doctor",
     ),
     (
@@ -173,6 +173,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("secret inspect", &["usnea secret inspect db-password"]),
     ("secret ls", &["usnea secret ls", "usnea secret ls --filter name=db"]),
     ("secret rm", &["usnea secret rm db-password"]),
+    ("slurm", &["usnea slurm bundle debian:12 ~/debian", "srun --container=$HOME/debian cat /etc/debian_version"]),
+    ("slurm bundle", &["usnea slurm bundle debian:12 ~/debian", "usnea slurm bundle ./app.sqsh ~/app -- --userns keep-id -v /scratch:/scratch"]),
     ("spec", &["usnea spec debian:12 bash > config.json"]),
     ("start", &["usnea start web", "usnea start -ai web"]),
     ("stats", &["usnea stats", "usnea stats --no-stream web"]),

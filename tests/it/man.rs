@@ -102,7 +102,7 @@ fn see_also(name: &str) -> String {
         | "usnea-volume"
         | "usnea-mount-overlay"
         | "usnea-mount-squashfs" => &["-storage"],
-        "usnea-image-spread" => &["-hpc"],
+        "usnea-image-spread" | "usnea-slurm" | "usnea-slurm-bundle" => &["-hpc"],
         "usnea-unshare" => &["-identity"],
         "usnea-update" | "update" | "usnea-stats" | "stats" => &["-limits"],
         "usnea-quadlet" => &["-units"],

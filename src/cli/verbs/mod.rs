@@ -19,6 +19,7 @@ mod pod;
 pub mod quadlet;
 pub mod run;
 mod secret;
+mod slurm;
 mod spec;
 pub mod system;
 mod unshare;
@@ -74,6 +75,8 @@ pub enum TopLevelCommand {
     AutoUpdate(Late<auto_update::Arguments>),
     /// Run containers as an OCI runtime, with the command line of runc and crun.
     Oci(Late<Box<oci::Arguments>>),
+    /// Prepare containers for the workload manager Slurm.
+    Slurm(Late<slurm::Arguments>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
     /// Show devices of the Container Device Interface (CDI).
@@ -123,6 +126,7 @@ impl TopLevelCommand {
             Self::Generate(Late(generate)) => generate::run(generate, usnea),
             Self::AutoUpdate(Late(update)) => auto_update::run(update, usnea),
             Self::Oci(Late(oci)) => oci::run(*oci, usnea),
+            Self::Slurm(Late(slurm)) => slurm::run(slurm),
             Self::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
             Self::Cdi(Late(cdi)) => cdi::run(cdi),
             Self::Secret(Late(secret)) => secret::run(secret, usnea),

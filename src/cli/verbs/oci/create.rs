@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::image_bundle;
 use super::{Inherited, KeyringFlag, block_signals, keyring};
 use crate::cli::output::streams;
 use crate::engine::RootChange;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::oci::{self, CreateRequest, OciCaller, RunEnd, Runtime};
 
 /// Create a container from a bundle
@@ -70,6 +71,27 @@ struct BundleFlags {
     id: String,
 }
 
+impl RunArguments {
+    /// Refuses what needs a state. Errors: one of those flags.
+    fn refuse_state(&self) -> Result<()> {
+        let bundle = &self.bundle;
+        let given = [
+            ("detach", self.detach),
+            ("keep", self.keep),
+            ("pid-file", bundle.pid_file.is_some()),
+            ("console-socket", bundle.console_socket.is_some()),
+            ("preserve-fds", bundle.preserve_fds > 0),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => Err(Error::invalid(format!(
+                "--{flag}: not for a bundle with the annotation {}",
+                image_bundle::IMAGE
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl BundleFlags {
     fn request(self, inherited: Inherited) -> CreateRequest {
         CreateRequest {
@@ -87,6 +109,12 @@ impl BundleFlags {
 
 /// Creates a container.
 pub fn create(arguments: CreateArguments, runtime: &Runtime) -> Result<u8> {
+    if image_bundle::read(&arguments.bundle.bundle)?.is_some() {
+        let text =
+            format!("a bundle with the annotation {} has no created state", image_bundle::IMAGE);
+        return Err(Error::invalid(text)
+            .hint("run starts it; Slurm calls that with RunTimeRun in oci.conf"));
+    }
     let inherited = Inherited::keep(arguments.bundle.preserve_fds)?;
     let signals = block_signals()?;
     let request = arguments.bundle.request(inherited);
@@ -96,6 +124,10 @@ pub fn create(arguments: CreateArguments, runtime: &Runtime) -> Result<u8> {
 
 /// Runs a container; returns the exit status.
 pub fn run(arguments: RunArguments, runtime: &Runtime) -> Result<u8> {
+    if let Some(spec) = image_bundle::read(&arguments.bundle.bundle)? {
+        arguments.refuse_state()?;
+        return image_bundle::run(&spec);
+    }
     let inherited = Inherited::keep(arguments.bundle.preserve_fds)?;
     let signals = block_signals()?;
     let end = match (arguments.detach, arguments.keep) {

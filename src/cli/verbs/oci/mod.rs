@@ -3,6 +3,7 @@
 
 mod create;
 mod exec;
+pub mod image_bundle;
 mod life;
 mod resources;
 mod show;
