@@ -12,13 +12,15 @@ const LONGEST_README: usize = 200;
 const LARGEST_PICTURE: usize = 60_000;
 
 /// Flags of other programs that the guides name.
-const FLAGS_OF_OTHERS: [&str; 16] = [
+const FLAGS_OF_OTHERS: [&str; 18] = [
     "--bench",
     "--bind",
+    "--container",
     "--fuzz",
     "--isolation",
     "--lib",
     "--mount-proc",
+    "--mpi",
     "--now",
     "--ntasks-per-node",
     "--nv",

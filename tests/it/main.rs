@@ -143,6 +143,7 @@ mod sif_layers;
 mod signals;
 mod signature_policy;
 mod slurm;
+mod slurm_recent;
 mod soak;
 mod spec;
 mod spread;
