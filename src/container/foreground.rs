@@ -204,6 +204,12 @@ pub(super) fn folder(store: &Path, id: &ContainerId) -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
+/// Removes the records of disposable containers that were killed together with their `usnea run`.
+pub fn remove_records_of_killed(usnea: &Usnea) -> Result<()> {
+    ids(usnea.store()?);
+    Ok(())
+}
+
 /// Returns the IDs of the running containers. Removes the records of killed containers.
 pub(super) fn ids(store: &Path) -> Vec<ContainerId> {
     let Some(place) = existing_folder(store) else { return Vec::new() };

@@ -99,7 +99,7 @@ pub use events::{EventFilter, EventQuery, events};
 pub use exec::{Audience, ExecRequest, exec};
 pub use filter::ContainerFilter;
 pub use find_or_pull::{PullPolicy, PullSettings, find_or_pull};
-pub use foreground::run_disposable;
+pub use foreground::{remove_records_of_killed, run_disposable};
 pub use health::{CheckOutcome, check_health, health};
 pub use info::{info, version};
 pub use inspect::{SizeCount, UserMount, inspect, mounted};

@@ -167,6 +167,14 @@ impl Cluster {
             let mounts = processes();
             let mounts = mounts.iter().filter(|one| one.text("mountinfo").contains(text(&here)));
             left.extend(mounts.map(|process| format!("mount of {}", process.number)));
+            // Records of containers of usnea run, one in a folder, and of usnea-oci.
+            let records = finish(
+                Command::new("find")
+                    .args([&place.path("run"), &place.path("store")])
+                    .args(["-name", "state.json"]),
+                "",
+            );
+            left.extend(records.stdout.lines().map(str::to_owned));
             for folder in ["run/usnea-oci", "store/tmp", "store/containers"] {
                 let entries = std::fs::read_dir(place.path(folder)).into_iter().flatten().flatten();
                 left.extend(entries.map(|entry| entry.path().display().to_string()));

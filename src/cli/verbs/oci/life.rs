@@ -1,6 +1,7 @@
 //! `start`, `kill` and `delete`.
 
 use crate::cli::flags::stop::SignalFlag;
+use crate::container::{self, Usnea};
 use crate::error::Result;
 use crate::oci::{self, Deletion, KillScope, Runtime};
 
@@ -54,5 +55,8 @@ pub fn kill(arguments: &KillArguments, runtime: &Runtime) -> Result<u8> {
 /// Deletes a container.
 pub fn delete(arguments: &DeleteArguments, runtime: &Runtime) -> Result<u8> {
     let deletion = if arguments.force { Deletion::Forced } else { Deletion::Stopped };
-    oci::delete(runtime, &arguments.id, deletion).map(|()| 0)
+    let deleted = oci::delete(runtime, &arguments.id, deletion);
+    // Containers of bundles that name an image have a record there. Without a store there is none.
+    let _ = container::remove_records_of_killed(&Usnea::new(None));
+    deleted.map(|()| 0)
 }
