@@ -12,7 +12,7 @@ use crate::fail;
 use crate::image::compose::{ComposedImage, NewLayerForm};
 use crate::image::manifest::ImageConfig;
 use crate::image::policy::{ImageOrigin, SignaturePolicy};
-use crate::image::sif::{self, SifImage, SifPart};
+use crate::image::sif::{self, SifImage};
 use crate::image::squashfs::{self, ImageTrailer, LayersInFile};
 use crate::layer::LowerLayer;
 use crate::layer::squashfs::{CacheLimits, HeldFile, ImageFile, OpenImage, SquashfsImage};

@@ -1,12 +1,11 @@
 //! Steps of a real Slurm: `srun usnea run`, and `srun --container` with the packaged oci.conf.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::slurm_cluster::Cluster;
-use crate::support::{Ran, text, within};
+use crate::support::{Ran, text};
 
 const OCI: &str = "oci.conf";
 
@@ -165,9 +164,6 @@ fn nothing_is_left_of_cancelled_steps_that_ignore_every_signal() {
     let image = cluster.stocked.place.image();
     let script = stubborn("471101");
     cluster.cancel_when_ready(&["usnea", "run", "--rm", &image, "sh", "-c", &script]);
-    // The record of a killed run is removed by the next command that lists containers.
-    let is_gone = || cluster.slurm("usnea", &["ps", "-q"]).works().is_empty();
-    assert!(within(Duration::from_secs(60), is_gone), "the container outlives its step");
     cluster.no_step_is_left("471101");
     let script = stubborn("471102");
     let bundle = format!("--container={}", cluster.bundle("b", &image, &[]));

@@ -167,6 +167,9 @@ impl Cluster {
             let mounts = processes();
             let mounts = mounts.iter().filter(|one| one.text("mountinfo").contains(text(&here)));
             left.extend(mounts.map(|process| format!("mount of {}", process.number)));
+            // Removes the records of killed containers, as the next command of a user does.
+            let running = self.slurm("usnea", &["ps", "-q"]);
+            left.extend(running.stdout.lines().map(str::to_owned));
             // Records of containers of usnea run, one in a folder, and of usnea-oci.
             let records = finish(
                 Command::new("find")
