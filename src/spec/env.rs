@@ -11,8 +11,8 @@ pub enum EnvChange {
     Set(String, String),
     /// `NAME`: the host's value; if the host has none, the variable is removed (docker).
     FromHost(String),
-    /// `NAME*`: all variables of the host whose names begin so (podman).
-    AllFromHost(String),
+    /// `SLURM_*`: all variables of the host whose names match the pattern (glob(7)).
+    AllFromHost(glob::Pattern),
 }
 
 impl FromStr for EnvChange {
@@ -26,10 +26,11 @@ impl FromStr for EnvChange {
             Some(("", _)) => Err("the name of the variable is missing".into()),
             Some((name, value)) => Ok(Self::Set(name.to_owned(), value.to_owned())),
             None if text.is_empty() => Err("the name of the variable is missing".into()),
-            None => Ok(match text.strip_suffix('*') {
-                Some(prefix) => Self::AllFromHost(prefix.to_owned()),
-                None => Self::FromHost(text.to_owned()),
-            }),
+            None if text.contains(['*', '?', '[']) => match glob::Pattern::new(text) {
+                Ok(pattern) => Ok(Self::AllFromHost(pattern)),
+                Err(error) => Err(format!("a malformed pattern: {}", error.msg)),
+            },
+            None => Ok(Self::FromHost(text.to_owned())),
         }
     }
 }
@@ -95,27 +96,33 @@ impl Environment {
                 Some(value) => self.set(name, &value),
                 None => self.0.retain(|(known, _)| known != name),
             },
-            EnvChange::AllFromHost(prefix) => self.take_all(prefix)?,
+            EnvChange::AllFromHost(pattern) => {
+                self.take_matching(|name| pattern.matches(name), |_| {
+                    Err(not_utf8()).context(|| Setting::Env.with(pattern))
+                })?
+            }
         }
         Ok(())
     }
 
-    fn take_all(&mut self, prefix: &str) -> Result<()> {
+    /// Sets all variables of the host. A value that is not UTF-8 is left out, with a warning: no flag names it.
+    pub(super) fn take_host(&mut self) -> Result<()> {
+        self.take_matching(|_| true, |name| {
+            log::warn!("the host's variable {name} is not UTF-8: left out");
+            Ok(())
+        })
+    }
+
+    fn take_matching(
+        &mut self,
+        matches: impl Fn(&str) -> bool,
+        malformed: impl Fn(&str) -> Result<()>,
+    ) -> Result<()> {
         for (name, value) in std::env::vars_os() {
-            let Some(name) = name.to_str().filter(|name| name.starts_with(prefix)) else {
-                continue;
-            };
+            let Some(name) = name.to_str().filter(|name| matches(name)) else { continue };
             match value.to_str() {
                 Some(value) => self.set(name, value),
-                // Nobody asked for this variable by its name.
-                None if prefix.is_empty() => {
-                    log::warn!("the host's variable {name} is not UTF-8: left out");
-                }
-                None => {
-                    return Err(not_utf8()
-                        .within(name)
-                        .within(Setting::Env.with(format!("{prefix}*"))));
-                }
+                None => malformed(name).context(|| name)?,
             }
         }
         Ok(())
@@ -170,9 +177,11 @@ mod tests {
         assert_eq!("A=b=c".parse(), set("A", "b=c"));
         assert_eq!("A*=1".parse(), set("A*", "1"));
         assert_eq!("A".parse(), Ok(EnvChange::FromHost("A".into())));
-        assert_eq!("A*".parse(), Ok(EnvChange::AllFromHost("A".into())));
-        assert_eq!("*".parse(), Ok(EnvChange::AllFromHost(String::new())));
-        for wrong in ["", "=", "=1", "A\0=1"] {
+        for pattern in ["A*", "*", "A_?", "[AB]_C"] {
+            let compiled = glob::Pattern::new(pattern).unwrap();
+            assert_eq!(pattern.parse(), Ok(EnvChange::AllFromHost(compiled)));
+        }
+        for wrong in ["", "=", "=1", "A\0=1", "A[", "A***"] {
             assert!(wrong.parse::<EnvChange>().is_err(), "{wrong:?}");
         }
     }
@@ -189,11 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_takes_every_variable_of_the_host_that_begins_so() {
-        let mut environment = Environment::default();
-        environment.apply(&"PAT*".parse().unwrap()).unwrap();
-        environment.apply(&"USNEA_TEST_NONE*".parse().unwrap()).unwrap();
-        assert!(environment.into_strings().iter().any(|line| line.starts_with("PATH=")));
+    fn a_pattern_takes_every_variable_of_the_host_that_matches() {
+        for (pattern, has_path) in
+            [("PAT*", true), ("P?TH", true), ("*[T]H", true), ("USNEA_TEST_NONE*", false)]
+        {
+            let mut environment = Environment::default();
+            environment.apply(&pattern.parse().unwrap()).unwrap();
+            assert_eq!(environment.value("PATH").is_some(), has_path, "{pattern}");
+        }
     }
 
     proptest! {

@@ -52,8 +52,8 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<Entrypoint>,
 
-    /// Set an environment variable. NAME alone passes the host's value, NAME* passes all variables of the host with
-    /// that prefix.
+    /// Set an environment variable. NAME alone passes the host's value; a pattern without `=`, such as 'SLURM_*', passes
+    /// all variables of the host whose names match it (glob(7)).
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<EnvChange>,
 

@@ -8,7 +8,7 @@ use oci_spec::runtime::{
 use super::account::home;
 use super::account::{self, GroupEntry};
 use super::command::{args, runs_systemd};
-use super::env::{EnvChange, Environment, host_value};
+use super::env::{Environment, host_value};
 use super::group::GroupAdd;
 use super::inputs::{ImageDefaults, SpecInputs};
 use super::options::ContainerOptions;
@@ -143,7 +143,7 @@ fn environment(inputs: &SpecInputs<'_>, identity: &ProcessIdentity) -> Result<Ve
     environment.set("TERM", terminal.as_deref().filter(|term| !term.is_empty()).unwrap_or("xterm"));
     environment.set("container", "usnea");
     if options.env_host {
-        environment.apply(&EnvChange::AllFromHost(String::new()))?;
+        environment.take_host()?;
     }
     for line in &inputs.image.env {
         // A name alone would request the host's value, which no image may have.
