@@ -43,18 +43,9 @@ pub(super) fn run(
     check_terminal(&request.options, streams)?;
     let store = usnea.make_store()?;
     let base = usnea.base()?;
-    let block = || Signals::block(&engine::forwarded()).context(|| "cannot block signals");
     // Before an image is pulled.
     let overlays = Overlays::open(&request.options.overlay, OverlayUse::Started)?;
-    let (root, signals) = match request.source {
-        // Signals are blocked after a pull, so that Ctrl-C ends it at once. The next pull continues with the layers
-        // that are complete.
-        RootSource::Image(_) => (request.source.root(usnea, pull)?, block()?),
-        _ => {
-            let signals = block()?;
-            (request.source.root(usnea, pull)?, signals)
-        }
-    };
+    let (root, signals) = root_and_signals(usnea, request, pull)?;
     let root = root.below(overlays);
     let id = ContainerId::random()?;
     let name = request.options.name.as_ref();
@@ -92,6 +83,24 @@ pub(super) fn run(
     Ok(status)
 }
 
+/// Returns the root of the container, and the signals of its command, blocked. Errors: no image; the pull failed.
+pub(super) fn root_and_signals(
+    usnea: &Usnea,
+    request: &ContainerRequest,
+    pull: &super::find_or_pull::PullSettings<'_>,
+) -> Result<(ImageRoot, Signals)> {
+    let block = || Signals::block(&engine::forwarded()).context(|| "cannot block signals");
+    Ok(match request.source {
+        // Signals are blocked after a pull, so that Ctrl-C ends it at once. The next pull continues with the layers
+        // that are complete.
+        RootSource::Image(_) => (request.source.root(usnea, pull)?, block()?),
+        _ => {
+            let signals = block()?;
+            (request.source.root(usnea, pull)?, signals)
+        }
+    })
+}
+
 /// Returns the steps of [`run`] as commands of a shell. Changes nothing.
 pub fn explain(usnea: &Usnea, request: &ContainerRequest) -> Result<String> {
     passed_sockets(usnea.sockets(), preserved(request))?;
@@ -124,13 +133,13 @@ fn would_be(usnea: &Usnea, request: &ContainerRequest) -> Result<Workspace> {
     Workspace::assemble(usnea, request, disposable(&place, &ContainerId::random()?, maps), root)
 }
 
-fn preserved(request: &ContainerRequest) -> PreservedDescriptors<'_> {
+pub(super) fn preserved(request: &ContainerRequest) -> PreservedDescriptors<'_> {
     let options = &request.options;
     PreservedDescriptors { count: options.preserve_fds, named: &options.preserve_fd }
 }
 
 /// Returns the identity of a disposable container. `place`: the store, or the scratch folder ([`scratch`]).
-fn disposable<'a>(
+pub(super) fn disposable<'a>(
     place: &Path,
     id: &'a ContainerId,
     maps: IdMaps<ContainerIds, HostIds>,
@@ -144,6 +153,17 @@ fn plan(
     store: &Path,
     notify: NotifyMode,
 ) -> Result<Plan> {
+    let options = launch_options(request, workspace, store, notify)?;
+    workspace.plan(store, options, OtherContainers::MustRun)
+}
+
+/// Returns the options of the launch of a disposable container.
+pub(super) fn launch_options(
+    request: &ContainerRequest,
+    workspace: &Workspace,
+    store: &Path,
+    notify: NotifyMode,
+) -> Result<engine::LaunchOptions> {
     // A disposable layer is kept in memory: then even a kill leaves no files behind. It also serves a home directory on
     // NFS, which cannot hold an upper layer.
     let in_memory = !workspace.layers.is_empty()
@@ -154,7 +174,7 @@ fn plan(
         folders: workspace.layers.clone(),
     });
     let name = request.options.name.as_ref().map(ContainerName::as_str);
-    let options = engine::LaunchOptions {
+    Ok(engine::LaunchOptions {
         layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
@@ -163,6 +183,5 @@ fn plan(
         network: workspace.connected(store, name)?,
         container: BundleIdentity::of_container(&workspace.id, workspace.folder.clone()),
         ..engine::LaunchOptions::default()
-    };
-    workspace.plan(store, options, OtherContainers::MustRun)
+    })
 }

@@ -161,12 +161,18 @@ impl ProcessesOfMounts {
         }
     }
 
+    /// Returns the processes of an open mount namespace. Errors: fstat(2).
+    pub fn of_namespace(namespace: &OwnedFd) -> rustix::io::Result<Self> {
+        let stat = rustix::fs::fstat(namespace)?;
+        Ok(Self { device: stat.st_dev, inode: stat.st_ino })
+    }
+
     fn contains(&self, process: &str) -> bool {
         Self::of(process).is_ok_and(|of| (of.device, of.inode) == (self.device, self.inode))
     }
 
     /// Kills all processes. They may fork until they are killed: repeats until none is left.
-    fn end(&self) {
+    pub fn end(&self) {
         const ROUNDS: usize = 1000;
         for _ in 0..ROUNDS {
             let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -6,7 +6,9 @@
 //! of the parent while the command runs; `streams` are the command's standard streams. `hooks` are the programs of a
 //! config that run beside the steps. `keeper` is the base process once the container runs. `launch::supervisor` starts
 //! the process that answers the system calls of root emulation. `command::init` is process 1 with `--init`. `enter`
-//! runs another command in a running container. `shared_images` shares the FUSE servers of image files. `explain` prints the steps as commands of a shell.
+//! runs another command in a running container. `shared_images` shares the FUSE servers of image files. `group` shares a whole container
+//! among commands that joined each other. Both have a holder: an `orphan` at a `holder_address`. `explain` prints the
+//! steps as commands of a shell.
 //!
 //! A container that joins namespaces of another one (`plan::namespace`) has the base of that container. The first
 //! process enters that base instead of making one, and no IDs are mapped.
@@ -41,10 +43,13 @@
 mod command;
 mod enter;
 mod explain;
+mod group;
+mod holder_address;
 mod hooks;
 mod keeper;
 mod launch;
 pub mod messages;
+mod orphan;
 mod plan;
 mod root;
 mod session;
@@ -54,9 +59,10 @@ mod streams;
 
 pub use enter::{Entered, ExecPlan, Finish, enter, exec};
 pub use explain::explain;
+pub use group::{GroupAddress, GroupConnection, GroupHolder, GroupMember};
 pub use hooks::{BundleIdentity, HookInterrupt, HookOutputs, HookPoint, Hooks, HooksEnd};
 pub use keeper::SERVER_DIED;
-pub use launch::processes::end_children;
+pub use launch::processes::{end_children, end_children_but};
 pub use launch::run::{attend, attend_to_end, run};
 pub use launch::stages::{Created, Launched, Released};
 pub use launch::{HELPER_DIED, KILLED_FOR_MEMORY, create, launch};

@@ -63,6 +63,7 @@ settings! {
     HostsFile = "hosts-file",
     Hostname = "hostname",
     Ipc = "ipc",
+    Join = "join",
     KernelMemory = "kernel-memory",
     LogDriver = "log-driver",
     LogOpt = "log-opt",

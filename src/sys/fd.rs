@@ -144,6 +144,23 @@ pub fn close_all_at_exec(
         .try_for_each(|number| set_at_exec(number, AtExec::Close).map_err(|error| (number, error)))
 }
 
+/// Returns the numbers of the descriptors after 2 that this process has inherited: all of its own are close-on-exec.
+/// Must be called before [`close_all_at_exec`].
+pub fn inherited() -> io::Result<Vec<RawFd>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // SAFETY: F_GETFD only reads a flag of the number, which may be closed already (EBADF).
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        if number > 2 && flags != -1 && flags & libc::FD_CLOEXEC == 0 {
+            all.push(number);
+        }
+    }
+    Ok(all)
+}
+
 /// Closes these descriptors, which no [`OwnedFd`] owns: those that this process has inherited.
 pub fn close_numbers(numbers: std::ops::Range<RawFd>) {
     for number in numbers {

@@ -111,6 +111,12 @@ pub fn set_default(signals: &[i32]) {
     }
 }
 
+/// Ignores a signal. SIGCHLD: the kernel reaps the children of this process (wait(2)).
+pub fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN installs no handler.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
 /// Blocks all signals of this process, which then waits for them with [`wait`].
 pub fn block_all() {
     // SAFETY: the set is filled before use and outlives the call.

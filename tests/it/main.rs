@@ -79,6 +79,7 @@ mod in_use;
 mod information;
 mod inherited;
 mod isolation;
+mod join;
 mod joined;
 mod journal;
 mod kills;

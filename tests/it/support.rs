@@ -391,6 +391,24 @@ impl Started {
         }
     }
 
+    /// Waits for a line of standard output that begins with `mark`; returns the numbers after it.
+    #[track_caller]
+    pub fn wait_for_line(&mut self, mark: &str) -> Vec<u64> {
+        let mut seen = String::new();
+        let deadline = Instant::now() + time_limit();
+        loop {
+            let line = seen.split_inclusive('\n').find(|line| line.starts_with(mark));
+            if let Some(line) = line.filter(|line| line.ends_with('\n')) {
+                let words = line.split_ascii_whitespace();
+                return words.filter_map(|word| word.parse().ok()).collect();
+            }
+            match self.stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("no line '{mark}' came from {}: {seen:?}", self.words),
+            }
+        }
+    }
+
     /// As [`Started::end`]; nobody may hold its standard error either.
     #[track_caller]
     pub fn ends_whole(self) -> Ran {

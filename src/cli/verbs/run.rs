@@ -9,7 +9,7 @@ use crate::cli::flags::pull::PullFlags;
 pub use crate::cli::output::print;
 use crate::cli::output::streams;
 use crate::container::pods::{NewPod, PodChoice};
-use crate::container::{self, Client, Lifecycle, SignalProxy, Usnea};
+use crate::container::{self, Client, GroupKey, JoinChoice, Lifecycle, SignalProxy, Usnea};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{Input, Stream};
@@ -39,6 +39,13 @@ pub struct Arguments {
           default_value = "true", hide_default_value = true, hide_possible_values = true)]
     sig_proxy: bool,
 
+    /// Share one container with the other commands of a job on this node: its namespaces, root and file servers. auto
+    /// (without a value): the commands of the Slurm step or of the MPI job, else of the parent process; TAG: those with
+    /// the same tag; none: a container of its own. Implies --rm. Default: auto for one of several tasks of a Slurm step
+    /// on a node if --rm is given, else none.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "TAG", default_missing_value = container::JOIN)]
+    join: Option<JoinChoice>,
+
     #[command(flatten)]
     launch: LaunchFlags,
 
@@ -55,9 +62,20 @@ pub struct Arguments {
 /// Runs the command; returns its exit status. A disposable container in the foreground has no monitor and no folder in
 /// the store, and so starts sooner. A named container has both: other commands find it by that name.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let Arguments { explain, detach, attach, rmi, sig_proxy, mut launch, pod, lifecycle, pull } =
-        arguments;
-    launch.options.rm |= rmi;
+    let Arguments {
+        explain,
+        detach,
+        attach,
+        rmi,
+        sig_proxy,
+        join,
+        mut launch,
+        pod,
+        lifecycle,
+        pull,
+    } = arguments;
+    let is_join_asked = matches!(join, Some(JoinChoice::Join | JoinChoice::Tag(_)));
+    launch.options.rm |= rmi || is_join_asked;
     if !attach.is_empty() {
         launch.options.interactive &= attach.contains(&StreamFlag::Stdin);
     }
@@ -72,10 +90,21 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let options = &launch.options;
     let is_to_be_found =
         pod.is_given() || options.name.is_some() && !options.preserves_descriptors();
-    if options.rm && !detach && sig_proxy && !is_to_be_found && !rmi && !lifecycle.require_record()
-    {
+    let is_disposable =
+        options.rm && !detach && sig_proxy && !is_to_be_found && !rmi && !lifecycle.require_record();
+    if is_join_asked && !is_disposable {
+        return Err(Error::invalid(
+            "--join is for a disposable container in the foreground, without a name, a pod or a health check",
+        ));
+    }
+    if is_disposable {
         let lifecycle = lifecycle.lifecycle(usnea, &image, Input::Closed)?;
         let request = launch.request(usnea)?;
+        if let Some(key) = GroupKey::of_process(&join.unwrap_or_default())
+            && let Some(status) = container::run_joined(usnea, &request, &key, &pull, streams)?
+        {
+            return Ok(status);
+        }
         return container::run_disposable(usnea, &request, &lifecycle, &pull, streams);
     }
     let input = match (options.interactive, detach) {

@@ -17,6 +17,7 @@ use crate::engine::plan::process::ProcessCredentials;
 use crate::engine::plan::step::Step;
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::security::seccomp::Filter;
+use crate::sys::namespace::Namespaces;
 use crate::sys::seccomp::Listening;
 use crate::sys::{process, seccomp};
 
@@ -36,12 +37,25 @@ pub fn send_namespaces(steps: &[Step], channel: &ChildChannel) -> StepResult {
     if !steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
         return Ok(());
     }
-    for path in ["/proc/self/ns/user", "/proc/self/ns/mnt"] {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let namespace = rustix::fs::open(path, flags, Mode::empty()).on(|| path)?;
-        channel.send(&ChildMessage::Namespace(namespace))?;
+    ["/proc/self/ns/user", "/proc/self/ns/mnt"].iter().try_for_each(|path| send_one(path, channel))
+}
+
+/// Sends all namespaces of this process, the user namespace first: the commands of a group enter them.
+pub fn send_all_namespaces(channel: &ChildChannel) -> StepResult {
+    for (_, name, _) in Namespaces::ALL {
+        let path = format!("/proc/self/ns/{name}");
+        // Not in this kernel: the link is missing.
+        if rustix::fs::stat(&path).is_ok() {
+            send_one(&path, channel)?;
+        }
     }
     Ok(())
+}
+
+fn send_one(path: &str, channel: &ChildChannel) -> StepResult {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let namespace = rustix::fs::open(path, flags, Mode::empty()).on(|| path)?;
+    Ok(channel.send(&ChildMessage::Namespace(namespace))?)
 }
 
 /// Installs the filter of `steps`, if any. Sets `step` to the filter's index meanwhile: failures are reported with it.

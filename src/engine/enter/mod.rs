@@ -321,6 +321,7 @@ impl EntryProcess<'_> {
             needed.extend(input.as_ref().map(OwnedFd::as_fd));
             needed.extend([output.as_fd(), error.as_fd()]);
         }
+        needed.extend(self.running.opened().iter().map(OwnedFd::as_fd));
         let options = &self.entry.options;
         fd::close_all_but_from(options.first_other(), &needed, &options.preserve_fd);
     }

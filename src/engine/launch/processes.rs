@@ -7,6 +7,11 @@ pub fn end_children() {
     end_all(&[], &[]);
 }
 
+/// Kills and reaps the children of this process but `older`, as [`end_children`].
+pub fn end_children_but(older: &[i32]) {
+    end_all(&[], older);
+}
+
 /// Kills and reaps all processes of a launch: first `known`, then the children of this process. Includes each process
 /// that becomes a child when its parent ends. Leaves out `preexisting_children`, which are older than the launch.
 pub fn end_all(known: &[Option<&Child>], preexisting_children: &[i32]) {

@@ -276,6 +276,24 @@ impl Created<'_> {
         self.0.conversation.progress.terminal.take()
     }
 
+    /// Ends the container, and waits until its keeper has seen the end of its servers.
+    pub fn end(self) {
+        if let Some(container) = &self.0.conversation.progress.process {
+            let _ = container.signal(libc::SIGKILL);
+            let _ = self.0.base.as_ref().map(Child::wait);
+        }
+    }
+
+    /// Processes whose end is the end of the container: its own, and its keeper.
+    pub fn processes(&self) -> impl Iterator<Item = &Child> {
+        self.0.conversation.progress.process.iter().chain(&self.0.base)
+    }
+
+    /// Namespaces that the container's process sent, the user namespace first ([`crate::engine::StartTrigger::Never`]).
+    pub fn namespaces(&self) -> &[OwnedFd] {
+        &self.0.conversation.progress.namespaces
+    }
+
     /// Folder of the container's cgroup, if any.
     pub fn cgroup(&self) -> Option<&Path> {
         self.0.cgroup.as_ref().map(ContainerCgroup::folder)

@@ -271,7 +271,7 @@ fn container_steps(
     if network.is_connected() {
         steps.push(Step::Connect);
     }
-    if options.begin == StartTrigger::AtStart {
+    if matches!(options.begin, StartTrigger::AtStart | StartTrigger::Never) {
         steps.push(Step::Hold);
     }
     Ok(())

@@ -139,6 +139,8 @@ pub enum StartTrigger {
     AtStart,
     /// When a byte arrives in the FIFO of the options. The launch returns earlier, while the command waits.
     AtFifo,
+    /// Never: the container's process holds the namespaces for the commands of a group (`group`).
+    Never,
 }
 
 impl Plan {

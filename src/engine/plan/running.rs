@@ -22,6 +22,8 @@ pub struct RunningContainer {
     pid: i32,
     process: OwnedFd,
     namespaces: Namespaces,
+    /// Open namespaces of a process that is hidden: the kernel refuses them by its pidfd. Empty: the process is not.
+    opened: Vec<OwnedFd>,
     /// Folder of the container's cgroup.
     cgroup: Option<PathBuf>,
 }
@@ -51,7 +53,28 @@ impl RunningContainer {
                 namespaces = namespaces.with(one);
             }
         }
-        Ok(Self { pid, process, namespaces, cgroup })
+        Ok(Self { pid, process, namespaces, opened: Vec::new(), cgroup })
+    }
+
+    /// Returns the container with these open namespaces, of which the user namespace is the first. Errors: one is no
+    /// namespace.
+    pub fn of_namespaces(
+        process: OwnedFd,
+        pid: i32,
+        opened: Vec<OwnedFd>,
+        cgroup: Option<PathBuf>,
+    ) -> Result<Self> {
+        let mut namespaces = Namespaces::default();
+        for namespace in &opened {
+            let kind = namespace::kind(namespace.as_fd());
+            namespaces = namespaces.with(kind.context(|| "cannot look at a namespace")?);
+        }
+        Ok(Self { pid, process, namespaces, opened, cgroup })
+    }
+
+    /// Open namespaces, where the process's cannot be opened.
+    pub fn opened(&self) -> &[OwnedFd] {
+        &self.opened
     }
 
     /// Forks a process in the container's cgroup. Errors: the kernel refuses that cgroup to this process.
@@ -124,6 +147,9 @@ impl RunningContainer {
     }
 
     fn join(&self, namespaces: Namespaces) -> io::Result<()> {
+        if !self.opened.is_empty() {
+            return self.join_opened(namespaces);
+        }
         match namespace::join(self.process.as_fd(), namespaces) {
             // Linux before 5.8.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -133,8 +159,25 @@ impl RunningContainer {
         }
     }
 
+    fn join_opened(&self, namespaces: Namespaces) -> io::Result<()> {
+        for opened in &self.opened {
+            if namespaces.contains(namespace::kind(opened.as_fd())?) {
+                namespace::enter(opened.as_fd())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Opens the container's user and mount namespaces. Errors: the container has ended.
     pub fn user_and_mounts(&self) -> Result<Vec<OwnedFd>> {
+        if !self.opened.is_empty() {
+            let both = Namespaces::USER.with(Namespaces::MOUNT);
+            let opened = self.opened.iter().filter(|opened| {
+                namespace::kind(opened.as_fd()).is_ok_and(|kind| both.contains(kind))
+            });
+            let copies = opened.map(OwnedFd::try_clone).collect::<io::Result<_>>();
+            return copies.context(|| "cannot copy a descriptor");
+        }
         let open = |name| {
             let path = format!("/proc/{}/ns/{name}", self.pid);
             rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())

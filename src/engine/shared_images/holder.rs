@@ -2,7 +2,6 @@
 //! no file but its socket and the images.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,12 +10,12 @@ use rustix::mount::UnmountFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::address::{HolderAddress, is_ours};
 use super::requests::{self, ImageRequest, MOST};
+use crate::engine::holder_address::{HolderAddress, is_ours};
 use crate::engine::keeper;
+use crate::engine::orphan::{self, OrphanReport, StartingOrphan};
 use crate::engine::root::image_mount;
 use crate::error::{Context, Error, Result};
-use crate::files;
 use crate::layer::squashfs::{FileIdentity, OpenImage};
 use crate::rootfs::fuse::confine;
 use crate::rootfs::fuse::mount::{Begun, ServerReport};
@@ -26,38 +25,20 @@ use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::{fd, schedule, signal, title};
 use crate::userns::{self, Base, Writer};
 
-const READY: &str = "ready";
-
 /// New holder whose IDs may not be mapped yet.
 #[derive(Debug)]
 pub struct StartingHolder {
     address: HolderAddress,
     /// Keeps other launches from the socket until the holder serves or has failed.
     _lock: File,
-    maker: Child,
-    answer: OwnedFd,
-    /// True if this process adopts orphans again afterwards.
-    adopts: bool,
+    orphan: StartingOrphan,
 }
 
 impl StartingHolder {
     /// Waits until the holder has its IDs and serves. Errors: the IDs cannot be mapped; the holder cannot leave the
     /// caller's file systems.
     pub fn finish(self) -> Result<()> {
-        let mut text = String::new();
-        let read = File::from(self.answer).read_to_string(&mut text);
-        let waited = self.maker.wait();
-        if self.adopts {
-            process::adopt_orphans().context(|| "cannot adopt orphans")?;
-        }
-        read.context(|| "cannot read of the holder")?;
-        waited.context(|| "cannot wait for a process")?;
-        if text == READY {
-            return Ok(());
-        }
-        self.address.remove();
-        Err(serde_json::from_str(&text)
-            .unwrap_or_else(|_| Error::new("the holder of images died as it began")))
+        self.orphan.finish().inspect_err(|_| self.address.remove())
     }
 }
 
@@ -65,43 +46,27 @@ impl StartingHolder {
 /// `address`. Errors: no process can be made.
 pub fn start(address: HolderAddress, lock: File, base: &Base) -> Result<(OwnedFd, StartingHolder)> {
     let listener = address.listen().context(|| "cannot listen for clients of image servers")?;
-    // The holder must not become a child of this process, which ends its children with the container.
-    let adopts = process::adopts_orphans().context(|| "cannot look for orphans")?;
-    process::leave_orphans().context(|| "cannot leave orphans")?;
-    match fork_maker(&address, base, &listener) {
-        Ok(HolderEnds { maker, near, answer }) => {
-            Ok((near, StartingHolder { address, _lock: lock, maker, answer, adopts }))
-        }
+    match begin(&address, base, &listener) {
+        Ok((near, orphan)) => Ok((near, StartingHolder { address, _lock: lock, orphan })),
         Err(error) => {
             address.remove();
-            if adopts {
-                process::adopt_orphans().context(|| "cannot adopt orphans")?;
-            }
             Err(error)
         }
     }
 }
 
-/// Process that makes the holder, and the ends of its channels.
-struct HolderEnds {
-    maker: Child,
-    near: OwnedFd,
-    answer: OwnedFd,
-}
-
-fn fork_maker(address: &HolderAddress, base: &Base, listener: &OwnedFd) -> Result<HolderEnds> {
+fn begin(
+    address: &HolderAddress,
+    base: &Base,
+    listener: &OwnedFd,
+) -> Result<(OwnedFd, StartingOrphan)> {
     let (near, far) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .context(|| "cannot make a socket pair")?;
-    let (answer, answering) = pipe()?;
-    match process::fork().context(|| "cannot make a process")? {
-        Forked::Child => {
-            drop((near, answer));
-            let holder = HolderStart { address, base, listener, first: far, answering };
-            holder.make_and_leave()
-        }
-        Forked::Parent(maker) => Ok(HolderEnds { maker, near, answer }),
-    }
+    let orphan = orphan::begin("the holder of images", |answering| {
+        HolderStart { address, base, listener, first: far, answering }.make_and_leave()
+    })?;
+    Ok((near, orphan))
 }
 
 /// Input of a new holder.
@@ -110,7 +75,7 @@ struct HolderStart<'a> {
     base: &'a Base,
     listener: &'a OwnedFd,
     first: OwnedFd,
-    answering: OwnedFd,
+    answering: OrphanReport,
 }
 
 impl HolderStart<'_> {
@@ -155,8 +120,7 @@ impl HolderStart<'_> {
                 let mut holder = Holder::new(address, listener, HolderNamespaces { base, servers });
                 holder.clients.push(client);
                 // The launch that made it may be dead: others may be waiting at the socket.
-                let _ = rustix::io::write(&answering, READY.as_bytes());
-                drop(answering);
+                answering.ready();
                 holder.serve();
                 process::exit_now(0)
             }
@@ -173,7 +137,7 @@ impl HolderStart<'_> {
         let _ = schedule::set_affinity(0..schedule::MOST_PROCESSORS);
         rustix::process::umask(Mode::from_raw_mode(0o077));
         let Self { address, listener, first, answering, .. } = self;
-        let own = [listener, first, answering, address.folder()].map(AsFd::as_fd);
+        let own = [listener.as_fd(), first.as_fd(), answering.as_fd(), address.folder().as_fd()];
         fd::close_all_but(&[needed, &own].concat());
         keeper::replace_standard_streams_by_null(2);
     }
@@ -191,9 +155,9 @@ fn greet_first(first: &OwnedFd) -> Result<OwnedFd> {
 }
 
 /// Reports the failure of a start. The launch removes the socket; if it is dead, its lock is free.
-fn fail(address: &HolderAddress, answering: OwnedFd, error: &Error) -> ! {
-    let _ = files::write_json(answering, error);
-    address.try_remove();
+fn fail(address: &HolderAddress, answering: OrphanReport, error: &Error) -> ! {
+    answering.failed(error);
+    address.try_remove(None);
     process::exit_now(1)
 }
 
@@ -286,7 +250,7 @@ impl<'a> Holder<'a> {
     /// Serves until the last client has gone.
     fn serve(&mut self) {
         loop {
-            if self.clients.is_empty() && self.address.try_remove() {
+            if self.clients.is_empty() && self.address.try_remove(Some(self.listener)) {
                 return;
             }
             let Some(events) = self.wait() else { continue };

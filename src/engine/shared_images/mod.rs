@@ -39,6 +39,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
+use crate::engine::holder_address::HolderAddress;
 use crate::engine::plan::Plan;
 use crate::engine::plan::namespace::NamespacesToJoin;
 use crate::engine::root::image_mount::SharedMount;
@@ -48,7 +49,6 @@ use crate::layer::squashfs::ImageFile;
 use crate::sys::fd;
 use crate::sys::namespace;
 use crate::userns::{Base, Writer};
-use address::HolderAddress;
 pub use holder::StartingHolder;
 use requests::ImageRequest;
 
@@ -80,7 +80,7 @@ impl SharedImages {
         if images.is_empty() || plan.levels.container.is_none() || base.writer == Writer::Nobody {
             return None;
         }
-        let connection = HolderAddress::of(folder, base).and_then(|address| match plan.joined() {
+        let connection = address::of_base(folder, base).and_then(|address| match plan.joined() {
             None => connect_or_start(address, base),
             Some(_) => {
                 let _lock = address.lock()?;

@@ -39,7 +39,7 @@ use crate::net::{self, GeneratedFile, NetlinkSocket};
 use crate::sys::mount::{self, Attributes, MountReach, Propagation};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
-use crate::sys::{fd, network};
+use crate::sys::{fd, network, signal, title};
 use crate::userns::{self, Writer};
 
 /// Input of the process that [`super::stages::Prepared::clone_first`] clones.
@@ -424,7 +424,11 @@ impl SetupProcess<'_> {
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal(size) => self.open_terminal(*size)?,
             Step::PivotRoot => {
-                filter::send_namespaces(&self.input.plan.steps, &self.input.channel)?;
+                let plan = self.input.plan;
+                match plan.options.begin {
+                    StartTrigger::Never => filter::send_all_namespaces(&self.input.channel)?,
+                    _ => filter::send_namespaces(&plan.steps, &self.input.channel)?,
+                }
                 self.hook_outputs = Some(self.input.plan.hooks.open_outputs().map_err(as_failure)?);
                 self.change_root()?
             }
@@ -469,13 +473,32 @@ impl SetupProcess<'_> {
         Ok(())
     }
 
-    /// Waits until the parent starts the command of a created container.
+    /// Waits until the parent starts the command of a created container. The process of a group waits until its end.
     fn wait_for_start(&self) -> StepResult {
+        if self.input.plan.options.begin == StartTrigger::Never {
+            self.hold_namespaces()?;
+        }
         self.input.channel.send(&ChildMessage::Created)?;
         match self.input.channel.receive()? {
             Some(ParentMessage::Start) => Ok(()),
             _ => process::exit_now(125), // the parent has given up the container, or is gone
         }
+    }
+
+    /// Prepares this process for a life without a command: with nothing open but the channel, deaf to signals.
+    fn hold_namespaces(&self) -> StepResult {
+        process::set_undumpable()?;
+        if let Some(CommandStreams { output, .. }) = &self.input.streams.command {
+            for number in 0..=2 {
+                fd::install(output.as_fd(), number)?;
+            }
+        }
+        fd::close_all_but(&[self.input.channel.as_fd()]);
+        // Process 1 of a PID namespace gets its orphans, and reaps them so.
+        signal::ignore(libc::SIGCHLD);
+        signal::block_all();
+        title::set("group");
+        Ok(())
     }
 
     /// Runs the hooks of a point: the runtime's in the parent, the container's in this process.
