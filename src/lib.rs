@@ -26,10 +26,11 @@
 //! container     a workspace with a record on disk
 //! disposable    removed when the command ends
 //! document      JSON in the shape of docker or podman
+//! group         commands that share one container: the ranks of a job step on one node
 //! helper        the program that connects a network namespace to the host's network: pasta, slirp4netns
 //! hidden        not dumpable (prctl(2), PR_SET_DUMPABLE): closed to tracing, and to access through /proc
 //! hint          the part of an error that says how to repair the cause
-//! holder        the process that owns the base and the mounts of images that containers share
+//! holder        the process that owns what several commands share: the mounts of images, or the container of a group
 //! image         a configuration and a list of layers
 //! keeper        the base process once the container runs: it ends the container when the parent ends
 //! layer         the files that one step of an image's build added, changed or removed

@@ -18,7 +18,7 @@ pub use folders::{
     cache_folder, data_folder, open_closed, runtime_folder, runtime_path, user_folder,
 };
 pub use path_owners::{refuse_link_of_others, require_sole_control};
-pub use settings::{DefaultNetwork, LayerLimits, LogLimits, Settings};
+pub use settings::{DefaultNetwork, HpcSettings, LayerLimits, LogLimits, Settings};
 
 /// Root folder of the store: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`. Errors: no folder is known (no
 /// HOME either), or its absolute path cannot be determined.

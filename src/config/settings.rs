@@ -19,6 +19,12 @@
 //!
 //! [security]
 //! seccomp = "builtin"              # of containers without --security-opt seccomp: builtin, unconfined or a path
+//!
+//! [hpc]                            # of run --hpc, beside its own
+//! binds = ["/scratch", "/sw:/sw:ro"]   # those whose source is missing are skipped
+//! env = ["LMOD_*", "A=b"]          # variables and patterns of variables, as --env
+//! devices = ["/dev/nvidia*"]       # patterns of devices
+//! image-folders = ["/sw/images"]   # folders of single-file images: NAME, NAME.sqsh, NAME.squashfs or NAME.sif
 //! ```
 
 use std::num::NonZeroU32;
@@ -45,6 +51,22 @@ pub struct Settings {
     pub default_network: DefaultNetwork,
     /// Filter of system calls of containers whose flags name none.
     pub seccomp: SeccompSource,
+    /// Options of ranks of MPI jobs.
+    pub hpc: HpcSettings,
+}
+
+/// Options that a site adds to those of a rank of an MPI job (`run --hpc`). A list of a later file replaces the
+/// earlier one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HpcSettings {
+    /// Bind mounts: `PATH` or the notation of `--volume`.
+    pub binds: Vec<String>,
+    /// Environment variables, in the notation of `--env`.
+    pub env: Vec<String>,
+    /// Patterns of devices (glob(7)).
+    pub devices: Vec<String>,
+    /// Absolute paths of folders with single-file images.
+    pub image_folders: Vec<PathBuf>,
 }
 
 /// Network of containers whose flags name none, in the words of `--network`.
@@ -133,6 +155,34 @@ struct SettingsFile {
     network: NetworkSection,
     #[serde(default)]
     security: SecuritySection,
+    #[serde(default)]
+    hpc: HpcSection,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct HpcSection {
+    binds: Option<Vec<String>>,
+    env: Option<Vec<String>>,
+    devices: Option<Vec<String>>,
+    image_folders: Option<Vec<PathBuf>>,
+}
+
+impl HpcSection {
+    fn apply(self, settings: &mut HpcSettings) -> Result<()> {
+        let folders = self.image_folders.iter().flatten().map(PathBuf::as_path);
+        let binds = self.binds.iter().flatten().map(std::path::Path::new);
+        if let Some(relative) = binds.chain(folders).find(|path| !path.is_absolute()) {
+            let text = format!("hpc: '{}' is not an absolute path", relative.display());
+            return Err(Error::invalid(text));
+        }
+        settings.binds = self.binds.unwrap_or(std::mem::take(&mut settings.binds));
+        settings.env = self.env.unwrap_or(std::mem::take(&mut settings.env));
+        settings.devices = self.devices.unwrap_or(std::mem::take(&mut settings.devices));
+        let folders = std::mem::take(&mut settings.image_folders);
+        settings.image_folders = self.image_folders.unwrap_or(folders);
+        Ok(())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -215,6 +265,7 @@ impl Settings {
             self.log.max_size = u64::try_from(size).ok().filter(|size| *size > 0);
         }
         self.log.max_file = file.log.max_file.map_or(self.log.max_file, NonZeroU32::get);
+        file.hpc.apply(&mut self.hpc)?;
         self.default_network = file.network.default.unwrap_or(self.default_network);
         if let Some(word) = file.security.seccomp {
             self.seccomp = match word.parse() {
@@ -264,6 +315,19 @@ mod tests {
         let error = settings.apply("[network]\ndefault = 'lan'").unwrap_err();
         assert!(error.to_string().contains("lan"), "{error}");
         assert!(settings.apply("[network]\nmode = 'none'").is_err());
+    }
+
+    #[test]
+    fn a_site_sets_the_options_of_ranks() {
+        let mut settings = Settings::default();
+        settings.apply("[hpc]\nbinds = ['/scratch']\nenv = ['A*']").unwrap();
+        settings.apply("[hpc]\nenv = ['B*']\nimage-folders = ['/sw']").unwrap();
+        assert_eq!(settings.hpc.binds, ["/scratch"]);
+        assert_eq!(settings.hpc.env, ["B*"]);
+        assert_eq!(settings.hpc.image_folders, [PathBuf::from("/sw")]);
+        for wrong in ["binds = ['scratch']", "image-folders = ['sw']", "mounts = []"] {
+            assert!(settings.apply(&format!("[hpc]\n{wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::workspace::Workspace;
 use super::{network, ports, ranges, remove, scratch, secrets, volumes};
 use crate::engine::{
     self, BundleIdentity, CallerStreams, DetachKeys, ExecPlan, Finish, GroupAddress, GroupHolder,
-    GroupMember, LaunchOptions, StartTrigger, Stdin,
+    GroupMember, LaunchOptions, ListenSockets, Plan, RunningContainer, StartTrigger, Stdin,
 };
 use crate::error::{Context, Error, Result, Setting};
 use crate::ids::UsernsMode;
@@ -52,31 +52,43 @@ pub fn run_joined(
     let address = GroupAddress::of(&protocol::folder(store)?, &key.name)?;
     let group = Group { usnea, request, store, address, signals: &signals, inherited: &inherited };
     let (workspace, member) = match group.find()? {
-        Found::Member(member) => {
-            let theirs = terms_of(&member)?;
-            let workspace = group.workspace(&theirs.id, root)?;
-            let ours = GroupTerms::of(&workspace, request)?;
-            if let Some(difference) = theirs.difference(&ours) {
-                member.leave();
-                let error = key.differs(&difference);
-                if key.origin == JoinOrigin::Requested {
-                    return Err(error);
-                }
-                log::warn!("{error}: the command gets a container of its own");
-                return Ok(None);
-            }
-            (workspace, member)
-        }
         Found::Nothing(lock) => group.begin(lock, root)?,
+        Found::Member(member) => match group.join(member, root, key)? {
+            Some(joined) => joined,
+            None => return Ok(None),
+        },
     };
     title::name_container(workspace.id.short());
     let (running, membership) = member.into_parts();
-    let owns_pids = running.owns_pid_namespace();
+    let has_own_pids = running.owns_pid_namespace();
+    let entry = entry(request, &workspace, running, sockets)?;
+    let older = process::children().unwrap_or_default();
+    if !has_own_pids {
+        // Processes that the command leaves running become children of this process, and are killed at its end.
+        process::adopt_orphans().context(|| "cannot adopt orphans")?;
+    }
+    let ended = engine::exec(&entry, streams, &signals, |_| ());
+    if !has_own_pids {
+        engine::end_children_but(&older);
+    }
+    drop(entry);
+    membership.leave();
+    remove::sweep(usnea);
+    Ok(Some(ended?.unwrap_or_default()))
+}
+
+/// Plans the command of `request` in the group's container.
+fn entry(
+    request: &ContainerRequest,
+    workspace: &Workspace,
+    running: RunningContainer,
+    sockets: Option<ListenSockets>,
+) -> Result<ExecPlan> {
     let spec = &workspace.spec;
     let process = spec.process().as_ref().ok_or_else(|| Error::new("a spec without a process"))?;
     let variables = secrets::launched(&workspace.secrets).variables;
     let options = &request.options;
-    let entry = ExecPlan {
+    Ok(ExecPlan {
         steps: engine::plan_exec(spec, process, running, &variables)?,
         options: LaunchOptions {
             stdin: if options.interactive { Stdin::Ours } else { Stdin::Null },
@@ -88,20 +100,7 @@ pub fn run_joined(
         },
         keys: DetachKeys::none(),
         finish: Finish::AtEnd,
-    };
-    let older = process::children().unwrap_or_default();
-    if !owns_pids {
-        // Processes that the command leaves running become children of this process, and are killed at its end.
-        process::adopt_orphans().context(|| "cannot adopt orphans")?;
-    }
-    let ended = engine::exec(&entry, streams, &signals, |_| ());
-    if !owns_pids {
-        engine::end_children_but(&older);
-    }
-    drop(entry);
-    membership.leave();
-    remove::sweep(usnea);
-    Ok(Some(ended?.unwrap_or_default()))
+    })
 }
 
 fn terms_of(member: &GroupMember) -> Result<GroupTerms> {
@@ -144,6 +143,28 @@ impl Group<'_> {
         }
     }
 
+    /// Compares the request with the group's container. `None`: they differ, and no flag asked for the group.
+    fn join(
+        &self,
+        member: GroupMember,
+        root: ImageRoot,
+        key: &GroupKey,
+    ) -> Result<Option<(Workspace, GroupMember)>> {
+        let theirs = terms_of(&member)?;
+        let workspace = self.workspace(&theirs.id, root)?;
+        let ours = GroupTerms::of(&workspace, self.request)?;
+        let Some(difference) = theirs.difference(&ours) else {
+            return Ok(Some((workspace, member)));
+        };
+        member.leave();
+        let error = key.differs(&difference);
+        if key.origin == JoinOrigin::Requested {
+            return Err(error);
+        }
+        log::warn!("{error}: the command gets a container of its own");
+        Ok(None)
+    }
+
     fn workspace(&self, id: &ContainerId, root: ImageRoot) -> Result<Workspace> {
         let Self { usnea, request, store, .. } = self;
         let maps = ranges::maps(request, usnea.base()?, &root, store)?;
@@ -161,15 +182,7 @@ impl Group<'_> {
         let terms = serde_json::to_vec(&GroupTerms::of(&workspace, request)?).map_err(Error::new)?;
         // Locks of the volumes stay with the holder, which inherits them.
         let _volumes = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
-        let has_terminal = set_terminal(&mut workspace, false);
-        let mut options = run::launch_options(request, &workspace, store, NotifyMode::Ignore)?;
-        options.begin = StartTrigger::Never;
-        (options.preserve_fds, options.preserve_fd) = (0, Vec::new());
-        let plan = workspace.plan(store, options, OtherContainers::MustRun)?;
-        set_terminal(&mut workspace, has_terminal);
-        ports::check_ports_free(store, &workspace.network)?;
-        network::warn_if_offline(&plan.options.network, store);
-        workspace.remember_driver(store);
+        let plan = self.plan(&mut workspace)?;
         let folder = || match plan.options.layers.is_some() || workspace.layers.is_empty() {
             true => Ok(None),
             false => Folder::make(&workspace.folder, &workspace.layers).map(Some),
@@ -177,29 +190,40 @@ impl Group<'_> {
         let clean = |folder: Option<Folder>| {
             let _ = folder.map(|folder| folder.remove(base));
         };
-        GroupHolder {
+        let holder = GroupHolder {
             address: &self.address,
             lock: &lock,
             plan: &plan,
             terms,
             inherited: self.inherited,
             signals: self.signals,
-        }
-        .start(folder, clean)?;
+        };
+        holder.start(folder, clean)?;
         let connection = self.address.connect()?;
         drop(lock);
         folder::sweep(scratch::folder(store)?.as_deref().unwrap_or(store), base);
         let connection = connection.ok_or_else(|| Error::new("the group ended as it began"))?;
         Ok((workspace, GroupMember::of(connection)?))
     }
-}
 
-/// Sets whether the process of the spec has a terminal; returns whether it had one. The container of a group has none:
-/// each command opens its own.
-fn set_terminal(workspace: &mut Workspace, has: bool) -> bool {
-    let Some(mut process) = workspace.spec.process().clone() else { return false };
-    let had = process.terminal() == Some(true);
-    process.set_terminal(Some(has));
-    workspace.spec.set_process(Some(process));
-    had
+    /// Plans the launch of the container, without a command.
+    fn plan(&self, workspace: &mut Workspace) -> Result<Plan> {
+        let Self { request, store, .. } = self;
+        // Each command opens a terminal of its own.
+        let process = workspace.spec.process().clone();
+        let without = process.clone().map(|mut process| {
+            process.set_terminal(Some(false));
+            process
+        });
+        workspace.spec.set_process(without);
+        let mut options = run::launch_options(request, workspace, store, NotifyMode::Ignore)?;
+        options.begin = StartTrigger::Never;
+        (options.preserve_fds, options.preserve_fd) = (0, Vec::new());
+        let plan = workspace.plan(store, options, OtherContainers::MustRun)?;
+        workspace.spec.set_process(process);
+        ports::check_ports_free(store, &workspace.network)?;
+        network::warn_if_offline(&plan.options.network, store);
+        workspace.remember_driver(store);
+        Ok(plan)
+    }
 }

@@ -30,6 +30,11 @@ impl BindSource {
         Self { path, missing: MissingSource::Refused }
     }
 
+    /// Path as typed.
+    pub(super) fn typed(&self) -> &Path {
+        &self.path
+    }
+
     /// The same, with this consequence of a missing source.
     pub(super) fn with(self, missing: MissingSource) -> Self {
         Self { missing, ..self }

@@ -1,6 +1,6 @@
 //! `--volume [HOST|NAME:]CONTAINER[:OPTIONS]`, and `--mount type=volume`: source, destination and options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::bind::{BindAccess, BindOptions, BindOwners, BindSource, PROPAGATIONS, word_of};
@@ -68,6 +68,14 @@ pub enum VolumeKind {
     Overlay(Vec<&'static str>),
     /// No changes: the source is a squashfs image, mounted read-only (`squashfs`).
     Image(ImageVolume),
+}
+
+impl VolumeFlag {
+    /// True if the volume is a folder of the host, bound at its own path, that shows `path` there.
+    pub fn shows(&self, path: &Path) -> bool {
+        let VolumeSource::Host(source) = &self.source else { return false };
+        self.destination.path() == source.typed() && path.starts_with(source.typed())
+    }
 }
 
 impl FromStr for VolumeFlag {

@@ -73,6 +73,7 @@ mod health;
 mod host_image;
 mod house;
 mod house_code;
+mod hpc;
 mod image_volumes;
 mod images;
 mod in_use;

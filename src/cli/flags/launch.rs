@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::container::{ContainerRequest, Usnea, volumes};
+use crate::config::HpcSettings;
+use crate::container::{self, ContainerRequest, Usnea, volumes};
 use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::spec::{ContainerOptions, NetworkMode};
@@ -57,6 +58,16 @@ impl LaunchFlags {
             true => format!("dir:{}", word.strip_suffix(":O").unwrap_or(word)),
             false => word.clone(),
         }
+    }
+
+    /// Adds the options of a rank of an MPI job. An image is also found by its name in the folders of the settings.
+    pub fn add_hpc(&mut self, settings: &HpcSettings) -> Result<()> {
+        container::add_hpc_options(&mut self.options, settings)?;
+        if let Some(path) = container::image_in_folders(&self.words[0], settings).filter(|_| !self.rootfs)
+        {
+            self.words[0] = path.to_string_lossy().into_owned();
+        }
+        Ok(())
     }
 
     /// Refuses what usnea has no other choice of. Errors: another value than the only one.

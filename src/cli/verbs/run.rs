@@ -9,7 +9,10 @@ use crate::cli::flags::pull::PullFlags;
 pub use crate::cli::output::print;
 use crate::cli::output::streams;
 use crate::container::pods::{NewPod, PodChoice};
-use crate::container::{self, Client, GroupKey, JoinChoice, Lifecycle, SignalProxy, Usnea};
+use crate::container::{
+    self, CallerStreams, Client, ContainerRequest, GroupKey, JoinChoice, Lifecycle, PullSettings,
+    SignalProxy, Usnea,
+};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{Input, Stream};
@@ -46,6 +49,14 @@ pub struct Arguments {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "TAG", default_missing_value = container::JOIN)]
     join: Option<JoinChoice>,
 
+    /// Run a rank of an MPI job on a cluster, with your own user ID (--userns keep-id), the network, PID and IPC
+    /// namespaces, /dev/shm and cgroup of the host, your home, the working directory, /tmp, $TMPDIR and the directory of
+    /// the PMIx server at their own paths, the variables of Slurm, PMI, MPI, fabrics, GPUs and threads, the descriptor
+    /// PMI_FD, the devices of fabrics, and one container for all ranks of a node (--join). Other flags win. Implies --rm.
+    /// [hpc] in usnea.toml adds more; see usnea-hpc(7).
+    #[arg(long)]
+    hpc: bool,
+
     #[command(flatten)]
     launch: LaunchFlags,
 
@@ -69,6 +80,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         rmi,
         sig_proxy,
         join,
+        hpc,
         mut launch,
         pod,
         lifecycle,
@@ -76,6 +88,10 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     } = arguments;
     let is_join_asked = matches!(join, Some(JoinChoice::Join | JoinChoice::Tag(_)));
     launch.options.rm |= rmi || is_join_asked;
+    let join = join.unwrap_or(if hpc { JoinChoice::Ranks } else { JoinChoice::Default });
+    if hpc {
+        launch.add_hpc(&usnea.settings()?.hpc)?;
+    }
     if !attach.is_empty() {
         launch.options.interactive &= attach.contains(&StreamFlag::Stdin);
     }
@@ -90,8 +106,12 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let options = &launch.options;
     let is_to_be_found =
         pod.is_given() || options.name.is_some() && !options.preserves_descriptors();
-    let is_disposable =
-        options.rm && !detach && sig_proxy && !is_to_be_found && !rmi && !lifecycle.require_record();
+    let is_disposable = options.rm
+        && !detach
+        && sig_proxy
+        && !is_to_be_found
+        && !rmi
+        && !lifecycle.require_record();
     if is_join_asked && !is_disposable {
         return Err(Error::invalid(
             "--join is for a disposable container in the foreground, without a name, a pod or a health check",
@@ -100,12 +120,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     if is_disposable {
         let lifecycle = lifecycle.lifecycle(usnea, &image, Input::Closed)?;
         let request = launch.request(usnea)?;
-        if let Some(key) = GroupKey::of_process(&join.unwrap_or_default())
-            && let Some(status) = container::run_joined(usnea, &request, &key, &pull, streams)?
-        {
-            return Ok(status);
-        }
-        return container::run_disposable(usnea, &request, &lifecycle, &pull, streams);
+        return run_disposable(usnea, &request, &lifecycle, &pull, streams, &join);
     }
     let input = match (options.interactive, detach) {
         (false, _) => Input::Closed,
@@ -129,6 +144,23 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     }?;
     new_pod.into_iter().for_each(NewPod::keep);
     Ok(status)
+}
+
+/// Runs a disposable container in the foreground: that of a group, if it joins one.
+fn run_disposable(
+    usnea: &Usnea,
+    request: &ContainerRequest,
+    lifecycle: &Lifecycle,
+    pull: &PullSettings<'_>,
+    streams: CallerStreams<'_>,
+    join: &JoinChoice,
+) -> Result<u8> {
+    if let Some(key) = GroupKey::of_process(join)
+        && let Some(status) = container::run_joined(usnea, request, &key, pull, streams)?
+    {
+        return Ok(status);
+    }
+    container::run_disposable(usnea, request, lifecycle, pull, streams)
 }
 
 /// Prints the steps of the run. Makes nothing, so a pod must be there.
