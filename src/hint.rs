@@ -9,7 +9,8 @@ use std::fmt::Display;
 // Containers.
 
 /// A command whose container differs from that of its group.
-pub const JOIN_ALIKE: &str = "--join=none gives the command a container of its own, --join=TAG another group";
+pub const JOIN_ALIKE: &str =
+    "--join=none gives the command a container of its own, --join=TAG another group";
 
 /// A running container that is to be removed.
 pub const STOP_OR_FORCE: &str = "stop it first, or use --force";

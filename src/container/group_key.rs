@@ -59,7 +59,11 @@ impl GroupKey {
     /// Returns the group of this process; `None`: it joins none.
     pub fn of_process(choice: &JoinChoice) -> Option<Self> {
         let parent = || rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
-        Self::chosen(choice, |name| std::env::var(name).ok().filter(|text| !text.is_empty()), parent)
+        Self::chosen(
+            choice,
+            |name| std::env::var(name).ok().filter(|text| !text.is_empty()),
+            parent,
+        )
     }
 
     /// `variable`: reads the environment. `parent`: PID of the parent process.

@@ -29,6 +29,9 @@ const NAMES: [(&str, &str); 5] = [
     ("annotations", "annotations"),
 ];
 
+/// Settings that may be the cause of differences in others.
+const CAUSES: [&str; 4] = ["image", "user ID map", "group ID map", "mounts"];
+
 /// Settings of config.json that each process has for itself.
 const OF_PROCESS: [&str; 3] = ["process", "ociVersion", "seccomp"];
 
@@ -52,9 +55,10 @@ impl GroupTerms {
         let image = match (&workspace.root.stored, &request.source) {
             (Some(stored), _) => stored.id.clone(),
             (None, RootSource::Host(programs)) => programs.join(","),
-            (None, RootSource::Directory(path) | RootSource::File(path) | RootSource::Path(path)) => {
-                path.display().to_string()
-            }
+            (
+                None,
+                RootSource::Directory(path) | RootSource::File(path) | RootSource::Path(path),
+            ) => path.display().to_string(),
             (None, RootSource::Image(name)) => name.clone(),
         };
         settings.insert("image".into(), image.into());
@@ -66,12 +70,9 @@ impl GroupTerms {
 
     /// Returns the first difference between the group's terms and those of a command that joins. `None`: none.
     pub(super) fn difference(&self, ours: &Self) -> Option<String> {
-        // The image comes first: it is the cause of other differences.
-        let names = self.settings.keys().chain(ours.settings.keys()).filter(|name| *name != "image");
-        let image = "image".to_owned();
-        let name = [&image].into_iter().chain(names).find(|name| {
-            self.settings.get(*name) != ours.settings.get(*name)
-        })?;
+        let names = self.settings.keys().chain(ours.settings.keys()).map(String::as_str);
+        let differs = |name: &&str| self.settings.get(*name) != ours.settings.get(*name);
+        let name = CAUSES.into_iter().chain(names).find(differs)?;
         let of = |terms: &Self| terms.settings.get(name).cloned().unwrap_or_default();
         let (theirs, here) = (of(self), of(ours));
         if let (Value::Array(theirs), Value::Array(here)) = (&theirs, &here) {
@@ -119,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_difference_names_the_setting_and_both_values() {
-        let mount = |source: &str| json!({"source": source, "destination": "/d", "options": ["ro"]});
+        let mount =
+            |source: &str| json!({"source": source, "destination": "/d", "options": ["ro"]});
         let first = terms(json!({"image": "a", "mounts": [mount("/s")]}));
         for (other, said) in [
             (json!({"image": "a", "mounts": [mount("/s")]}), None),

@@ -19,14 +19,39 @@ use crate::spec::{self, ContainerOptions, IpcMode, NamespaceSharing, NetworkMode
 
 /// Patterns of the variables that ranks get: of Slurm, PMI and PMIx, MPI libraries, fabrics, GPUs and threads.
 const VARIABLES: [&str; 22] = [
-    "SLURM_*", "SLURMD_*", "PMI_*", "PMI2_*", "PMIX_*", "PRTE_*", "OMPI_*", "MPI_LOCAL*", "MPICH_*",
-    "MPIR_*", "I_MPI_*", "HYDI_*", "UCX_*", "FI_*", "NCCL_*", "OMP_*", "KMP_*", "GOMP_*",
-    "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
+    "SLURM_*",
+    "SLURMD_*",
+    "PMI_*",
+    "PMI2_*",
+    "PMIX_*",
+    "PRTE_*",
+    "OMPI_*",
+    "MPI_LOCAL*",
+    "MPICH_*",
+    "MPIR_*",
+    "I_MPI_*",
+    "HYDI_*",
+    "UCX_*",
+    "FI_*",
+    "NCCL_*",
+    "OMP_*",
+    "KMP_*",
+    "GOMP_*",
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
 ];
 
 /// Patterns of the devices of fabrics: verbs, Slingshot, Omni-Path, and memory of other processes.
 const DEVICES: [&str; 7] = [
-    "/dev/infiniband", "/dev/cxi*", "/dev/hfi1*", "/dev/xpmem", "/dev/knem", "/dev/gdrdrv", "/dev/ss0",
+    "/dev/infiniband",
+    "/dev/cxi*",
+    "/dev/hfi1*",
+    "/dev/xpmem",
+    "/dev/knem",
+    "/dev/gdrdrv",
+    "/dev/ss0",
 ];
 
 /// Folders of an image that no folder of the host may replace.
@@ -49,7 +74,8 @@ pub fn add_hpc_options(options: &mut ContainerOptions, settings: &HpcSettings) -
     }
     // The descriptor is open where the process manager of this rank uses the PMI protocol.
     let manager = variable("PMI_FD").and_then(|number| number.parse::<u32>().ok());
-    let is_open = |number: &u32| *number > 2 && Path::new(&format!("/proc/self/fd/{number}")).exists();
+    let is_open =
+        |number: &u32| *number > 2 && Path::new(&format!("/proc/self/fd/{number}")).exists();
     if let Some(number) = manager.filter(is_open)
         && !options.preserve_fd.contains(&number)
         && number >= 3 + options.preserve_fds
@@ -114,14 +140,19 @@ fn add_working_folder(options: &mut ContainerOptions) -> Result<()> {
     let named = variable("PWD").map(PathBuf::from);
     let is_here = |path: &PathBuf| path.canonicalize().is_ok_and(|path| path == resolved);
     let named = named.filter(is_here).unwrap_or_else(|| resolved.clone());
-    let hides = |path: &Path| path == Path::new("/") || OF_IMAGE.iter().any(|of| path.starts_with(of));
+    let hides =
+        |path: &Path| path == Path::new("/") || OF_IMAGE.iter().any(|of| path.starts_with(of));
     if hides(&resolved) || hides(&named) {
         log::warn!("{} is a folder of the image too: it is not mounted", named.display());
         return Ok(());
     }
     add_folder(options, &resolved)?;
     add_folder(options, &named)?;
-    options.workdir = named.to_str().map(str::to_owned);
+    if let Some(named) = named.to_str() {
+        // A shell takes the name of its folder from PWD, if that leads there.
+        options.env.insert(0, parsed(&format!("PWD={named}"), Setting::Env)?);
+        options.workdir = Some(named.to_owned());
+    }
     Ok(())
 }
 
@@ -149,7 +180,8 @@ fn add_volume(options: &mut ContainerOptions, text: &str) -> Result<()> {
 /// Puts the variables before those of the flags, which win.
 fn add_variables(options: &mut ContainerOptions, settings: &HpcSettings) -> Result<()> {
     let asked = VARIABLES.into_iter().chain(settings.env.iter().map(String::as_str));
-    let present = asked.filter(|name| name.contains(['*', '?', '[', '=']) || variable(name).is_some());
+    let present =
+        asked.filter(|name| name.contains(['*', '?', '[', '=']) || variable(name).is_some());
     let mut all = present.map(|name| parsed(name, Setting::Env)).collect::<Result<Vec<_>>>()?;
     for name in ["HOME", "TMPDIR"] {
         if let Some(folder) = variable(name).filter(|path| Path::new(path).is_dir()) {

@@ -179,7 +179,8 @@ impl Group<'_> {
         let Self { usnea, request, store, .. } = self;
         let base = usnea.base()?;
         let mut workspace = self.workspace(&ContainerId::random()?, root)?;
-        let terms = serde_json::to_vec(&GroupTerms::of(&workspace, request)?).map_err(Error::new)?;
+        let terms =
+            serde_json::to_vec(&GroupTerms::of(&workspace, request)?).map_err(Error::new)?;
         // Locks of the volumes stay with the holder, which inherits them.
         let _volumes = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
         let plan = self.plan(&mut workspace)?;

@@ -96,21 +96,23 @@ impl Environment {
                 Some(value) => self.set(name, &value),
                 None => self.0.retain(|(known, _)| known != name),
             },
-            EnvChange::AllFromHost(pattern) => {
-                self.take_matching(|name| pattern.matches(name), |_| {
-                    Err(not_utf8()).context(|| Setting::Env.with(pattern))
-                })?
-            }
+            EnvChange::AllFromHost(pattern) => self.take_matching(
+                |name| pattern.matches(name),
+                |_| Err(not_utf8()).context(|| Setting::Env.with(pattern)),
+            )?,
         }
         Ok(())
     }
 
     /// Sets all variables of the host. A value that is not UTF-8 is left out, with a warning: no flag names it.
     pub(super) fn take_host(&mut self) -> Result<()> {
-        self.take_matching(|_| true, |name| {
-            log::warn!("the host's variable {name} is not UTF-8: left out");
-            Ok(())
-        })
+        self.take_matching(
+            |_| true,
+            |name| {
+                log::warn!("the host's variable {name} is not UTF-8: left out");
+                Ok(())
+            },
+        )
     }
 
     fn take_matching(

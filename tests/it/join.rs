@@ -92,9 +92,11 @@ fn kill(number: i32) {
 #[test]
 fn joined_commands_have_one_root_and_the_same_namespaces() {
     let step = Step::new();
-    let first = step.start(&format!("echo a > /made; touch /ready; {UNTIL_DONE}; {NAMESPACES}; cat /made"));
+    let first =
+        step.start(&format!("echo a > /made; touch /ready; {UNTIL_DONE}; {NAMESPACES}; cat /made"));
     let wait = "until test -e /ready; do sleep 0.05; done";
-    let second = step.run(&[], &format!("{wait}; {NAMESPACES}; cat /made; echo b > /made; touch /done"));
+    let second =
+        step.run(&[], &format!("{wait}; {NAMESPACES}; cat /made; echo b > /made; touch /done"));
     let of_second: Vec<_> = second.works().lines().collect();
     let first = first.end();
     let of_first: Vec<_> = first.works().lines().collect();
@@ -110,10 +112,11 @@ fn joined_commands_have_one_root_and_the_same_namespaces() {
 #[test]
 fn sixteen_commands_at_once_share_one_container() {
     let step = Step::new();
-    let script = format!("echo >> /all; {NAMESPACES}; until test $(wc -l < /all) -ge 16; do sleep 0.1; done");
-    let ranks: Vec<_> = (0..16)
-        .map(|_| Started::new(&mut step.command(&[], &["sh", "-c", &script]), ""))
-        .collect();
+    let script = format!(
+        "echo >> /all; {NAMESPACES}; until test $(wc -l < /all) -ge 16; do sleep 0.1; done"
+    );
+    let ranks: Vec<_> =
+        (0..16).map(|_| Started::new(&mut step.command(&[], &["sh", "-c", &script]), "")).collect();
     let outputs: Vec<_> = ranks.into_iter().map(|rank| rank.end().works().to_owned()).collect();
     assert_eq!(outputs[0].lines().count(), 5, "{outputs:?}");
     assert!(outputs.iter().all(|output| *output == outputs[0]), "{outputs:?}");
@@ -183,7 +186,8 @@ fn a_command_that_differs_from_its_group_is_refused_with_the_difference() {
     let first = step.start(UNTIL_DONE);
     let folder = step.place.folder("folder");
     let volume = format!("{}:/data", text(&folder));
-    step.run(&["-v", &volume], "true").fails_with(125, &["the container of tag a differs", "/data", "here"]);
+    step.run(&["-v", &volume], "true")
+        .fails_with(125, &["the container of tag a differs", "/data", "here"]);
     step.run(&["--userns", "keep-id"], "true").fails_with(125, &["ID map"]);
     let words = ["run", "--rm", "--join=a", "host:true", "true"];
     let mut other = step.place.command(&words);
@@ -238,7 +242,8 @@ fn tasks_of_one_step_of_slurm_join_unless_told_not_to() {
         ]);
         command
     };
-    let mut first = Started::new(&mut slurm(&[], &["sh", "-c", &format!("echo up; {UNTIL_DONE}")]), "");
+    let mut first =
+        Started::new(&mut slurm(&[], &["sh", "-c", &format!("echo up; {UNTIL_DONE}")]), "");
     first.wait_for("up");
     let namespace = ["readlink", "/proc/self/ns/user"];
     let joined = finish(&mut slurm(&[], &namespace), "").works().to_owned();

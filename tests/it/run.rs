@@ -83,8 +83,14 @@ fn the_environment_is_what_was_asked_and_nothing_of_the_host_s() {
 #[test]
 fn a_pattern_takes_the_variables_of_the_host_that_match() {
     let place = Place::new();
-    let mut command = place.command(&place.arguments(&["-e", "SLURM_*", "-e", "PMI?RANK"], &["env"]));
-    command.envs([("SLURM_PROCID", "3"), ("SLURM_JOB_ID", "7"), ("PMI_RANK", "1"), ("PMIX_RANK", "2")]);
+    let mut command =
+        place.command(&place.arguments(&["-e", "SLURM_*", "-e", "PMI?RANK"], &["env"]));
+    command.envs([
+        ("SLURM_PROCID", "3"),
+        ("SLURM_JOB_ID", "7"),
+        ("PMI_RANK", "1"),
+        ("PMIX_RANK", "2"),
+    ]);
     let ran = finish(&mut command, "");
     let lines: Vec<_> = ran.works().lines().collect();
     for line in ["SLURM_PROCID=3", "SLURM_JOB_ID=7", "PMI_RANK=1"] {

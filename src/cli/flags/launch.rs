@@ -63,7 +63,8 @@ impl LaunchFlags {
     /// Adds the options of a rank of an MPI job. An image is also found by its name in the folders of the settings.
     pub fn add_hpc(&mut self, settings: &HpcSettings) -> Result<()> {
         container::add_hpc_options(&mut self.options, settings)?;
-        if let Some(path) = container::image_in_folders(&self.words[0], settings).filter(|_| !self.rootfs)
+        if let Some(path) =
+            container::image_in_folders(&self.words[0], settings).filter(|_| !self.rootfs)
         {
             self.words[0] = path.to_string_lossy().into_owned();
         }

@@ -15,6 +15,7 @@ use crate::engine::command::credentials::PendingFilter;
 use crate::engine::messages::{ChildChannel, ChildMessage, ParentMessage};
 use crate::engine::plan::process::ProcessCredentials;
 use crate::engine::plan::step::Step;
+use crate::engine::plan::{Plan, StartTrigger};
 use crate::engine::step_error::{OnObject, StepResult};
 use crate::security::seccomp::Filter;
 use crate::sys::namespace::Namespaces;
@@ -31,17 +32,20 @@ pub fn pending_filter(steps: &[Step]) -> PendingFilter {
     }
 }
 
-/// Sends the namespaces that a supervisor enters, while the host's /proc is visible. Later the supervisor could not
+/// Sends the namespaces that a supervisor or the commands of a group enter, while the host's /proc is visible. Later the supervisor could not
 /// open them: a process that has changed its user is hidden (PR_SET_DUMPABLE).
-pub fn send_namespaces(steps: &[Step], channel: &ChildChannel) -> StepResult {
-    if !steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
+pub fn send_namespaces(plan: &Plan, channel: &ChildChannel) -> StepResult {
+    if plan.options.begin == StartTrigger::Never {
+        return send_all_namespaces(channel);
+    }
+    if !plan.steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
         return Ok(());
     }
     ["/proc/self/ns/user", "/proc/self/ns/mnt"].iter().try_for_each(|path| send_one(path, channel))
 }
 
-/// Sends all namespaces of this process, the user namespace first: the commands of a group enter them.
-pub fn send_all_namespaces(channel: &ChildChannel) -> StepResult {
+/// Sends all namespaces of this process, the user namespace first.
+fn send_all_namespaces(channel: &ChildChannel) -> StepResult {
     for (_, name, _) in Namespaces::ALL {
         let path = format!("/proc/self/ns/{name}");
         // Not in this kernel: the link is missing.

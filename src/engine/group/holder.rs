@@ -157,10 +157,9 @@ impl GroupHolder<'_> {
             if !members.is_empty() {
                 last.clear();
             }
-            if let Ok(member) = rustix::net::accept_with(
-                listener,
-                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            ) && is_ours(&member)
+            if let Ok(member) =
+                rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+                && is_ours(&member)
                 && greeting.send(&member).is_ok()
             {
                 members.push(member);

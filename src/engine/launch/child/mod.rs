@@ -424,11 +424,7 @@ impl SetupProcess<'_> {
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal(size) => self.open_terminal(*size)?,
             Step::PivotRoot => {
-                let plan = self.input.plan;
-                match plan.options.begin {
-                    StartTrigger::Never => filter::send_all_namespaces(&self.input.channel)?,
-                    _ => filter::send_namespaces(&plan.steps, &self.input.channel)?,
-                }
+                filter::send_namespaces(self.input.plan, &self.input.channel)?;
                 self.hook_outputs = Some(self.input.plan.hooks.open_outputs().map_err(as_failure)?);
                 self.change_root()?
             }
