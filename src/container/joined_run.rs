@@ -10,6 +10,7 @@ use super::folder::{self, Folder};
 use super::group_key::{GroupKey, JoinOrigin};
 use super::group_terms::GroupTerms;
 use super::image_root::ImageRoot;
+use super::overlays::{OverlayUse, Overlays};
 use super::request::ContainerRequest;
 use super::run::{self, disposable, preserved};
 use super::shared_namespaces::OtherContainers;
@@ -151,6 +152,8 @@ impl Group<'_> {
         key: &GroupKey,
     ) -> Result<Option<(Workspace, GroupMember)>> {
         let theirs = terms_of(&member)?;
+        // The container has the locks.
+        let root = root.below(self.overlays(OverlayUse::Described)?);
         let workspace = self.workspace(&theirs.id, root)?;
         let ours = GroupTerms::of(&workspace, self.request)?;
         let Some(difference) = theirs.difference(&ours) else {
@@ -163,6 +166,10 @@ impl Group<'_> {
         }
         log::warn!("{error}: the command gets a container of its own");
         Ok(None)
+    }
+
+    fn overlays(&self, usage: OverlayUse) -> Result<Overlays> {
+        Overlays::open(&self.request.options.overlay, usage)
     }
 
     fn workspace(&self, id: &ContainerId, root: ImageRoot) -> Result<Workspace> {
@@ -178,10 +185,11 @@ impl Group<'_> {
     fn begin(&self, lock: File, root: ImageRoot) -> Result<(Workspace, GroupMember)> {
         let Self { usnea, request, store, .. } = self;
         let base = usnea.base()?;
+        let root = root.below(self.overlays(OverlayUse::Started)?);
         let mut workspace = self.workspace(&ContainerId::random()?, root)?;
         let terms =
             serde_json::to_vec(&GroupTerms::of(&workspace, request)?).map_err(Error::new)?;
-        // Locks of the volumes stay with the holder, which inherits them.
+        // Locks of the volumes and overlays stay with the holder, which inherits them.
         let _volumes = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
         let plan = self.plan(&mut workspace)?;
         let folder = || match plan.options.layers.is_some() || workspace.layers.is_empty() {

@@ -1,5 +1,6 @@
 //! Orphan: a process that outlives the command that starts it, and that reports once whether it is ready.
 
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -7,7 +8,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::error::{Context, Error, Result};
 use crate::files;
-use crate::sys::process::{self, Forked};
+use crate::sys::process::{self, Child, Forked};
 
 const READY: &str = "ready";
 
@@ -33,37 +34,61 @@ impl AsFd for OrphanReport {
     }
 }
 
-/// Starts an orphan, and returns when it is ready. `make` runs in a process that
-/// makes the orphan and exits. `what`:
-/// name of the orphan in messages. Errors: the orphan reported one, or died.
-pub fn start(what: &str, make: impl FnOnce(OrphanReport)) -> Result<()> {
+/// Orphan that has not reported yet.
+#[derive(Debug)]
+pub struct StartingOrphan {
+    /// Name of the orphan in messages.
+    what: &'static str,
+    /// Process that makes the orphan.
+    maker: Child,
+    answer: OwnedFd,
+    /// True if this process adopts orphans again afterwards.
+    adopts: bool,
+}
+
+impl StartingOrphan {
+    /// Waits until the orphan is ready. Errors: the orphan reported one, or died.
+    pub fn finish(self) -> Result<()> {
+        let mut text = String::new();
+        let read = File::from(self.answer).read_to_string(&mut text);
+        let waited = self.maker.wait();
+        if self.adopts {
+            process::adopt_orphans().context(|| "cannot adopt orphans")?;
+        }
+        read.context(|| format!("cannot read of {}", self.what))?;
+        waited.context(|| "cannot wait for a process")?;
+        match text.as_str() {
+            READY => Ok(()),
+            text => Err(serde_json::from_str(text)
+                .unwrap_or_else(|_| Error::new(format!("{} died as it began", self.what)))),
+        }
+    }
+}
+
+/// Starts an orphan, and returns when it is ready. Errors: those of [`begin`] and of [`StartingOrphan::finish`].
+pub fn start(what: &'static str, make: impl FnOnce(OrphanReport)) -> Result<()> {
+    begin(what, make)?.finish()
+}
+
+/// Starts an orphan. `make` runs in a process that makes the orphan and exits. `what`: name of the orphan in messages.
+/// Until [`StartingOrphan::finish`], this process adopts no orphans: the new one must not become its child, since it ends
+/// its children with the container. Errors: no process can be made.
+pub fn begin(what: &'static str, make: impl FnOnce(OrphanReport)) -> Result<StartingOrphan> {
     let (answer, answering) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
-    // The orphan must not become a child of this process, which ends its children with the container.
     let adopts = process::adopts_orphans().context(|| "cannot look for orphans")?;
     process::leave_orphans().context(|| "cannot leave orphans")?;
-    let ended = match process::fork().context(|| "cannot make a process") {
+    match process::fork().context(|| "cannot make a process") {
         Ok(Forked::Child) => {
             drop(answer);
             make(OrphanReport(answering));
             process::exit_now(0)
         }
-        Ok(Forked::Parent(maker)) => {
-            drop(answering);
-            let mut text = String::new();
-            let read = std::fs::File::from(answer).read_to_string(&mut text);
-            let waited = maker.wait();
-            read.context(|| format!("cannot read of {what}")).map(|_| (text, waited))
+        Ok(Forked::Parent(maker)) => Ok(StartingOrphan { what, maker, answer, adopts }),
+        Err(error) => {
+            if adopts {
+                process::adopt_orphans().context(|| "cannot adopt orphans")?;
+            }
+            Err(error)
         }
-        Err(error) => Err(error),
-    };
-    if adopts {
-        process::adopt_orphans().context(|| "cannot adopt orphans")?;
-    }
-    let (text, waited) = ended?;
-    waited.context(|| "cannot wait for a process")?;
-    match text.as_str() {
-        READY => Ok(()),
-        text => Err(serde_json::from_str(text)
-            .unwrap_or_else(|_| Error::new(format!("{what} died as it began")))),
     }
 }

@@ -95,18 +95,36 @@ fn joined_commands_have_one_root_and_the_same_namespaces() {
     let first =
         step.start(&format!("echo a > /made; touch /ready; {UNTIL_DONE}; {NAMESPACES}; cat /made"));
     let wait = "until test -e /ready; do sleep 0.05; done";
-    let second =
-        step.run(&[], &format!("{wait}; {NAMESPACES}; cat /made; echo b > /made; touch /done"));
+    let second = step.run(&[], &format!("{wait}; {NAMESPACES}; cat /made; echo b > /made"));
     let of_second: Vec<_> = second.works().lines().collect();
-    let first = first.end();
-    let of_first: Vec<_> = first.works().lines().collect();
-    assert_eq!(of_first[..5], of_second[..5]);
-    assert_eq!((of_first.last(), of_second.last()), (Some(&"b"), Some(&"a")));
+    // While the group lives: the kernel gives the number of a namespace that has ended to another one.
     let alone = finish(&mut step.alone(&[], &["sh", "-c", NAMESPACES]), "");
     for line in alone.works().lines() {
         assert!(!of_second.contains(&line), "{line}");
     }
+    step.run(&[], "touch /done").works();
+    let first = first.end();
+    let of_first: Vec<_> = first.works().lines().collect();
+    assert_eq!(of_first[..5], of_second[..5]);
+    assert_eq!((of_first.last(), of_second.last()), (Some(&"b"), Some(&"a")));
     step.ends();
+}
+
+#[test]
+fn commands_of_a_group_write_to_one_overlay_that_stays() {
+    let step = Step::new();
+    let folder = step.place.folder("overlay");
+    let overlay = ["--overlay", text(&folder)];
+    let script = format!("echo up; echo kept > /kept; {UNTIL_DONE}");
+    let mut first = Started::new(&mut step.command(&overlay, &["sh", "-c", &script]), "");
+    first.wait_for("up");
+    let alone = finish(&mut step.alone(&overlay, &["true"]), "");
+    alone.fails_with(125, &[text(&folder)]);
+    let script = "until test -e /kept; do sleep 0.05; done; cat /kept; touch /done";
+    assert_eq!(step.run(&overlay, script).works(), "kept");
+    first.end().works();
+    step.ends();
+    assert_eq!(fs::read_to_string(folder.join("upper/kept")).expect("a file"), "kept\n");
 }
 
 #[test]

@@ -122,28 +122,50 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
         let request = launch.request(usnea)?;
         return run_disposable(usnea, &request, &lifecycle, &pull, streams, &join);
     }
-    let input = match (options.interactive, detach) {
-        (false, _) => Input::Closed,
-        (true, true) => Input::Open,
-        (true, false) => Input::Once,
-    };
-    let mut lifecycle =
-        Lifecycle { remove_image: rmi, ..lifecycle.lifecycle(usnea, &image, input)? };
-    if options.rm && lifecycle.restart != RestartPolicy::No {
-        return Err(Error::invalid("--rm and --restart exclude each other"));
-    }
-    let proxy = if sig_proxy { SignalProxy::On } else { SignalProxy::Off };
-    let client = Client { streams, proxy };
-    let mut request = launch.request(usnea)?;
-    let new_pod = pod.join(usnea, &mut request.options, &mut lifecycle)?;
-    let status = match detach {
-        true => {
-            print(&format!("{}\n", container::run_detached(usnea, &request, &lifecycle, &pull)?))
+    RecordedRun { launch, pod, lifecycle, pull, streams, image, detach, rmi, sig_proxy }.run(usnea)
+}
+
+/// Run of a container with a monitor and a record in the store.
+struct RecordedRun<'a> {
+    launch: LaunchFlags,
+    pod: PodFlags,
+    lifecycle: LifecycleFlags,
+    pull: PullSettings<'a>,
+    streams: CallerStreams<'static>,
+    image: String,
+    detach: bool,
+    rmi: bool,
+    sig_proxy: bool,
+}
+
+impl RecordedRun<'_> {
+    fn run(self, usnea: &Usnea) -> Result<u8> {
+        let Self { launch, pod, lifecycle, pull, streams, image, detach, rmi, sig_proxy } = self;
+        let options = &launch.options;
+        let input = match (options.interactive, detach) {
+            (false, _) => Input::Closed,
+            (true, true) => Input::Open,
+            (true, false) => Input::Once,
+        };
+        let mut lifecycle =
+            Lifecycle { remove_image: rmi, ..lifecycle.lifecycle(usnea, &image, input)? };
+        if options.rm && lifecycle.restart != RestartPolicy::No {
+            return Err(Error::invalid("--rm and --restart exclude each other"));
         }
-        false => container::run_attached(usnea, &request, &lifecycle, &pull, client),
-    }?;
-    new_pod.into_iter().for_each(NewPod::keep);
-    Ok(status)
+        let proxy = if sig_proxy { SignalProxy::On } else { SignalProxy::Off };
+        let client = Client { streams, proxy };
+        let mut request = launch.request(usnea)?;
+        let new_pod = pod.join(usnea, &mut request.options, &mut lifecycle)?;
+        let status = match detach {
+            true => {
+                let id = container::run_detached(usnea, &request, &lifecycle, &pull)?;
+                print(&format!("{id}\n"))
+            }
+            false => container::run_attached(usnea, &request, &lifecycle, &pull, client),
+        }?;
+        new_pod.into_iter().for_each(NewPod::keep);
+        Ok(status)
+    }
 }
 
 /// Runs a disposable container in the foreground: that of a group, if it joins one.
