@@ -59,6 +59,30 @@ fn usnea_run_is_a_task_with_the_variables_streams_and_status_of_the_step() {
 }
 
 #[test]
+fn ranks_of_a_node_are_in_one_container_with_hpc() {
+    let Some(cluster) = Cluster::new(OCI) else { return };
+    let image = cluster.stocked.place.image();
+    // The folder of the step is the container's too: no rank ends before all are in.
+    let script = "touch in.$SLURM_PROCID; i=0; \
+                  until test -e in.0 -a -e in.1 -a -e in.2 || test $i -gt 1000; do sleep 0.05; i=$((i+1)); done; \
+                  echo $SLURM_PROCID $(id -u) $(readlink /proc/self/ns/user) $(readlink /proc/self/ns/mnt)";
+    let run = ["-N1", "-n3", "usnea", "run", "--hpc", &image, "sh", "-c", script];
+    let ran = cluster.srun(&run);
+    let mut said: Vec<&str> = ran.works().lines().collect();
+    said.sort_unstable();
+    let ranks: Vec<&str> = said.iter().filter_map(|line| Some(line.split_once(' ')?.0)).collect();
+    let rest: BTreeSet<&str> =
+        said.iter().filter_map(|line| Some(line.split_once(' ')?.1)).collect();
+    assert_eq!((ranks, rest.len()), (vec!["0", "1", "2"], 1), "{ran:?}");
+    let user = cluster.stocked.other("id", &["-u"]);
+    assert!(
+        rest.iter().all(|line| line.starts_with(&format!("{} user:", user.works()))),
+        "{ran:?}"
+    );
+    cluster.no_step_is_left(&image);
+}
+
+#[test]
 fn fifty_tasks_start_at_once() {
     let Some(cluster) = Cluster::new(OCI) else { return };
     let image = cluster.stocked.place.image();
