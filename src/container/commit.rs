@@ -1,8 +1,8 @@
 //! `usnea commit`: makes an image from a container: the layers of its image, and one layer with its own changes.
 //!
 //! A container that was not made from an image of the store becomes an image of one layer, as does one of a
-//! single-file image, and one with read-only overlays of the user. The config is that of the
-//! container's image, with the container's own settings, as in docker.
+//! single-file image, and one with read-only overlays of the user. The config is that of the container's image, with the
+//! container's own settings, as in docker.
 
 use std::path::Path;
 

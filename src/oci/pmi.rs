@@ -7,7 +7,7 @@ const PMI_FD: &str = "PMI_FD";
 /// Returns the number of the socket that an environment names. `None`: it names none, or no such descriptor is open.
 pub fn descriptor<'a>(environment: impl IntoIterator<Item = &'a str>) -> Option<u32> {
     let variables = environment.into_iter().filter_map(|entry| entry.split_once('='));
-    // Of two values, the command would see the last one.
+    // The last value counts, as for the command.
     let value = variables.filter(|(name, _)| *name == PMI_FD).last()?.1;
     let number = value.parse().ok().filter(|number| *number > 2)?;
     std::path::Path::new(&format!("/proc/self/fd/{number}")).exists().then_some(number)
