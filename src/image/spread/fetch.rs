@@ -24,6 +24,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ROUND_PAUSE: Duration = Duration::from_millis(300);
 /// Longest wait for a block from one rank once rank 0 is gone.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
+/// Number of times that each rank is asked for a block in vain once rank 0 is gone.
+const MOST_ROUNDS: usize = 2;
 
 /// Access to other ranks.
 #[derive(Debug)]
@@ -118,7 +120,7 @@ impl ImageSource for PeerSource {
             shared,
             connection: None,
             position: 0,
-            rounds: 0,
+            failures: 0,
         }))
     }
 
@@ -155,8 +157,8 @@ struct PeerReader {
     connection: Option<BlockStream>,
     /// Index of the rank to ask.
     position: usize,
-    /// Rounds through all ranks without a connection.
-    rounds: u32,
+    /// Number of ranks that were given up since the last block.
+    failures: usize,
 }
 
 impl Read for PeerReader {
@@ -215,7 +217,7 @@ impl PeerReader {
         let reason = match stream.channel.receiver.receive(PULSE) {
             Ok(Some(SpreadFrame::Block(block))) if block_digest(&block) == *expected => {
                 self.connection = Some(stream);
-                self.rounds = 0;
+                self.failures = 0;
                 return Some(block);
             }
             Ok(Some(SpreadFrame::Ping)) => {
@@ -234,7 +236,7 @@ impl PeerReader {
             None => self.connection = Some(stream),
             Some(reason) => {
                 log::info!("rank {rank}, blob {}: {reason}", self.digest.short());
-                self.position += 1;
+                self.give_up_rank();
             }
         }
         None
@@ -243,6 +245,12 @@ impl PeerReader {
     /// Connects to the next rank that answers; without one, waits a moment. Errors: there is none left.
     fn connect(&mut self) -> Result<()> {
         let fetch = self.fetch.clone();
+        // Ranks that are left may all lack the block, and wait for each other.
+        if let Some(end @ (SpreadEnd::Lost(_) | SpreadEnd::Failed(_))) = fetch.ledger.end()
+            && self.failures > MOST_ROUNDS * fetch.candidates.len()
+        {
+            return Err(error_of(&end)).context(|| "no other rank has the next block");
+        }
         for _ in 0..fetch.candidates.len() {
             let index = self.position % fetch.candidates.len().max(1);
             let Some(&rank) = fetch.candidates.get(index) else { break };
@@ -262,20 +270,17 @@ impl PeerReader {
                 Some(Err(error)) => log::info!("rank {rank}: {error}"),
                 None => {}
             }
-            self.position += 1;
+            self.give_up_rank();
         }
-        self.rounds += 1;
         if fetch.candidates.iter().all(|rank| fetch.is_banned(*rank)) {
             return Err(Error::new("all ranks sent wrong blocks"));
         }
-        match fetch.ledger.end() {
-            Some(end @ (SpreadEnd::Lost(_) | SpreadEnd::Failed(_))) if self.rounds > 2 => {
-                Err(error_of(&end)).context(|| "no other rank has the next block")
-            }
-            _ => {
-                std::thread::sleep(ROUND_PAUSE);
-                Ok(())
-            }
-        }
+        std::thread::sleep(ROUND_PAUSE);
+        Ok(())
+    }
+
+    fn give_up_rank(&mut self) {
+        self.position += 1;
+        self.failures += 1;
     }
 }
