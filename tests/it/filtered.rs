@@ -85,7 +85,7 @@ fn a_server_without_memory_is_reported_with_the_limit() {
     }
     let place = Place::new();
     let image = place.image();
-    for (limit, hint) in [("-d 10000", "ulimit -d"), ("-v 60000", "ulimit -v")] {
+    for (limit, hint) in [("-d 10000", "ulimit -d"), ("-v 70000", "ulimit -v")] {
         let script = format!("ulimit {limit} && exec \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, "sh"]).arg(binary());
