@@ -1,10 +1,10 @@
 //! `usnea events`: what happens to containers and images, as it happens and afterwards.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::support::{Place, Started};
+use crate::support::{Place, Started, within};
 
 fn past(place: &Place, options: &[&str]) -> Vec<Value> {
     let words = [&["events", "--since", "0", "--stream=false"], options].concat();
@@ -20,8 +20,11 @@ fn actions(events: &[Value]) -> Vec<&str> {
 fn the_events_of_a_container_are_in_order() {
     let place = Place::new();
     let words = ["-d", "--name", "web", "--label", "tier=front"];
-    let id = place.run_kept(&words, "trap 'exit 7' TERM; while :; do sleep 0.05; done");
-    let id = id.works().to_owned();
+    let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done";
+    let id = place.run_kept(&words, script).works().to_owned();
+    // A first process without a handler for the signal ignores it.
+    let is_ready = || place.usnea(&["logs", "web"]).stdout.contains("ready");
+    assert!(within(Duration::from_secs(60), is_ready));
     place.usnea(&["rename", "web", "shop"]).works();
     place.usnea(&["restart", "shop"]).works();
     place.usnea(&["kill", "shop"]).works();
