@@ -156,7 +156,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("restart", &["usnea restart web"]),
     ("rm", &["usnea rm web", "usnea rm --force --volumes web"]),
     ("rmi", &["usnea rmi debian:12"]),
-    ("run", &["usnea run --rm -it debian:12 bash", "usnea run -d --name web -p 8080:80 -v data:/srv nginx", "usnea run --rm --overlay env debian:12 sh", "usnea run --rm host:bash,ls bash -c 'ls /'", "srun -n 64 usnea run --hpc app.sqsh simulate"]),
+    ("run", &["usnea run --rm -it debian:12 bash", "usnea run -d --name web -p 8080:80 -v data:/srv nginx", "usnea run --rm --overlay env debian:12 sh", "usnea run --rm host:bash,ls bash -c 'ls /'", "usnea run --hpc app.sqsh simulate"]),
     ("save", &["usnea save -o image.tar debian:12", "usnea save --format squashfs -o web.sqsh web", "usnea save -o app.tar sif:app.sif"]),
     ("search", &["usnea search debian", "usnea search --list-tags registry.example.org/app"]),
     ("cdi", &["usnea cdi list"]),
