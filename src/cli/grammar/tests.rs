@@ -137,6 +137,10 @@ fn every_flag_of_every_verb_takes_the_words_for_yes_and_no_and_may_be_repeated()
         if is_option(arg) {
             return;
         }
+        // A tag in the form of a flag.
+        if long == "join" {
+            return;
+        }
         flags += 1;
         let flag = format!("--{long}");
         let form = |value: &str| format!("{flag}={value}");
@@ -205,7 +209,11 @@ fn an_empty_value_is_none_for_every_option_but_numbers_and_lists() {
         if !is_option(arg) || !may_be_empty(arg) {
             return;
         }
-        let line = completed(verb).unwrap_or_else(|| panic!("{verb:?}"));
+        // Hooks have nothing but options that are required.
+        let Some(line) = completed(verb) else {
+            assert_eq!(verb.get(1..3), Some(&["cdi", "hook"][..]), "{verb:?}");
+            return;
+        };
         let (rest, without) = (&line[verb.len()..], parse(&line).unwrap());
         let (flag, empty) = (format!("--{long}"), format!("--{long}="));
         for form in [&[empty.as_str()][..], &[&flag, ""], &[&flag, "x", &empty]] {

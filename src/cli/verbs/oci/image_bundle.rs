@@ -185,7 +185,7 @@ mod tests {
                 "process": {"cwd": "/", "terminal": true, "user": {"uid": 0, "gid": 0}},
                 "mounts": [{"destination": "/a,b", "type": "none", "source": "/s\"p", "options": ["bind", "ro"]}]}"#,
         );
-        let environment = ["PATH=/x", "A=1", "B=a b", "PMI_FD=1000000"].map(str::to_owned);
+        let environment = ["PATH=/x", "A=1", "B=a b", "HOME=/h"].map(str::to_owned);
         let words = words_of_config(&spec, &environment).unwrap();
         let mount = "type=bind,\"source=/s\"\"p\",\"target=/a,b\",readonly";
         let wanted =
