@@ -173,7 +173,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("secret inspect", &["usnea secret inspect db-password"]),
     ("secret ls", &["usnea secret ls", "usnea secret ls --filter name=db"]),
     ("secret rm", &["usnea secret rm db-password"]),
-    ("slurm", &["usnea slurm bundle debian:12 ~/debian", "srun --container=$HOME/debian cat /etc/debian_version"]),
+    ("slurm", &["usnea slurm bundle debian:12 ~/debian"]),
     ("slurm bundle", &["usnea slurm bundle debian:12 ~/debian", "usnea slurm bundle ./app.sqsh ~/app -- --userns keep-id -v /scratch:/scratch"]),
     ("spec", &["usnea spec debian:12 bash > config.json"]),
     ("start", &["usnea start web", "usnea start -ai web"]),
