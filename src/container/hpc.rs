@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::HpcSettings;
 use crate::error::{Context, Error, Result, Setting};
+use crate::host::pmi;
 use crate::ids::UsernsMode;
 use crate::spec::{self, ContainerOptions, IpcMode, NamespaceSharing, NetworkMode, VolumeFlag};
 
@@ -73,10 +74,8 @@ pub fn add_hpc_options(options: &mut ContainerOptions, settings: &HpcSettings) -
         }
     }
     // The descriptor is open where the process manager of this rank uses the PMI protocol.
-    let manager = variable("PMI_FD").and_then(|number| number.parse::<u32>().ok());
-    let is_open =
-        |number: &u32| *number > 2 && Path::new(&format!("/proc/self/fd/{number}")).exists();
-    if let Some(number) = manager.filter(is_open)
+    let manager = variable(pmi::PMI_FD).and_then(|value| pmi::open_descriptor(&value));
+    if let Some(number) = manager
         && !options.preserve_fd.contains(&number)
         && number >= 3 + options.preserve_fds
     {

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod machine;
 pub mod network_helper;
 pub mod overlay;
+pub mod pmi;
 pub mod process_id;
 pub mod program;
 pub mod routes;

@@ -19,6 +19,7 @@ use crate::engine::{
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
+use crate::host::pmi;
 use crate::host::process_id::ProcessId;
 use crate::sys::signal::Signals;
 
@@ -218,7 +219,7 @@ pub fn run(
 fn pmi_descriptor(spec: &Spec) -> Vec<u32> {
     let environment = spec.process().as_ref().and_then(|process| process.env().as_ref());
     let environment = environment.into_iter().flatten().map(String::as_str);
-    super::pmi::descriptor(environment).into_iter().collect()
+    pmi::descriptor(environment).into_iter().collect()
 }
 
 /// Writes the container's process into its record.

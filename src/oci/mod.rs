@@ -6,7 +6,6 @@
 //! bundle     config.json, as the engine takes it
 //! create     create and run          start kill delete    the rest of a life
 //! exec       another command         processes            those of a container
-//! pmi        socket of an MPI process manager that a command inherits
 //! resources  pause, resume, update, statistics: what takes a cgroup
 //! features   abilities of this runtime
 //! ```
@@ -22,7 +21,6 @@ mod exec;
 mod features;
 mod kill;
 mod pid_file;
-pub mod pmi;
 mod processes;
 mod resources;
 mod runtime;

@@ -36,9 +36,9 @@ fn a_rank_has_the_users_id_folders_and_namespaces_and_a_list_of_variables() {
 #[test]
 fn the_working_folder_is_there_by_its_resolved_and_its_named_path() {
     let place = Place::new();
-    place.write("real/work/file", "in it");
+    place.write("real/inner/file", "in it");
     symlink(place.path("real"), place.path("link")).expect("a link");
-    let named = place.path("link/work");
+    let named = place.path("link/inner");
     let words = ["run", "--hpc", IMAGE, "sh", "-c", "pwd -L; cat file"];
     let ran = finish(place.command(&words).current_dir(&named).env("PWD", &named), "");
     assert_eq!(ran.works(), format!("{}\nin it", named.display()));

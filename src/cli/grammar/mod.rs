@@ -13,6 +13,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::{Arg, ArgAction, Command, Id};
 
+/// Name of the value of a switch in the help.
+const SWITCH: &str = "BOOL";
+
 /// Value names of numbers: an empty word is an error for them, as in docker.
 const NUMBERS: [&str; 8] =
     ["BYTES", "N", "SECONDS", "MICROSECONDS", "SHARES", "WEIGHT", "SCORE", "OCTAL"];
@@ -81,9 +84,10 @@ fn is_option(arg: &Arg) -> bool {
     takes_value && !arg.is_positional() && !is_switch(arg)
 }
 
-/// True for a flag whose value, behind an equals sign, is yes or no: its default is not no.
+/// True for a flag whose value, behind an equals sign, is yes or no: its default is not no. The value of another option
+/// may be optional too.
 fn is_switch(arg: &Arg) -> bool {
-    arg.is_require_equals_set()
+    arg.is_require_equals_set() && arg.get_value_names().is_some_and(|names| names == [SWITCH])
 }
 
 fn may_be_empty(arg: &Arg) -> bool {

@@ -13,7 +13,7 @@ use crate::cli::verbs::run;
 use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::oci::pmi;
+use crate::host::pmi;
 use crate::spec::parse_config;
 
 /// Annotation: the image.
@@ -116,11 +116,16 @@ fn words_of_config(spec: &Spec, environment: &[String]) -> Result<Vec<String>> {
     {
         words.extend(["--mount".to_owned(), bind_of(folder, folder, &[])]);
     }
-    if let Some(number) = pmi::descriptor(environment.iter().map(String::as_str)) {
+    let manager = pmi::descriptor(environment.iter().map(String::as_str));
+    if let Some(number) = manager {
         words.extend(["--preserve-fd".to_owned(), number.to_string()]);
     }
-    let is_hosts =
-        |entry: &str| entry.split_once('=').is_none_or(|(name, _)| HOST_VARIABLES.contains(&name));
+    // Without its descriptor the variable would make a client of PMI fail.
+    let is_hosts = |entry: &str| {
+        entry.split_once('=').is_none_or(|(name, _)| {
+            HOST_VARIABLES.contains(&name) || name == pmi::PMI_FD && manager.is_none()
+        })
+    };
     for entry in environment.iter().filter(|entry| !is_hosts(entry)) {
         words.extend(["--env".to_owned(), entry.clone()]);
     }
@@ -185,7 +190,7 @@ mod tests {
                 "process": {"cwd": "/", "terminal": true, "user": {"uid": 0, "gid": 0}},
                 "mounts": [{"destination": "/a,b", "type": "none", "source": "/s\"p", "options": ["bind", "ro"]}]}"#,
         );
-        let environment = ["PATH=/x", "A=1", "B=a b", "HOME=/h"].map(str::to_owned);
+        let environment = ["PATH=/x", "A=1", "B=a b", "PMI_FD=1000000"].map(str::to_owned);
         let words = words_of_config(&spec, &environment).unwrap();
         let mount = "type=bind,\"source=/s\"\"p\",\"target=/a,b\",readonly";
         let wanted =

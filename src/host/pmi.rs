@@ -2,13 +2,17 @@
 //! inherited socket, whose number is in the variable PMI_FD.
 
 /// Variable with the number of the socket.
-const PMI_FD: &str = "PMI_FD";
+pub const PMI_FD: &str = "PMI_FD";
 
 /// Returns the number of the socket that an environment names. `None`: it names none, or no such descriptor is open.
 pub fn descriptor<'a>(environment: impl IntoIterator<Item = &'a str>) -> Option<u32> {
     let variables = environment.into_iter().filter_map(|entry| entry.split_once('='));
     // The last value counts, as for the command.
-    let value = variables.filter(|(name, _)| *name == PMI_FD).last()?.1;
+    open_descriptor(variables.filter(|(name, _)| *name == PMI_FD).last()?.1)
+}
+
+/// Returns the number in a value of PMI_FD. `None`: no number of a descriptor above the standard streams that is open.
+pub fn open_descriptor(value: &str) -> Option<u32> {
     let number = value.parse().ok().filter(|number| *number > 2)?;
     std::path::Path::new(&format!("/proc/self/fd/{number}")).exists().then_some(number)
 }
