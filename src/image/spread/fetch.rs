@@ -157,7 +157,7 @@ struct PeerReader {
     connection: Option<BlockStream>,
     /// Index of the rank to ask.
     position: usize,
-    /// Number of ranks that were given up since the last block.
+    /// Number of ranks that were given up since the last block and the end of rank 0.
     failures: usize,
 }
 
@@ -281,6 +281,6 @@ impl PeerReader {
 
     fn give_up_rank(&mut self) {
         self.position += 1;
-        self.failures += 1;
+        self.failures += usize::from(self.fetch.ledger.end().is_some());
     }
 }
