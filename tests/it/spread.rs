@@ -295,7 +295,8 @@ fn the_end_of_rank_0_is_an_error_for_those_that_lack_blocks() {
     let go = Arc::new(AtomicBool::new(false));
     let cluster = Cluster::with(3, held_back(&go));
     let all = cluster.start(0..3, &["-q"]);
-    has_begun(&cluster, 2);
+    // A rank that has not reached rank 0 yet waits for its start.
+    [1, 2].into_iter().for_each(|rank| has_begun(&cluster, rank));
     all[0].signal(Signal::KILL);
     go.store(true, Ordering::Relaxed);
     let ran = end(all);
