@@ -20,7 +20,7 @@ use crate::spec::{ContainerOptions, ExposedPorts, ImageDefaults, PublishedPorts}
 /// Checks that the ports are free, just before a launch. Errors: a port in use; names the container of this store that
 /// has it.
 pub fn check_ports_free(store: &Path, wanted: &NetworkRequest) -> Result<()> {
-    let taken = |forward: &Forward| Some((*forward, host_ports::bind(forward).err()?));
+    let taken = |forward: &Forward| Some((*forward, host_ports::check_free(forward).err()?));
     match wanted.forwards.iter().find_map(taken) {
         None => Ok(()),
         Some((forward, error)) => Err(with_owner(store, &forward, error)),

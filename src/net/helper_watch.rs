@@ -27,6 +27,9 @@ use crate::error::{Error, Result};
 use crate::host::network_helper::NetworkHelper;
 use crate::sys::process::{self, Child};
 
+/// Number of further starts of helpers that could not listen at a port which is free.
+const RESTARTS_FOR_PORTS: u32 = 5;
+
 /// Delay before a dead helper is started again; doubled with each death in a row.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// Longest delay.
@@ -153,23 +156,50 @@ impl Starting {
     /// Waits until a helper is ready, or until it is certain that none can be before the host has a network. Errors: all
     /// helpers failed.
     pub fn wait(mut self) -> Result<HelperWatch, Box<FailedStart>> {
+        let mut restarts = RESTARTS_FOR_PORTS;
+        let patience = self.start.deadline();
         loop {
-            match self.start.advance(&self.plan, PATIENCE) {
-                Ok(Some(child)) => return Ok(HelperWatch::of(self.plan, self.start, child)),
-                Ok(None) => {}
+            let error = match self.start.advance(&self.plan, PATIENCE) {
+                Ok(None) => continue,
+                Ok(Some(child)) => match self.ports.check_served() {
+                    Ok(()) => return Ok(HelperWatch::of(self.plan, self.start, child)),
+                    Err(error) => {
+                        let _ = child.signal(libc::SIGKILL);
+                        let _ = child.wait();
+                        error
+                    }
+                },
                 Err(error) if self.plan.awaits_host(&error, &self.start.host) => {
                     log::debug!("{error}");
                     return Ok(HelperWatch::waiting(self.plan, self.start.host.clone()));
                 }
-                Err(error) => {
-                    let host = self.start.host.clone();
-                    drop(self.start);
-                    // A program that has just begun to listen there: no helper could.
-                    let error = self.ports.check().err().unwrap_or(error);
-                    let retry = HelperWatch::after_failure(self.plan, host);
-                    return Err(Box::new(FailedStart { error, retry }));
+                Err(error) => error,
+            };
+            // A program that has just begun to listen there: no helper could.
+            let error = match self.ports.check() {
+                Err(error) => error,
+                Ok(())
+                    if restarts > 0
+                        && Instant::now() < patience
+                        && !self.ports.forwards.is_empty() =>
+                {
+                    // A program had a port for a moment only, such as another user's launch that checked it.
+                    log::debug!("{error}; the ports are free: once more");
+                    restarts -= 1;
+                    match HelperStart::begin(&self.plan) {
+                        Ok(start) => {
+                            self.start = start;
+                            continue;
+                        }
+                        Err(error) => error,
+                    }
                 }
-            }
+                Ok(()) => error,
+            };
+            let host = self.start.host.clone();
+            drop(self.start);
+            let retry = HelperWatch::after_failure(self.plan, host);
+            return Err(Box::new(FailedStart { error, retry }));
         }
     }
 }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::error::{Context, Error, ErrorKind, Result, Setting};
+use crate::fail;
 use crate::forward::{Forward, Protocol};
 use crate::hint;
 use crate::host::addresses;
@@ -25,6 +26,9 @@ use crate::host::hint::Hint;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Interval between two attempts to get the lock.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// Number of further checks of a port that is in use, [`PAUSE`] apart.
+const CHECKS_OF_BUSY_PORT: u32 = 3;
 
 /// Open files that a helper needs beside one for each port.
 const HELPERS_FILES: u64 = 16;
@@ -87,7 +91,19 @@ impl HostPorts {
 
     /// Checks that the ports are free. Errors: the reason why a helper cannot listen there.
     pub fn check(&self) -> Result<()> {
-        self.forwards.iter().try_for_each(|forward| bind(forward).map(drop))
+        self.forwards.iter().try_for_each(check_free)
+    }
+
+    /// Checks that a helper which is ready listens at each port. pasta omits the ports of a range that it cannot bind.
+    /// Errors: a port at which no program listens.
+    pub fn check_served(&self) -> Result<()> {
+        match self.forwards.iter().find(|forward| !is_served(forward)) {
+            None => Ok(()),
+            Some(forward) => fail!(
+                Conflict: "nothing listens at {}/{} of the host: it was in use for a moment",
+                forward.host_end(), forward.protocol
+            ),
+        }
     }
 }
 
@@ -129,6 +145,28 @@ fn runs(forwards: &[Forward]) -> Vec<(i64, i64)> {
         }
     }
     runs
+}
+
+/// Checks that a port is free. Waits a moment for a program that checks it too: that one has the port only as long.
+/// Errors: the reason why a helper cannot listen there.
+pub fn check_free(forward: &Forward) -> Result<()> {
+    let mut result = bind(forward).map(drop);
+    for _ in 0..CHECKS_OF_BUSY_PORT {
+        match &result {
+            Err(error) if error.errno() == Some(libc::EADDRINUSE) => std::thread::sleep(PAUSE),
+            _ => break,
+        }
+        result = bind(forward).map(drop);
+    }
+    result
+}
+
+/// True if a program listens at one of the addresses of a published port: a helper may serve one family only.
+fn is_served(forward: &Forward) -> bool {
+    forward
+        .addresses()
+        .into_iter()
+        .any(|address| bind_at(forward, address).err() == Some(Errno::ADDRINUSE))
 }
 
 /// Binds the places at which a helper will listen, as long as the descriptors are open: no client can connect to them.
@@ -248,6 +286,12 @@ mod tests {
         drop(claim);
         again.set(libc::F_WRLCK, free.into(), 1).unwrap();
         drop(again);
+        let error = ports.check_served().unwrap_err().to_string();
+        assert!(error.contains(&format!("127.0.0.1:{free}/tcp")), "{error}");
+        let listening = std::net::TcpListener::bind(("127.0.0.1", free)).unwrap();
+        ports.check_served().unwrap();
+        assert_eq!(ports.check().unwrap_err().kind(), ErrorKind::Conflict);
+        drop(listening);
         let _held = bind(&ports.forwards[0]).unwrap();
         let listener = std::net::TcpListener::bind(("127.0.0.2", free)).unwrap();
         assert!(bind(&forward(Protocol::Tcp, Some("127.0.0.2"), free)).is_err());
