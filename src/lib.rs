@@ -12,7 +12,7 @@
 //! config host               paths and settings of usnea; abilities of this machine
 //! layer                     format of the files in a layer: whiteouts, opaque folders, recorded owners
 //! ids files amount digest duration capability expression forward go_json      shared vocabulary
-//!   cdi_name host_entry network_attachment network_name object_id seccomp_source       shared vocabulary
+//!   cdi_name hook_point host_entry network_attachment network_name object_id seccomp_source  shared vocabulary
 //! error hint                error values, and their hints
 //! sys                       system calls; the only unsafe code
 //! ```
@@ -71,6 +71,7 @@ pub mod files;
 pub mod forward;
 pub mod go_json;
 pub mod hint;
+pub mod hook_point;
 pub mod host;
 pub mod host_entry;
 pub mod ids;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::cdi_name::{CdiKind, check_device};
 use crate::error::{Context, Error, Result, one_line};
 use crate::fail;
+use crate::hook_point::HookPoint;
 
 /// Largest file in bytes: one of a machine with many devices has some hundred kilobytes.
 pub const LARGEST: u64 = 4 << 20;
@@ -109,7 +110,7 @@ pub struct CdiMount {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CdiHook {
     /// Point of the container's life, as in config.json.
-    pub hook_name: HookName,
+    pub hook_name: HookPoint,
     /// Program on the host.
     pub path: PathBuf,
     /// Arguments, the name of the program first.
@@ -120,19 +121,6 @@ pub struct CdiHook {
     pub env: Vec<String>,
     /// Seconds after which the hook is killed.
     pub timeout: Option<i64>,
-}
-
-/// Point of a container's life at which a hook runs.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-#[allow(missing_docs, reason = "the names of the OCI runtime specification")]
-pub enum HookName {
-    Prestart,
-    CreateRuntime,
-    CreateContainer,
-    StartContainer,
-    Poststart,
-    Poststop,
 }
 
 /// Reads null as an empty list, as Go does.

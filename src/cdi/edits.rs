@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hook, HookBuilder, Hooks, Mount, MountBuilder, Spec};
 
-use super::document::{CdiDeviceNode, CdiHook, CdiMount, ContainerEdits, HookName};
+use super::document::{CdiDeviceNode, CdiHook, CdiMount, ContainerEdits};
 use super::nvidia_hook::{self, HookSubstitute};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
+use crate::hook_point::HookPoint;
 
 /// Options of the mount of a device file.
 const DEVICE_OPTIONS: [&str; 3] = ["bind", "nosuid", "noexec"];
@@ -101,14 +102,16 @@ impl Edits {
                 Some(list)
             };
             match hook.hook_name {
-                HookName::Prestart => hooks.set_prestart(add(hooks.prestart())),
-                HookName::CreateRuntime => hooks.set_create_runtime(add(hooks.create_runtime())),
-                HookName::CreateContainer => {
+                HookPoint::Prestart => hooks.set_prestart(add(hooks.prestart())),
+                HookPoint::CreateRuntime => hooks.set_create_runtime(add(hooks.create_runtime())),
+                HookPoint::CreateContainer => {
                     hooks.set_create_container(add(hooks.create_container()))
                 }
-                HookName::StartContainer => hooks.set_start_container(add(hooks.start_container())),
-                HookName::Poststart => hooks.set_poststart(add(hooks.poststart())),
-                HookName::Poststop => hooks.set_poststop(add(hooks.poststop())),
+                HookPoint::StartContainer => {
+                    hooks.set_start_container(add(hooks.start_container()))
+                }
+                HookPoint::Poststart => hooks.set_poststart(add(hooks.poststart())),
+                HookPoint::Poststop => hooks.set_poststop(add(hooks.poststop())),
             };
         }
         spec.set_hooks(Some::<Hooks>(hooks));

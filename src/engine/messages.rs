@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use crate::engine::hooks::HookPoint;
+use crate::hook_point::HookPoint;
 use crate::sys::fd;
 
 /// Size limit of a message, in bytes: a path and some words fit.

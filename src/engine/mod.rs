@@ -60,7 +60,7 @@ mod streams;
 pub use enter::{Entered, ExecPlan, Finish, enter, exec};
 pub use explain::explain;
 pub use group::{GroupAddress, GroupConnection, GroupHolder, GroupMember};
-pub use hooks::{BundleIdentity, HookInterrupt, HookOutputs, HookPoint, Hooks, HooksEnd};
+pub use hooks::{BundleIdentity, HookInterrupt, HookOutputs, Hooks, HooksEnd};
 pub use keeper::SERVER_DIED;
 pub use launch::processes::{end_children, end_children_but};
 pub use launch::run::{attend, attend_to_end, run};

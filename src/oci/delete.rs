@@ -9,9 +9,9 @@ use super::Runtime;
 use super::processes::ContainerProcesses;
 use super::state::{self, ContainerStatus, OciContainer};
 use crate::cgroup::{self, FreezerState};
-use crate::engine::HookPoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hint;
+use crate::hook_point::HookPoint;
 
 /// Treatment of a container that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

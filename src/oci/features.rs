@@ -6,8 +6,8 @@ use oci_spec::runtime::{
 };
 
 use super::SPEC_VERSION;
-use crate::engine::HookPoint;
 use crate::error::{Error, Result};
+use crate::hook_point::HookPoint;
 
 /// Options of mounts that are understood, beside those of the file systems.
 const MOUNT_OPTIONS: [&str; 20] = [

@@ -5,9 +5,9 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use super::Runtime;
 use super::state::{ContainerStatus, OciContainer};
-use crate::engine::HookPoint;
 use crate::error::{Context, Error, Result};
 use crate::files;
+use crate::hook_point::HookPoint;
 
 /// Starts a created container. Errors: it is in another state.
 pub fn start(runtime: &Runtime, id: &str) -> Result<()> {

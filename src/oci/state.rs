@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::runtime::Runtime;
 use super::{SPEC_VERSION, bundle};
 use crate::cgroup;
-use crate::engine::{BundleIdentity, HookPoint, Hooks};
+use crate::engine::{BundleIdentity, Hooks};
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::hint;
+use crate::hook_point::HookPoint;
 use crate::host::process_id::ProcessId;
 
 /// Name of the state's file.

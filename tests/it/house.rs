@@ -33,6 +33,7 @@ const ROWS: &[&[&str]] = &[
         "host_entry",
         "network_attachment",
         "network_name",
+        "hook_point",
         "object_id",
         "seccomp_source",
     ],

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::quote::quote;
-use crate::engine::hooks::{HookPoint, Hooks};
+use crate::engine::hooks::Hooks;
+use crate::hook_point::HookPoint;
 
 /// Returns the commands for the hooks of `point`.
 pub(super) fn commands(hooks: &Hooks, point: HookPoint) -> Vec<String> {

@@ -25,6 +25,7 @@ pub use program::{HookInterrupt, HookOutputs, HookProgram, HooksEnd};
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::hook_point::HookPoint;
 
 /// Annotations of crun: files that take the output of hooks.
 const OUTPUT: &str = "run.oci.hooks.stdout";
@@ -58,23 +59,6 @@ impl BundleIdentity {
     }
 }
 
-/// Point of a container's lifecycle at which hooks run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookPoint {
-    /// Namespaces exist (deprecated).
-    Prestart,
-    /// Namespaces exist.
-    CreateRuntime,
-    /// Mounts are made, and the host's files are visible.
-    CreateContainer,
-    /// Before the command, in the container.
-    StartContainer,
-    /// The command runs.
-    Poststart,
-    /// The command has ended.
-    Poststop,
-}
-
 /// Hooks of a config, and the state that they get.
 #[derive(Debug, Default)]
 pub struct Hooks {
@@ -87,28 +71,6 @@ pub struct Hooks {
 }
 
 impl HookPoint {
-    /// All points, in their order.
-    pub const ALL: [Self; 6] = [
-        Self::Prestart,
-        Self::CreateRuntime,
-        Self::CreateContainer,
-        Self::StartContainer,
-        Self::Poststart,
-        Self::Poststop,
-    ];
-
-    /// Name in config.json.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Prestart => "prestart",
-            Self::CreateRuntime => "createRuntime",
-            Self::CreateContainer => "createContainer",
-            Self::StartContainer => "startContainer",
-            Self::Poststart => "poststart",
-            Self::Poststop => "poststop",
-        }
-    }
-
     /// Status of the container in the state that its hooks get.
     fn status(self) -> ContainerState {
         match self {

@@ -6,7 +6,7 @@ use std::path::Path;
 use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 
 use crate::cgroup;
-use crate::engine::hooks::{HookPoint, Hooks};
+use crate::engine::hooks::Hooks;
 use crate::engine::plan::bundle::{self, NamespacePlan};
 use crate::engine::plan::mount::{Maker, has_server, map_of};
 use crate::engine::plan::namespace::{ContainerNamespaces, NamespacesToJoin};
@@ -21,6 +21,7 @@ use crate::engine::plan::{
 };
 use crate::error::{Error, Result};
 use crate::fail;
+use crate::hook_point::HookPoint;
 use crate::ids::{ContainerIds, HostIds, Id, IdLevel, IdMaps, Map};
 use crate::net::{GeneratedFile, Need, Network, NetworkOrigin};
 use crate::spec::{GROUP_ENTRY, PASSWD_ENTRY, Sysctl};

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::cgroup;
-use crate::engine::hooks::HookPoint;
 use crate::engine::plan::mount::PlannedMount;
 use crate::engine::plan::namespace::NamespacesToJoin;
 use crate::engine::plan::process::{
@@ -12,6 +11,7 @@ use crate::engine::plan::process::{
 use crate::engine::plan::running::RunningContainer;
 use crate::engine::plan::scheduling::{IoPriority, MemoryPolicy, NumberRanges};
 use crate::engine::plan::secrets::SecretFile;
+use crate::hook_point::HookPoint;
 use crate::ids::{BaseIds, ContainerIds, HostIds, IdMaps};
 use crate::net;
 use crate::security::emulation::{Emulation, Supervisor};

@@ -12,13 +12,13 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::engine::command::prepare;
-use crate::engine::hooks::HookPoint;
 use crate::engine::launch::child::SetupProcess;
 use crate::engine::messages::ChildMessage;
 use crate::engine::plan::mount::{MountSource, PlannedMount};
 use crate::engine::plan::process::TerminalSize;
 use crate::engine::root::{copyup, mount_target};
 use crate::engine::step_error::{OnObject, StepError, StepResult};
+use crate::hook_point::HookPoint;
 use crate::sys::inode::PROC_SUPER_MAGIC;
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 use crate::sys::mount::{self, Attributes, MountReach};
