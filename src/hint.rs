@@ -223,6 +223,10 @@ pub const MORE_SPACE: &str = "free some space there ('usnea image prune' and 'us
 /// A full disk while a container is changed.
 pub const MORE_SPACE_FOR_CONTAINERS: &str =
     "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT";
+/// A folder for the node cache that another user controls.
+pub const OTHER_NODE_CACHE: &str = "name another folder with 'node-cache' in section [images] of ~/.config/usnea/usnea.toml; node-cache = \"\" turns the cache off";
+/// A user without a name, in the folder of the node cache.
+pub const USER_NUMBER: &str = "%U in place of %u is your number";
 /// An unknown home directory.
 pub const NAME_ROOT: &str = "set HOME, or name a folder with --root or USNEA_ROOT";
 /// A file system without locks.
@@ -317,6 +321,11 @@ pub fn remove_users(containers: &[String]) -> String {
 /// An image that a manifest list needs here.
 pub fn pull_first(place: impl Display) -> String {
     format!("first 'usnea pull {place}'")
+}
+
+/// A container without its image.
+pub fn pull_again(place: impl Display) -> String {
+    format!("'usnea pull {place}' brings it back, if a registry has it")
 }
 
 /// A container whose record is not whole.

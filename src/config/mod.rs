@@ -1,6 +1,7 @@
 //! Locations of usnea's files, and its settings.
 
 mod folders;
+mod node_cache;
 mod path_owners;
 mod settings;
 
@@ -17,6 +18,7 @@ use crate::hint;
 pub use folders::{
     cache_folder, data_folder, open_closed, runtime_folder, runtime_path, user_folder,
 };
+pub use node_cache::NodeCacheSettings;
 pub use path_owners::{refuse_link_of_others, require_sole_control};
 pub use settings::{DefaultNetwork, HpcSettings, LayerLimits, LogLimits, Settings};
 

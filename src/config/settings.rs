@@ -4,6 +4,8 @@
 //! [images]
 //! stores = ["/shared/images"]      # more stores, read-only; $USNEA_IMAGE_STORES (with colons) comes before them
 //! parallel-downloads = 4
+//! node-cache = "/local/%u"         # store of pulled images on a disk of this machine; empty: none
+//! node-cache-bytes = 107374182400  # from here on, unused images are removed from it; else a quarter of the disk
 //!
 //! [limits]                         # limits of a layer; larger ones are refused
 //! layer-bytes = 137438953472       # unpacked
@@ -32,6 +34,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::node_cache::{self, NodeCacheSettings};
 use super::user_folder;
 use crate::error::{Context, Error, Result};
 use crate::seccomp_source::SeccompSource;
@@ -43,6 +46,10 @@ pub struct Settings {
     pub image_stores: Vec<PathBuf>,
     /// Number of concurrent blob downloads.
     pub parallel_downloads: Option<usize>,
+    /// Store of pulled images on a disk of this machine.
+    pub node_cache: Option<NodeCacheSettings>,
+    /// Bytes of a node cache, which a later file may name.
+    node_cache_bytes: Option<u64>,
     /// Limits of a layer.
     pub limits: LayerLimits,
     /// Limits of a container's log.
@@ -190,6 +197,26 @@ impl HpcSection {
 struct ImagesSection {
     stores: Option<Vec<PathBuf>>,
     parallel_downloads: Option<usize>,
+    node_cache: Option<String>,
+    node_cache_bytes: Option<u64>,
+}
+
+impl ImagesSection {
+    fn apply(self, settings: &mut Settings) -> Result<()> {
+        if let Some(stores) = self.stores {
+            settings.image_stores = stores;
+        }
+        settings.parallel_downloads = self.parallel_downloads.or(settings.parallel_downloads);
+        settings.node_cache_bytes = self.node_cache_bytes.or(settings.node_cache_bytes);
+        let earlier = settings.node_cache.take().map(|cache| cache.folder);
+        let folder = match self.node_cache {
+            Some(setting) => node_cache::folder(&setting)?,
+            None => earlier,
+        };
+        let bytes = settings.node_cache_bytes;
+        settings.node_cache = folder.map(|folder| NodeCacheSettings { folder, bytes });
+        Ok(())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -253,10 +280,7 @@ impl Settings {
     fn apply(&mut self, text: &str) -> Result<()> {
         let file: SettingsFile = toml::from_str(text)
             .map_err(|error| Error::new(error.message()).hint(error.to_string()))?;
-        if let Some(stores) = file.images.stores {
-            self.image_stores = stores;
-        }
-        self.parallel_downloads = file.images.parallel_downloads.or(self.parallel_downloads);
+        file.images.apply(self)?;
         let limits = &mut self.limits;
         limits.layer_bytes = file.limits.layer_bytes.unwrap_or(limits.layer_bytes);
         limits.layer_entries = file.limits.layer_entries.unwrap_or(limits.layer_entries);
@@ -328,6 +352,24 @@ mod tests {
         for wrong in ["binds = ['scratch']", "image-folders = ['sw']", "mounts = []"] {
             assert!(settings.apply(&format!("[hpc]\n{wrong}")).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_user_moves_or_leaves_the_node_cache_of_the_site() {
+        let mut settings = Settings::default();
+        let cache = |folder: &str, bytes| NodeCacheSettings { folder: folder.into(), bytes };
+        settings.apply("[images]\nnode-cache-bytes = 5").unwrap();
+        assert_eq!(settings.node_cache, None);
+        settings.apply("[images]\nnode-cache = '/local/x'").unwrap();
+        assert_eq!(settings.node_cache, Some(cache("/local/x", Some(5))));
+        settings.apply("[images]\nnode-cache-bytes = 7").unwrap();
+        assert_eq!(settings.node_cache, Some(cache("/local/x", Some(7))));
+        settings.apply("[images]\nparallel-downloads = 2").unwrap();
+        assert_eq!(settings.node_cache, Some(cache("/local/x", Some(7))));
+        settings.apply("[images]\nnode-cache = ''").unwrap();
+        assert_eq!(settings.node_cache, None);
+        assert!(settings.apply("[images]\nnode-cache = 'x'").is_err());
+        assert!(settings.apply("[images]\nnode-cache-bytes = -1").is_err());
     }
 
     #[test]
