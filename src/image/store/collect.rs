@@ -291,11 +291,13 @@ impl Store {
     /// Short IDs of all containers with a folder, and the manifests of their images.
     pub(super) fn used_manifests(&self) -> Result<Vec<(String, Digest)>> {
         let mut used = Vec::new();
-        for (folder, mut container) in list(&self.root.join("containers"))? {
-            let Ok(target) = std::fs::read_link(folder.join(super::USED)) else { continue };
-            if let Some(digest) = manifest_of(&target) {
-                container.truncate(12);
-                used.push((container, digest));
+        for containers in self.container_folders()? {
+            for (folder, mut container) in list(&containers)? {
+                let Ok(target) = std::fs::read_link(folder.join(super::USED)) else { continue };
+                if let Some(digest) = manifest_of(&target) {
+                    container.truncate(12);
+                    used.push((container, digest));
+                }
             }
         }
         Ok(used)

@@ -53,6 +53,11 @@ impl ImageList {
         self.images.iter().rev().find(has)
     }
 
+    /// True if an image has this name with a tag.
+    pub fn has_name(&self, name: &Reference) -> bool {
+        self.images.iter().any(|image| image.names.contains(name))
+    }
+
     /// The image whose ID (config or manifest digest) begins with `text`. `None`: no such image. Errors: several images
     /// match.
     pub fn with_id(&self, text: &str) -> Result<Option<&ImageRecord>> {

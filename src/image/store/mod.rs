@@ -7,6 +7,7 @@
 //! images.json                     images and their names (replaced atomically); images.lock: its lock
 //! images.json.copy                a second copy, in case the first is lost
 //! manifests.json                  unfinished manifest lists
+//! homes/<hex>                     in a node cache: links to the stores whose containers use its images
 //! tmp/                            everything is created here and renamed into place
 //! ```
 //!
@@ -30,12 +31,14 @@ mod blobs;
 mod census;
 mod check;
 mod collect;
+mod eviction;
 mod foreign;
 mod images;
 mod layers;
 mod lists;
 mod prune;
 mod record;
+mod source;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -52,6 +55,7 @@ pub use images::ImageList;
 pub use layers::{HeldLayer, LayerClaim, LayerFacts, LayerTrust, Unpacking};
 pub use prune::{PruneResult, PruneScope};
 pub use record::{ImageLayer, ImageRecord};
+pub use source::StoreSource;
 pub use usage::{ImageUsage, StoreUsage, UsageTotals};
 
 use crate::config;

@@ -96,7 +96,7 @@ impl Store {
         Ok(())
     }
 
-    fn take_out_unneeded(
+    pub(super) fn take_out_unneeded(
         &self,
         mut needed: NeededObjects,
         removed: &mut RemovedObjects,

@@ -50,6 +50,25 @@ pub struct StoreUsage {
     pub each: Vec<ImageUsage>,
 }
 
+impl UsageTotals {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.active += other.active;
+        self.size += other.size;
+        self.reclaimable += other.reclaimable;
+    }
+}
+
+impl StoreUsage {
+    /// Adds the disk space of another store.
+    pub fn add(&mut self, other: Self) {
+        self.images.add(&other.images);
+        self.host_roots.add(&other.host_roots);
+        self.downloads.add(&other.downloads);
+        self.each.extend(other.each);
+    }
+}
+
 /// Disk space of each blob and layer, in bytes.
 struct ObjectSizes {
     blobs: HashMap<Digest, u64>,
