@@ -37,6 +37,7 @@
 //! levels        the user namespaces of a launch: base, and below it the container's own, if any
 //! lower layer   a read-only layer of a root
 //! monitor       the process that stays beside a container with a record
+//! node cache    a store of pulled images on a disk of this machine
 //! parent        the process that launches a container: a command of usnea, or a monitor
 //! plan          all operations of one launch, in their order
 //! pod           containers that share namespaces

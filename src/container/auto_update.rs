@@ -252,12 +252,8 @@ fn used_image(usnea: &Usnea, container: &Container) -> Result<ImageRecord> {
     let manifest = manifest.ok_or_else(gone)?;
     let hex = manifest.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
     let digest: Digest = format!("sha256:{hex}").parse().map_err(Error::new)?;
-    for store in usnea.images()?.all() {
-        if let Some(image) = store.images()?.of_manifest(&digest) {
-            return Ok(image.clone());
-        }
-    }
-    Err(gone())
+    let found = usnea.images()?.of_manifest(&digest)?;
+    found.map(|(_, image)| image).ok_or_else(gone)
 }
 
 /// Updates the containers of a unit, which is restarted once.

@@ -131,7 +131,10 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
         };
         pull.run(&source)
     };
-    userns::in_base(base, work).context(|| format!("cannot commit {}", container.record.name))
+    let made = userns::in_base(base, work)
+        .context(|| format!("cannot commit {}", container.record.name))?;
+    stores.take_names(store, &names);
+    Ok(made)
 }
 
 /// Returns the configuration of an image of one layer with the container's root: that of its image, with the

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use oci_spec::runtime::Spec;
 
 use super::descriptors::check_sockets;
-use super::find_or_pull::PullSettings;
+use super::find_or_pull::{ContainerLife, PullSettings};
 use super::folder::{self, Folder};
 use super::names::Names;
 use super::network;
@@ -149,7 +149,7 @@ pub fn create(
     let requires = lifecycle.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
     let pod = lifecycle.pod.as_deref().map(|pod| pods::hold(store, pod)).transpose()?;
     let overlays = Overlays::open(&request.options.overlay, next.use_of_overlays())?;
-    let root = request.source.root(usnea, pull)?.below(overlays);
+    let root = request.source.root(usnea, pull, ContainerLife::Kept)?.below(overlays);
     let id = ContainerId::random()?;
     let place = store.join("containers").join(&id);
     // The claim on the ID range is held until the container is in its place: from then on the container's existence

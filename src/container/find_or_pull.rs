@@ -57,16 +57,34 @@ impl PullSettings<'static> {
     }
 }
 
+/// Life of the container that gets a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerLife {
+    /// Ends with the command.
+    Disposable,
+    /// Until the container is removed. It can be started on other machines, so an image in a store that those see is not
+    /// replaced by its copy in the node cache.
+    Kept,
+}
+
 /// Returns the image's root, locked against removal.
-pub fn root(usnea: &Usnea, text: &str, pull: &PullSettings<'_>) -> Result<ImageRoot> {
+pub fn root(
+    usnea: &Usnea,
+    text: &str,
+    pull: &PullSettings<'_>,
+    life: ContainerLife,
+) -> Result<ImageRoot> {
     let base = usnea.base()?;
-    let (store, image, blob) = find_or_pull_held(usnea, text, pull)?;
+    let (store, image, blob) = find_or_pull_held(usnea, text, pull, life)?;
     let owners = stores::owners(base, &store);
     if !is_unpacked(&store, &image, &owners) {
         images::prepare(base, &store, &image, pull.progress)?;
     }
     if image.layers.is_empty() {
         store.make_empty_layer()?;
+    }
+    if usnea.images()?.is_cache(&store) {
+        blob.record_use();
     }
     Ok(ImageRoot { held: ImageLock::Stored(blob), ..describe(&store, &image, &owners)? })
 }
@@ -76,9 +94,14 @@ fn find_or_pull_held(
     usnea: &Usnea,
     text: &str,
     pull: &PullSettings<'_>,
+    life: ContainerLife,
 ) -> Result<(Store, ImageRecord, HeldBlob)> {
     for _ in 0..TRIES {
-        let (store, image) = acquire(usnea, text, pull)?;
+        let found = acquire(usnea, text, pull)?;
+        let (store, image) = match life {
+            ContainerLife::Disposable => images::cached(usnea, found, pull.progress)?,
+            ContainerLife::Kept => found,
+        };
         // A prune may have removed the image before the lock.
         if let Some(blob) = store.blob(&image.manifest)? {
             return Ok((store, image, blob));
@@ -115,8 +138,7 @@ fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Stor
     // An image in a read-only store is usable only if its layers are unpacked with suitable owners: this user cannot
     // unpack them there.
     let usable = |store: &Store, image: &ImageRecord| {
-        let is_own = store.root() == stores.own().root();
-        is_own || is_unpacked(store, image, &stores::owners(base, store))
+        stores.is_changeable(store) || is_unpacked(store, image, &stores::owners(base, store))
     };
     if let Some((store, image)) = &here {
         let refusal =
@@ -141,8 +163,7 @@ fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Stor
 }
 
 fn pulled(usnea: &Usnea, wanted: &PullSettings<'_>) -> Result<(Store, ImageRecord)> {
-    let image = images::pull(usnea, &wanted.pull, wanted.progress)?;
-    Ok((usnea.images()?.own().clone(), image))
+    images::pull_into_store(usnea, &wanted.pull, wanted.progress)
 }
 
 /// Returns the current image of the registry. Returns the local image if it is the same, or if no registry has the

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::driver;
+use super::node_cache::NodeCache;
 use super::stores::Stores;
 use crate::config::{self, Settings};
 use crate::container;
@@ -10,8 +11,8 @@ use crate::container::Usnea;
 use crate::documents::go::GoSet;
 use crate::documents::info::{
     ContainerCounts, DistributionInfo, GraphStatus, HelperInfo, HostInfo, IdMapInfo,
-    IdMappingsInfo, ImageCounts, InfoDocument, LogInfo, PluginsInfo, RegistriesInfo, RuntimeInfo,
-    SecurityInfo, SocketInfo, StoreInfo,
+    IdMappingsInfo, ImageCounts, InfoDocument, LogInfo, NodeCacheInfo, PluginsInfo, RegistriesInfo,
+    RuntimeInfo, SecurityInfo, SocketInfo, StoreInfo,
 };
 use crate::documents::version::{PlatformName, ProgramVersion};
 use crate::error::Result;
@@ -172,7 +173,7 @@ fn store(place: &Path, stores: &Stores) -> Result<StoreInfo> {
     });
     let (allocated, used) = space.unwrap_or_default();
     let (driver, why) = driver::default_driver(place);
-    let others = stores.all().skip(1).map(|store| store.root().display().to_string());
+    let others = stores.others().iter().map(|store| store.root().display().to_string());
     let config_file = config::user_folder().map(|folder| folder.join("usnea/usnea.toml"));
     Ok(StoreInfo {
         config_file: config_file.map(|path| path.display().to_string()),
@@ -189,8 +190,18 @@ fn store(place: &Path, stores: &Stores) -> Result<StoreInfo> {
         },
         image_store: ImageCounts { number: images },
         image_stores: others.collect(),
+        node_cache: stores.cache().map(node_cache).transpose()?,
         run_root: run_root(place).display().to_string(),
         volume_path: place.join("volumes").display().to_string(),
+    })
+}
+
+fn node_cache(cache: &NodeCache) -> Result<NodeCacheInfo> {
+    Ok(NodeCacheInfo {
+        path: cache.store.root().display().to_string(),
+        number: cache.store.images()?.all().len(),
+        bytes: cache.store.bytes()?,
+        limit: cache.limit(),
     })
 }
 

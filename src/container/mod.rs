@@ -49,6 +49,7 @@ mod logs;
 mod names;
 mod network;
 pub mod networks;
+mod node_cache;
 mod overlays;
 mod pause;
 pub mod pods;

@@ -4,12 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use super::folder;
+use super::stores::Stores;
 use crate::config;
 use crate::container::Usnea;
 use crate::container::{self, RemoveOptions};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, LockAttempt};
 use crate::hint;
+use crate::image::store::PruneScope;
+use crate::userns;
 
 /// Files and folders of usnea in a store. Locks and images.json are the last, so that an interrupted reset can be
 /// repeated.
@@ -42,7 +45,7 @@ const OURS: [&str; 23] = [
 /// Folders whose entries are locked while in use.
 const HELD: [&str; 6] = ["blobs/sha256", "layers", "tmp", "ranges", "names", "networks"];
 
-/// Removes the store, including running containers. Returns the files that are not usnea's, which stay. Errors: another
+/// Removes the store, including running containers, and the images of the node cache. Returns the files that are not usnea's, which stay. Errors: another
 /// user can replace the store's path, and so lead the removal to other files of ours.
 pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
     let store = usnea.store()?;
@@ -68,12 +71,25 @@ pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
         };
         removed.context(|| format!("cannot remove {}", path.display()))?;
     }
+    empty_cache(usnea)?;
     let left = std::fs::read_dir(store).into_iter().flatten().flatten();
     let left: Vec<PathBuf> = left.map(|entry| entry.path()).collect();
     if left.is_empty() {
         std::fs::remove_dir(store).context(|| format!("cannot remove {}", store.display()))?;
     }
     Ok(left)
+}
+
+/// Removes all images of the node cache but those that other stores' containers use.
+fn empty_cache(usnea: &Usnea) -> Result<()> {
+    let existing = Stores::look(usnea.store()?, usnea.settings()?);
+    let Some(cache) = existing.cache().filter(|cache| cache.store.is_writable()) else {
+        return Ok(());
+    };
+    let prune = || cache.store.prune(PruneScope::Unused, |_| Ok(true));
+    let pruned = userns::in_base(usnea.base()?, prune)
+        .context(|| format!("cannot empty {}", cache.store.root().display()))?;
+    pruned.failures.into_iter().next().map_or(Ok(()), Err)
 }
 
 fn ours(store: &Path) -> Vec<PathBuf> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::file_image::{self, FileImage};
-use super::find_or_pull::{self, PullSettings};
+use super::find_or_pull::{self, ContainerLife, PullSettings};
 use super::image_root::{ImageLock, ImageRoot};
 use super::usnea::Usnea;
 use crate::error::{Context, Error, Result};
@@ -52,7 +52,12 @@ impl FromStr for RootSource {
 
 impl RootSource {
     /// Returns the root; makes or pulls it if necessary.
-    pub fn root(&self, usnea: &Usnea, pull: &PullSettings<'_>) -> Result<ImageRoot> {
+    pub fn root(
+        &self,
+        usnea: &Usnea,
+        pull: &PullSettings<'_>,
+        life: ContainerLife,
+    ) -> Result<ImageRoot> {
         match self {
             Self::Host(programs) => {
                 let root = host::assemble(usnea.store()?, programs)?;
@@ -61,7 +66,7 @@ impl RootSource {
             Self::Directory(path) => of_directory(path),
             Self::File(path) => FileImage::open(path)?.root(),
             Self::Path(path) => of_path(path),
-            Self::Image(text) => find_or_pull::root(usnea, text, pull),
+            Self::Image(text) => find_or_pull::root(usnea, text, pull, life),
         }
     }
 

@@ -7,6 +7,7 @@ use oci_spec::runtime::Spec;
 use super::client::check_terminal;
 use super::create::notify_request;
 use super::descriptors::{PreservedDescriptors, passed_sockets};
+use super::find_or_pull::{ContainerLife, PullSettings};
 use super::image_root::ImageRoot;
 use super::network;
 use super::overlays::{OverlayUse, Overlays};
@@ -34,7 +35,7 @@ use crate::sys::{signal::Signals, title};
 pub(super) fn run(
     usnea: &Usnea,
     request: &ContainerRequest,
-    pull: &super::find_or_pull::PullSettings<'_>,
+    pull: &PullSettings<'_>,
     notify: NotifyMode,
     streams: CallerStreams<'_>,
     running: impl FnOnce(&Workspace, &Launched) -> Option<Box<dyn NetworkRequests>>,
@@ -87,16 +88,17 @@ pub(super) fn run(
 pub(super) fn root_and_signals(
     usnea: &Usnea,
     request: &ContainerRequest,
-    pull: &super::find_or_pull::PullSettings<'_>,
+    pull: &PullSettings<'_>,
 ) -> Result<(ImageRoot, Signals)> {
     let block = || Signals::block(&engine::forwarded()).context(|| "cannot block signals");
+    let root = || request.source.root(usnea, pull, ContainerLife::Disposable);
     Ok(match request.source {
         // Signals are blocked after a pull, so that Ctrl-C ends it at once. The next pull continues with the layers
         // that are complete.
-        RootSource::Image(_) => (request.source.root(usnea, pull)?, block()?),
+        RootSource::Image(_) => (root()?, block()?),
         _ => {
             let signals = block()?;
-            (request.source.root(usnea, pull)?, signals)
+            (root()?, signals)
         }
     })
 }

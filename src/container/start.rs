@@ -36,7 +36,8 @@ use crate::fail;
 use crate::files::{self, Lock};
 use crate::hint;
 use crate::host::lifetime::LifetimeEnd;
-use crate::image::store::{ForceRemoval, ImageRemoval, Store};
+use crate::image::reference::TypedReference;
+use crate::image::store::{ForceRemoval, HeldBlob, ImageRemoval, Store};
 use crate::layer::LowerLayer;
 use crate::layer::squashfs::ImageFile;
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
@@ -376,16 +377,51 @@ fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>>
             spec::set_lower(spec, &root.path)?;
             Ok(Some(root.lock().try_clone().context(|| "cannot hold the image")?.into()))
         }
-        RootSource::Image(text) => {
-            let manifest =
-                Store::open_read_only(&container.store).used_manifest(&container.folder)?;
-            let held = manifest.map_or(Ok(None), |manifest| {
-                files::hold(&manifest, Lock::Shared).context(|| manifest.display().to_string())
-            })?;
-            held.map(|file| Some(file.into()))
-                .ok_or_else(|| Error::not_found(format!("its image '{text}' was removed")))
+        RootSource::Image(text) => hold_stored(container, spec, &text),
+    }
+}
+
+/// Holds the image of a store, by its manifest's blob. Errors: the image was removed, or it is in the node cache of
+/// another machine.
+fn hold_stored(container: &Container, spec: &Spec, text: &str) -> Result<Option<OwnedFd>> {
+    let home = Store::open_read_only(&container.store);
+    let manifest = home.used_manifest(&container.folder)?;
+    let held = manifest.as_ref().map_or(Ok(None), |manifest| {
+        files::hold(manifest, Lock::Shared).context(|| manifest.display().to_string())
+    })?;
+    // A copy of the image in the user's own store has its layers elsewhere.
+    let has_layers =
+        || Ok::<_, Error>(lowest_layer(spec)?.is_none_or(|layer| layer.path().exists()));
+    match held {
+        Some(file) if has_layers()? => {
+            let held = HeldBlob { file };
+            if manifest.is_some_and(|manifest| !manifest.starts_with(&container.store)) {
+                held.record_use();
+            }
+            Ok(Some(held.file.into()))
+        }
+        _ => {
+            let error = Error::not_found(format!("its image '{text}' was removed"));
+            let id = container.record.image_id.as_deref().unwrap_or_default();
+            let is_id = id.trim_start_matches("sha256:").starts_with(text);
+            let blob = manifest.as_deref().filter(|_| !is_id);
+            Err(match blob.and_then(|blob| by_digest(text, blob)) {
+                Some(place) => error.hint(hint::pull_again(place)),
+                None => error,
+            })
         }
     }
+}
+
+/// Returns the name that pulls exactly this image: the one typed, with the digest of its manifest. `None`: no name of a
+/// registry.
+fn by_digest(text: &str, manifest: &Path) -> Option<String> {
+    let typed: TypedReference = text.parse().ok()?;
+    let name = text.split('@').next()?;
+    let tag = typed.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+    let name = name.strip_suffix(&tag).unwrap_or(name);
+    let hex = manifest.file_name()?.to_str()?;
+    Some(format!("{name}@sha256:{hex}"))
 }
 
 /// Opens the single-file image that the spec names, if any. Errors: the file is missing, or was replaced since the

@@ -132,8 +132,22 @@ pub struct StoreInfo {
     pub image_store: ImageCounts,
     /// Image stores of others.
     pub image_stores: Vec<String>,
+    /// Store of pulled images on a disk of this machine; null without one.
+    pub node_cache: Option<NodeCacheInfo>,
     pub run_root: String,
     pub volume_path: String,
+}
+
+/// Store of pulled images on a disk of this machine.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCacheInfo {
+    pub path: String,
+    pub number: usize,
+    /// Bytes of the images.
+    pub bytes: u64,
+    /// Bytes from which on images are removed.
+    pub limit: u64,
 }
 
 /// Number of containers, by state.

@@ -61,6 +61,7 @@ pub fn import(usnea: &Usnea, import: &Import) -> Result<ImageRecord> {
         };
         pull.run(&source)
     })?;
+    stores.take_names(store, &names);
     super::log_image_event(
         stores,
         &imported.config,

@@ -10,12 +10,13 @@ use super::inspect::labels;
 use crate::amount::{self, ago};
 use crate::container;
 use crate::container::Usnea;
+use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::documents::image::ImageRow;
 use crate::documents::text::{self, NameForm, Truncation};
 use crate::error::Result;
 use crate::image::Reference;
-use crate::image::store::{ImageList, ImageRecord};
+use crate::image::store::{ImageList, ImageRecord, Store};
 
 /// Selection, order and content of a list of images.
 #[derive(Clone, Debug, Default)]
@@ -72,12 +73,14 @@ pub fn list(usnea: &Usnea, request: &ListImages) -> Result<Vec<ListedImage>> {
     let filters = ImageFilters::new(&request.filters, stores)?;
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::new();
-    for list in stores.lists() {
-        let (store, images) = list?;
-        let read_only = store.root() != stores.own().root();
+    let lists = stores.lists().collect::<Result<Vec<_>>>()?;
+    for (store, images) in &lists {
+        let read_only = !stores.is_changeable(store);
         let place = if read_only { ImagePlace::ReadOnly } else { ImagePlace::Own };
         for image in images.all() {
-            if !filters.pass(store, image, place)? || is_shown_by_another(&images, image) {
+            if !filters.pass(store, image, place)?
+                || is_shown_by_another(&lists, stores, store, image)
+            {
                 continue;
             }
             for mut row in rows_of(image) {
@@ -156,10 +159,21 @@ impl ListedImage {
     }
 }
 
-/// True for a record without a name if another record of the same image has one: the image with differently compressed
-/// layers.
-fn is_shown_by_another(images: &ImageList, image: &ImageRecord) -> bool {
-    image.names.is_empty() && images.of_config(&image.config).any(|one| !one.names.is_empty())
+/// True for a record without a name if another record of the same image in its store has one: the image with differently
+/// compressed layers. True for a copy in the node cache of an image of another store.
+fn is_shown_by_another(
+    lists: &[(&Store, ImageList)],
+    stores: &Stores,
+    store: &Store,
+    image: &ImageRecord,
+) -> bool {
+    let is_copy = image.digests.is_empty() && stores.is_cache(store);
+    let is_shown = |(other, images): &(&Store, ImageList)| {
+        let is_elsewhere = other.root() != store.root();
+        let mut same = images.of_config(&image.config);
+        same.any(|one| if is_elsewhere { is_copy } else { !one.names.is_empty() })
+    };
+    image.names.is_empty() && lists.iter().any(is_shown)
 }
 
 fn rows_of(image: &ImageRecord) -> Vec<ListedImage> {

@@ -103,6 +103,7 @@ pub fn load(
         }
     })?;
     for one in &loaded {
+        stores.take_names(store, &one.names);
         super::log_image_event(stores, &one.id, "load", one.names.first().map(ToString::to_string));
     }
     Ok(loaded)

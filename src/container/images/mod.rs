@@ -68,7 +68,9 @@ pub use lists::{
     inspect_list, push_list, remove_from_list, remove_list,
 };
 pub use load::{Load, LoadInput, LoadedImage, load};
-pub use pull::{Pull, all_tags, default_platform, prepare, pull, registry_digest};
+pub use pull::{
+    Pull, all_tags, cached, default_platform, prepare, pull, pull_into_store, registry_digest,
+};
 pub use pull_file::{FileProgress, pull_to};
 pub use push::{Push, names_of_repository, push};
 pub use remove::{Missing, check, ids, prune, remove, tag, untag, usage};

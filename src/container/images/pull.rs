@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive_names::{Naming, names};
-use crate::config::Settings;
+use crate::config::{LayerLimits, Settings};
 use crate::container::Usnea;
+use crate::container::node_cache::NodeCache;
 use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -23,7 +24,7 @@ use crate::image::pull::{self, TransferProgress};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
 use crate::image::source::ImageSource;
-use crate::image::store::{ImageRecord, Store};
+use crate::image::store::{ImageRecord, ImageRemoval, Store, StoreSource};
 use crate::image::transport::ImageLocation;
 use crate::userns::{self, Base};
 
@@ -69,19 +70,148 @@ struct Work<'a> {
     progress: &'a dyn TransferProgress,
 }
 
-/// Pulls the image into the user's own store. Errors name the registries and files that were tried.
+/// Pulls the image into the node cache or the user's own store. Errors name the registries and files that were tried.
 pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn TransferProgress) -> Result<ImageRecord> {
-    let stores = usnea.images()?;
-    let base = usnea.base()?;
+    pull_into_store(usnea, pull, progress).map(|(_, image)| image)
+}
+
+/// Pulls the image. Returns its store, too: the node cache for an image of a registry, if there is a cache and the
+/// user's own store has no image of that name; else the user's own store.
+pub fn pull_into_store(
+    usnea: &Usnea,
+    pull: &Pull,
+    progress: &dyn TransferProgress,
+) -> Result<(Store, ImageRecord)> {
+    let (stores, base) = (usnea.images()?, usnea.base()?);
     let prepared = PreparedPull::new(pull, Some(stores), "pull")?;
-    let owners = stores::owners(base, stores.own());
-    let pulled = userns::in_base(base, || {
-        stores.own().sweep();
-        prepared.run(stores.own(), &owners, progress)
-    })?;
+    let cached = match cache_for(stores, &pull.place)? {
+        Some(cache) => pull_into_cache(stores, base, &prepared, cache, progress)?,
+        None => None,
+    };
+    let (store, pulled) = match cached {
+        Some(pulled) => pulled,
+        None => {
+            let (store, owners) = (stores.own(), stores::owners(base, stores.own()));
+            let pulled = userns::in_base(base, || {
+                store.sweep();
+                prepared.run(store, &owners, progress)
+            })?;
+            (store.clone(), pulled)
+        }
+    };
+    stores.take_names(&store, &pulled.names);
     warn_of_platform(&pulled, pull.platform.as_ref());
     super::log_image_event(stores, &pulled.config, "pull", Some(pull.place.to_string()));
-    Ok(pulled)
+    Ok((store, pulled))
+}
+
+/// Returns the node cache if an image from `place` is pulled into it. Only a registry has the image again later.
+pub(super) fn cache_for<'a>(
+    stores: &'a Stores,
+    place: &ImageLocation,
+) -> Result<Option<&'a NodeCache>> {
+    match place {
+        ImageLocation::Registry(typed) => {
+            stores.cache_for(&stores::meanings(typed, &Registries::load()?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Pulls the image into the cache. `None`: there is no room on its disk, even without all images that are not in use.
+fn pull_into_cache(
+    stores: &Stores,
+    base: &Base,
+    prepared: &PreparedPull<'_>,
+    cache: &NodeCache,
+    progress: &dyn TransferProgress,
+) -> Result<Option<(Store, ImageRecord)>> {
+    let owners = stores::owners(base, &cache.store);
+    let filled = fill(base, cache, || prepared.run(&cache.store, &owners, progress));
+    match filled {
+        Ok((image, evicted)) => {
+            log_evictions(stores, &evicted);
+            Ok(Some((cache.store.clone(), image)))
+        }
+        Err(error) if error.kind() == ErrorKind::Full => {
+            let own = stores.own().root().display();
+            log::warn!("{error}: the image is pulled into {own}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Does `pull`, which brings an image into the cache, and makes room for it: afterwards if the cache is larger than its
+/// limit, before a second try if the disk is full. Returns the image, and those that were removed.
+fn fill(
+    base: &Base,
+    cache: &NodeCache,
+    pull: impl Fn() -> Result<ImageRecord>,
+) -> Result<(ImageRecord, Vec<ImageRemoval>)> {
+    userns::in_base(base, || {
+        cache.store.sweep();
+        let (image, mut evicted) = match pull() {
+            Err(error) if error.kind() == ErrorKind::Full => {
+                let evicted = cache.store.evict(0, None)?;
+                (pull()?, evicted)
+            }
+            pulled => (pulled?, Vec::new()),
+        };
+        evicted.extend(cache.trim(&image.manifest));
+        Ok((image, evicted))
+    })
+}
+
+/// Returns the copy of an image in the node cache; copies it first if it is not there. Returns the image itself without a
+/// cache, if it is on the same disk, and if it cannot be copied, with a warning.
+pub fn cached(
+    usnea: &Usnea,
+    found: (Store, ImageRecord),
+    progress: &dyn TransferProgress,
+) -> Result<(Store, ImageRecord)> {
+    let (stores, base) = (usnea.images()?, usnea.base()?);
+    let Some(cache) = stores.cache().filter(|cache| !cache.is_beside(&found.0)) else {
+        return Ok(found);
+    };
+    let owners = stores::owners(base, &cache.store);
+    let is_whole = |image: &&ImageRecord| cache.store.is_whole(image, &owners);
+    let images = cache.store.images().unwrap_or_default();
+    if let Some(copy) = images.of_config(&found.1.config).find(is_whole) {
+        return Ok((cache.store.clone(), copy.clone()));
+    }
+    let copy = pull::ImagePull {
+        action: "copy",
+        store: &cache.store,
+        platform: &found.1.platform,
+        names: &[],
+        owners: &owners,
+        limits: &LayerLimits::NONE,
+        parallel: usnea.settings()?.parallel_downloads.unwrap_or(PARALLEL),
+        progress,
+        approve: &|_| Ok(()),
+    };
+    let source = StoreSource { store: &found.0, image: &found.1 };
+    match fill(base, cache, || copy.run(&source)) {
+        Ok((image, evicted)) => {
+            log_evictions(stores, &evicted);
+            Ok((cache.store.clone(), image))
+        }
+        Err(error) => {
+            log::warn!("{error}: the image is used from {}", found.0.root().display());
+            Ok(found)
+        }
+    }
+}
+
+/// Records the removals from the node cache for `usnea events`.
+pub(super) fn log_evictions(stores: &Stores, evicted: &[ImageRemoval]) {
+    for removal in evicted {
+        log::info!("removed from the node cache: {:?}", removal.untagged);
+        if let Some(id) = &removal.deleted {
+            super::log_image_event(stores, id, "delete", None);
+        }
+    }
 }
 
 impl<'a> PreparedPull<'a> {

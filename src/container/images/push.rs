@@ -91,7 +91,7 @@ impl PushWork<'_> {
         let pushed = self.send(&place, PushedImage::Stored { store: &store, image: &image })?;
         if let ImageLocation::Registry(typed) = &place {
             let reference = typed.in_registry(DOCKER_HUB);
-            record(stores.own(), &store, &image, &reference, &pushed.digest)?;
+            record(stores, &store, &image, &reference, &pushed.digest)?;
         }
         Ok(DonePush { place, manifest: pushed, id: image.config })
     }
@@ -172,10 +172,12 @@ pub fn names_of_repository(usnea: &Usnea, text: &str) -> Result<Vec<String>> {
     }
     let mut meant = Registries::load()?.candidates(&typed)?;
     meant.push(typed.in_registry(LOCALHOST));
-    let images = stores.own().images()?;
-    let names: Vec<&Reference> = images.all().iter().flat_map(|image| &image.names).collect();
+    let mut names: Vec<Reference> = Vec::new();
+    for store in stores.changeable() {
+        names.extend(store.images()?.all().iter().flat_map(|image| &image.names).cloned());
+    }
     for one in meant {
-        let is_its = |name: &&&Reference| {
+        let is_its = |name: &&Reference| {
             (&name.registry, &name.repository) == (&one.registry, &one.repository)
         };
         let found: Vec<String> = names.iter().filter(is_its).map(ToString::to_string).collect();
@@ -254,17 +256,17 @@ pub(super) fn local(
 
 /// Records the digest of the image in the registry. Does nothing for an image in a read-only store.
 fn record(
-    own: &Store,
+    stores: &Stores,
     store: &Store,
     image: &ImageRecord,
     reference: &Reference,
     digest: &Digest,
 ) -> Result<()> {
-    if own.root() != store.root() {
+    if !stores.is_changeable(store) {
         return Ok(());
     }
     let there = Reference { tag: None, digest: Some(digest.clone()), ..reference.clone() };
-    own.change_images(|images| {
+    store.change_images(|images| {
         // Another command may have removed the image as soon as it was pushed.
         if images.of_manifest(&image.manifest).is_some() {
             images.add(ImageRecord { names: Vec::new(), digests: vec![there], ..image.clone() });

@@ -8,7 +8,8 @@ use crate::container::Usnea;
 use crate::container::folder;
 use crate::container::pruned::Pruned;
 use crate::container::stores::{self, Stores, given_name, meanings};
-use crate::error::{Error, Result};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
 use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::Registries;
@@ -27,16 +28,16 @@ pub enum Missing {
     Ignored,
 }
 
-/// Returns the image that `text` names, in the user's own store. Errors: no such image, or only in a read-only store.
-fn own(stores: &Stores, text: &str) -> Result<ImageRecord> {
+/// Returns the image that `text` names, and its store. Errors: no such image, or only in a read-only store.
+fn changeable(stores: &Stores, text: &str) -> Result<(Store, ImageRecord)> {
     let (store, image) = known(stores, text)?;
-    if store.root() != stores.own().root() {
+    if !stores.is_changeable(&store) {
         fail!(Refused: "image '{}' is in {}, which is not yours to change",
             text.escape_debug(),
             store.root().display()
         );
     }
-    Ok(image)
+    Ok((store, image))
 }
 
 /// Returns what `text` means for a removal: one name of `image`, or the whole image.
@@ -55,12 +56,13 @@ fn target(text: &str, image: &ImageRecord, registries: &Registries) -> RemovalTa
     }
 }
 
-/// Returns the IDs of all images of the user's own store, each once.
+/// Returns the IDs of all images of the node cache and the user's own store, each once.
 pub fn ids(usnea: &Usnea) -> Result<Vec<String>> {
-    let stores = usnea.images()?;
-    let images = stores.own().images()?;
-    let mut ids: Vec<String> =
-        images.all().iter().map(|image| image.config.hex().to_owned()).collect();
+    let mut ids: Vec<String> = Vec::new();
+    for store in usnea.images()?.changeable() {
+        let images = store.images()?;
+        ids.extend(images.all().iter().map(|image| image.config.hex().to_owned()));
+    }
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
@@ -102,13 +104,23 @@ fn remove_one(
     text: &str,
     force: ForceRemoval,
 ) -> Result<ImageRemoval> {
-    let image = own(stores, text)?;
+    let (first, image) = changeable(stores, text)?;
     let target = target(text, &image, registries);
-    let removal = in_store(stores, base, |store| {
-        let removal = store.remove(&target, force)?;
-        store.sweep();
-        Ok(removal)
-    })?;
+    let mut removal = remove_in(&first, base, &target, force)?;
+    // The same image may be in the node cache and in the user's own store: as a copy without names, or with the name.
+    for store in stores.changeable().filter(|store| store.root() != first.root()) {
+        if let Some(target) = same_in(store, &image, &target, removal.deleted.as_ref())? {
+            match remove_in(store, base, &target, force) {
+                Ok(one) => {
+                    removal.untagged.extend(one.untagged);
+                    removal.bytes += one.bytes;
+                }
+                // The copy goes when it is not used any more.
+                Err(error) if error.kind() == ErrorKind::Conflict => log::info!("{error}"),
+                Err(error) => return Err(error),
+            }
+        }
+    }
     for name in &removal.untagged {
         log_image_event(stores, &image.config, "untag", Some(name.to_string()));
     }
@@ -118,21 +130,44 @@ fn remove_one(
     Ok(removal)
 }
 
-fn in_store<T>(stores: &Stores, base: &Base, work: impl FnOnce(&Store) -> Result<T>) -> Result<T>
-where
-    T: serde::Serialize + serde::de::DeserializeOwned,
-{
-    let store = stores.own();
-    userns::in_base(base, || work(store))
+fn remove_in(
+    store: &Store,
+    base: &Base,
+    target: &RemovalTarget,
+    force: ForceRemoval,
+) -> Result<ImageRemoval> {
+    userns::in_base(base, || {
+        let removal = store.remove(target, force)?;
+        store.sweep();
+        Ok(removal)
+    })
+}
+
+/// Returns what `target`, which is `image` or one of its names, means in another store; `None`: nothing. `deleted`: ID of
+/// the image if it was removed with its last name.
+fn same_in(
+    store: &Store,
+    image: &ImageRecord,
+    target: &RemovalTarget,
+    deleted: Option<&Digest>,
+) -> Result<Option<RemovalTarget>> {
+    let images = store.images()?;
+    let Some(same) = images.of_config(&image.config).next() else { return Ok(None) };
+    let is_copy = same.names.is_empty() && deleted.is_some();
+    Ok(match target {
+        RemovalTarget::Name(name) if !is_copy => images.named(name).map(|_| target.clone()),
+        _ => Some(RemovalTarget::Image(same.manifest.clone())),
+    })
 }
 
 /// Adds the names `texts` to the image `source`.
 pub fn tag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
     let stores = usnea.images()?;
-    let image = own(stores, source)?;
+    let (store, image) = changeable(stores, source)?;
     let names = texts.iter().map(|text| given_name(&text.parse()?));
     let names = names.collect::<Result<Vec<_>>>()?;
-    stores.own().tag(&image.manifest, &names)?;
+    store.tag(&image.manifest, &names)?;
+    stores.take_names(&store, &names);
     for name in &names {
         log_image_event(stores, &image.config, "tag", Some(name.to_string()));
     }
@@ -142,7 +177,7 @@ pub fn tag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
 /// Removes the names `texts` from the image `source`; without any, removes all its names.
 pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
     let stores = usnea.images()?;
-    let (image, registries) = (own(stores, source)?, Registries::load()?);
+    let ((store, image), registries) = (changeable(stores, source)?, Registries::load()?);
     let name = |text: &String| match name_typed(text, &image, &registries) {
         Some(name) => Ok(name),
         None => {
@@ -150,7 +185,7 @@ pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
         }
     };
     let names = texts.iter().map(name).collect::<Result<Vec<_>>>()?;
-    for name in stores.own().untag(&image.manifest, &names)? {
+    for name in store.untag(&image.manifest, &names)? {
         log_image_event(stores, &image.config, "untag", Some(name.to_string()));
     }
     Ok(())
@@ -167,29 +202,41 @@ pub fn prune(
     let filters = ImageFilters::new(filters, stores)?;
     let base = usnea.base()?;
     folder::sweep(stores.own().root(), base);
-    let PruneResult { images, bytes, failures, .. } = in_store(stores, base, |store| {
-        store.prune(which, |image| filters.pass(store, image, ImagePlace::Own))
-    })?;
-    Ok(Pruned { removed: images, bytes, failures })
+    let mut pruned = Pruned::default();
+    for store in stores.changeable() {
+        let PruneResult { images, bytes, failures, .. } = userns::in_base(base, || {
+            store.prune(which, |image| filters.pass(store, image, ImagePlace::Own))
+        })?;
+        pruned.removed.extend(images);
+        pruned.bytes += bytes;
+        pruned.failures.extend(failures);
+    }
+    Ok(pruned)
 }
 
-/// Returns the disk usage of the store.
+/// Returns the disk usage of the user's own store and the node cache, each image by its store.
 pub fn usage(usnea: &Usnea) -> Result<StoreUsage> {
-    let stores = usnea.images()?;
-    in_store(stores, usnea.base()?, Store::usage)
+    let mut usage = StoreUsage::default();
+    for store in usnea.images()?.changeable() {
+        usage.add(userns::in_base(usnea.base()?, || store.usage())?);
+    }
+    Ok(usage)
 }
 
-/// Checks the store for faults, and repairs them as `repair` says.
+/// Checks the node cache and the user's own store for faults, and repairs them as `repair` says.
 pub fn check(usnea: &Usnea, repair: Repair, depth: CheckDepth) -> Result<Vec<StoreFault>> {
-    let stores = usnea.images()?;
     let base = usnea.base()?;
-    let owners = stores::owners(base, stores.own());
-    in_store(stores, base, |store| {
-        store.check(Some(CheckSettings {
-            repair,
-            depth,
-            owners: &owners,
-            limits: &LayerLimits::NONE,
-        }))
-    })
+    let mut faults = Vec::new();
+    for store in usnea.images()?.changeable() {
+        let owners = stores::owners(base, store);
+        faults.extend(userns::in_base(base, || {
+            store.check(Some(CheckSettings {
+                repair,
+                depth,
+                owners: &owners,
+                limits: &LayerLimits::NONE,
+            }))
+        })?);
+    }
+    Ok(faults)
 }

@@ -4,11 +4,15 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::pull::{PARALLEL, Pull, candidates, first_of, pull, warn_of_platform};
+use super::pull::{
+    Candidate, PARALLEL, Pull, cache_for, candidates, first_of, log_evictions, pull,
+    warn_of_platform,
+};
 use super::spread_job::SpreadJob;
 use crate::config::Settings;
 use crate::container::Usnea;
-use crate::container::stores::{self, Stores};
+use crate::container::node_cache::NodeCache;
+use crate::container::stores;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Reference;
@@ -20,7 +24,7 @@ use crate::image::source::ImageSource;
 use crate::image::spread::{
     PeerSource, SpreadRoot, SpreadSettings, SpreadTempo, SpreadToken, run_member, run_root,
 };
-use crate::image::store::ImageRecord;
+use crate::image::store::{ImageRecord, ImageRemoval, Store};
 use crate::image::transport::ImageLocation;
 use crate::userns;
 
@@ -50,7 +54,10 @@ pub struct SpreadRank {
 
 /// Inputs of the work in the base namespace.
 struct SpreadWork<'a> {
-    stores: &'a Stores,
+    /// Store that receives the image.
+    store: &'a Store,
+    /// The node cache, if the image is pulled into it.
+    cache: Option<&'a NodeCache>,
     platform: Platform,
     owners: Owners,
     settings: Settings,
@@ -58,7 +65,7 @@ struct SpreadWork<'a> {
     progress: &'a dyn TransferProgress,
 }
 
-/// Pulls the image into the user's own store, as this rank of the job. Returns when the image is here and no other rank
+/// Pulls the image into the store of a pull, as this rank of the job. Returns when the image is here and no other rank
 /// needs this one. Errors: as of a pull; at rank 0 also ranks that never came.
 pub fn spread(
     usnea: &Usnea,
@@ -78,40 +85,38 @@ pub fn spread(
         .signature_policy
         .as_deref()
         .map_or_else(SignaturePolicy::load, SignaturePolicy::load_from)?;
+    let cache = cache_for(stores, &asked.place)?;
+    let store = cache.map_or(stores.own(), |cache| &cache.store);
     let work = SpreadWork {
-        stores,
+        store,
+        cache,
         platform: asked.platform.clone().unwrap_or_else(Platform::host),
-        owners: stores::owners(base, stores.own()),
+        owners: stores::owners(base, store),
         settings: Settings::load()?,
         policy,
         progress,
     };
     let settings = request.rank.settings(asked.place.to_string());
-    let pulled = match request.rank.job.rank {
+    let (pulled, evicted) = match request.rank.job.rank {
         0 => {
             let candidates = candidates(Some(stores), asked, &work.policy)?;
             userns::in_base(base, || {
-                stores.own().sweep();
-                run_root(&settings, stores.own(), |root| {
-                    let pulled = first_of(&candidates, |registry, reference| {
-                        let origin = ImageOrigin::registry(reference);
-                        let verify = |digest: &Digest| {
-                            work.policy.verify(&origin, digest, &|tag| registry.sibling(tag))
-                        };
-                        work.pull_and_share(root, registry, reference, &verify)
-                    })?;
-                    root.add_stored(&pulled)?;
-                    Ok(pulled)
-                })
+                store.sweep();
+                let pulled =
+                    run_root(&settings, store, |root| work.pull_as_root(root, &candidates))?;
+                Ok(work.trimmed(pulled))
             })?
         }
         _ => userns::in_base(base, || {
-            stores.own().sweep();
-            run_member(&settings, stores.own(), |source, image| {
+            store.sweep();
+            let pulled = run_member(&settings, store, |source, image| {
                 work.fetch(source, &image.reference.parse::<Reference>()?)
-            })
+            })?;
+            Ok(work.trimmed(pulled))
         })?,
     };
+    log_evictions(stores, &evicted);
+    stores.take_names(store, &pulled.names);
     warn_of_platform(&pulled, asked.platform.as_ref());
     super::log_image_event(stores, &pulled.config, "pull", Some(asked.place.to_string()));
     Ok(pulled)
@@ -133,6 +138,24 @@ impl SpreadRank {
 }
 
 impl SpreadWork<'_> {
+    /// Makes room in the node cache after the pull.
+    fn trimmed(&self, pulled: ImageRecord) -> (ImageRecord, Vec<ImageRemoval>) {
+        let evicted = self.cache.map(|cache| cache.trim(&pulled.manifest)).unwrap_or_default();
+        (pulled, evicted)
+    }
+
+    /// Pulls from the first registry that has the image, as rank 0.
+    fn pull_as_root(&self, root: &SpreadRoot, candidates: &[Candidate]) -> Result<ImageRecord> {
+        let pulled = first_of(candidates, |registry, reference| {
+            let origin = ImageOrigin::registry(reference);
+            let verify =
+                |digest: &Digest| self.policy.verify(&origin, digest, &|tag| registry.sibling(tag));
+            self.pull_and_share(root, registry, reference, &verify)
+        })?;
+        root.add_stored(&pulled)?;
+        Ok(pulled)
+    }
+
     /// Pulls from a registry as rank 0; the others hear of the image once the policy has accepted it.
     fn pull_and_share(
         &self,
@@ -164,7 +187,7 @@ impl SpreadWork<'_> {
     ) -> Result<ImageRecord> {
         let pull = ImagePull {
             action: "pull",
-            store: self.stores.own(),
+            store: self.store,
             platform: &self.platform,
             names: std::slice::from_ref(reference),
             owners: &self.owners,
