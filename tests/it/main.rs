@@ -107,6 +107,7 @@ mod network_names;
 mod network_programs;
 mod networks;
 mod nfs;
+mod node_cache;
 mod oci;
 mod oci_config;
 mod oci_containerd;

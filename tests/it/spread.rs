@@ -76,7 +76,7 @@ impl Cluster {
     }
 
     /// The command of a rank, with more flags.
-    fn rank(&self, rank: usize, more: &[&str]) -> Command {
+    pub fn rank(&self, rank: usize, more: &[&str]) -> Command {
         let (rank, ranks) = (rank.to_string(), self.ranks.to_string());
         let address = format!("{}:{}", self.host, self.port);
         let image = self.image();
