@@ -58,6 +58,10 @@ pub const SQUASH_SIF: &str =
     "'usnea save --format squashfs -o NEW.sqsh FILE' makes a single one of them";
 /// A SIF file with an encrypted file system.
 pub const DECRYPT_SIF: &str = "with its key, 'apptainer build --sandbox DIR FILE' unpacks it, and 'usnea run dir:DIR' runs that";
+/// A SIF file, or a part of it, without a signature that the policy requires.
+pub const SIGN_SIF: &str = "'apptainer sign FILE' signs all of it; to accept the file as it is, give its path a rule of its own in the signature policy";
+/// A SIF file that was changed after it was signed.
+pub const FETCH_SIF: &str = "fetch it again from its origin, or have it signed again";
 /// A file that is shorter than it says.
 pub const COPY_AGAIN: &str = "copy it again: the copy was not complete";
 /// A runtime that is not usnea.

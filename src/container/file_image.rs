@@ -12,7 +12,7 @@ use crate::fail;
 use crate::image::compose::{ComposedImage, NewLayerForm};
 use crate::image::manifest::ImageConfig;
 use crate::image::policy::{ImageOrigin, SignaturePolicy};
-use crate::image::sif::{self, SifImage};
+use crate::image::sif::{self, SifImage, SifUse};
 use crate::image::squashfs::{self, ImageTrailer, LayersInFile};
 use crate::layer::LowerLayer;
 use crate::layer::squashfs::{CacheLimits, HeldFile, ImageFile, OpenImage, SquashfsImage};
@@ -120,7 +120,7 @@ impl FileImage {
     pub(super) fn approve_sending(&self, policy: &SignaturePolicy) -> Result<()> {
         let path = &self.path;
         if let Some(sif) = &self.sif {
-            return sif.approve(policy, path);
+            return sif.approve(policy, &self.open, path, SifUse::Root);
         }
         let origin = ImageOrigin::local(squashfs::TRANSPORT, path, None)?;
         policy.check_before(&origin)?;
@@ -133,7 +133,8 @@ impl FileImage {
     /// policy rejects.
     pub(super) fn root(self) -> Result<ImageRoot> {
         if let Some(sif) = &self.sif {
-            sif.approve(&SignaturePolicy::load()?, &self.path)?;
+            let policy = SignaturePolicy::load()?;
+            sif.approve(&policy, &self.open, &self.path, SifUse::RootAndOverlays)?;
         }
         let settings = match self.config()? {
             Some(config) => {

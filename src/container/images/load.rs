@@ -26,7 +26,7 @@ use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::pull::{ImagePull, TransferProgress};
-use crate::image::sif::{self, SifImage};
+use crate::image::sif::{self, SifImage, SifUse};
 use crate::image::source::ImageSource;
 use crate::image::squashfs::{self, LayersInFile};
 use crate::image::store::{ImageRecord, Store};
@@ -73,19 +73,22 @@ pub fn load(
     let store = stores.own();
     let owners = stores::owners(base, store);
     let loaded: Vec<LoadedImage> = userns::in_base(base, || {
-        let OpenedInput { images, naming, transport } = open(&load.input, &store.tmp())?;
-        let (mut all, mut artifact) = (Vec::new(), None);
         let place = match &load.input {
             LoadInput::Path(path) => path.clone(),
             // The content of a stream is buffered in tmp/: the path that a signature policy can name.
             LoadInput::Stream(_) => store.tmp(),
         };
-        let work = LoadWork { store, load, owners, settings, policy, progress };
+        let accept_sif =
+            |file: &File, sif: &SifImage| sif.approve(&policy, file, &place, SifUse::Root);
+        let OpenedInput { images, naming, transport } =
+            open(&load.input, &store.tmp(), &accept_sif)?;
+        let (mut all, mut artifact) = (Vec::new(), None);
+        let work = LoadWork { store, load, owners, settings, policy: &policy, progress };
         for (texts, source) in images {
             let names = names(&texts, naming);
             let which = texts.first().map(String::as_str);
-            let origin = ImageOrigin::local(transport, &place, which)?;
-            let image = match work.load_one(&*source, &origin, &names) {
+            let origin = transport.map(|name| ImageOrigin::local(name, &place, which));
+            let image = match work.load_one(&*source, origin.transpose()?.as_ref(), &names) {
                 Err(error) if error.kind() == ErrorKind::Artifact => {
                     log::warn!("{error}: left out");
                     artifact = Some(error);
@@ -115,20 +118,23 @@ struct LoadWork<'a> {
     load: &'a Load,
     owners: Owners,
     settings: Settings,
-    policy: SignaturePolicy,
+    policy: &'a SignaturePolicy,
     progress: &'a dyn TransferProgress,
 }
 
 impl LoadWork<'_> {
+    /// Loads an image. `origin`: what the policy judges; `None`: it has accepted the image.
     fn load_one(
         &self,
         source: &dyn ImageSource,
-        origin: &ImageOrigin,
+        origin: Option<&ImageOrigin>,
         names: &[Reference],
     ) -> Result<ImageRecord> {
-        self.policy.check_before(origin)?;
-        // Only registries have signatures: a policy that requires a signature accepts no local image.
-        let approve = |digest: &Digest| self.policy.verify(origin, digest, &|_| Ok(None));
+        origin.map_or(Ok(()), |origin| self.policy.check_before(origin))?;
+        // Only registries and SIF files have signatures: a policy that requires one accepts no other image.
+        let approve = |digest: &Digest| {
+            origin.map_or(Ok(()), |origin| self.policy.verify(origin, digest, &|_| Ok(None)))
+        };
         let pull = ImagePull {
             action: "load",
             store: self.store,
@@ -150,16 +156,19 @@ impl LoadWork<'_> {
 struct OpenedInput {
     images: Vec<ArchivedImage>,
     naming: Naming,
-    /// Transport that a signature policy can name.
-    transport: &'static str,
+    /// Transport that a signature policy can name. `None`: the policy has accepted the images.
+    transport: Option<&'static str>,
 }
 
-fn open(input: &LoadInput, tmp: &Path) -> Result<OpenedInput> {
+/// Check of an open SIF file by the signature policy.
+type SifAcceptance<'a> = dyn Fn(&File, &SifImage) -> Result<()> + 'a;
+
+fn open(input: &LoadInput, tmp: &Path, accept_sif: &SifAcceptance<'_>) -> Result<OpenedInput> {
     let (file, name) = match input {
         LoadInput::Path(path) if path.is_dir() => {
             let archive = ImageArchive::open(path, tmp)?;
             let images = found(&archive, input)?;
-            return Ok(OpenedInput { images, naming: Naming::Oci, transport: "oci" });
+            return Ok(OpenedInput { images, naming: Naming::Oci, transport: Some("oci") });
         }
         LoadInput::Path(path) => {
             let source = ArchiveSource::File(path.clone());
@@ -174,12 +183,13 @@ fn open(input: &LoadInput, tmp: &Path) -> Result<OpenedInput> {
     if squashfs::is_squashfs(&file) {
         let squashfs = squashfs::open(file, &name, tmp).context(|| name.clone())?;
         let images = vec![(squashfs.names, Box::new(squashfs.image) as _)];
-        return Ok(OpenedInput { images, naming: Naming::Oci, transport: squashfs::TRANSPORT });
+        let transport = Some(squashfs::TRANSPORT);
+        return Ok(OpenedInput { images, naming: Naming::Oci, transport });
     }
     if sif::is_sif(&file) {
-        let image = open_sif(file, &name, tmp).context(|| name.clone())?;
+        let image = open_sif(file, &name, tmp, accept_sif).context(|| name.clone())?;
         let images = vec![(Vec::new(), Box::new(image) as _)];
-        return Ok(OpenedInput { images, naming: Naming::Oci, transport: sif::TRANSPORT });
+        return Ok(OpenedInput { images, naming: Naming::Oci, transport: None });
     }
     let archive = ImageArchive::open_file(file, &name, tmp)?;
     let images = found(&archive, input)?;
@@ -187,13 +197,18 @@ fn open(input: &LoadInput, tmp: &Path) -> Result<OpenedInput> {
         ImageArchive::Docker(_) => (Naming::Docker, "docker-archive"),
         ImageArchive::Oci(_) => (Naming::Oci, "oci-archive"),
     };
-    Ok(OpenedInput { images, naming, transport })
+    Ok(OpenedInput { images, naming, transport: Some(transport) })
 }
 
 /// Opens the image of a SIF file, called `name` in messages. It has no name of its own.
-fn open_sif(file: File, name: &str, tmp: &Path) -> Result<ComposedImage> {
+fn open_sif(
+    file: File,
+    name: &str,
+    tmp: &Path,
+    accept: &SifAcceptance<'_>,
+) -> Result<ComposedImage> {
     let sif = SifImage::open(&file)?;
-    sif.warn_of_signatures(Path::new(name));
+    accept(&file, &sif)?;
     sif.warn_of_overlays();
     let (offsets, configuration) = (sif.offsets(), &*sif.configuration);
     let layers = LayersInFile { file: &file, offsets: &offsets, configuration, name };

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -12,8 +14,14 @@ use serde::{Deserialize, Deserializer};
 
 use super::identity::SignedIdentity;
 use super::key::PublicKey;
+use super::openpgp::{Certificate, read_certificates};
+use super::signed_file::FileKeys;
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::image::reference::Reference;
+
+/// Most bytes of a file of OpenPGP keys.
+const LARGEST_KEY_FILE: u64 = 8 << 20;
 
 /// A requirement for accepting an image.
 #[derive(Debug, Deserialize)]
@@ -24,7 +32,7 @@ pub enum Requirement {
     InsecureAcceptAnything {},
     /// Refuses every image.
     Reject {},
-    /// GPG's "simple signing": not verified here.
+    /// Keys of GPG. Signatures in SIF files are verified; those of registries, "simple signing", are not.
     SignedBy(SignedBy),
     /// Never specified further; containers/image refuses it too.
     #[serde(rename_all = "camelCase")]
@@ -36,20 +44,18 @@ pub enum Requirement {
     SigstoreSigned(Box<SigstoreSigned>),
 }
 
-/// `signedBy`: only the form is checked.
+/// `signedBy`: requires a signature by any of the keys.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SignedBy {
-    #[serde(rename = "keyType")]
-    _key_type: KeyType,
+    key_type: KeyType,
     key_path: Option<PathBuf>,
     key_paths: Option<Vec<PathBuf>>,
     key_data: Option<Base64Data>,
-    #[serde(default, rename = "signedIdentity")]
-    _signed_identity: SignedIdentity,
+    signed_identity: Option<SignedIdentity>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 enum KeyType {
     #[serde(rename = "GPGKeys")]
     GpgKeys,
@@ -74,9 +80,7 @@ pub struct SigstoreSigned {
     rekor_public_key_paths: Option<Vec<PathBuf>>,
     rekor_public_key_data: Option<Base64Data>,
     rekor_public_key_datas: Option<Vec<Base64Data>>,
-    /// Name that the signature must give the image.
-    #[serde(default)]
-    pub signed_identity: SignedIdentity,
+    signed_identity: Option<SignedIdentity>,
 }
 
 // Fields of unsupported forms: parsed so that a misspelt key is still an error.
@@ -125,21 +129,35 @@ impl Requirement {
     /// The keys of which one must have signed; empty if no signature is required. Errors: unsupported here, or an
     /// unreadable key.
     pub(super) fn keys(&self) -> Result<Vec<PublicKey>> {
-        let signed = match self {
-            Self::InsecureAcceptAnything {} => return Ok(Vec::new()),
-            Self::Reject {} => fail!(Refused: "images from there are rejected"),
+        match self {
+            Self::InsecureAcceptAnything {} => Ok(Vec::new()),
+            Self::Reject {} => Err(rejected()),
             Self::SignedBy(_) | Self::SignedBaseLayer { .. } => {
-                return Err(not_here("GPG's signatures (simple signing)"));
+                Err(not_here("GPG's signatures (simple signing)"))
             }
-            Self::SigstoreSigned(signed) => signed,
+            Self::SigstoreSigned(signed) => signed.supported_keys(),
+        }
+    }
+
+    /// The keys of which one must have signed a file that carries its signatures. `None`: no signature is required.
+    /// Errors: unsupported here, or an unreadable key.
+    pub(super) fn file_keys(&self) -> Result<Option<FileKeys>> {
+        let (keys, identity) = match self {
+            Self::InsecureAcceptAnything {} => return Ok(None),
+            Self::Reject {} => return Err(rejected()),
+            Self::SignedBaseLayer { .. } => return Err(not_here("signatures of base layers")),
+            Self::SignedBy(signed) => {
+                (FileKeys::OpenPgp(signed.read_keys()?), &signed.signed_identity)
+            }
+            Self::SigstoreSigned(signed) => {
+                (FileKeys::Sigstore(signed.supported_keys()?), &signed.signed_identity)
+            }
         };
-        if signed.fulcio.is_some() || signed.pki.is_some() {
-            return Err(not_here("sigstore's certificates (fulcio, pki)"));
+        match identity {
+            None => Ok(Some(keys)),
+            Some(_) => Err(Error::invalid("the signatures of a SIF file name no image")
+                .hint("leave signedIdentity out of the rule for these files")),
         }
-        if signed.has_rekor() {
-            return Err(not_here("entries of a transparency log (rekor)"));
-        }
-        signed.read_keys()
     }
 
     fn check(&self) -> Result<()> {
@@ -154,12 +172,59 @@ impl Requirement {
     }
 }
 
+fn rejected() -> Error {
+    Error::refused("images from there are rejected")
+}
+
 fn not_here(what: &str) -> Error {
     Error::new(format!("{what} cannot be verified here"))
         .hint("of signatures, those made with sigstore keys are known (sigstoreSigned with keyPath or keyData)")
 }
 
+impl SignedBy {
+    fn read_keys(&self) -> Result<Vec<Certificate>> {
+        if self.key_type != KeyType::GpgKeys {
+            return Err(Error::new("keys of this keyType are not known").hint("GPGKeys is known"));
+        }
+        let paths = self.key_path.iter().chain(self.key_paths.iter().flatten()).map(|path| {
+            let bytes = read_key_file(path);
+            let keys = bytes.and_then(|bytes| read_certificates(&bytes));
+            keys.context(|| format!("key {}", path.display()))
+        });
+        let data = self.key_data.iter();
+        let data = data.map(|data| read_certificates(&data.0).context(|| "keyData"));
+        let keys: Result<Vec<Vec<_>>> = paths.chain(data).collect();
+        Ok(keys?.into_iter().flatten().collect())
+    }
+}
+
+/// Reads a file of keys. Errors: unreadable; too large.
+fn read_key_file(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST_KEY_FILE + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > LARGEST_KEY_FILE {
+        true => fail!(Invalid: "more than {LARGEST_KEY_FILE} bytes"),
+        false => Ok(bytes),
+    }
+}
+
 impl SigstoreSigned {
+    /// Name that the signature must give the image.
+    pub(super) fn accepts(&self, image: Option<&Reference>, signed: &str) -> bool {
+        let default = SignedIdentity::default();
+        self.signed_identity.as_ref().unwrap_or(&default).accepts(image, signed)
+    }
+
+    fn supported_keys(&self) -> Result<Vec<PublicKey>> {
+        if self.fulcio.is_some() || self.pki.is_some() {
+            return Err(not_here("sigstore's certificates (fulcio, pki)"));
+        }
+        if self.has_rekor() {
+            return Err(not_here("entries of a transparency log (rekor)"));
+        }
+        self.read_keys()
+    }
+
     fn has_rekor(&self) -> bool {
         self.rekor_public_key_path.is_some()
             || self.rekor_public_key_paths.is_some()

@@ -2,20 +2,24 @@
 //!
 //! ```text
 //!  Origin --scopes--> requirements --check_before--> reject, or not verifiable here: refused, nothing fetched
-//!                          `------------verify-----> sigstoreSigned: sha256-HEX.sig beside the image
+//!                          |------------verify-----> sigstoreSigned: sha256-HEX.sig beside the image
+//!                          `------verify_in_file---> signedBy, sigstoreSigned: signatures in a SIF file
 //! ```
 //!
 //! Reads the first file that exists: `$XDG_CONFIG_HOME/containers/policy.json` (`~/.config`),
 //! `/etc/containers/policy.json`, `/usr/share/containers/policy.json`. Without a file everything is accepted, as in
 //! docker. Podman refuses everything then, but a program that needs a file to be usable at all protects nobody. The
 //! file is honoured in full: unknown keys, types and scopes are errors. Requirements that cannot be verified here
-//! (GPG's `signedBy`, Fulcio, PKI, Rekor) refuse the images that they apply to, and only those.
+//! (GPG's `signedBy` for images of registries, Fulcio, PKI, Rekor) refuse the images that they apply to, and only those.
 
+mod envelope;
 mod file;
 mod identity;
 mod key;
+mod openpgp;
 mod scope;
 mod signature;
+mod signed_file;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,6 +33,7 @@ pub use self::file::{Requirement, SigstoreSigned};
 pub use self::identity::SignedIdentity;
 pub use self::scope::ImageOrigin;
 use self::signature::Signature;
+pub use self::signed_file::{FileApproval, FileKeys, SignedStatement};
 use super::source::ImageSource;
 use crate::config;
 use crate::digest::Digest;
@@ -161,12 +166,32 @@ impl SignaturePolicy {
                 };
                 let fetched = signatures.insert(fetched);
                 signature::verify(fetched, &keys, digest, &|name| {
-                    signed.signed_identity.accepts(origin.reference(), name)
+                    signed.accepts(origin.reference(), name)
                 })
             };
             hold().context(|| self.refusal(origin, &rule, requirement))?;
         }
         Ok(())
+    }
+
+    /// Verifies a file of this origin that carries its signatures: `verify` checks them with the keys of a requirement,
+    /// one of which must have signed. Errors: those of `verify`; the file is rejected; a requirement that cannot be
+    /// verified here; an unreadable key.
+    pub fn verify_in_file(
+        &self,
+        origin: &ImageOrigin,
+        verify: &dyn Fn(&FileKeys) -> Result<()>,
+    ) -> Result<FileApproval> {
+        let (rule, requirements) = self.rule(origin);
+        let mut approval = FileApproval::Unverified;
+        for requirement in requirements {
+            let hold = || -> Result<FileApproval> {
+                let Some(keys) = requirement.file_keys()? else { return Ok(approval) };
+                verify(&keys).map(|()| FileApproval::Verified)
+            };
+            approval = hold().context(|| self.refusal(origin, &rule, requirement))?;
+        }
+        Ok(approval)
     }
 
     /// Prefix of a refusal's message:

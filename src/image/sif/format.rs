@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
+use super::SifPart;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
@@ -24,7 +25,12 @@ pub(super) const HEADER: usize = 128;
 /// Bytes of a descriptor.
 pub(super) const DESCRIPTOR: usize = 585;
 /// Bytes of the part of a descriptor that depends on the type.
+#[cfg(test)]
 pub(super) const EXTRA: usize = 384;
+/// Offset of that part in a descriptor.
+const EXTRA_AT: usize = 201;
+/// Bits that mark the number of a group of objects, also as the link of a signature.
+pub(super) const GROUP_MARK: u32 = 0xf000_0000;
 /// Offset of the magic.
 pub(super) const MAGIC_AT: u64 = 32;
 /// Text that marks a SIF file.
@@ -69,16 +75,21 @@ impl SifKind {
 }
 
 /// Data object, within the file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SifObject {
     /// Type.
     pub(super) kind: SifKind,
+    /// Number of the object.
+    pub(super) id: u32,
+    /// Group of the object, with [`GROUP_MARK`].
+    pub(super) group: u32,
+    /// Object or group that a signature is of.
+    pub(super) link: u32,
     /// Offset in the file, in bytes.
     pub(super) offset: u64,
     /// Length in bytes.
     pub(super) size: u64,
-    /// Part of the descriptor that depends on the type.
-    extra: [u8; EXTRA],
+    descriptor: [u8; DESCRIPTOR],
 }
 
 /// Facts about a partition, in its descriptor.
@@ -93,18 +104,42 @@ pub(super) struct PartitionFacts {
 }
 
 impl SifObject {
+    /// Part of the descriptor that depends on the type.
+    fn extra(&self) -> &[u8] {
+        &self.descriptor[EXTRA_AT..]
+    }
+
+    /// Place of the object in the file.
+    pub(super) fn part(&self) -> SifPart {
+        SifPart { offset: self.offset, size: self.size }
+    }
+
+    /// Part of the descriptor that signatures cover, with this number for the ID.
+    pub(super) fn signed_descriptor(&self, relative_id: u32) -> Vec<u8> {
+        let all = &self.descriptor;
+        // Type and use; link; size; time of creation; owner, name and the part that depends on the type.
+        let rest = [&all[13..17], &all[25..33], &all[41..49], &all[57..]].concat();
+        [&all[..5], &relative_id.to_le_bytes(), &rest].concat()
+    }
+
+    /// True if the descriptor of a signature names this fingerprint.
+    pub(super) fn names_signer(&self, fingerprint: &[u8; 20]) -> bool {
+        // After the type of the hash.
+        field::<20>(self.extra(), 4) == *fingerprint
+    }
+
     /// Facts about a partition.
     pub(super) fn partition(&self) -> PartitionFacts {
         PartitionFacts {
-            filesystem: i32::from_le_bytes(field(&self.extra, 0)),
-            purpose: i32::from_le_bytes(field(&self.extra, 4)),
-            architecture: architecture(field(&self.extra, 8)),
+            filesystem: i32::from_le_bytes(field(self.extra(), 0)),
+            purpose: i32::from_le_bytes(field(self.extra(), 4)),
+            architecture: architecture(field(self.extra(), 8)),
         }
     }
 
     /// Text in the descriptor of an OCI object: the digest of its content.
     pub(super) fn digest_text(&self) -> Option<&str> {
-        let text = self.extra.split(|byte| *byte == 0).next()?;
+        let text = self.extra().split(|byte| *byte == 0).next()?;
         str::from_utf8(text).ok()
     }
 
@@ -120,8 +155,9 @@ impl SifObject {
 }
 
 /// Contents of a SIF file.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SifTable {
+    header: [u8; HEADER],
     /// Architecture of the primary partition by Go's name; `None`: unknown.
     pub(super) architecture: Option<&'static str>,
     /// Data objects, in the order of their descriptors.
@@ -152,9 +188,15 @@ impl SifTable {
         file.read_exact_at(&mut table, start).map_err(explain)?;
         let objects = table.chunks_exact(DESCRIPTOR).filter_map(|bytes| object(bytes, length));
         Ok(Self {
+            header,
             architecture: architecture(field(&header, 45)),
             objects: objects.collect::<Result<_>>()?,
         })
+    }
+
+    /// Part of the header that signatures cover: launch line, magic, version, UUID.
+    pub(super) fn signed_header(&self) -> Vec<u8> {
+        [&self.header[..45], &self.header[48..64]].concat()
     }
 
     /// Objects of a type.
@@ -168,17 +210,20 @@ fn object(bytes: &[u8], length: u64) -> Option<Result<SifObject>> {
     if field(bytes, 4) == [0] {
         return None;
     }
+    let id = u32::from_le_bytes(field(bytes, 5));
     let parse = || -> Result<SifObject> {
         let (offset, size) = (number(bytes, 17)?, number(bytes, 25)?);
         within(offset, size, length)?;
         Ok(SifObject {
             kind: SifKind::of_number(i32::from_le_bytes(field(bytes, 0))),
+            id,
+            group: u32::from_le_bytes(field(bytes, 9)),
+            link: u32::from_le_bytes(field(bytes, 13)),
             offset,
             size,
-            extra: field(bytes, 201),
+            descriptor: field(bytes, 0),
         })
     };
-    let id = u32::from_le_bytes(field(bytes, 5));
     Some(parse().context(|| format!("data object {id}")))
 }
 
@@ -206,7 +251,8 @@ fn within(offset: u64, size: u64, length: u64) -> Result<()> {
     }
 }
 
-fn explain(error: std::io::Error) -> Error {
+/// Error of a read from the file.
+pub(super) fn explain(error: std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::UnexpectedEof => Error::invalid("not a SIF file: it is too short"),
         _ => error.into(),

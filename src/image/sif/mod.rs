@@ -2,21 +2,22 @@
 //!
 //! ```text
 //!  format   header, descriptors              scripts   runscript and environment as entrypoint and command
-//!  oci      image of an OCI-SIF
+//!  oci      image of an OCI-SIF               integrity  signatures
 //! ```
 //!
 //! A file has one primary system partition, or in an OCI-SIF a file system for each layer. Nothing is copied: readers
 //! start at the file system's offset. The file may come from anyone: offsets, counts and digests are checked, and
-//! documents read with limits. Signatures are not verified. Overlay partitions with squashfs are layers above the root;
+//! documents read with limits. Signatures are verified where the signature policy requires one. Overlay partitions with squashfs are layers above the root;
 //! those with ext3, which apptainer writes to, are ignored with a warning.
 
 mod format;
+mod integrity;
 mod oci;
 mod scripts;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -28,8 +29,7 @@ use serde_json::{Value, json};
 use self::format::{MAGIC, MAGIC_AT, PartitionFacts, SifKind, SifObject, SifTable};
 use self::scripts::ImageScripts;
 use super::manifest::Platform;
-use super::policy::{ImageOrigin, SignaturePolicy};
-use crate::digest::Digest;
+use super::policy::{FileApproval, FileKeys, ImageOrigin, SignaturePolicy};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::hint;
@@ -75,8 +75,19 @@ pub struct SifImage {
     pub definition: Option<String>,
     /// Environment variables that were stored apart from the root.
     pub environment: Option<String>,
-    /// True if the file has signatures.
-    pub is_signed: bool,
+    table: SifTable,
+    /// IDs of the objects that make up all but the overlays.
+    objects: BTreeSet<u32>,
+    overlay_objects: BTreeSet<u32>,
+}
+
+/// Parts of a file that are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SifUse {
+    /// The root, and the configuration.
+    Root,
+    /// The overlays too.
+    RootAndOverlays,
 }
 
 /// True if a file begins as SIF does.
@@ -104,10 +115,16 @@ impl SifImage {
                 table.of(kind).next().and_then(|object| object.read(file, LONGEST_TEXT).ok());
             bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         };
+        let (definition, environment) = (text(SifKind::DefinitionFile), text(SifKind::Environment));
+        let texts = [SifKind::Labels, SifKind::DefinitionFile, SifKind::Environment];
+        let texts = texts.into_iter().filter_map(|kind| table.of(kind).next());
+        let mut objects: BTreeSet<u32> = texts.map(|object| object.id).collect();
         let indexes: Vec<&SifObject> = table.of(SifKind::OciIndex).collect();
         let (layers, architecture, configuration) = match indexes[..] {
             [] => {
-                let (part, architecture) = primary(&table)?;
+                let (object, architecture) = primary(&table)?;
+                objects.insert(object.id);
+                let part = object.part();
                 let image = open_part(file, part)?;
                 let configuration = configuration(architecture, &labels, &image);
                 (vec![part], architecture.map(str::to_owned), configuration)
@@ -117,19 +134,23 @@ impl SifImage {
                 for part in &content.layers {
                     open_part(file, *part)?;
                 }
+                objects.extend(content.objects);
                 (content.layers, Some(content.architecture), content.configuration)
             }
             _ => fail!(Invalid: "it has {} OCI indexes", indexes.len()),
         };
+        let overlays = overlays(file, &table)?;
         Ok(Self {
             layers,
-            overlays: overlays(file, &table)?,
+            overlay_objects: overlays.iter().map(|object| object.id).collect(),
+            overlays: overlays.into_iter().map(SifObject::part).collect(),
             architecture,
             configuration,
             labels,
-            definition: text(SifKind::DefinitionFile),
-            environment: text(SifKind::Environment),
-            is_signed: table.of(SifKind::Signature).next().is_some(),
+            definition,
+            environment,
+            table,
+            objects,
         })
     }
 
@@ -150,14 +171,32 @@ impl SifImage {
         }
     }
 
-    /// Applies a signature policy to the file at `path`. Warns of signatures: they are not verified. Errors: the policy
-    /// rejects the file, or requires a signature.
-    pub fn approve(&self, policy: &SignaturePolicy, path: &Path) -> Result<()> {
+    /// Applies a signature policy to the file at `path`, which `file` is open on. Verifies the signatures of all that is
+    /// used, where the policy requires one: that reads the file to its end. Warns of signatures that are not verified.
+    /// Errors: the policy rejects the file; a part without a valid signature.
+    pub fn approve(
+        &self,
+        policy: &SignaturePolicy,
+        file: &File,
+        path: &Path,
+        parts: SifUse,
+    ) -> Result<()> {
+        let mut used = self.objects.clone();
+        if parts == SifUse::RootAndOverlays {
+            used.extend(&self.overlay_objects);
+        }
         let origin = ImageOrigin::local(TRANSPORT, path, None)?;
-        policy.check_before(&origin)?;
-        policy.verify(&origin, &Digest::of(self.configuration.as_bytes()), &|_| Ok(None))?;
-        self.warn_of_signatures(path);
+        let verify = |keys: &FileKeys| integrity::verify(file, &self.table, &used, keys);
+        if policy.verify_in_file(&origin, &verify)? == FileApproval::Unverified && self.is_signed()
+        {
+            log::warn!("{}: signatures not verified", path.display());
+        }
         Ok(())
+    }
+
+    /// True if the file has signatures.
+    pub fn is_signed(&self) -> bool {
+        self.table.of(SifKind::Signature).next().is_some()
     }
 
     /// Warns of overlays, for a use of the root alone.
@@ -166,17 +205,10 @@ impl SifImage {
             log::warn!("the overlay partition of the SIF file is left out");
         }
     }
-
-    /// Warns of signatures, which are not verified.
-    pub fn warn_of_signatures(&self, path: &Path) {
-        if self.is_signed {
-            log::warn!("{}: signatures not verified", path.display());
-        }
-    }
 }
 
 /// Finds the primary system partition, and its architecture. Errors: none, several, or one that cannot be read.
-fn primary(table: &SifTable) -> Result<(SifPart, Option<&'static str>)> {
+fn primary(table: &SifTable) -> Result<(&SifObject, Option<&'static str>)> {
     let all = table.of(SifKind::Partition).map(|object| (object, object.partition()));
     let mut all = all.filter(|(_, facts)| facts.purpose == PRIMARY);
     let Some((object, facts)) = all.next() else {
@@ -186,8 +218,7 @@ fn primary(table: &SifTable) -> Result<(SifPart, Option<&'static str>)> {
         fail!(Invalid: "it has several primary system partitions");
     }
     check_filesystem(facts)?;
-    let part = SifPart { offset: object.offset, size: object.size };
-    Ok((part, facts.architecture.or(table.architecture)))
+    Ok((object, facts.architecture.or(table.architecture)))
 }
 
 fn check_filesystem(facts: PartitionFacts) -> Result<()> {
@@ -206,7 +237,7 @@ fn check_filesystem(facts: PartitionFacts) -> Result<()> {
 }
 
 /// Finds the squashfs file systems of overlay partitions, the topmost first. Warns of others. Errors: a damaged one.
-fn overlays(file: &File, table: &SifTable) -> Result<Vec<SifPart>> {
+fn overlays<'a>(file: &File, table: &'a SifTable) -> Result<Vec<&'a SifObject>> {
     let mut found = Vec::new();
     let all = table.of(SifKind::Partition).map(|object| (object, object.partition()));
     for (object, facts) in all.filter(|(_, facts)| facts.purpose == OVERLAY) {
@@ -215,9 +246,8 @@ fn overlays(file: &File, table: &SifTable) -> Result<Vec<SifPart>> {
             log::warn!("an overlay partition of the SIF file is {kind}: its files are not shown");
             continue;
         }
-        let part = SifPart { offset: object.offset, size: object.size };
-        open_part(file, part).context(|| "an overlay partition")?;
-        found.insert(0, part);
+        open_part(file, object.part()).context(|| "an overlay partition")?;
+        found.insert(0, object);
     }
     Ok(found)
 }

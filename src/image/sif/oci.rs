@@ -3,6 +3,7 @@
 //! The digests of index, manifest and configuration are checked. Layers are read in place, unverified: they are as large
 //! as the image.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use super::SifPart;
@@ -23,11 +24,14 @@ pub(super) struct OciContent {
     pub(super) architecture: String,
     /// Layers, the topmost first.
     pub(super) layers: Vec<SifPart>,
+    /// IDs of the data objects that make up the image.
+    pub(super) objects: BTreeSet<u32>,
 }
 
 /// Reads the image with this index. Of several images, takes that for this machine. Errors: missing or damaged blobs;
 /// layers in another format.
 pub(super) fn read(file: &File, table: &SifTable, index: &SifObject) -> Result<OciContent> {
+    let mut objects = BTreeSet::from([index.id]);
     let bytes = index.read(file, LARGEST).context(|| "its index")?;
     let ManifestDocument::Index(index) = ManifestDocument::parse(&bytes, None)? else {
         fail!(Invalid: "its index is a manifest");
@@ -37,11 +41,11 @@ pub(super) fn read(file: &File, table: &SifTable, index: &SifObject) -> Result<O
         [only] => only,
         _ => index.choose(&Platform::host())?,
     };
-    let manifest = blob(file, table, &entry.digest)?;
+    let manifest = blob(file, table, &entry.digest, &mut objects)?;
     let ManifestDocument::Manifest(manifest) = ManifestDocument::parse(&manifest, None)? else {
         fail!(Invalid: "one index in the other");
     };
-    let configuration = blob(file, table, &manifest.config.digest)?;
+    let configuration = blob(file, table, &manifest.config.digest, &mut objects)?;
     let architecture = ImageConfig::parse(&configuration)?.platform().architecture;
     let configuration = String::from_utf8(configuration);
     let configuration =
@@ -52,12 +56,13 @@ pub(super) fn read(file: &File, table: &SifTable, index: &SifObject) -> Result<O
             fail!(Invalid: "layer {} is of type {}, not squashfs", layer.digest.short(), kind.escape_debug());
         }
         let object = find(table, &layer.digest)?;
-        Ok(SifPart { offset: object.offset, size: object.size })
+        objects.insert(object.id);
+        Ok(object.part())
     });
     let layers = layers.collect::<Result<Vec<_>>>()?;
     match layers.is_empty() {
         true => fail!(Invalid: "its image has no layers"),
-        false => Ok(OciContent { configuration, architecture, layers }),
+        false => Ok(OciContent { configuration, architecture, layers, objects }),
     }
 }
 
@@ -69,9 +74,16 @@ fn find<'a>(table: &'a SifTable, digest: &Digest) -> Result<&'a SifObject> {
     found.ok_or_else(|| Error::invalid(format!("blob {digest} is missing")))
 }
 
-/// Reads a document. Errors: its content has another digest.
-fn blob(file: &File, table: &SifTable, digest: &Digest) -> Result<Vec<u8>> {
-    let bytes = find(table, digest)?.read(file, LARGEST)?;
+/// Reads a document, and adds its ID to `objects`. Errors: its content has another digest.
+fn blob(
+    file: &File,
+    table: &SifTable,
+    digest: &Digest,
+    objects: &mut BTreeSet<u32>,
+) -> Result<Vec<u8>> {
+    let object = find(table, digest)?;
+    objects.insert(object.id);
+    let bytes = object.read(file, LARGEST)?;
     let mut hasher = Hasher::new(digest.algorithm());
     hasher.update(&bytes);
     let has = hasher.finish();

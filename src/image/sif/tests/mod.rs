@@ -1,5 +1,7 @@
 //! Tests with files of a small writer, around images of mksquashfs; and with files that contradict themselves.
 
+mod signatures;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +11,7 @@ use rustix::fs::Mode;
 
 use super::format::{DESCRIPTOR, EXTRA, HEADER};
 use super::*;
+use crate::digest::Digest;
 
 const DEFINITION: i32 = 0x4001;
 const LABELS: i32 = 0x4003;
@@ -21,22 +24,24 @@ const BLOB: i32 = 0x400b;
 #[derive(Clone)]
 struct NewObject {
     kind: i32,
+    group: u32,
+    link: u32,
     extra: Vec<u8>,
     bytes: Vec<u8>,
 }
 
 impl NewObject {
     fn new(kind: i32, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { kind, extra: Vec::new(), bytes: bytes.into() }
+        Self { kind, group: 0xf000_0001, link: 0, extra: Vec::new(), bytes: bytes.into() }
     }
 
     fn partition(filesystem: i32, purpose: i32, bytes: &[u8]) -> Self {
         let extra = [&filesystem.to_le_bytes()[..], &purpose.to_le_bytes(), b"04\0"].concat();
-        Self { kind: PARTITION, extra, bytes: bytes.to_owned() }
+        Self { extra, ..Self::new(PARTITION, bytes) }
     }
 
     fn blob(kind: i32, bytes: &[u8]) -> Self {
-        Self { kind, extra: Digest::of(bytes).to_string().into_bytes(), bytes: bytes.to_owned() }
+        Self { extra: Digest::of(bytes).to_string().into_bytes(), ..Self::new(kind, bytes) }
     }
 }
 
@@ -57,7 +62,7 @@ fn sif(objects: &[NewObject]) -> Vec<u8> {
         bytes.resize(bytes.len().next_multiple_of(4096), 0);
         let mut descriptor = object.kind.to_le_bytes().to_vec();
         descriptor.push(1);
-        for number in [at as u32 + 1, 0xf000_0001, 0] {
+        for number in [at as u32 + 1, object.group, object.link] {
             descriptor.extend_from_slice(&number.to_le_bytes());
         }
         for number in [bytes.len(), object.bytes.len(), object.bytes.len(), 0, 0, 0, 0] {
@@ -133,7 +138,7 @@ fn the_primary_partition_and_the_texts_are_found() {
     assert_eq!(image.architecture.as_deref(), Some("arm64"));
     assert_eq!(image.labels, BTreeMap::from([("org.x".to_owned(), "1".to_owned())]));
     assert_eq!(image.definition.as_deref(), Some("Bootstrap: docker\n"));
-    assert!(!image.is_signed);
+    assert!(!image.is_signed());
     assert_eq!(config(&image)["architecture"], "arm64");
     assert_eq!(config(&image)["config"]["Labels"]["org.x"], "1");
 }
@@ -239,7 +244,7 @@ fn a_signed_file_is_refused_where_the_policy_rejects_it() {
     let root = squashfs(&["x"]);
     let objects = [NewObject::partition(1, 2, &root), NewObject::new(SIGNATURE, "sig")];
     let image = opened(&objects).unwrap();
-    assert!(image.is_signed);
+    assert!(image.is_signed());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image.sif");
     fs::write(&path, sif(&objects)).unwrap();
@@ -249,16 +254,18 @@ fn a_signed_file_is_refused_where_the_policy_rejects_it() {
         SignaturePolicy::load_from(&path).unwrap()
     };
     let reject = r#"{"default":[{"type":"reject"}]}"#;
-    assert!(image.approve(&policy(reject), &path).unwrap_err().to_string().contains("reject"));
+    let open = File::open(&path).unwrap();
+    let approve = |policy| image.approve(&policy, &open, &path, SifUse::RootAndOverlays);
+    assert!(approve(policy(reject)).unwrap_err().to_string().contains("reject"));
     let accept = r#"[{"type":"insecureAcceptAnything"}]"#;
-    image.approve(&policy(&format!(r#"{{"default":{accept}}}"#)), &path).unwrap();
+    approve(policy(&format!(r#"{{"default":{accept}}}"#))).unwrap();
     // A rule for the folder counts before the default.
     let folder = folder.path().canonicalize().unwrap();
     let scoped = format!(
         r#"{{"default":[{{"type":"reject"}}],"transports":{{"sif":{{"{}":{accept}}}}}}}"#,
         folder.display()
     );
-    image.approve(&policy(&scoped), &path).unwrap();
+    approve(policy(&scoped)).unwrap();
 }
 
 /// Opens the bytes; what is found lies in the file.
