@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::image_defaults::{ConfiguredDefaults, check_platform};
 use super::image_root::{ImageLock, ImageRoot};
-use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::compose::{ComposedImage, NewLayerForm};
+use crate::image::in_place;
 use crate::image::manifest::ImageConfig;
-use crate::image::policy::{ImageOrigin, SignaturePolicy};
+use crate::image::policy::SignaturePolicy;
 use crate::image::sif::{self, SifImage, SifUse};
-use crate::image::squashfs::{self, ImageTrailer, LayersInFile};
+use crate::image::squashfs::{ImageTrailer, LayersInFile};
 use crate::layer::LowerLayer;
 use crate::layer::squashfs::{CacheLimits, HeldFile, ImageFile, OpenImage, SquashfsImage};
 
@@ -122,19 +122,18 @@ impl FileImage {
         if let Some(sif) = &self.sif {
             return sif.approve(policy, &self.open, path, SifUse::Root);
         }
-        let origin = ImageOrigin::local(squashfs::TRANSPORT, path, None)?;
-        policy.check_before(&origin)?;
-        let configuration = self.trailer.iter().flat_map(|trailer| trailer.configuration.bytes());
-        let digest = Digest::of(&configuration.collect::<Vec<_>>());
-        policy.verify(&origin, &digest, &|_| Ok(None))
+        in_place::approve_squashfs(policy, path)
     }
 
-    /// Returns the image as the root of a container. Errors: an image for another system; a SIF file that the signature
-    /// policy rejects.
+    /// Returns the image as the root of a container. Errors: an image for another system; the signature policy rejects
+    /// the file, or requires a signature that it lacks.
     pub(super) fn root(self) -> Result<ImageRoot> {
-        if let Some(sif) = &self.sif {
-            let policy = SignaturePolicy::load()?;
-            sif.approve(&policy, &self.open, &self.path, SifUse::RootAndOverlays)?;
+        let policy = SignaturePolicy::load()?;
+        match &self.sif {
+            Some(sif) => {
+                sif.approve(&policy, &self.open, &self.path, SifUse::RootAndOverlays)?;
+            }
+            None => in_place::approve_squashfs(&policy, &self.path)?,
         }
         let settings = match self.config()? {
             Some(config) => {

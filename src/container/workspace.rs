@@ -19,6 +19,9 @@ use crate::error::{Context, Error, Result, Setting};
 use crate::hint;
 use crate::host::cgroup;
 use crate::ids::{ContainerIds, HostIds, IdMaps};
+use crate::image::in_place;
+use crate::image::policy::SignaturePolicy;
+use crate::layer::LowerLayer;
 use crate::net::{Network, NetworkRequest};
 use crate::object_id::ContainerId;
 use crate::phrase;
@@ -109,6 +112,7 @@ impl Workspace {
         let inputs =
             SpecParts { options: &options, image, command: &request.command, store, seccomp };
         let spec = build_spec(inputs, &identity, &root, &driver)?;
+        approve_files(&root, &spec)?;
         let secrets = secrets::requested(store, &options.secret)?;
         secrets::check_mounts(&spec, &secrets)?;
         let mut layers = spec::layer_folders(&spec);
@@ -148,6 +152,20 @@ impl Workspace {
     pub(super) fn remember_driver(&self, store: &Path) {
         self.driver.remember(store);
     }
+}
+
+/// Applies the signature policy to the files that are mounted in place beside the image: overlays and volumes. Errors: the
+/// policy rejects a file, or requires a signature that it lacks.
+fn approve_files(root: &ImageRoot, spec: &Spec) -> Result<()> {
+    let overlays = root.overlays.lowers.iter().filter_map(LowerLayer::image);
+    let overlays = overlays.map(|file| (&*file.path, file.offset));
+    let volumes = spec.mounts().iter().flatten().filter_map(spec::image_in_place);
+    let files: Vec<_> = overlays.chain(volumes).collect();
+    if files.is_empty() {
+        return Ok(());
+    }
+    let policy = SignaturePolicy::load()?;
+    files.into_iter().try_for_each(|(path, offset)| in_place::approve(&policy, path, offset))
 }
 
 /// Chooses the storage driver. Errors: options that need layers, for a root without any.

@@ -19,6 +19,7 @@ pub mod diff;
 pub mod endpoint;
 pub mod extract;
 pub mod file_range;
+pub mod in_place;
 pub mod instruction;
 pub mod layout;
 pub mod list;

@@ -1,5 +1,7 @@
 //! Squashfs image as a read-only volume: `--volume IMAGE:CONTAINER:squashfs`, and `--mount type=squashfs`.
 
+use std::path::Path;
+
 use oci_spec::runtime::{Mount, MountBuilder};
 
 use super::bind::word_of;
@@ -73,6 +75,13 @@ impl ImageVolume {
             .build()
             .map_err(Error::new)
     }
+}
+
+/// Returns the file of an image's mount, and the start of the image in it. `None`: another mount.
+pub fn image_in_place(mount: &Mount) -> Option<(&Path, u64)> {
+    let is_image = mount.typ().as_deref() == Some(SQUASHFS);
+    let path = mount.source().as_deref().filter(|_| is_image)?;
+    Some((path, ImageVolume::of_mount(mount).offset))
 }
 
 /// Parses the start of an image, in bytes.

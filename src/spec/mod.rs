@@ -78,7 +78,7 @@ pub use gpus::{GpuChoice, GpusFlag};
 pub use group::GroupAdd;
 pub use hosts_base::HostsBase;
 pub use idmap::set_maps;
-pub use image_volume::{IDENTITY, ImageVolume, OFFSET, SQUASHFS};
+pub use image_volume::{IDENTITY, ImageVolume, OFFSET, SQUASHFS, image_in_place};
 pub use inputs::{
     CGROUP, CgroupHierarchy, ImageDefaults, KEEP_GROUPS, RUN_INIT, STOP_SIGNAL, SpecInputs,
     SpecRoot, TimeNamespace, TopLayer,

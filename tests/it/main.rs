@@ -45,6 +45,7 @@ mod events;
 mod everyday;
 mod exec;
 mod explain;
+mod file_policy;
 mod filtered;
 mod filters;
 mod foreground;

@@ -90,6 +90,96 @@ fn signatures_are_told_and_the_policy_decides() {
     crate::support::finish(&mut command, "").fails_with(125, &["signature policy", "reject"]);
 }
 
+/// Writes the statement that apptainer signs, of the two objects of `image.sif`, to the file `statement`.
+fn write_statement(place: &Stocked) {
+    let bytes = fs::read(place.place.path("image.sif")).expect("the image");
+    let number = |at: usize| {
+        usize::try_from(u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes")))
+            .expect("a length")
+    };
+    let table = number(96);
+    let digest = |parts: &[&[u8]]| {
+        let digest = usnea::digest::Digest::of(&parts.concat());
+        digest.to_string()
+    };
+    let objects = (0..2_usize).map(|index| {
+        let at = table + index * 585;
+        let (offset, size) = (number(at + 17), number(at + 25));
+        let relative = u32::try_from(index).expect("an ID").to_le_bytes();
+        let ranges = [13..17, 25..33, 41..49, 57..585];
+        let [link, length, time, rest] =
+            ranges.map(|range| &bytes[at + range.start..at + range.end]);
+        serde_json::json!({
+            "relativeId": index,
+            "descriptorDigest": digest(&[&bytes[at..at + 5], &relative, link, length, time, rest]),
+            "objectDigest": digest(&[&bytes[offset..offset + size]]),
+        })
+    });
+    let objects: Vec<_> = objects.collect();
+    let header = digest(&[&bytes[..45], &bytes[48..64]]);
+    let statement =
+        serde_json::json!({"version": 1, "header": {"digest": header}, "objects": objects});
+    place.place.write("statement", &statement.to_string());
+}
+
+#[test]
+fn a_file_that_a_key_of_the_policy_has_signed_runs_and_a_changed_one_does_not() {
+    let Some(place) = place() else { return };
+    if !need("gpg") {
+        return;
+    }
+    write_statement(&place);
+    let script = "export GNUPGHOME=$PWD/keys; mkdir -m 700 keys; trap 'gpgconf --kill all' EXIT
+        gpg --batch --quiet --pinentry-mode loopback --passphrase '' --quick-gen-key s@example.org ed25519 sign never
+        key=$(gpg --with-colons --list-keys | sed -n 's/^fpr:*\\([0-9A-F]*\\):$/\\1/p' | head -n 1)
+        gpg --batch --pinentry-mode loopback --passphrase '' --output signed --clear-sign statement
+        gpg --armor --output key.asc --export $key
+        cp image.sif unsigned.sif
+        siftool add --datatype 5 --signhash 1 --signentity $key --groupid 0 --link 4026531841 image.sif signed
+        cp image.sif changed.sif
+        offset=$(siftool list image.sif | sed -n 's/.*|\\([0-9]*\\)-[0-9]* .*FS (Squashfs.*/\\1/p')
+        printf x | dd of=changed.sif bs=1 conv=notrunc seek=$((offset + 5000)) status=none";
+    place.shell(script).works();
+    let folder = place.place.path(".").canonicalize().expect("a folder");
+    let policy = serde_json::json!({
+        "default": [{"type": "reject"}],
+        "transports": {"sif": {folder.display().to_string(): [
+            {"type": "signedBy", "keyType": "GPGKeys", "keyPath": folder.join("key.asc")},
+        ]}},
+    });
+    let usnea = |words: &[&str]| {
+        let mut command = place.place.command(words);
+        place.at_home(&mut command);
+        place.place.write("home/.config/containers/policy.json", &policy.to_string());
+        crate::support::finish(&mut command, "")
+    };
+    for words in [
+        &["run", "--rm", "sif:image.sif"][..],
+        &["run", "--rm", "./image.sif"],
+        &["create", "--name", "kept", "sif:image.sif"],
+        &["load", "-i", "image.sif"],
+        &["save", "--format", "squashfs", "-o", "saved.sqsh", "sif:image.sif"],
+    ] {
+        let ran = usnea(words);
+        ran.works();
+        assert!(!ran.stderr.contains("not verified"), "{words:?}: {ran:?}");
+    }
+    usnea(&["rm", "kept"]).works();
+    for (name, text) in [
+        ("changed.sif", "data object 2 was changed after it was signed"),
+        ("unsigned.sif", "no OpenPGP signature of the image"),
+    ] {
+        let prefixed = format!("sif:{name}");
+        for words in
+            [&["run", "--rm", &prefixed][..], &["create", &prefixed], &["load", "-i", name]]
+        {
+            let ran = usnea(words);
+            ran.fails_with(125, &["signature policy", name, text]);
+            ran.hints();
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_run_is_named_with_a_way_out() {
     let Some(place) = place() else { return };

@@ -25,6 +25,7 @@ use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::compose::NewLayerForm;
 use crate::image::diff::{LayerSource, merged_tar};
 use crate::image::manifest::{Platform, parse_config};
+use crate::image::policy::SignaturePolicy;
 use crate::image::pull::{ImagePull, TransferProgress};
 use crate::image::store::Store;
 use crate::layer::{LayerFolder, LowerLayer};
@@ -117,12 +118,15 @@ pub(in crate::container) fn save_file(
     .context(|| format!("cannot save {} to {}", path.display(), output.path().display()))
 }
 
-/// Writes the files of the image in the file at `path` to `output` as a tar archive.
+/// Writes the files of the image in the file at `path` to `output` as a tar archive. Errors: the signature policy rejects
+/// the file.
 pub(super) fn export(usnea: &Usnea, path: &Path, output: &ArchiveSink) -> Result<()> {
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(base);
-    let layers = FileImage::open(path)?.layers;
-    let layers: Vec<_> = layers.into_iter().map(LowerLayer::Image).collect();
+    let image = FileImage::open(path)?;
+    let cannot_export = || format!("cannot export {}", path.display());
+    image.approve_sending(&SignaturePolicy::load()?).context(cannot_export)?;
+    let layers: Vec<_> = image.layers.into_iter().map(LowerLayer::Image).collect();
     userns::in_base(base, || {
         let write = |folders: &[std::path::PathBuf]| {
             // In the mount namespace of the folders: no file gets its name across two of them.
@@ -132,5 +136,5 @@ pub(super) fn export(usnea: &Usnea, path: &Path, output: &ArchiveSink) -> Result
         };
         engine::with_lower_folders(&layers, write)
     })
-    .context(|| format!("cannot export {}", path.display()))
+    .context(cannot_export)
 }

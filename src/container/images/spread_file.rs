@@ -30,6 +30,7 @@ use crate::image::Reference;
 use crate::image::archive::output::{ArchiveOutput, ArchiveSink};
 use crate::image::policy::{ImageOrigin, SignaturePolicy};
 use crate::image::pull::{TransferOutcome, fetch_blob};
+use crate::image::sif;
 use crate::image::spread::{
     FileBlocks, PeerSource, SpreadImage, run_member, run_root, spread_file,
 };
@@ -199,7 +200,14 @@ impl FileSpread {
             }
             // An archive that rank 0 alone reads.
             SpreadSource::Image(_) => return Ok(()),
-            SpreadSource::File(path) => ImageOrigin::local(squashfs::TRANSPORT, path, None)?,
+            SpreadSource::File(path) => {
+                let transport = match sif::open_at(path) {
+                    Some(_) => sif::TRANSPORT,
+                    None => squashfs::TRANSPORT,
+                };
+                let origin = ImageOrigin::local(transport, path, None)?;
+                return policy.verify_in_file(&origin, &|_| Ok(())).map(drop);
+            }
         };
         policy.check_before(&origin)
     }

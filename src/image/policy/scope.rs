@@ -27,7 +27,7 @@ impl ImageOrigin {
         }
     }
 
-    /// Makes the origin for a file or folder. `transport` is `oci`, `oci-archive`, `dir`, `docker-archive`, `sif`;
+    /// Makes the origin for a file or folder. `transport` is `oci`, `oci-archive`, `dir`, `docker-archive`, `sif`, `sqsh`;
     /// `which`: the image in it. Errors: `path` does not exist.
     pub fn local(transport: &str, path: &Path, which: Option<&str>) -> Result<Self> {
         let name = format!("{transport}:{}", path.display());
@@ -85,7 +85,7 @@ fn path_scopes(path: &Path, which: Option<&str>) -> Vec<String> {
 }
 
 fn has_paths(transport: &str) -> bool {
-    matches!(transport, "dir" | "oci" | "oci-archive" | "sif")
+    matches!(transport, "dir" | "oci" | "oci-archive" | "sif" | "sqsh")
 }
 
 /// Errors: a scope that can never apply. Transports that usnea lacks may have any scope.

@@ -105,6 +105,21 @@ pub fn open_at(path: &Path) -> Option<File> {
     (is_regular && is_sif(&file)).then_some(file)
 }
 
+/// Applies a signature policy to the SIF file at `path`, of which the file system at `offset` is used. Errors: as of
+/// [`SifImage::approve`]; where a signature is required, no data object at the offset.
+pub fn approve_part(policy: &SignaturePolicy, file: &File, path: &Path, offset: u64) -> Result<()> {
+    let table = SifTable::read(file)?;
+    let verify = |keys: &FileKeys| {
+        let mut objects = table.objects.iter().filter(|object| object.offset == offset);
+        let Some(object) = objects.find(|object| object.kind != SifKind::Signature) else {
+            fail!(Refused: "no data object of the file begins at byte {offset}");
+        };
+        open_part(file, object.part())?;
+        integrity::verify(file, &table, &BTreeSet::from([object.id]), keys)
+    };
+    table.approve(policy, path, &verify)
+}
+
 impl SifImage {
     /// Reads the image of an open file. Errors: a damaged file; a root file system that is encrypted, or no squashfs.
     pub fn open(file: &File) -> Result<Self> {
@@ -185,18 +200,13 @@ impl SifImage {
         if parts == SifUse::RootAndOverlays {
             used.extend(&self.overlay_objects);
         }
-        let origin = ImageOrigin::local(TRANSPORT, path, None)?;
         let verify = |keys: &FileKeys| integrity::verify(file, &self.table, &used, keys);
-        if policy.verify_in_file(&origin, &verify)? == FileApproval::Unverified && self.is_signed()
-        {
-            log::warn!("{}: signatures not verified", path.display());
-        }
-        Ok(())
+        self.table.approve(policy, path, &verify)
     }
 
     /// True if the file has signatures.
     pub fn is_signed(&self) -> bool {
-        self.table.of(SifKind::Signature).next().is_some()
+        self.table.is_signed()
     }
 
     /// Warns of overlays, for a use of the root alone.
@@ -204,6 +214,26 @@ impl SifImage {
         if !self.overlays.is_empty() {
             log::warn!("the overlay partition of the SIF file is left out");
         }
+    }
+}
+
+impl SifTable {
+    /// Applies a signature policy to the file at `path`. Warns of signatures that are not verified.
+    fn approve(
+        &self,
+        policy: &SignaturePolicy,
+        path: &Path,
+        verify: &dyn Fn(&FileKeys) -> Result<()>,
+    ) -> Result<()> {
+        let origin = ImageOrigin::local(TRANSPORT, path, None)?;
+        if policy.verify_in_file(&origin, verify)? == FileApproval::Unverified && self.is_signed() {
+            log::warn!("{}: signatures not verified", path.display());
+        }
+        Ok(())
+    }
+
+    fn is_signed(&self) -> bool {
+        self.of(SifKind::Signature).next().is_some()
     }
 }
 

@@ -31,7 +31,7 @@ use crate::layer::squashfs::{
 use crate::layer::whiteout::{OPAQUE_NAME, WhiteoutName, whiteout_name};
 
 /// Transport of squashfs files in signature policies.
-pub const TRANSPORT: &str = "squashfs";
+pub const TRANSPORT: &str = "sqsh";
 
 /// Image of a squashfs file.
 pub struct ArchivedSquashfs {

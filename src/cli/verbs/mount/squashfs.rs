@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::error::{Context, Result};
+use crate::image::in_place;
+use crate::image::policy::SignaturePolicy;
 use crate::image::sif::{self, SifImage};
 use crate::rootfs::fuse::command::Ground;
 use crate::rootfs::fuse::image::command;
@@ -77,5 +79,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         let root = root.context(|| format!("cannot mount {}", image.display()))?;
         options.push(format!("offset={}", root.offset));
     }
-    command::run(&image, &options, &target, ground)
+    let policy = SignaturePolicy::load()?;
+    let approve = |offset| in_place::approve(&policy, &image, offset);
+    command::run(&image, &options, &target, ground, &approve)
 }

@@ -9,9 +9,17 @@ use crate::layer::squashfs::ImageFile;
 use crate::rootfs::fuse::command::{self, Ground, MountRequest};
 
 /// Mounts the squashfs image in the file `image` on `target` with the options in `texts`; returns the exit status.
-/// Errors: invalid options, no image, the mount.
-pub fn run(image: &Path, texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
+/// `approve` judges the image at this offset in the file. Errors: invalid options, no image, the mount; those of
+/// `approve`.
+pub fn run(
+    image: &Path,
+    texts: &[String],
+    target: &Path,
+    ground: Ground,
+    approve: &dyn Fn(u64) -> Result<()>,
+) -> Result<u8> {
     let options = ImageOptions::parse(texts).context(|| "cannot mount an image")?;
+    approve(options.offset).context(|| format!("cannot mount {}", image.display()))?;
     let open = ImageFile::new(image, options.offset).open()?;
     let content = ImageContent::new(open.file, options.offset, options.mount.shown_ids());
     let source = image.to_string_lossy();
