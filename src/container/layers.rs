@@ -82,6 +82,7 @@ impl ContainerLayers {
                     owners: None,
                     places: PLACES,
                     is_written,
+                    image: None,
                 };
                 let overlays = stacking.real_lowers;
                 Ok(Self { upper: Some((upper, form)), lowers, overlays, sources })
@@ -118,14 +119,17 @@ impl ContainerLayers {
         self.sources.last().and_then(LowerLayer::image)
     }
 
-    /// Returns all folders of the root, the topmost first.
+    /// Returns all folders of the root, the topmost first. Files of an image have their owners in the image.
     pub(super) fn stack(&self) -> Vec<LayerSource> {
+        let lowers = self.lowers.iter().zip(&self.sources);
+        let lowers = lowers
+            .map(|(lower, source)| LayerSource { image: source.image().cloned(), ..lower.clone() });
         match &self.upper {
             Some((upper, UpperForm::Whole)) => vec![upper.clone()],
             Some((upper, UpperForm::Changes)) => {
-                [upper].into_iter().chain(&self.lowers).cloned().collect()
+                [upper.clone()].into_iter().chain(lowers).collect()
             }
-            None => self.lowers.clone(),
+            None => lowers.collect(),
         }
     }
 }

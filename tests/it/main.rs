@@ -157,6 +157,7 @@ mod squashfs_big;
 mod squashfs_ends;
 mod squashfs_faults;
 mod squashfs_mount;
+mod squashfs_owners;
 mod squashfs_pull;
 mod squashfs_run;
 mod squashfs_save;

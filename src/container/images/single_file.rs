@@ -131,7 +131,11 @@ pub(super) fn export(usnea: &Usnea, path: &Path, output: &ArchiveSink) -> Result
         let write = |folders: &[std::path::PathBuf]| {
             // In the mount namespace of the folders: no file gets its name across two of them.
             let output = ArchiveOutput::create(output)?;
-            let folders: Vec<LayerSource> = folders.iter().cloned().map(Into::into).collect();
+            let folders = folders.iter().zip(&layers).map(|(folder, layer)| LayerSource {
+                image: layer.image().cloned(),
+                ..LayerSource::from(folder.clone())
+            });
+            let folders: Vec<LayerSource> = folders.collect();
             merged_tar(&folders, &owners, output)?.put()
         };
         engine::with_lower_folders(&layers, write)

@@ -10,12 +10,14 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use super::image_owners::ImageOwners;
 use super::node::{self, FoundNode, LastLink, LayerNode, NodeRules};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 use crate::ids::{BaseIds, FileIds, IdMaps};
 use crate::image::owners::{FileType, Owners};
+use crate::layer::squashfs::ImageFile;
 use crate::layer::whiteout::{WhiteoutName, Whiteouts};
 use crate::layer::{Below, DiskFolder, Layer, LayerEntry, LayerFolder};
 use crate::sys::inode;
@@ -35,6 +37,8 @@ pub struct LayerSource {
     pub places: &'static [&'static str],
     /// True if a container has written the folder: unprivileged processes there can have set attributes.
     pub is_written: bool,
+    /// Image that is mounted on the folder: owners are those in the image, also where the mount cannot show them.
+    pub image: Option<ImageFile>,
 }
 
 impl From<PathBuf> for LayerSource {
@@ -46,6 +50,7 @@ impl From<PathBuf> for LayerSource {
             owners: None,
             places: &[],
             is_written: false,
+            image: None,
         }
     }
 }
@@ -63,16 +68,19 @@ struct TreeRoot {
     owners: Owners,
     places: &'static [&'static str],
     is_written: bool,
+    image: Option<ImageOwners>,
 }
 
 impl TreeRoot {
     fn open(folder: &LayerSource, others: &Owners) -> Result<Self> {
-        let LayerSource { path, shown, whiteouts, owners, places, is_written } = folder;
+        let LayerSource { path, shown, whiteouts, owners, places, is_written, image } = folder;
         let root = File::open(path).context(|| format!("cannot open {}", path.display()))?;
         let folder = DiskFolder::from(OwnedFd::from(root));
         let layer = Some(Layer { root: folder.clone(), whiteouts: *whiteouts });
         let owners = owners.as_ref().unwrap_or(others).clone();
-        Ok(Self { folder, layer, shown: shown.clone(), owners, places, is_written: *is_written })
+        let image = image.as_ref().map(ImageOwners::open).transpose()?;
+        let (shown, is_written) = (shown.clone(), *is_written);
+        Ok(Self { folder, layer, shown, owners, places, is_written, image })
     }
 
     fn rules(&self) -> NodeRules<'_> {
@@ -151,6 +159,7 @@ impl LayerTree {
             owners,
             places: &[],
             is_written: false,
+            image: None,
         };
         Self { roots: root.map(make).into_iter().collect() }
     }
@@ -225,13 +234,19 @@ impl LayerTree {
         let Some((root, here)) = self.folder_of(entry.layer, &folder.path)? else {
             return Ok(None);
         };
-        node::read_node(&here, &entry.name, root.rules())
+        let mut found = node::read_node(&here, &entry.name, root.rules())?;
+        if let (Some(FoundNode::Node(node)), Some(image)) = (&mut found, &root.image) {
+            image.apply(&folder.path, &entry.name, node)?;
+        }
+        Ok(found)
     }
 
     /// Reads the root folder itself, from the topmost layer. `None`: there are no layers.
     pub fn read_root(&self) -> Result<Option<LayerNode>> {
         let Some(root) = self.roots.first() else { return Ok(None) };
-        let (node, _) = node::open(&root.folder, Path::new("."), LastLink::Taken, root.rules())?;
+        let (mut node, _) =
+            node::open(&root.folder, Path::new("."), LastLink::Taken, root.rules())?;
+        root.image.as_ref().map_or(Ok(()), |image| image.apply_to_root(&mut node))?;
         Ok(Some(node))
     }
 

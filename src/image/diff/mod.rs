@@ -2,7 +2,7 @@
 //! `export` writes the tree of a stack of layers as one tar.
 //!
 //! ```text
-//!  node: one file, by descriptor     layers: a stack of folders as one tree
+//!  node: one file, by descriptor     layers: a stack of folders as one tree     image_owners: owners in an image
 //!          \                          /             \
 //!           tree: nodes as members of a tar         changes
 //!          /               \
@@ -14,6 +14,7 @@
 //! are readable.
 
 mod changes;
+mod image_owners;
 mod layers;
 mod node;
 mod tree;
