@@ -542,6 +542,17 @@ fn an_image_is_copied_to_from_and_between_other_machines() {
     place.usnea(&["rmi", "q.io/one:1"]).works();
     assert!(scp("west::q.io/one:1").works().ends_with("Loaded image: q.io/one:1"));
     assert_eq!(place.field("q.io/one:1", "{{.Id}}"), id);
+    // An image in a file, here or there.
+    place.usnea(&["save", "--format", "squashfs", "-o", "one.sqsh", "q.io/one:1"]).works();
+    for (words, store) in [("sqsh:one.sqsh south::", "south"), ("./one.sqsh north::", "north")] {
+        assert_eq!(scp(words).works(), "Loaded image: q.io/one:1", "{words}");
+        assert!(names(store).starts_with("q.io/one:1 "), "{words}");
+    }
+    let file = place.place.path("one.sqsh");
+    let words = format!("--quiet east::sqsh:{} twin::", file.display());
+    assert_eq!(scp(&words).works(), "");
+    assert_eq!(names("twin"), names("south"));
+    scp("sqsh:missing.sqsh west::").fails_with(125, &["missing.sqsh"]);
     // The other machine's reason, and its name.
     let fails = |words: &str, phrases: &[&str]| {
         let ran = scp(words);

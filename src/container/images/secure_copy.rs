@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use super::load::{Load, LoadInput, LoadedImage, load};
 use super::save::{ArchiveForm, save};
+use super::sent_file::SentFile;
 use crate::container::Usnea;
+use crate::container::file_image::FileImage;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::archive::output::ArchiveSink;
 use crate::image::pull::TransferProgress;
@@ -54,7 +56,7 @@ impl FromStr for RemoteHost {
 pub struct SecureCopy {
     /// Machine that has the image.
     pub from: Option<RemoteHost>,
-    /// Name or ID of the image.
+    /// Name or ID of the image, or the name of a single-file image.
     pub image: String,
     /// Machine that gets the image.
     pub to: Option<RemoteHost>,
@@ -94,7 +96,10 @@ impl SecureCopy {
             }
             (None, Some(to)) => {
                 // Nobody is asked for a password in vain.
-                super::known(usnea.images()?, &self.image)?;
+                match FileImage::path_in(&self.image) {
+                    Some(path) => drop(SentFile::open(path, None)?),
+                    None => drop(super::known(usnea.images()?, &self.image)?),
+                }
                 let streams = RemoteStreams { input: Stdio::piped(), output };
                 let mut child = to.run(&load_words, streams)?;
                 let sink = ArchiveSink::Stream(file_of(child.stdin.take().map(OwnedFd::from))?);

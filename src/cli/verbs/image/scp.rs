@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 ///
 /// HOST is [USER@]HOST[:PORT], or a name of ssh_config(5). With HOST:: before the image, it is copied from there; with
 /// HOST:: after it, to there; with both, between the two. The image is saved at one end and loaded at the other, under
-/// the same name: 'usnea save' and 'usnea load', or those of another program, run at the other machines.
+/// the same name: 'usnea save' and 'usnea load', or those of another program, run at the other machines. The image may be
+/// in a file (sqsh:FILE, sif:FILE, /PATH); where the other machine gets it, it is an image of the store.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image, and the machine that has it. Default: this one.
