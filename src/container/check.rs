@@ -11,10 +11,12 @@ use crate::container::folder;
 use crate::container::images::Repair;
 use crate::container::networks;
 use crate::container::pods;
+use crate::engine;
 use crate::error::{Error, Result};
 use crate::image::store::{FaultOutcome, StoreFault};
 use crate::monitor::Status;
 use crate::monitor::health::{HEALTH, HealthReport};
+use crate::monitor::protocol;
 use crate::monitor::record::{
     self, CONFIG, CONTAINER, EXIT, Exit, Record, RecordFile, STATE, State, look,
 };
@@ -31,6 +33,7 @@ pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<StoreFault>> {
     all.sort();
     if repair == Repair::Yes {
         folder::sweep(store, usnea.base()?);
+        sweep_sockets(store);
     }
     for id in all {
         let folder = store.join("containers").join(&id);
@@ -68,6 +71,17 @@ pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<StoreFault>> {
         }
     }
     Ok(faults)
+}
+
+/// Removes the sockets of holders of shared images and of groups that were killed.
+pub(super) fn sweep_sockets(store: &Path) {
+    match protocol::folder(store) {
+        Ok(runtime) => {
+            engine::sweep_image_sockets(&runtime);
+            engine::sweep_group_sockets(&runtime);
+        }
+        Err(error) => log::debug!("no folder of sockets: {error}"),
+    }
 }
 
 fn damage<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<Error>> {

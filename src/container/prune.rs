@@ -1,5 +1,6 @@
 //! `usnea container prune` and `usnea system prune`: removes unused objects.
 
+use super::check;
 use super::images;
 use super::list::fitting;
 use super::networks::{self, NetworkFilter};
@@ -13,10 +14,12 @@ use crate::monitor::Status;
 use crate::network_name::NetworkName;
 use crate::spec::VolumeName;
 
-/// Removes the containers that do not run and match the filters. Returns their IDs.
+/// Removes the containers that do not run and match the filters, and leftovers of killed processes. Returns the
+/// containers' IDs.
 pub fn prune(usnea: &Usnea, filters: &[ContainerFilter]) -> Result<Pruned<String>> {
     let remover = Remover::new(usnea, RemoveOptions::default());
     let mut pruned = Pruned::default();
+    check::sweep_sockets(usnea.store()?);
     for container in fitting(usnea, filters)? {
         match container.status() {
             Ok(Status::Created | Status::Exited(_)) => {}

@@ -43,6 +43,18 @@ impl HolderAddress {
         Ok(Self { folder, name })
     }
 
+    /// Removes the sockets in `folder` of holders that were killed, unless another process has the lock. The folder may
+    /// be missing.
+    pub fn sweep(folder: &Path) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(folder) = rustix::fs::open(folder, flags, Mode::empty()) else { return };
+        let address = Self { folder, name: String::new() };
+        let Ok(lock) = address.lock_file() else { return };
+        if lock.try_lock().is_ok() {
+            address.remove_stale();
+        }
+    }
+
     /// Locks the sockets of the folder, until the returned file is closed.
     pub fn lock(&self) -> Result<File> {
         let own = self.lock_file().context(|| "cannot open the lock of holders")?;

@@ -59,7 +59,7 @@ mod streams;
 
 pub use enter::{Entered, ExecPlan, Finish, enter, exec};
 pub use explain::explain;
-pub use group::{GroupAddress, GroupConnection, GroupHolder, GroupMember};
+pub use group::{GroupAddress, GroupConnection, GroupHolder, GroupMember, sweep_group_sockets};
 pub use hooks::{BundleIdentity, HookInterrupt, HookOutputs, Hooks, HooksEnd};
 pub use keeper::SERVER_DIED;
 pub use launch::processes::{end_children, end_children_but};
@@ -81,6 +81,7 @@ pub use root::mounted::{FilesAccess, MountedRoot, can_be_read_alone, mount_files
 pub use session::caller_end::{CallerEnd, InputMode, InputOutcome, write_all};
 pub use session::detach_keys::DetachKeys;
 pub use session::supervise::{InterruptCounter, NetworkRequests, forwarded};
+pub use shared_images::sweep_image_sockets;
 pub use streams::{
     CallerStreams, CommandStreams, LaunchStreams, ReportTarget, Stdin, pipe_for_container,
 };

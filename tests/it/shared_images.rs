@@ -224,6 +224,27 @@ fn containers_go_on_without_their_holder_and_the_next_start_replaces_it() {
 }
 
 #[test]
+fn the_socket_of_a_killed_holder_is_removed_by_a_repair_and_by_prune() {
+    let Some(sharing) = Sharing::new() else { return };
+    for words in [
+        &["check", "--repair"][..],
+        &["container", "prune", "--force"],
+        &["system", "prune", "--force"],
+    ] {
+        sharing.start("one");
+        sharing.usnea(words).works();
+        assert_eq!(sharing.sockets(), 1, "that of a holder that lives");
+        kill(sharing.holders()[0]);
+        sharing.remove("one");
+        sharing.has(0, 0);
+        assert_eq!(sharing.sockets(), 1);
+        sharing.usnea(words).works();
+        assert_eq!(sharing.sockets(), 0, "{words:?}");
+    }
+    sharing.ends();
+}
+
+#[test]
 fn a_launch_that_is_killed_at_any_moment_leaves_nothing() {
     let Some(sharing) = Sharing::new() else { return };
     let words = sharing.words(&["--rm"], "exec sleep 1000");

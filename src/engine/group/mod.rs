@@ -45,6 +45,11 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);
 #[derive(Debug)]
 pub struct GroupAddress(HolderAddress);
 
+/// Removes the sockets in the runtime folder `runtime` of holders that were killed.
+pub fn sweep_group_sockets(runtime: &Path) {
+    HolderAddress::sweep(&runtime.join(FOLDER));
+}
+
 /// Command that has joined a group.
 #[derive(Debug)]
 pub struct GroupMember {

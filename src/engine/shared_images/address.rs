@@ -18,6 +18,11 @@ pub fn of_base(runtime: &Path, base: &Base) -> Result<HolderAddress> {
     HolderAddress::of(&runtime.join(FOLDER), &key)
 }
 
+/// Removes the sockets in the runtime folder `runtime` of holders that were killed.
+pub fn sweep_image_sockets(runtime: &Path) {
+    HolderAddress::sweep(&runtime.join(FOLDER));
+}
+
 /// Returns the part of a cgroup's path whose processes are killed together: up to the unit of systemd, or the step of a
 /// Slurm job. A holder in one of them must not serve another one.
 fn unit_of(cgroup: &str) -> String {

@@ -49,6 +49,7 @@ use crate::layer::squashfs::ImageFile;
 use crate::sys::fd;
 use crate::sys::namespace;
 use crate::userns::{Base, Writer};
+pub use address::sweep_image_sockets;
 pub use holder::StartingHolder;
 use requests::ImageRequest;
 
