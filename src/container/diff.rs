@@ -61,8 +61,10 @@ pub fn export(usnea: &Usnea, container: &Container, output: &ArchiveSink) -> Res
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(base);
     let write = || {
-        let output = ArchiveOutput::create(output)?;
-        layers.in_folders(|shown| merged_tar(&shown.stack(), &owners, output))?.put()
+        // In the mount namespace of the folders: no file gets its name across two of them.
+        layers.in_folders(|shown| {
+            merged_tar(&shown.stack(), &owners, ArchiveOutput::create(output)?)?.put()
+        })
     };
     userns::in_base(base, write).context(|| format!("cannot export {}", container.record.name))
 }

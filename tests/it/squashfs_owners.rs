@@ -7,7 +7,7 @@ use crate::support::need;
 /// Names of the files whose owners are compared.
 const NAMES: &str = "'^(kept|folder|folder/inner|folder/link|tool|bin/sh)$'";
 
-/// A place with `image.sqsh` and the stopped container `c` of it, and the owners in the image.
+/// A place with `image.sqsh` and the stopped container `made` of it, and the owners in the image.
 fn place(options: &[&str]) -> Option<(Stocked, String)> {
     if !need("unsquashfs") {
         return None;
@@ -23,7 +23,7 @@ fn place(options: &[&str]) -> Option<(Stocked, String)> {
     ]);
     Composed::of(&[small_root(&place), top]).write(&place, "layout");
     place.usnea(&["pull", "-q", "--to", "image.sqsh", "oci:layout"]).works();
-    let run = [&["run", "--name", "c"], options, &["sqsh:image.sqsh", "sh", "-c"]].concat();
+    let run = [&["run", "--name", "made"], options, &["sqsh:image.sqsh", "sh", "-c"]].concat();
     place.usnea(&[&run[..], &["echo new > /new"]].concat()).works();
     let owners = of_squashfs(&place, "image.sqsh");
     assert_eq!(owners.lines().count(), 6, "{owners}");
@@ -46,7 +46,7 @@ fn of_squashfs(place: &Stocked, name: &str) -> String {
 #[test]
 fn an_exported_container_has_the_owners_of_the_image() {
     let Some((place, owners)) = place(&[]) else { return };
-    place.usnea(&["export", "-o", "container.tar", "c"]).works();
+    place.usnea(&["export", "-o", "container.tar", "made"]).works();
     place.usnea(&["export", "-o", "image.tar", "sqsh:image.sqsh"]).works();
     for name in ["container.tar", "image.tar"] {
         assert_eq!(
@@ -56,18 +56,18 @@ fn an_exported_container_has_the_owners_of_the_image() {
         );
     }
     assert!(place.shell("tar -tf container.tar").works().lines().any(|line| line == "new"));
-    place.usnea(&["save", "--format", "squashfs", "-o", "saved.sqsh", "c"]).works();
+    place.usnea(&["save", "--format", "squashfs", "-o", "saved.sqsh", "made"]).works();
     assert_eq!(of_squashfs(&place, "saved.sqsh"), owners);
-    place.usnea(&["rm", "c"]).works();
+    place.usnea(&["rm", "made"]).works();
 }
 
 #[test]
 fn a_committed_container_has_the_owners_of_the_image() {
     let Some((place, owners)) = place(&[]) else { return };
-    place.usnea(&["commit", "c", "localhost/made:1"]).works();
+    place.usnea(&["commit", "made", "localhost/made:1"]).works();
     place.usnea(&["save", "-o", "made.tar", "localhost/made:1"]).works();
     let listing = "mkdir made; tar -xf made.tar -C made
         for layer in $(find made -type f); do tar -tvf $layer --numeric-owner 2> listing || :; done";
     assert_eq!(owners_in(&place, &format!("({listing})")), owners);
-    place.usnea(&["rm", "c"]).works();
+    place.usnea(&["rm", "made"]).works();
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::fail;
 
 /// Most signatures of an envelope.
-const MOST_SIGNATURES: usize = 64;
+const MOST_SIGNATURES: usize = 16;
 /// The other alphabet that an envelope may use.
 const BASE64_URL: GeneralPurpose =
     GeneralPurpose::new(&alphabet::URL_SAFE, GeneralPurposeConfig::new());

@@ -30,7 +30,7 @@ const MEDIA_TYPE: &str = "application/vnd.sylabs.sif-metadata+json";
 /// Most bytes of a signature: a statement has some 250 for each object.
 const LARGEST_SIGNATURE: u64 = 2 << 20;
 /// Most signatures of a file.
-const MOST_SIGNATURES: usize = 256;
+const MOST_SIGNATURES: usize = 64;
 /// Bytes that are read at once.
 const STEP: usize = 1 << 20;
 

@@ -23,7 +23,8 @@ pub const WORDS: LayerWords = LayerWords { moved: "Loaded", was_there: "Already 
 ///
 /// A squashfs file of usnea save --format squashfs becomes an image with the same configuration and a single layer, so with
 /// another ID. A SIF file of apptainer or singularity becomes an image without a name, whose entrypoint and command are the
-/// scripts in the file; signatures are not verified, which a warning tells. The layers of an OCI-SIF stay layers.
+/// scripts in the file; its signatures are verified where policy.json requires one, else a warning tells that they are not.
+/// The layers of an OCI-SIF stay layers.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Read from this file or directory. Default: standard input.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// in a file (sqsh:FILE, sif:FILE, /PATH); where the other machine gets it, it is an image of the store.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Name or ID of the image, and the machine that has it. Default: this one.
+    /// Name or ID of the image, or its file, and the machine that has it. Default: this one.
     #[arg(value_name = "[HOST::]IMAGE")]
     image: String,
 

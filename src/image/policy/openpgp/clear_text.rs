@@ -9,7 +9,7 @@ use crate::fail;
 /// Label of the signatures in ASCII armor.
 const LABEL: &str = "SIGNATURE";
 /// Most signatures of a text.
-const MOST_SIGNATURES: usize = 64;
+const MOST_SIGNATURES: usize = 8;
 
 /// Text and its signatures, none of them verified.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Public keys of version 4 (RFC 9580, 5.5.2.2), and signatures that they verify.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use ring::digest;
 use ring::signature::{
@@ -11,6 +12,8 @@ use ring::signature::{
 
 use super::octets::Octets;
 
+/// Lengths in bytes of the moduli of known RSA keys: from 2048 to 8192 bits.
+const MODULUS: RangeInclusive<usize> = 256..=1024;
 /// Object identifier of the curve P-256.
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 /// Object identifier of the curve P-384.
@@ -80,9 +83,15 @@ impl fmt::Debug for Fingerprint {
 /// Numbers of a public key.
 #[derive(Clone, Debug)]
 enum KeyNumbers {
-    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
     P256(Vec<u8>),
     P384(Vec<u8>),
+    /// Keys of the older form, whose signatures are two integers.
+    EdDsa(Vec<u8>),
+    /// Keys of the newer form (RFC 9580, 5.2.3.3): their signatures have no integers.
     Ed25519(Vec<u8>),
     Unsupported,
 }
@@ -162,13 +171,13 @@ impl KeyMaterial {
                 let signature = asn1(numbers.integer()?, numbers.integer()?)?;
                 UnparsedPublicKey::new(algorithm, point).verify(data, &signature).is_ok()
             }
-            KeyNumbers::Ed25519(key) => {
-                let signature = match numbers.0.len() {
-                    // The newer form (RFC 9580, 5.2.3.3): no integers.
-                    64 => numbers.0.to_vec(),
-                    _ => {
-                        [padded(numbers.integer()?, 32)?, padded(numbers.integer()?, 32)?].concat()
+            KeyNumbers::EdDsa(key) | KeyNumbers::Ed25519(key) => {
+                let signature = match &self.numbers {
+                    KeyNumbers::EdDsa(_) => {
+                        let first = padded(numbers.integer()?, 32)?;
+                        [first, padded(numbers.integer()?, 32)?].concat()
                     }
+                    _ => numbers.take(64)?.to_vec(),
                 };
                 // OpenPGP signs the hash (RFC 9580, 5.2.4).
                 let hashed = hash.of_data(data);
@@ -184,8 +193,11 @@ impl KeyMaterial {
 fn numbers(algorithm: u8, mut rest: Octets<'_>) -> Option<KeyNumbers> {
     Some(match algorithm {
         1 | 3 => {
-            let modulus = rest.integer()?.to_owned();
-            KeyNumbers::Rsa { modulus, exponent: rest.integer()?.to_owned() }
+            let (modulus, exponent) = (rest.integer()?.to_owned(), rest.integer()?.to_owned());
+            match MODULUS.contains(&modulus.len()) {
+                true => KeyNumbers::Rsa { modulus, exponent },
+                false => KeyNumbers::Unsupported,
+            }
         }
         19 | 22 => {
             let length = rest.byte()?;
@@ -194,7 +206,7 @@ fn numbers(algorithm: u8, mut rest: Octets<'_>) -> Option<KeyNumbers> {
             match (algorithm, curve) {
                 (19, P256) => KeyNumbers::P256(point),
                 (19, P384) => KeyNumbers::P384(point),
-                (22, EDWARDS) => KeyNumbers::Ed25519(point.strip_prefix(&[0x40])?.to_owned()),
+                (22, EDWARDS) => KeyNumbers::EdDsa(point.strip_prefix(&[0x40])?.to_owned()),
                 _ => KeyNumbers::Unsupported,
             }
         }

@@ -142,6 +142,8 @@ impl SignatureFacts {
                 (3, Coverage::Signed) => self.lifetime = seconds(body.long()?),
                 (9, Coverage::Signed) => self.key_lifetime = seconds(body.long()?),
                 (27, Coverage::Signed) => self.key_flags = Some(body.byte().unwrap_or_default()),
+                // A notation that must be understood.
+                (20, Coverage::Signed) if first & 0x80 != 0 => self.has_unknown = true,
                 // Without effect on the verdict: preferences, names, notations, reasons and the like (5.2.3.7).
                 (4 | 7 | 11 | 20..=26 | 28..=31 | 33..=35, _) => {}
                 (_, Coverage::Signed) if first & 0x80 != 0 => self.has_unknown = true,

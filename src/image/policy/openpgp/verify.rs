@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::certificate::{BoundSubkey, Certificate, CertifiedUser};
 use super::clear_text::ClearText;
 use super::material::{Fingerprint, KeyMaterial, SignatureVerdict};
-use super::signature::{PRIMARY_BINDING, SignaturePacket, SignatureType};
+use super::signature::{Issuer, PRIMARY_BINDING, SignaturePacket, SignatureType};
 use crate::error::{Error, Result};
 
 /// Certifications of a user.
@@ -69,25 +69,31 @@ fn signer(
     let Some(issuer) = signature.facts.issuer else {
         return Err(Error::refused("the signature names no key"));
     };
+    let candidates: Vec<_> = keys.iter().flat_map(|one| one.keys_of(issuer)).collect();
+    // A revocation in one copy of the key counts for all.
+    candidates.iter().try_for_each(|one| one.certificate.check_revocations(one.subkey))?;
     let mut reason = None;
-    for certificate in keys {
-        let subkeys = certificate.subkeys.iter();
-        let keys = subkeys.map(|subkey| (&subkey.key, Some(subkey)));
-        let keys = keys.chain([(&certificate.primary, None)]);
-        for (key, subkey) in keys.filter(|(key, _)| issuer.is(key)) {
-            let valid = check_made(signature, data, key)
-                .and_then(|()| certificate.check_key(subkey, now))
-                .and_then(|()| check_time(signature, key, now));
-            match valid {
-                Ok(()) => return Ok(certificate.primary.fingerprint),
-                Err(error) => reason = Some(error),
-            }
+    for SigningKey { certificate, key, subkey } in candidates {
+        let valid = check_made(signature, data, key)
+            .and_then(|()| certificate.check_key(subkey, now))
+            .and_then(|()| check_time(signature, key, now));
+        match valid {
+            Ok(()) => return Ok(certificate.primary.fingerprint),
+            Err(error) => reason = Some(error),
         }
     }
     Err(reason.unwrap_or_else(|| {
         Error::refused(format!("it is signed by the key {issuer}, which is none of the policy's keys"))
             .hint(format!("if that key is to be trusted, add the file of 'gpg --export --armor {issuer}' to keyPaths"))
     }))
+}
+
+/// Key that can have made a signature.
+struct SigningKey<'a> {
+    certificate: &'a Certificate,
+    key: &'a KeyMaterial,
+    /// The key as a subkey; `None`: the primary key.
+    subkey: Option<&'a BoundSubkey>,
 }
 
 /// Checks that `key` made the signature.
@@ -141,6 +147,28 @@ impl KeyStatement {
 }
 
 impl Certificate {
+    /// Keys that an issuer names.
+    fn keys_of(&self, issuer: Issuer) -> impl Iterator<Item = SigningKey<'_>> {
+        let subkeys = self.subkeys.iter().map(|subkey| (&subkey.key, Some(subkey)));
+        let keys = subkeys.chain([(&self.primary, None)]);
+        let keys = keys.filter(move |(key, _)| issuer.is(key));
+        keys.map(|(key, subkey)| SigningKey { certificate: self, key, subkey })
+    }
+
+    /// Checks that neither the primary key nor its subkey `subkey` was revoked.
+    fn check_revocations(&self, subkey: Option<&BoundSubkey>) -> Result<()> {
+        let data = self.primary.signed_data();
+        if self.has_revocation(&self.direct, KEY_REVOCATION, &data) {
+            return Err(revoked(&self.primary));
+        }
+        let Some(subkey) = subkey else { return Ok(()) };
+        let data = [data, subkey.key.signed_data()].concat();
+        match self.has_revocation(&subkey.signatures, SUBKEY_REVOCATION, &data) {
+            true => Err(revoked(&subkey.key)),
+            false => Ok(()),
+        }
+    }
+
     /// Checks that the primary key, or its subkey `subkey`, may sign at the time `now`.
     fn check_key(&self, subkey: Option<&BoundSubkey>, now: u64) -> Result<()> {
         let statements = self.primary_statements(now)?;
@@ -161,12 +189,9 @@ impl Certificate {
         check_end(&subkey.key, &self.subkey_statement(subkey, now)?, now)
     }
 
-    /// Newest statements about the primary key: directly, and with a user. Errors: revoked; none.
+    /// Newest statements about the primary key: directly, and with a user. Errors: none.
     fn primary_statements(&self, now: u64) -> Result<Vec<KeyStatement>> {
         let data = self.primary.signed_data();
-        if self.has_revocation(&self.direct, KEY_REVOCATION, &data) {
-            return Err(revoked(&self.primary));
-        }
         let direct = self.newest(&self.direct, &[DIRECT], &data, now);
         let users = self.users.iter().filter_map(|user| self.certification(user, now));
         let user = users.max_by_key(|signature| signature.facts.created);
@@ -192,12 +217,9 @@ impl Certificate {
         (!is_revoked).then_some(newest)
     }
 
-    /// Newest statement about a subkey that signs. Errors: revoked; not a key that signs, by its own signature too.
+    /// Newest statement about a subkey that signs. Errors: not a key that signs, by its own signature too.
     fn subkey_statement(&self, subkey: &BoundSubkey, now: u64) -> Result<KeyStatement> {
         let data = [self.primary.signed_data(), subkey.key.signed_data()].concat();
-        if self.has_revocation(&subkey.signatures, SUBKEY_REVOCATION, &data) {
-            return Err(revoked(&subkey.key));
-        }
         let newest = self.newest(&subkey.signatures, &[SUBKEY_BINDING], &data, now);
         let may_sign = |binding: &&SignaturePacket| {
             let is_for_signing = binding.facts.key_flags.unwrap_or_default() & MAY_SIGN != 0;

@@ -206,6 +206,21 @@ fn signatures_of_gpg_by_all_known_kinds_of_keys_are_verified() {
 }
 
 #[test]
+fn weak_keys_and_hashes_do_not_count() {
+    let objects = plain_objects();
+    let signer = Signer::gpg("rsa1024", "sign", "never");
+    let signed = sif(&signer.sign(&objects, &[1, 2], GROUP));
+    assert!(refusal(&signed, signer.requirement()).contains("weak algorithm"));
+    let signer = Signer::gpg("rsa2048", "sign", "never");
+    fs::write(signer.folder.path().join("text"), statement(&objects, &[1, 2], GROUP)).unwrap();
+    signer.run_gpg(&["--digest-algo", "SHA1", "--output", "signed", "--clear-sign", "text"]);
+    let bytes = fs::read(signer.folder.path().join("signed")).unwrap();
+    assert!(String::from_utf8_lossy(&bytes).contains("Hash: SHA1"));
+    let signed = sif(&[&objects[..], &[signer.object(GROUP, bytes)]].concat());
+    assert!(refusal(&signed, signer.requirement()).contains("weak algorithm"));
+}
+
+#[test]
 fn envelopes_by_keys_of_openssl_are_verified() {
     let objects = plain_objects();
     for options in [
@@ -312,6 +327,8 @@ fn expired_and_revoked_keys_do_not_count() {
     assert!(refused.contains(&format!("the key {old} expired on 2020-01-03")), "{refused}");
 
     let revoked = Signer::gpg("ed25519", "sign", "never");
+    let old = revoked.folder.path().join("before.asc");
+    fs::copy(revoked.public(), &old).unwrap();
     let signed = sif(&revoked.sign(&objects, &[1, 2], GROUP));
     let certificate = format!("openpgp-revocs.d/{}.rev", revoked.fingerprint);
     let path = revoked.folder.path().join(certificate);
@@ -322,6 +339,12 @@ fn expired_and_revoked_keys_do_not_count() {
     let refused = refusal(&signed, revoked.requirement());
     let text = format!("the key {} was revoked", revoked.fingerprint);
     assert!(refused.contains(&text), "{refused}");
+    let older = json!({"type": "signedBy", "keyType": "GPGKeys", "keyPath": old});
+    judge(&signed, std::slice::from_ref(&older)).unwrap();
+    let both = json!({
+        "type": "signedBy", "keyType": "GPGKeys", "keyPaths": [old, revoked.public()],
+    });
+    assert!(refusal(&signed, both).contains(&text));
 }
 
 #[test]
