@@ -376,15 +376,15 @@ fn what_no_signature_covers_is_refused() {
     // Several signatures together cover all.
     let mut together = signer.sign(&objects, &[2], GROUP);
     together.extend(signer.sign(&objects, &[1], GROUP).pop());
-    judge(&sif(&together), &[requirement.clone()]).unwrap();
+    judge(&sif(&together), std::slice::from_ref(&requirement)).unwrap();
 
     let overlay = NewObject::partition(1, OVERLAY, &squashfs(&["etc/passwd"]));
     for group in [GROUP, OTHER_GROUP, NO_GROUP] {
         let signed = signer.sign(&objects, &[1, 2], GROUP);
         let signed = sif(&[&signed[..], &[NewObject { group, ..overlay.clone() }]].concat());
-        let error = judge(&signed, &[requirement.clone()]).unwrap_err().to_string();
+        let error = judge(&signed, std::slice::from_ref(&requirement)).unwrap_err().to_string();
         assert!(error.contains("not signed") || error.contains("no OpenPGP signature"), "{error}");
-        judge_use(&signed, &[requirement.clone()], SifUse::Root).unwrap();
+        judge_use(&signed, std::slice::from_ref(&requirement), SifUse::Root).unwrap();
     }
     // No part of a group: nothing can sign it.
     let mut loose = objects.clone();
