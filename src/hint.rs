@@ -62,6 +62,8 @@ pub const DECRYPT_SIF: &str = "with its key, 'apptainer build --sandbox DIR FILE
 pub const SIGN_SIF: &str = "'apptainer sign FILE' signs all of it; to accept the file as it is, give its path a rule of its own in the signature policy";
 /// A SIF file that was changed after it was signed.
 pub const FETCH_SIF: &str = "fetch it again from its origin, or have it signed again";
+/// A file without OpenPGP keys, or with a secret one.
+pub const EXPORT_KEY: &str = "'gpg --export --armor FINGERPRINT' writes a public key";
 /// A file that is shorter than it says.
 pub const COPY_AGAIN: &str = "copy it again: the copy was not complete";
 /// A runtime that is not usnea.
@@ -290,6 +292,13 @@ pub const OWN_IDS: &str = "IDs of a container's own (keep-id, auto, --uidmap)";
 /// An image of another platform.
 pub fn pull_platform(platform: impl Display) -> String {
     format!("usnea pull --platform {platform} fetches that one")
+}
+
+/// A signature by a key that the signature policy does not name.
+pub fn trust_key(key: impl Display) -> String {
+    format!(
+        "if that key is to be trusted, add the file of 'gpg --export --armor {key}' to keyPaths"
+    )
 }
 
 /// A login in another file.

@@ -12,12 +12,15 @@ const LONGEST_README: usize = 200;
 const LARGEST_PICTURE: usize = 60_000;
 
 /// Flags of other programs that the guides name.
-const FLAGS_OF_OTHERS: [&str; 18] = [
+const FLAGS_OF_OTHERS: [&str; 21] = [
+    "--armor",
     "--bench",
     "--bind",
     "--container",
+    "--export",
     "--fuzz",
     "--isolation",
+    "--key",
     "--lib",
     "--mount-proc",
     "--mpi",

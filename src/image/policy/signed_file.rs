@@ -28,7 +28,7 @@ pub enum FileKeys {
 /// Content of a signature that one of the keys has made.
 #[derive(Debug)]
 pub struct SignedStatement {
-    /// What was signed.
+    /// Signed content.
     pub content: Vec<u8>,
     /// Fingerprint of the signer's primary key, for OpenPGP.
     pub signer: Option<[u8; 20]>,

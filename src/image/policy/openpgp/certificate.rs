@@ -8,6 +8,7 @@ use super::packet::{
 use super::signature::SignaturePacket;
 use crate::error::{Error, Result};
 use crate::fail;
+use crate::hint;
 
 /// Label of public keys in ASCII armor.
 const LABEL: &str = "PUBLIC KEY BLOCK";
@@ -55,8 +56,7 @@ pub fn read_certificates(bytes: &[u8]) -> Result<Vec<Certificate>> {
             &decoded[..]
         }
         Ok(_) => {
-            return Err(Error::invalid("no public key of OpenPGP")
-                .hint("'gpg --export --armor FINGERPRINT' writes one"));
+            return Err(Error::invalid("no public key of OpenPGP").hint(hint::EXPORT_KEY));
         }
         Err(_) => bytes,
     };
@@ -97,7 +97,7 @@ impl CertificateList {
         match packet.tag {
             SECRET_KEY => {
                 return Err(Error::invalid("a secret key, which nobody else should have")
-                    .hint("'gpg --export --armor FINGERPRINT' writes the public key"));
+                    .hint(hint::EXPORT_KEY));
             }
             PUBLIC_KEY => self.add_primary(packet.body),
             USER_ID | USER_ATTRIBUTE => self.add_user(packet),

@@ -7,9 +7,9 @@ use super::packet::subpacket_length;
 /// Type of a signature.
 pub(super) type SignatureType = u8;
 
-/// Of a text, with line ends of CR and LF.
+/// Signature of a text, with line ends of CR and LF.
 pub(super) const OF_TEXT: SignatureType = 0x01;
-/// By a subkey that may sign, of its primary key.
+/// Signature by a subkey that may sign, of its primary key.
 pub(super) const PRIMARY_BINDING: SignatureType = 0x19;
 
 /// Key that made a signature, as the signature says.
@@ -111,7 +111,7 @@ impl SignaturePacket {
     }
 }
 
-/// Whether the signature covers a part of its packet.
+/// Relation of a signature to a part of its packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Coverage {
     Signed,

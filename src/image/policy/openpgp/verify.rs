@@ -10,6 +10,7 @@ use super::clear_text::ClearText;
 use super::material::{Fingerprint, KeyMaterial, SignatureVerdict};
 use super::signature::{Issuer, PRIMARY_BINDING, SignaturePacket, SignatureType};
 use crate::error::{Error, Result};
+use crate::hint;
 
 /// Certifications of a user.
 const CERTIFICATIONS: [SignatureType; 4] = [0x10, 0x11, 0x12, 0x13];
@@ -83,8 +84,10 @@ fn signer(
         }
     }
     Err(reason.unwrap_or_else(|| {
-        Error::refused(format!("it is signed by the key {issuer}, which is none of the policy's keys"))
-            .hint(format!("if that key is to be trusted, add the file of 'gpg --export --armor {issuer}' to keyPaths"))
+        Error::refused(format!(
+            "it is signed by the key {issuer}, which is none of the policy's keys"
+        ))
+        .hint(hint::trust_key(issuer))
     }))
 }
 

@@ -19,8 +19,8 @@ pub fn run(
     approve: &dyn Fn(u64) -> Result<()>,
 ) -> Result<u8> {
     let options = ImageOptions::parse(texts).context(|| "cannot mount an image")?;
-    approve(options.offset).context(|| format!("cannot mount {}", image.display()))?;
     let open = ImageFile::new(image, options.offset).open()?;
+    approve(options.offset).context(|| format!("cannot mount {}", image.display()))?;
     let content = ImageContent::new(open.file, options.offset, options.mount.shown_ids());
     let source = image.to_string_lossy();
     let request =
