@@ -168,7 +168,7 @@ fn files_without_a_configuration_and_those_that_a_policy_rejects_are_not_sent() 
     place.shell(cut).works();
     save("sqsh:cut.sqsh").fails_with(125, &["cut.sqsh"]);
     let reject = r#"{"default":[{"type":"insecureAcceptAnything"}],
-        "transports":{"squashfs":{"":[{"type":"reject"}]}}}"#;
+        "transports":{"sqsh":{"":[{"type":"reject"}]}}}"#;
     for words in [
         &["save", "-o", "out.tar", "sqsh:image.sqsh"][..],
         &["push", "sqsh:image.sqsh", "oci:there"],
