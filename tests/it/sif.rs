@@ -119,7 +119,7 @@ fn write_statement(place: &Stocked) {
     let header = digest(&[&bytes[..45], &bytes[48..64]]);
     let statement =
         serde_json::json!({"version": 1, "header": {"digest": header}, "objects": objects});
-    place.place.write("statement", &statement.to_string());
+    place.place.write("statement", statement.to_string());
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_file_that_a_key_of_the_policy_has_signed_runs_and_a_changed_one_does_not() 
     let usnea = |words: &[&str]| {
         let mut command = place.place.command(words);
         place.at_home(&mut command);
-        place.place.write("home/.config/containers/policy.json", &policy.to_string());
+        place.place.write("home/.config/containers/policy.json", policy.to_string());
         crate::support::finish(&mut command, "")
     };
     for words in [
