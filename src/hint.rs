@@ -160,9 +160,6 @@ pub const USER_JOURNAL: &str = "see 'journalctl --user -n 20'";
 /// A mount point where the user may not mount.
 pub const ANOTHER_MOUNT_POINT: &str =
     "mount it elsewhere, or inside of a user namespace (unshare --user --map-root-user --mount)";
-/// A squashfs image in the place of a directory.
-pub const MOUNT_SQUASHFS: &str =
-    "'usnea mount squashfs' mounts the image, and its mount point can be a lower directory";
 /// A machine without fusermount3.
 pub const MOUNT_IN_NAMESPACE: &str =
     "run it inside of a user namespace (unshare --user --map-root-user --mount), or install fuse3";

@@ -2,13 +2,17 @@
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::folder::{DiskFolder, LayerFile, LayerFolder};
-use super::squashfs::{CacheLimits, ImageFile, SquashfsFile, SquashfsFolder, SquashfsImage};
+use super::squashfs::{
+    CacheLimits, ImageFile, InodeRef, SquashfsFile, SquashfsFolder, SquashfsImage, StoredFile,
+};
 use crate::error::{Context, Error, Result};
 use crate::sys::inroot;
 
@@ -68,7 +72,7 @@ fn open_image(file: &ImageFile) -> Result<LowerFolder> {
     Ok(LowerFolder::Squashfs(root.context(phrase)?))
 }
 
-/// Folder of a read-only layer.
+/// Open folder of a layer.
 #[derive(Clone)]
 pub enum LowerFolder {
     /// Folder on disk.
@@ -77,15 +81,93 @@ pub enum LowerFolder {
     Squashfs(SquashfsFolder),
 }
 
-/// Regular file of a read-only layer.
+/// Open regular file of a layer. A clone is another handle of the same file, and costs no system call.
+#[derive(Clone)]
 pub enum LowerFile {
     /// File on disk.
-    Disk(OwnedFd),
+    Disk(Arc<OwnedFd>),
     /// File of an image.
     Squashfs(SquashfsFile),
 }
 
+/// File that was looked up in a folder.
+pub struct FoundFile {
+    /// Attributes of the file itself (lstat(2)).
+    pub stat: Stat,
+    /// The file in its image; `None`: a file on disk, which is reached by its name alone.
+    pub stored: Option<StoredFile>,
+}
+
+/// Entry of a folder's listing.
+#[derive(Clone, Copy, Debug)]
+pub struct LowerName<'a> {
+    /// Name of the entry.
+    pub name: &'a OsStr,
+    /// Inode number.
+    pub number: u64,
+    /// Type of the file, which may be [`FileType::Unknown`].
+    pub kind: FileType,
+    /// Location of its inode; `None` for a folder on disk.
+    pub location: Option<InodeRef>,
+}
+
 impl LowerFolder {
+    /// Looks a name up. Errors: ENOENT.
+    pub fn find(&self, name: &OsStr) -> Result<FoundFile, Errno> {
+        match self {
+            Self::Disk(folder) => Ok(FoundFile { stat: folder.stat(name)?, stored: None }),
+            Self::Squashfs(folder) => folder.find(name).map(FoundFile::from),
+        }
+    }
+
+    /// Returns the file of a listed name, as it is now. Errors: ENOENT.
+    pub fn find_listed(
+        &self,
+        name: &OsStr,
+        location: Option<InodeRef>,
+    ) -> Result<FoundFile, Errno> {
+        match (self, location) {
+            (Self::Squashfs(folder), Some(location)) => folder.at(location).map(FoundFile::from),
+            _ => self.find(name),
+        }
+    }
+
+    /// Opens a subfolder that was looked up under `name`. Errors: as [`LayerFolder::open_folder`].
+    pub fn open_found(&self, name: &OsStr, found: &FoundFile) -> Result<Self, Errno> {
+        match (self, &found.stored) {
+            (Self::Squashfs(folder), Some(stored)) => {
+                folder.open_found(stored.clone()).map(Self::Squashfs)
+            }
+            _ => self.open_folder(name),
+        }
+    }
+
+    /// Calls `visit` with each entry but `.` and `..`, in any order.
+    pub fn for_each_name(&self, mut visit: impl FnMut(LowerName<'_>)) -> Result<(), Errno> {
+        match self {
+            Self::Disk(folder) => folder.for_each_entry(|name, number, kind| {
+                let name = OsStr::from_bytes(name.to_bytes());
+                visit(LowerName { name, number, kind, location: None });
+            }),
+            Self::Squashfs(folder) => folder.for_each_stored(|entry| {
+                visit(LowerName {
+                    name: entry.name,
+                    number: entry.number,
+                    kind: FileType::from_raw_mode(entry.kind.mode_bits()),
+                    location: Some(entry.reference),
+                });
+            }),
+        }
+    }
+
+    /// Folder on disk; `None`: a folder of an image.
+    pub fn on_disk(&self) -> Option<&DiskFolder> {
+        match self {
+            Self::Disk(folder) => Some(folder),
+            Self::Squashfs(_) => None,
+        }
+    }
+
     /// Reads a small regular file: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL).
     pub fn read_small(&self, name: &OsStr, limit: u64) -> std::io::Result<Vec<u8>> {
         let folder = match self {
@@ -104,6 +186,24 @@ impl LowerFolder {
         let count = folder.open_file(name)?.read_at(&mut content, 0)?;
         content.truncate(count);
         Ok(content)
+    }
+}
+
+impl From<OwnedFd> for LowerFile {
+    fn from(fd: OwnedFd) -> Self {
+        Self::Disk(Arc::new(fd))
+    }
+}
+
+impl From<StoredFile> for FoundFile {
+    fn from(stored: StoredFile) -> Self {
+        Self { stat: stored.stat(), stored: Some(stored) }
+    }
+}
+
+impl From<DiskFolder> for LowerFolder {
+    fn from(folder: DiskFolder) -> Self {
+        Self::Disk(folder)
     }
 }
 
@@ -141,7 +241,7 @@ impl LayerFolder for LowerFolder {
 
     fn open_file(&self, name: &OsStr) -> Result<LowerFile, Errno> {
         match self {
-            Self::Disk(folder) => folder.open_file(name).map(LowerFile::Disk),
+            Self::Disk(folder) => folder.open_file(name).map(LowerFile::from),
             Self::Squashfs(folder) => folder.open_file(name).map(LowerFile::Squashfs),
         }
     }

@@ -8,7 +8,7 @@
 //!  mark_attributes  the same attributes, written
 //!  acl            access control lists in attributes
 //!  override_stat  the attribute with a file's intended owner, mode and type
-//!  lower          read-only layer of a root: a folder on disk, or an image
+//!  lower          read-only layer of a root: a folder on disk, or an image; one type for the folders and files of both
 //!  folder         trait to read one layer, and its implementation for a folder on disk
 //!  entry          one name in one layer, decoded         merged   a stack of layers as one tree
 //!  squashfs       images that are read in place, as a layer
@@ -63,7 +63,7 @@ pub use entry::{Below, Layer, LayerEntry};
 pub use folder::{
     DiskFolder, LayerFile, LayerFolder, for_each_entry, path_below, path_of, read_names, read_value,
 };
-pub use lower::{LowerFile, LowerFolder, LowerLayer};
+pub use lower::{FoundFile, LowerFile, LowerFolder, LowerLayer, LowerName};
 pub use mark::{
     FolderMarks, WhiteoutForms, escaped, has_metacopy, is_overlay_attribute, unescaped,
 };

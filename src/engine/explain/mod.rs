@@ -26,6 +26,7 @@ use crate::engine::plan::secrets::SecretFile;
 use crate::engine::plan::step::{Step, Supervised};
 use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, HostIds, IdMap, IdMaps, IdPair};
+use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
 use crate::security::landlock::LandlockRules;
 use crate::security::seccomp::{Filter, FilterProfile};
@@ -419,16 +420,24 @@ impl ShellScript {
                 self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
             }
             MountSource::Overlay { stacking, lowers, upper, flags } => {
-                let lowers = self.lower_folders(lowers);
+                let top = lowers.get(stacking.real_lowers);
+                let (lowers, offsets) = match stacking.driver {
+                    StorageDriver::Fuse => images::as_layers(lowers),
+                    _ => (self.lower_folders(lowers), Vec::new()),
+                };
                 let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
                 let mut options =
                     vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
-                if let Some((upper, _)) = upper {
-                    let lower =
-                        lowers.get(stacking.real_lowers).map_or(Path::new("/"), |lower| lower);
-                    let (lower, upper) =
-                        (quote(&lower.to_string_lossy()), quote(&upper.to_string_lossy()));
-                    self.line(&format!("chmod --reference={lower} {upper}"));
+                options.extend(offsets);
+                if let (Some((upper, _)), Some(top)) = (upper, top) {
+                    let shown = lowers.get(stacking.real_lowers).unwrap_or(&Path::new("/"));
+                    let mode = match (stacking.driver, top) {
+                        (StorageDriver::Fuse, LowerLayer::Image(_)) => images::root_mode(top),
+                        _ => Some(format!("--reference={}", quote(&shown.to_string_lossy()))),
+                    };
+                    if let Some(mode) = mode {
+                        self.line(&format!("chmod {mode} {}", quote(&upper.to_string_lossy())));
+                    }
                 }
                 if let Some((upper, work)) = upper {
                     options.push(format!(

@@ -128,18 +128,33 @@ impl PlannedMount {
         }
     }
 
-    /// Images that are mounted for this mount. The copy driver has its own, at the first start alone.
+    /// Images that are mounted for this mount: those that the kernel's overlay stacks. The server of usnea's own overlay
+    /// reads images by itself, and the copy driver mounts its own, at the first start alone.
     pub fn images(&self) -> impl Iterator<Item = &ImageFile> {
         let (image, lowers) = match &self.source {
             MountSource::Image(image) => (Some(image), &[][..]),
             MountSource::Overlay { stacking, lowers, .. }
-                if stacking.driver != StorageDriver::Copy =>
+                if stacking.driver == StorageDriver::Overlay =>
             {
                 (None, lowers.as_slice())
             }
             _ => (None, &[][..]),
         };
         image.into_iter().chain(lowers.iter().filter_map(LowerLayer::image))
+    }
+
+    /// True if a server of usnea's own unpacks files of this mount as they are read.
+    pub fn has_images(&self) -> bool {
+        let lowers = match &self.source {
+            MountSource::Image(_) => return true,
+            MountSource::Overlay { stacking, lowers, .. }
+                if stacking.driver != StorageDriver::Copy =>
+            {
+                lowers.as_slice()
+            }
+            _ => &[],
+        };
+        lowers.iter().any(|lower| lower.image().is_some())
     }
 
     /// True if the mount is a new file system of type `kind`.

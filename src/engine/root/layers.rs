@@ -1,26 +1,26 @@
 //! Merges layers into one tree: by the kernel's overlayfs, by usnea's FUSE overlay, or by copying. Runs in base.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Stat, Uid};
 
 use crate::engine::plan::Plan;
 use crate::engine::plan::mount::{MountSource, PlannedMount, VOLATILE};
 use crate::engine::plan::step::MemoryLayers;
 use crate::engine::root::image_mount::LaunchServers;
-use crate::engine::root::lowers::Lowers;
+use crate::engine::root::lowers::{self, Lowers};
 use crate::engine::root::mount_points;
 use crate::engine::step_error::{OnObject, StepError, StepResult};
-use crate::error::{Context, Error};
+use crate::error::{Context, Error, Result};
 use crate::ids::{BaseIds, FileIds, IdMaps, IdPair};
-use crate::layer::LowerLayer;
-use crate::layer::override_stat::Records;
+use crate::layer::override_stat::{OVERRIDE_STAT, Records};
+use crate::layer::{LayerFolder, LowerLayer};
 use crate::rootfs::copy::CopyRules;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::overlay_content::OverlayContent;
-use crate::rootfs::fuse::tree::{NAMES, OverlayLayers, OverlayRules, ShownIds};
+use crate::rootfs::fuse::tree::{LowerSource, NAMES, OverlayLayers, OverlayRules, ShownIds};
 use crate::spec::{Stacking, StorageDriver, UpperOwner};
 use crate::sys::mount::{self, Attributes, MountReach};
 use crate::sys::process;
@@ -85,24 +85,34 @@ pub fn stacked(
         let meaning = CopyRules { records, whiteouts, shown: shown.as_ref() };
         return copied_from(lowers, *stacking, upper.as_ref(), meaning);
     }
+    if driver == StorageDriver::Fuse {
+        if let [LowerLayer::Folder(lower)] = lowers.as_slice() {
+            make_mount_points(plan, mount, lower);
+        }
+        let served = served(lowers::sources(lowers, *stacking)?, mount, shown)?;
+        servers.own.push(served.server);
+        return Ok(served.mount);
+    }
     let lowers = Lowers::hold(lowers, *stacking, servers)?;
     let stack = LayerStack {
         lowers: lowers.paths(),
         overlays: stacking.real_lowers,
         upper: upper.as_ref(),
     };
-    let is_root = mount.target == Path::new("/");
-    if let (true, [lower], Some((upper, _))) = (is_root, stack.lowers, upper)
+    if let [lower] = stack.lowers {
+        make_mount_points(plan, mount, lower);
+    }
+    overlaid(stack, plan.owner_of_layers(*stacking), flags, mount.attributes)
+}
+
+/// Makes mount points for a root whose only read-only layer is a folder of another user.
+fn make_mount_points(plan: &Plan, mount: &PlannedMount, lower: &Path) {
+    if let MountSource::Overlay { upper: Some((upper, _)), .. } = &mount.source
+        && mount.target == Path::new("/")
         && belongs_to_stranger(lower)
     {
         mount_points::make(plan, lower, upper);
     }
-    if driver == StorageDriver::Overlay {
-        return overlaid(stack, plan.owner_of_layers(*stacking), flags, mount.attributes);
-    }
-    let served = served(stack, *stacking, shown, flags, mount.attributes)?;
-    servers.own.push(served.server);
-    Ok(served.mount)
 }
 
 /// True if files `.wh.NAME` in the upper folder beside `work` are whiteouts.
@@ -188,22 +198,25 @@ fn overlaid(
 /// Stacks layers by a FUSE server of usnea, which exits when no process uses the mount any more. `shown`: map of IDs on
 /// disk to the shown ones.
 fn served(
-    stack: LayerStack<'_>,
-    Stacking { records, whiteouts, real_lowers, .. }: Stacking,
+    lowers: Vec<LowerSource>,
+    mount: &PlannedMount,
     shown: Option<IdMaps<FileIds, BaseIds>>,
-    flags: &[String],
-    attributes: Attributes,
 ) -> StepResult<Served> {
-    stack.copy_root_attributes(CopyRules { records, ..CopyRules::default() })?;
+    let MountSource::Overlay { stacking, upper, flags, .. } = &mount.source else {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL).into());
+    };
+    let Stacking { records, whiteouts, real_lowers, .. } = *stacking;
+    if let (Some((upper, _)), Some(lower)) = (upper, lowers.get(real_lowers)) {
+        let stat = root_attributes(lower, records).map_err(|error| StepError::of(&error))?;
+        set_root_attributes(&stat, upper)?;
+    }
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).on(|| path.to_string_lossy())
     };
-    let upper = stack.upper.map(|(upper, work)| Ok::<_, StepError>((open(upper)?, open(work)?)));
-    let layers = OverlayLayers {
-        lowers: stack.lowers.iter().map(|path| open(path)).collect::<StepResult<_>>()?,
-        upper: upper.transpose()?,
-    };
+    let upper = upper.as_ref();
+    let upper = upper.map(|(upper, work)| Ok::<_, StepError>((open(upper)?, open(work)?)));
+    let layers = OverlayLayers { lowers, upper: upper.transpose()? };
     let is_disposable = flags.iter().any(|flag| flag == VOLATILE);
     let rules = OverlayRules {
         ids: ShownIds(shown),
@@ -214,11 +227,29 @@ fn served(
         ..OverlayRules::default()
     };
     let options = fuse::ServerOptions {
-        attributes,
+        attributes: mount.attributes,
         source: "overlay".into(),
         ..fuse::ServerOptions::default()
     };
     fuse::start(OverlayContent { layers, rules }, options).map_err(|error| StepError::of(&error))
+}
+
+/// Returns the attributes of a layer's root folder, with the recorded owner where `records` has it. Errors: a damaged
+/// image.
+fn root_attributes(lower: &LowerSource, records: Records) -> Result<Stat> {
+    match lower {
+        LowerSource::Folder(folder) => {
+            let path = format!("/proc/self/fd/{}/.", folder.as_raw_fd());
+            CopyRules { records, ..CopyRules::default() }.of(Path::new(&path))
+        }
+        LowerSource::Image(image) => {
+            let root = image.root()?;
+            let (stat, record) = (root.own_stat()?, root.own_xattr(OVERRIDE_STAT.as_bytes()).ok());
+            // As for a folder, a malformed value is no record.
+            let recorded = records.recorded_stat(stat, record.as_deref());
+            Ok(recorded.or_else(|_| records.recorded_stat(stat, None))?)
+        }
+    }
 }
 
 /// True if the owner of the folder has no ID in this user namespace.
@@ -243,6 +274,10 @@ fn copy_root_attributes(lower: &Path, upper: &Path, meaning: CopyRules<'_>) -> S
         .of(lower)
         .context(|| lower.display().to_string())
         .map_err(|error| StepError::of(&error))?;
+    set_root_attributes(&stat, upper)
+}
+
+fn set_root_attributes(stat: &Stat, upper: &Path) -> StepResult {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     // chown(2) fails for an owner without an ID here: the folder then keeps its owner.
     let _ = rustix::fs::chown(upper, Some(uid), Some(gid));

@@ -1,6 +1,8 @@
 //! Layers in another user's store (`USNEA_IMAGE_STORES`, usnea.toml), opened when they are mounted. That user may have
-//! replaced a checked folder by a symbolic link to a folder of the caller. Images are mounted for that time: at a path
-//! only where the kernel stacks no detached mount, since each detaching costs an RCU grace period.
+//! replaced a checked folder by a symbolic link to a folder of the caller.
+//!
+//! For the kernel's overlay, images are mounted for that time: at a path only where the kernel stacks no detached mount,
+//! since each detaching costs an RCU grace period. The server of usnea's own overlay reads images by itself.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,9 +12,11 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::engine::root::image_folders::ImageFolders;
 use crate::engine::root::image_mount::{self, LaunchServers};
-use crate::engine::step_error::{OnObject, StepResult};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
+use crate::error::Context;
 use crate::host::kernel::{self, KernelVersion};
 use crate::layer::LowerLayer;
+use crate::rootfs::fuse::tree::{ImageSource, LowerSource};
 use crate::spec::Stacking;
 use crate::sys::inroot::{self, Symlinks};
 
@@ -65,6 +69,30 @@ impl Lowers {
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
+}
+
+/// Opens the layers for usnea's own overlay, whose server reads images by itself.
+pub fn sources(lowers: &[LowerLayer], stacking: Stacking) -> StepResult<Vec<LowerSource>> {
+    let source = |lower: &LowerLayer| match lower {
+        LowerLayer::Image(image) => ImageSource::open_file(image)
+            .context(|| image_mount::cannot_mount(image.path.display()))
+            .map(LowerSource::Image)
+            .map_err(|error| StepError::of(&error)),
+        LowerLayer::Folder(path) => {
+            let folder = match stacking.is_foreign {
+                true => open(path),
+                false => open_own(path),
+            };
+            folder.on(|| path.to_string_lossy()).map(LowerSource::Folder)
+        }
+    };
+    lowers.iter().map(source).collect()
+}
+
+/// Opens a folder of the caller's own store.
+fn open_own(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 /// Opens a layer's folder (O_PATH). Follows no symbolic link below the store. Errors: ELOOP for such a link.

@@ -1,7 +1,7 @@
 //! The open image: its superblock, tables and caches.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FileType, Stat};
@@ -160,8 +160,8 @@ impl SquashfsImage {
             positions: BlockCache::new(KEPT_POSITIONS, 1),
             folders_end: folders_end(&superblock),
             superblock,
+            device: device_of(&template, base),
             template,
-            device: new_device(),
         }))
     }
 
@@ -367,10 +367,12 @@ fn folders_end(superblock: &Superblock) -> u64 {
     behind.fold(superblock.bytes_used, u64::min)
 }
 
-/// Returns a device number that no other image of this process has.
-fn new_device() -> u64 {
+/// Returns a device number for the image at `base` of a file: the same whenever the file is opened, so that what was
+/// recorded about `(st_dev, st_ino)` in an earlier process still holds. No other image has it, but by a clash of hashes.
+fn device_of(file: &Stat, base: u64) -> u64 {
     /// Beyond the 32 bits of the kernel's device numbers.
-    const FIRST: u64 = 1 << 32;
-    static IMAGES: AtomicU64 = AtomicU64::new(FIRST);
-    IMAGES.fetch_add(1, Ordering::Relaxed)
+    const BEYOND: u64 = 1 << 63;
+    let mut hasher = DefaultHasher::new();
+    (file.st_ino, file.st_size, file.st_mtime, file.st_mtime_nsec, base).hash(&mut hasher);
+    hasher.finish() | BEYOND
 }

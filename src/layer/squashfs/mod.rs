@@ -11,6 +11,7 @@
 //!  image_file  the name of the file: path, offset, identity
 //!  inode       inodes                 listing    folders
 //!  xattr       extended attributes    file       content of regular files
+//!  stored_file  file of any kind, located once
 //!  tree        [`LayerFolder`](super::LayerFolder) on top of all
 //! ```
 //!
@@ -33,6 +34,7 @@ mod layout;
 mod listing;
 mod metadata;
 mod source;
+mod stored_file;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -46,4 +48,5 @@ pub use image::{CacheLimits, ImageSpace, LoadCounts, SquashfsImage};
 pub use image_file::{FileIdentity, HeldFile, ImageFile, OpenImage};
 pub use inode::Inode;
 pub use listing::ListedEntry;
+pub use stored_file::StoredFile;
 pub use tree::SquashfsFolder;

@@ -9,9 +9,11 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::file::SquashfsFile;
-use super::format::{InodeKind, LONGEST_NAME};
+use super::format::{InodeKind, InodeRef, LONGEST_NAME};
 use super::image::SquashfsImage;
 use super::inode::Inode;
+use super::listing::ListedEntry;
+use super::stored_file::StoredFile;
 use crate::layer::LayerFolder;
 
 /// Folder of an image. `st_ino` is the inode number that the image states: in an image that contradicts itself, two
@@ -20,37 +22,66 @@ use crate::layer::LayerFolder;
 pub struct SquashfsFolder(Arc<ImageFolder>);
 
 struct ImageFolder {
-    image: Arc<SquashfsImage>,
-    inode: Inode,
+    file: StoredFile,
     parent: Option<SquashfsFolder>,
 }
 
 impl SquashfsFolder {
     /// Opens the root of an image. Errors: EIO for a root that is no folder.
     pub fn root(image: &Arc<SquashfsImage>) -> Result<Self, Errno> {
-        let inode = image.inode(image.root())?;
-        match inode.kind {
-            InodeKind::Folder => {
-                Ok(Self(Arc::new(ImageFolder { image: Arc::clone(image), inode, parent: None })))
-            }
+        let file = StoredFile::at(image, image.root())?;
+        match file.inode.kind {
+            InodeKind::Folder => Ok(Self(Arc::new(ImageFolder { file, parent: None }))),
             _ => Err(Errno::IO),
         }
     }
 
-    fn image(&self) -> &Arc<SquashfsImage> {
-        &self.0.image
+    /// The image of the folder.
+    pub fn image(&self) -> &Arc<SquashfsImage> {
+        &self.0.file.image
     }
 
-    fn inode(&self, name: &OsStr) -> Result<Inode, Errno> {
-        let reference = self.image().lookup(&self.0.inode, name)?.ok_or(Errno::NOENT)?;
-        self.image().inode(reference)
+    /// The folder itself as a file.
+    pub fn itself(&self) -> &StoredFile {
+        &self.0.file
+    }
+
+    /// Looks a name up. Errors: ENOENT.
+    pub fn find(&self, name: &OsStr) -> Result<StoredFile, Errno> {
+        let location = self.image().lookup(&self.0.file.inode, name)?.ok_or(Errno::NOENT)?;
+        self.at(location)
+    }
+
+    /// Reads the inode at a location that the image gave.
+    pub fn at(&self, location: InodeRef) -> Result<StoredFile, Errno> {
+        StoredFile::at(self.image(), location)
+    }
+
+    /// Opens a subfolder that was looked up. Errors: ENOTDIR for another kind of file; EIO for a folder that contains
+    /// itself.
+    pub fn open_found(&self, found: StoredFile) -> Result<Self, Errno> {
+        match found.inode.kind {
+            InodeKind::Folder if self.is_below(&found.inode) => Err(Errno::IO),
+            InodeKind::Folder => {
+                Ok(Self(Arc::new(ImageFolder { file: found, parent: Some(self.clone()) })))
+            }
+            _ => Err(Errno::NOTDIR),
+        }
+    }
+
+    /// Calls `visit` with each entry, in the order of the names.
+    pub fn for_each_stored(&self, mut visit: impl FnMut(&ListedEntry<'_>)) -> Result<(), Errno> {
+        self.image().list(&self.0.file.inode, 0, |entry| {
+            visit(entry);
+            ControlFlow::Continue(())
+        })
     }
 
     /// True if the folder is this one or above it.
     fn is_below(&self, folder: &Inode) -> bool {
         let mut here = Some(self);
         while let Some(SquashfsFolder(open)) = here {
-            if open.inode.reference == folder.reference {
+            if open.file.inode.reference == folder.reference {
                 return true;
             }
             here = open.parent.as_ref();
@@ -73,37 +104,25 @@ impl LayerFolder for SquashfsFolder {
     type File = SquashfsFile;
 
     fn stat(&self, name: &OsStr) -> Result<Stat, Errno> {
-        Ok(self.image().stat(&self.inode(name)?))
+        Ok(self.find(name)?.stat())
     }
 
     /// Errors also: EIO for a folder that contains itself.
     fn open_folder(&self, name: &OsStr) -> Result<Self, Errno> {
-        let inode = self.inode(name)?;
-        match inode.kind {
-            InodeKind::Folder if self.is_below(&inode) => Err(Errno::IO),
-            InodeKind::Folder => {
-                let (image, parent) = (Arc::clone(self.image()), Some(self.clone()));
-                Ok(Self(Arc::new(ImageFolder { image, inode, parent })))
-            }
-            _ => Err(Errno::NOTDIR),
-        }
+        self.open_found(self.find(name)?)
     }
 
     fn open_file(&self, name: &OsStr) -> Result<SquashfsFile, Errno> {
-        let inode = self.inode(name)?;
-        match inode.kind {
-            InodeKind::Symlink => Err(Errno::LOOP),
-            _ => SquashfsFile::open(self.image(), &inode),
-        }
+        self.find(name)?.open()
     }
 
     fn read_link(&self, name: &OsStr) -> Result<Vec<u8>, Errno> {
-        self.image().read_link(&self.inode(name)?)
+        self.find(name)?.read_link()
     }
 
     fn for_each_entry(&self, mut visit: impl FnMut(&CStr, u64, FileType)) -> Result<(), Errno> {
         let mut name = [0; LONGEST_NAME + 1];
-        self.image().list(&self.0.inode, 0, |entry| {
+        self.for_each_stored(|entry| {
             let bytes = entry.name.as_bytes();
             if let Some(place) = name.get_mut(..bytes.len()) {
                 place.copy_from_slice(bytes);
@@ -114,28 +133,27 @@ impl LayerFolder for SquashfsFolder {
             if let Ok(name) = CStr::from_bytes_until_nul(&name) {
                 visit(name, entry.number, file_type(entry.kind));
             }
-            ControlFlow::Continue(())
         })
     }
 
     fn xattr(&self, name: &OsStr, attribute: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.image().xattr(&self.inode(name)?, attribute)
+        self.find(name)?.xattr(attribute)
     }
 
     fn xattr_names(&self, name: &OsStr) -> Result<Vec<u8>, Errno> {
-        self.image().xattr_names(&self.inode(name)?)
+        self.find(name)?.xattr_names()
     }
 
     fn own_stat(&self) -> Result<Stat, Errno> {
-        Ok(self.image().stat(&self.0.inode))
+        Ok(self.itself().stat())
     }
 
     fn own_xattr(&self, attribute: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.image().xattr(&self.0.inode, attribute)
+        self.itself().xattr(attribute)
     }
 
     fn own_xattr_names(&self) -> Result<Vec<u8>, Errno> {
-        self.image().xattr_names(&self.0.inode)
+        self.itself().xattr_names()
     }
 }
 

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The server of an image has an open file in place of layers: no mount of its own, no /proc, and no call that names a
-//! file but the one that opens /dev/fuse.
+//! file but the one that opens /dev/fuse. An image among the layers of an overlay is an open file, too: its path is
+//! neither visible nor allowed.
 //!
 //! Where the caller may not mount (an ordinary user, by fusermount3) the root stays the caller's, and only landlock and
 //! seccomp confine the server. Neither restricts calls that name a file without opening it: stat(2), chmod(2) and
@@ -26,7 +27,7 @@ use landlock::{
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::filter::{self, FileCalls};
-use super::tree::OverlayLayers;
+use super::tree::{LowerSource, OverlayLayers};
 use crate::error::{Context, Result};
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 use crate::sys::mount::{self, Attributes, MountReach, Propagation};
@@ -49,7 +50,7 @@ pub struct OwnMounts {
     pub mounts: Vec<OwnedFd>,
 }
 
-/// Puts each layer into a mount of its own, without other mounts below it, as the kernel's overlay does
+/// Puts each layer that is a folder into a mount of its own, without other mounts below it, as the kernel's overlay does
 /// (`clone_private_mount`). Lower mounts are read-only. A layer keeps its submounts where the caller may not uncover
 /// the files below them (mount_namespaces(7), locked mounts).
 ///
@@ -62,7 +63,13 @@ pub fn own_mounts(layers: OverlayLayers) -> OwnMounts {
         folder
     };
     let lowers = layers.lowers.into_iter();
-    let lowers = lowers.map(|fd| private_lower(&fd).and_then(&mut keep).unwrap_or(fd)).collect();
+    let lowers = lowers.map(|lower| match lower {
+        LowerSource::Folder(fd) => {
+            LowerSource::Folder(private_lower(&fd).and_then(&mut keep).unwrap_or(fd))
+        }
+        image @ LowerSource::Image(_) => image,
+    });
+    let lowers = lowers.collect();
     let upper = layers.upper.map(|(upper, work)| match private_upper(&upper, &work) {
         Some((mount, own)) => {
             mounts.push(mount);
@@ -233,7 +240,10 @@ fn allow_files_in(reach: ServerReach<'_>) -> std::result::Result<(), RulesetErro
         .create()?;
     if let ServerReach::Layers(layers) = reach {
         for lower in &layers.lowers {
-            rules = rules.add_rule(PathBeneath::new(lower.as_fd(), read))?;
+            // An image is read through its open file, which needs no rule.
+            if let LowerSource::Folder(folder) = lower {
+                rules = rules.add_rule(PathBeneath::new(folder.as_fd(), read))?;
+            }
         }
         let written = layers.upper.iter().flat_map(|(upper, work)| [upper.as_fd(), work.as_fd()]);
         for folder in written.collect::<Vec<BorrowedFd<'_>>>() {
@@ -261,7 +271,7 @@ mod tests {
     /// Runs `action` in a restricted thread, which ends afterwards.
     fn restricted(place: &Path, action: impl FnOnce() + Send) {
         let layers = OverlayLayers {
-            lowers: vec![folder(&place.join("lower"))],
+            lowers: vec![LowerSource::Folder(folder(&place.join("lower")))],
             upper: Some((folder(&place.join("upper")), folder(&place.join("work")))),
         };
         fs::write(place.join("lower/file"), "lower").expect("a file");

@@ -1,5 +1,6 @@
 //! Options of `usnea mount overlay`, in the manner of mount(8) and fuse-overlayfs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::mount_options::{GenericOptions, each_option, split, unescaped};
@@ -14,6 +15,8 @@ use crate::layer::whiteout::Whiteouts;
 pub struct OverlayOptions {
     /// `lowerdir`: read-only layers, the topmost first.
     pub lowers: Vec<PathBuf>,
+    /// `image_offset=INDEX:BYTES`: starts of images in their files, by the index of the layer among `lowers`.
+    pub offsets: BTreeMap<usize, u64>,
     /// `upperdir`
     pub upper: Option<PathBuf>,
     /// `workdir`
@@ -42,6 +45,10 @@ impl OverlayOptions {
             ("lowerdir", Some(value)) => {
                 self.lowers.extend(split(value, ':').map(|path| unescaped(&path)));
             }
+            ("image_offset", Some(value)) => {
+                let (index, offset) = image_offset(value)?;
+                self.offsets.insert(index, offset);
+            }
             ("upperdir", Some(value)) => self.upper = Some(unescaped(value)),
             ("workdir", Some(value)) => self.work = Some(unescaped(value)),
             ("xattr_permissions", Some("2")) => self.rules.records = Records::Everywhere,
@@ -63,7 +70,7 @@ impl OverlayOptions {
             }
             (name, value) if self.mount.take(name, value)? => {}
             _ => {
-                let hint = "known are lowerdir, upperdir, workdir, uidmapping, gidmapping, X-mount.idmap, \
+                let hint = "known are lowerdir, image_offset, upperdir, workdir, uidmapping, gidmapping, X-mount.idmap, \
                             xattr_permissions=2, recorded_lowers, ro, \
                             volatile, fsname, and those of mount(8) for every file system";
                 return Err(
@@ -81,11 +88,26 @@ impl OverlayOptions {
         if self.lowers.len() > MOST_LOWERS {
             fail!(Invalid: "{} lower layers are more than {MOST_LOWERS}", self.lowers.len());
         }
+        if let Some((index, _)) = self.offsets.last_key_value().filter(|(index, _)| **index >= self.lowers.len()) {
+            fail!(Invalid: "image_offset={index}: there are {} lower layers, from 0 on", self.lowers.len());
+        }
         match (&self.upper, &self.work) {
             (Some(_), None) => fail!(Invalid: "upperdir needs workdir, an empty folder beside it"),
             (None, Some(_)) => fail!(Invalid: "workdir needs upperdir"),
             _ => Ok(self),
         }
+    }
+}
+
+/// Parses `INDEX:BYTES`.
+fn image_offset(value: &str) -> Result<(usize, u64)> {
+    let parse = || {
+        let (index, offset) = value.split_once(':')?;
+        Some((index.parse().ok()?, offset.parse().ok()?))
+    };
+    match parse() {
+        Some(parsed) => Ok(parsed),
+        None => fail!(Invalid: "image_offset={value}: expected INDEX:BYTES, with the index of a lower layer"),
     }
 }
 
@@ -105,6 +127,8 @@ mod tests {
         let options = parsed(r"lowerdir=/a\:b:/c\,d:/e\\f,upperdir=/u,workdir=/w,ro").unwrap();
         let lowers: Vec<&str> = options.lowers.iter().filter_map(|path| path.to_str()).collect();
         assert_eq!(lowers, ["/a:b", "/c,d", r"/e\f"]);
+        let of_sif = parsed("lowerdir=/a:/b.sif,image_offset=1:40960").unwrap();
+        assert_eq!(of_sif.offsets.into_iter().collect::<Vec<_>>(), [(1, 40_960)]);
         assert_eq!(options.upper, Some("/u".into()));
         assert_eq!(options.mount.attributes, Attributes::READ_ONLY);
     }
@@ -153,6 +177,9 @@ mod tests {
             "lowerdir=/a,upperdir=/u",
             "lowerdir=/a,workdir=/w",
             "lowerdir=/a,bogus",
+            "lowerdir=/a,image_offset=1:4096",
+            "lowerdir=/a,image_offset=4096",
+            "lowerdir=/a,image_offset=0:-1",
             "lowerdir=/a,redirect_dir=on",
             "lowerdir=/a,uidmapping=1:2",
             "lowerdir=/a,uidmapping=1:2:x",

@@ -1,4 +1,4 @@
-//! Overlay of folders as the content of a FUSE mount.
+//! Overlay of folders and images as the content of a FUSE mount.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use super::serve::FuseServer;
 use super::tree::{OverlayLayers, OverlayRules, OverlayTree};
 use crate::error::{Error, Result};
 use crate::layer::override_stat::Records;
+use crate::layer::squashfs::CacheLimits;
+use crate::layer::squashfs::format::LARGEST_BLOCK;
 use crate::sys::namespace;
 
 /// Open layers of an overlay, and the rules to read and write them.
@@ -23,11 +25,27 @@ pub struct OverlayContent {
     pub rules: OverlayRules,
 }
 
+impl OverlayContent {
+    /// Returns the limits of each image's caches and threads. All images together have those of a server of one image,
+    /// but at least a block of the largest size and a thread each.
+    fn limits_of_images(&self) -> CacheLimits {
+        let all = CacheLimits::default();
+        let count = self.layers.count_images().max(1);
+        let part = |bytes: u64| (bytes / count as u64).max(LARGEST_BLOCK.into());
+        CacheLimits {
+            data_bytes: part(all.data_bytes),
+            metadata_bytes: part(all.metadata_bytes),
+            workers: (all.workers / count).max(1),
+        }
+    }
+}
+
 impl FuseContent for OverlayContent {
     type Server = FuseServer;
 
     fn prepare(&mut self) {
-        self.rules.has_one_id = self.rules.records == Records::InLowers && namespace::has_one_id();
+        let matters = self.rules.records == Records::InLowers || self.layers.count_images() > 0;
+        self.rules.has_one_id = matters && namespace::has_one_id();
     }
 
     fn take_mounts(&mut self) -> Vec<OwnedFd> {
@@ -45,8 +63,10 @@ impl FuseContent for OverlayContent {
     }
 
     fn open(self, limits: ServerLimits) -> Result<OpenContent<FuseServer>> {
+        let each = self.limits_of_images();
         let Self { layers, rules } = self;
         let rules = OverlayRules { open_folders: open_folders(limits.open_files), ..rules };
+        let layers = layers.open(each)?;
         let tree = Arc::new(OverlayTree::new(layers, rules).map_err(explained)?);
         let notices = Arc::new(Notices::default());
         let server = FuseServer::new(tree.clone(), notices.clone(), limits.mover);

@@ -11,7 +11,7 @@ use fuser::{
 };
 use rustix::io::Errno;
 
-use super::tree::{FileAttributes, FsResult, FsSpace, Item, NodeEntry, ReplyRoom, Time};
+use super::tree::{FileAttributes, FileBytes, FsResult, FsSpace, Item, NodeEntry, ReplyRoom, Time};
 
 /// A year: practically for ever.
 const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -64,6 +64,22 @@ pub trait Reply<T> {
     fn set_new_owner(self, answer: T);
     /// Sends an error.
     fn refuse(self, error: fuser::Errno);
+}
+
+impl Reply<FileBytes<'_>> for ReplyData {
+    fn set_new_owner(self, bytes: FileBytes<'_>) {
+        match &bytes {
+            FileBytes::OfBlock(block, range) => match block.get(range.clone()) {
+                Some(part) => self.data(part),
+                None => self.error(fuser::Errno::EIO),
+            },
+            FileBytes::Copied(bytes) => self.data(bytes),
+        }
+    }
+
+    fn refuse(self, error: fuser::Errno) {
+        self.error(error);
+    }
 }
 
 /// Number of an open file, and the kernel's treatment of it.
@@ -124,16 +140,6 @@ replies! {
         XattrReply(value, size) if value.len() <= size as usize => to.data(&value),
         XattrReply(..) => to.error(fuser::Errno::ERANGE),
     };
-}
-
-impl Reply<&[u8]> for ReplyData {
-    fn set_new_owner(self, bytes: &[u8]) {
-        self.data(bytes);
-    }
-
-    fn refuse(self, error: fuser::Errno) {
-        self.error(error);
-    }
 }
 
 /// Sends a part of a folder.

@@ -164,11 +164,7 @@ impl Filesystem for FuseServer {
     ) {
         ROOM.with_borrow_mut(|room| {
             reply(to, || {
-                let size = size as usize;
-                room.resize(room.len().max(size), 0);
-                let count =
-                    self.tree.read(&*self.files.find(handle.0)?, offset, &mut room[..size])?;
-                Ok(&room[..count])
+                self.tree.read(&*self.files.find(handle.0)?, offset, size as usize, room)
             });
         });
     }

@@ -57,7 +57,7 @@ impl SetupProcess<'_> {
                     self.make_mount_points(&tree);
                 }
                 if let (Step::Root(_), Some(Step::Exec(command))) = (step, plan.steps.last())
-                    && mount.images().next().is_some()
+                    && mount.has_images()
                 {
                     read_ahead::start(&tree, command);
                 }

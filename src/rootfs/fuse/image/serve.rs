@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,12 +22,12 @@ use rustix::io::Errno;
 
 use super::owners::ImageOwners;
 use crate::layer::squashfs::{
-    DataBlock, FileChunk, Inode, InodeKind, InodeRef, SeekTarget, SquashfsFile, SquashfsImage,
+    Inode, InodeKind, InodeRef, SeekTarget, SquashfsFile, SquashfsImage,
 };
 use crate::rootfs::fuse::content::Mover;
-use crate::rootfs::fuse::reply::{Reply, XattrReply, reply, reply_entries, reply_names};
+use crate::rootfs::fuse::reply::{XattrReply, reply, reply_entries, reply_names};
 use crate::rootfs::fuse::tree::{
-    Detail, FileAttributes, FsResult, FsSpace, Item, NodeEntry, ReplyRoom, Time,
+    Detail, FileAttributes, FileBytes, FsResult, FsSpace, Item, NodeEntry, ReplyRoom, Time,
 };
 
 /// Image as a file system of fuser.
@@ -69,36 +69,9 @@ const UNKNOWN: u64 = 0xffff_ffff;
 /// Largest request, in bytes.
 const MAX_READ: u32 = 1 << 20;
 
-/// Length of the longest name, in bytes.
-const NAME_MAX: u32 = 255;
-
 thread_local! {
     /// Buffer for data on its way to the kernel, where it is not in one block of the image.
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Content of a file, for the kernel.
-enum FileBytes<'a> {
-    /// Part of one block in the cache.
-    OfBlock(DataBlock, Range<usize>),
-    /// Content from several blocks, or from a hole.
-    Copied(&'a [u8]),
-}
-
-impl Reply<FileBytes<'_>> for ReplyData {
-    fn set_new_owner(self, bytes: FileBytes<'_>) {
-        match &bytes {
-            FileBytes::OfBlock(block, range) => match block.get(range.clone()) {
-                Some(part) => self.data(part),
-                None => self.error(fuser::Errno::EIO),
-            },
-            FileBytes::Copied(bytes) => self.data(bytes),
-        }
-    }
-
-    fn refuse(self, error: fuser::Errno) {
-        self.error(error);
-    }
 }
 
 impl ImageServer {
@@ -180,8 +153,6 @@ impl ImageServer {
         })
     }
 
-    /// Returns content of a file: without a copy where the kernel asks for a part of one block, as it does unless the
-    /// blocks are smaller than its requests.
     fn content<'a>(
         &self,
         node: INodeNo,
@@ -190,20 +161,7 @@ impl ImageServer {
         room: &'a mut Vec<u8>,
     ) -> FsResult<FileBytes<'a>> {
         let file = SquashfsFile::open(&self.image, &self.inode(node)?)?;
-        let left = file.size().saturating_sub(offset);
-        let wanted = left.min(u64::from(size)) as usize;
-        if let FileChunk::Data(block, range) = file.chunk_at(offset)?
-            && range.len() >= wanted
-        {
-            return Ok(FileBytes::OfBlock(block, range.start..range.start + wanted));
-        }
-        room.resize(room.len().max(wanted), 0);
-        let bytes = room.get_mut(..wanted).ok_or(Errno::IO)?;
-        match file.read_at(bytes, offset)? {
-            count if count == wanted => Ok(FileBytes::Copied(bytes)),
-            // The kernel takes a short answer for the end of the file. After an error it asks page by page.
-            _ => Err(Errno::IO),
-        }
+        FileBytes::of_stored(&file, offset, size as usize, room)
     }
 
     fn seek(&self, node: INodeNo, offset: i64, whence: i32) -> FsResult<u64> {
@@ -243,19 +201,6 @@ impl ImageServer {
         Ok(names)
     }
 
-    fn space(&self) -> FsSpace {
-        let space = self.image.space();
-        FsSpace {
-            blocks: space.bytes.div_ceil(u64::from(space.block_size.max(1))),
-            free: 0,
-            available: 0,
-            files: space.inodes,
-            free_files: 0,
-            block_size: space.block_size,
-            name_max: NAME_MAX,
-            fragment_size: space.block_size,
-        }
-    }
 }
 
 /// Attributes for CAP_SYS_ADMIN of the initial user namespace (xattr(7)). The kernel's overlay copies all that are
@@ -375,7 +320,7 @@ impl Filesystem for ImageServer {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, to: ReplyStatfs) {
-        reply(to, || Ok(self.space()));
+        reply(to, || Ok(FsSpace::of_image(&self.image)));
     }
 
     /// Returns an attribute. Of an image without any the kernel asks once: ENOSYS tells it so.

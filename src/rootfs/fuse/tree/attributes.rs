@@ -9,7 +9,9 @@ use super::access::FileReach;
 use super::layers::FsResult;
 use super::node::{LayerIndex, Node, ROOT};
 use super::overlay::OverlayTree;
+use crate::layer::LowerFolder;
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
+use crate::layer::squashfs::SquashfsImage;
 
 /// Point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +70,26 @@ pub struct FsSpace {
     pub name_max: u32,
     /// Size of a block, in bytes.
     pub fragment_size: u32,
+}
+
+impl FsSpace {
+    /// Length of the longest name in an image, in bytes.
+    const IMAGE_NAME_MAX: u32 = 255;
+
+    /// Space of an image, which has none left.
+    pub fn of_image(image: &SquashfsImage) -> Self {
+        let space = image.space();
+        Self {
+            blocks: space.bytes.div_ceil(u64::from(space.block_size.max(1))),
+            free: 0,
+            available: 0,
+            files: space.inodes,
+            free_files: 0,
+            block_size: space.block_size,
+            name_max: Self::IMAGE_NAME_MAX,
+            fragment_size: space.block_size,
+        }
+    }
 }
 
 /// Time to set.
@@ -148,6 +170,7 @@ impl OverlayTree {
         reach: &FileReach,
         layer: LayerIndex,
     ) -> FsResult<Stat> {
+        let stat = self.owned_stat(stat, reach);
         let records = self.rules.records;
         let has_none = match records {
             Records::Nowhere => true,
@@ -172,6 +195,15 @@ impl OverlayTree {
             (stat.st_uid, stat.st_gid) = self.own;
         }
         Ok(stat)
+    }
+
+    /// Returns the attributes of a file, with an owner in an image as a mount of that image here has it: a namespace of one
+    /// user and one group has no other.
+    fn owned_stat(&self, mut stat: Stat, reach: &FileReach) -> Stat {
+        if self.rules.has_one_id && matches!(reach, FileReach::Stored(_)) {
+            (stat.st_uid, stat.st_gid) = self.own;
+        }
+        stat
     }
 
     /// True if changes of owners and modes are recorded.
@@ -201,8 +233,10 @@ impl OverlayTree {
     /// Returns the result of statfs(2) for the upper layer, or for the topmost.
     pub fn space(&self) -> FsResult<FsSpace> {
         let root = self.node(ROOT)?;
-        let fd = self.layer_folder(&root, root.layer())?;
-        let stat = rustix::fs::fstatvfs(fd)?;
+        let stat = match self.layer_folder(&root, root.layer())? {
+            LowerFolder::Disk(folder) => rustix::fs::fstatvfs(folder)?,
+            LowerFolder::Squashfs(folder) => return Ok(FsSpace::of_image(folder.image())),
+        };
         Ok(FsSpace {
             blocks: stat.f_blocks,
             free: stat.f_bfree,
@@ -219,9 +253,6 @@ impl OverlayTree {
     pub fn target(&self, id: u64) -> FsResult<Vec<u8>> {
         let _moves = self.moves.read();
         let node = self.node(id)?;
-        self.with(&node, |reach| {
-            let (folder, name, _) = reach.at();
-            Ok(rustix::fs::readlinkat(folder, name, Vec::with_capacity(256))?.into_bytes())
-        })
+        self.with(&node, FileReach::read_link)
     }
 }

@@ -12,7 +12,7 @@ use super::access::FileReach;
 use super::attributes::FileAttributes;
 use super::attributes::{AttributeChange, NewTime};
 use super::copyup::CopyContent;
-use super::file::OpenFile;
+use super::file::{OpenFile, descriptor};
 use super::layers::{FsCaller, FsResult};
 use super::make::errno;
 use super::node::{Node, UPPER};
@@ -36,7 +36,7 @@ impl OverlayTree {
         self.copy_up(&node, if cut { CopyContent::Nothing } else { CopyContent::Whole })?;
         let _moves = self.moves.read();
         let open = match file {
-            Some(file) if change.size.is_some() => Some(self.fd_of_locked(file)?),
+            Some(file) if change.size.is_some() => Some(self.content_of_locked(file)?),
             _ => None,
         };
         self.with(&node, |reach| {
@@ -48,7 +48,8 @@ impl OverlayTree {
                 self.change_mode(reach, mode & 0o7777)?;
             }
             if let Some(size) = change.size {
-                resize(reach, open.as_deref(), size)?;
+                let open = open.as_ref().map(descriptor).transpose()?;
+                resize(reach, open, size)?;
                 self.drop_privileges(&node, reach, caller)?;
             }
             // Last: all other changes set the present time.
@@ -75,7 +76,7 @@ impl OverlayTree {
             // The file system does this by itself for real owners (chown(2)).
             return self.drop_privileges(node, reach, caller);
         }
-        let (folder, name, flags) = reach.at();
+        let (folder, name, flags) = reach.at()?;
         rustix::fs::chownat(folder, name, uid.map(Uid::from_raw), gid.map(Gid::from_raw), flags)
     }
 
@@ -223,6 +224,8 @@ impl OverlayTree {
 /// Opens a file that can have flags. Errors: ENOTTY for other kinds.
 fn openable(node: &Node, reach: &FileReach) -> FsResult<OwnedFd> {
     match node.kind {
+        // Files of an image have no flags.
+        _ if matches!(reach, FileReach::Stored(_)) => Err(Errno::NOTTY),
         libc::S_IFREG | libc::S_IFDIR => reach.open(OFlags::RDONLY | OFlags::NONBLOCK),
         _ => Err(Errno::NOTTY),
     }
@@ -239,6 +242,7 @@ fn set_mode(reach: &FileReach, mode: u32) -> FsResult<()> {
     match reach {
         FileReach::Name(folder, name) => inroot::change_mode(folder, name, mode).map_err(errno),
         FileReach::Held(fd) => rustix::fs::chmod(path_of(fd), Mode::from_raw_mode(mode)),
+        FileReach::Stored(_) => Err(Errno::ROFS),
     }
 }
 
@@ -275,5 +279,6 @@ fn change_times(reach: &FileReach, change: &AttributeChange) -> FsResult<()> {
         FileReach::Held(fd) => {
             rustix::fs::utimensat(rustix::fs::CWD, path_of(fd), &times, AtFlags::empty())
         }
+        FileReach::Stored(_) => Err(Errno::ROFS),
     }
 }

@@ -1,8 +1,9 @@
 //! Copy-up: makes a file of a lower layer again in the upper one before it is changed. The copy is completed beside the
 //! tree and then gets its name: no caller ever sees a part of it, whatever ends the server.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,13 +13,14 @@ use rustix::io::Errno;
 use super::access::FileReach;
 use super::data::{self, Copied};
 use super::layers::{FsResult, stat_at};
-use super::node::{Node, UPPER};
+use super::node::{LayerIndex, Node, UPPER};
 use super::number::RealFile;
 use super::overlay::OverlayTree;
+use super::owner::NOBODY;
 use super::work::WorkFolder;
 use super::xattr;
 use crate::layer::acl;
-use crate::layer::{DiskFolder, is_overlay_attribute, path_of, read_names};
+use crate::layer::{DiskFolder, LowerFile, LowerFolder, is_overlay_attribute, path_of};
 
 /// Part of a file's content to copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +31,20 @@ pub enum CopyContent {
     Nothing,
 }
 
+/// File to copy.
+struct CopySource {
+    layer: LayerIndex,
+    file: LowerFile,
+    /// Way to its attributes.
+    reach: FileReach,
+}
+
 /// New file beside the tree, which waits for its name.
 enum NewCopy {
     /// File without a name.
     Nameless(OwnedFd),
     /// File under a name in the work folder.
-    Named(std::ffi::OsString),
+    Named(OsString),
 }
 
 impl OverlayTree {
@@ -72,13 +82,12 @@ impl OverlayTree {
 
     fn copy_up_folder(&self, work: &WorkFolder, node: &Arc<Node>) -> FsResult<()> {
         let _moves = self.moves.read();
-        let source = self.layer_folder(node, node.layer())?;
-        let reach = FileReach::Held(source.descriptor().clone());
-        let stat = self.recorded_stat(rustix::fs::fstat(&source)?, &reach, node.layer())?;
+        let reach = FileReach::of_folder(&self.layer_folder(node, node.layer())?);
+        let stat = self.recorded_stat(reach.stat()?, &reach, node.layer())?;
         let name = work.new_name();
         rustix::fs::mkdirat(&work.fd, &name, Mode::from_raw_mode(stat.st_mode & 0o777))?;
         let copied = rustix::fs::openat(&work.fd, &name, DiskFolder::FLAGS, Mode::empty())
-            .and_then(|fd| self.copy_attributes(source.as_fd(), fd.as_fd(), &stat).map(|()| fd));
+            .and_then(|fd| self.copy_attributes(&reach, fd.as_fd(), &stat).map(|()| fd));
         let fd = match copied {
             Ok(fd) => fd,
             Err(error) => {
@@ -87,7 +96,7 @@ impl OverlayTree {
             }
         };
         self.put(work, node, NewCopy::Named(name), &stat)?;
-        self.keep_open(node, UPPER, fd.into());
+        self.keep_open(node, UPPER, LowerFolder::from(fd));
         Ok(())
     }
 
@@ -99,19 +108,14 @@ impl OverlayTree {
         content: CopyContent,
     ) -> FsResult<(NewCopy, Stat)> {
         if node.kind == libc::S_IFREG {
-            let (layer, source) = {
-                let _moves = self.moves.read();
-                self.open_for_reading(node)?
-            };
-            let on_disk = rustix::fs::fstat(&source)?;
-            let stat = self.recorded_stat(on_disk, &FileReach::Held(source.clone()), layer)?;
+            let CopySource { layer, file, reach } = self.copy_source(node)?;
+            let stat = self.recorded_stat(reach.stat()?, &reach, layer)?;
             let (name, fd) = new_file(work, stat.st_mode)?;
             let filled = match content {
-                CopyContent::Whole => self.copy_data(work, &source, &fd, &stat),
+                CopyContent::Whole => self.copy_data(work, &file, &fd, &stat),
                 CopyContent::Nothing => Ok(()),
             };
-            let done =
-                filled.and_then(|()| self.copy_attributes(source.as_fd(), fd.as_fd(), &stat));
+            let done = filled.and_then(|()| self.copy_attributes(&reach, fd.as_fd(), &stat));
             let made = match name {
                 Some(name) => NewCopy::Named(name),
                 None => NewCopy::Nameless(fd),
@@ -126,12 +130,22 @@ impl OverlayTree {
         }
         let _moves = self.moves.read();
         self.with(node, |reach| {
-            let (folder, name, _) = reach.at();
             let stat = self.recorded_stat(reach.stat()?, reach, node.layer())?;
             let made = work.new_name();
-            copy_special(folder, name, &stat, work, &made).inspect_err(|_| work.discard(&made))?;
+            copy_special(reach, &stat, work, &made).inspect_err(|_| work.discard(&made))?;
             Ok((NewCopy::Named(made), stat))
         })
+    }
+
+    /// Opens the content of a file to copy.
+    fn copy_source(&self, node: &Arc<Node>) -> FsResult<CopySource> {
+        let _moves = self.moves.read();
+        let (layer, file) = self.open_for_reading(node)?;
+        let reach = match &file {
+            LowerFile::Disk(fd) => FileReach::Held(fd.clone()),
+            LowerFile::Squashfs(_) => self.with(node, |reach| Ok(reach.clone()))?,
+        };
+        Ok(CopySource { layer, file, reach })
     }
 
     /// Copies the content, and waits until it is on disk. Otherwise a crash after the copy got its name would leave
@@ -140,7 +154,7 @@ impl OverlayTree {
     fn copy_data(
         &self,
         work: &WorkFolder,
-        from: &OwnedFd,
+        from: &LowerFile,
         to: &OwnedFd,
         stat: &Stat,
     ) -> FsResult<()> {
@@ -170,7 +184,7 @@ impl OverlayTree {
                 return Ok(());
             }
         };
-        let folder = self.layer_folder(&parent, UPPER)?;
+        let folder = self.upper_folder(&parent)?;
         let times = rustix::fs::fstat(&folder)?;
         made.link(work, folder.as_fd(), &place.name)?;
         let stat = stat_at(&folder, &place.name)?;
@@ -190,25 +204,19 @@ impl OverlayTree {
     /// Copies owner, mode, extended attributes and times, in the order in which none undoes another.
     fn copy_attributes(
         &self,
-        from: BorrowedFd<'_>,
+        from: &FileReach,
         to: BorrowedFd<'_>,
         stat: &Stat,
     ) -> FsResult<()> {
         let own = rustix::fs::fstat(to)?;
         if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
-            rustix::fs::fchown(
-                to,
-                Some(Uid::from_raw(stat.st_uid)),
-                Some(Gid::from_raw(stat.st_gid)),
-            )?;
+            give(from, stat, |user, group| rustix::fs::fchown(to, user, group))?;
         }
         if (own.st_mode ^ stat.st_mode) & 0o7777 != 0 || stat.st_mode & 0o6000 != 0 {
             rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
         }
-        for name in read_names(|room| rustix::fs::flistxattr(from, room))?
-            .split(|byte| *byte == 0)
-            .filter(|name| !name.is_empty())
-        {
+        let names = from.attributes()?;
+        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
             if !xattr::is_copied_up(name) {
                 continue;
             }
@@ -218,7 +226,7 @@ impl OverlayTree {
             if self.is_record(name) && !self.records_changes() {
                 continue; // the real attributes have the recorded values from here on
             }
-            let value = xattr::value_of(&path_of(from), name);
+            let value = from.attribute(name);
             let value = if acl::is_acl(name) {
                 value.and_then(|acl| acl::without_unmapped(&acl))
             } else {
@@ -283,7 +291,7 @@ fn lower_folders_above(node: &Arc<Node>) -> Vec<Arc<Node>> {
 }
 
 /// Makes a regular file beside the tree, open for writing; without a name where the file system supports that.
-fn new_file(work: &WorkFolder, mode: u32) -> FsResult<(Option<std::ffi::OsString>, OwnedFd)> {
+fn new_file(work: &WorkFolder, mode: u32) -> FsResult<(Option<OsString>, OwnedFd)> {
     let mode = Mode::from_raw_mode(mode & 0o777);
     if work.no_nameless.load(Ordering::Relaxed) == 0 {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -310,23 +318,46 @@ pub fn times_of(stat: &Stat) -> Timestamps {
     }
 }
 
+/// Gives a copy to the owner of its source, by `chown`. A stored ID that does not exist in this user namespace is shown as
+/// the overflow ID (user_namespaces(7)): the copy gets that one. Errors: EINVAL where that ID does not exist either.
+fn give(
+    from: &FileReach,
+    stat: &Stat,
+    chown: impl Fn(Option<Uid>, Option<Gid>) -> FsResult<()>,
+) -> FsResult<()> {
+    let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    match chown(Some(user), Some(group)) {
+        Err(Errno::INVAL) if matches!(from, FileReach::Stored(_)) => {
+            let or_overflow = |answer, other: &dyn Fn() -> FsResult<()>| match answer {
+                Err(Errno::INVAL) => other(),
+                answer => answer,
+            };
+            let nobody = || chown(Some(Uid::from_raw(NOBODY)), None);
+            or_overflow(chown(Some(user), None), &nobody)?;
+            let no_group = || chown(None, Some(Gid::from_raw(NOBODY)));
+            or_overflow(chown(None, Some(group)), &no_group)
+        }
+        answer => answer,
+    }
+}
+
 /// Copies a symbolic link, FIFO, socket or device.
 fn copy_special(
-    folder: BorrowedFd<'_>,
-    name: &OsStr,
+    from: &FileReach,
     stat: &Stat,
     work: &WorkFolder,
     made: &OsStr,
 ) -> FsResult<()> {
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     if kind == rustix::fs::FileType::Symlink {
-        let target = rustix::fs::readlinkat(folder, name, Vec::with_capacity(256))?;
+        let target = OsString::from_vec(from.read_link()?);
         rustix::fs::symlinkat(target, &work.fd, made)?;
     } else {
         let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
         rustix::fs::mknodat(&work.fd, made, kind, mode, stat.st_rdev)?;
     }
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    rustix::fs::chownat(&work.fd, made, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    give(from, stat, |user, group| {
+        rustix::fs::chownat(&work.fd, made, user, group, AtFlags::SYMLINK_NOFOLLOW)
+    })?;
     rustix::fs::utimensat(&work.fd, made, &times_of(stat), AtFlags::SYMLINK_NOFOLLOW)
 }

@@ -1,4 +1,5 @@
-//! Copies the content of a file: as a clone where the file system can, else inside the kernel; holes stay holes.
+//! Copies the content of a file: as a clone where the file system can, else inside the kernel, or from the blocks of an
+//! image; holes stay holes.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,6 +9,8 @@ use rustix::fs::{SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::layers::FsResult;
+use crate::layer::LowerFile;
+use crate::layer::squashfs::{FileChunk, SquashfsFile};
 
 /// Largest file, in bytes, that is copied through a buffer: two system calls, where the kernel would make a pipe.
 const SMALL: u64 = 128 << 10;
@@ -25,8 +28,81 @@ pub enum Copied {
     Written,
 }
 
-/// Copies the whole content into an empty file. Errors: ENOSPC, or another error of reading or writing.
-pub fn copy(from: &OwnedFd, to: &OwnedFd, stat: &Stat, no_clones: &AtomicU8) -> FsResult<Copied> {
+/// Copies the whole content into an empty file. Errors: ENOSPC, or another error of reading or writing; EIO for a broken
+/// block of an image.
+pub fn copy(
+    from: &LowerFile,
+    to: &OwnedFd,
+    stat: &Stat,
+    no_clones: &AtomicU8,
+) -> FsResult<Copied> {
+    match from {
+        LowerFile::Disk(from) => copy_on_disk(from, to, stat, no_clones),
+        LowerFile::Squashfs(from) => {
+            rustix::fs::ftruncate(to, from.size())?;
+            let end = from.size();
+            copy_stored(from, to, StoredRange { start: 0, end, at: 0 }).map(|()| Copied::Written)
+        }
+    }
+}
+
+/// Range of a stored file, in bytes, and the position of its copy.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredRange {
+    /// First byte.
+    pub start: u64,
+    /// Byte behind the range, or the end of the file.
+    pub end: u64,
+    /// Position of the first byte in the copy.
+    pub at: u64,
+}
+
+/// Copies a range of a stored file to a place that is a hole: holes are left out.
+fn copy_stored(from: &SquashfsFile, to: &OwnedFd, range: StoredRange) -> FsResult<()> {
+    let mut done = 0;
+    while range.start + done < range.end {
+        let left = range.end - range.start - done;
+        done += match from.chunk_at(range.start + done)? {
+            FileChunk::End => return Ok(()),
+            FileChunk::Hole(zeros) => zeros.min(left),
+            FileChunk::Data(block, bytes) => {
+                let data = block.get(bytes).ok_or(Errno::IO)?;
+                let count = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                write_all(to, data.get(..count).ok_or(Errno::IO)?, range.at + done)?;
+                count as u64
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Writes a range of a stored file to another file, as copy_file_range(2): at most to the end of the block. Returns the
+/// number of bytes; 0: the range begins at the end of the file.
+pub fn copy_stored_part(from: &SquashfsFile, to: &OwnedFd, range: StoredRange) -> FsResult<usize> {
+    let left = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+    let count = match from.chunk_at(range.start)? {
+        FileChunk::End => 0,
+        FileChunk::Hole(zeros) => {
+            let zeros = vec![0; usize::try_from(zeros).unwrap_or(usize::MAX).min(left).min(SMALL as usize)];
+            write_all(to, &zeros, range.at)?;
+            zeros.len()
+        }
+        FileChunk::Data(block, bytes) => {
+            let data = block.get(bytes).ok_or(Errno::IO)?;
+            let data = data.get(..data.len().min(left)).ok_or(Errno::IO)?;
+            write_all(to, data, range.at)?;
+            data.len()
+        }
+    };
+    Ok(count)
+}
+
+fn copy_on_disk(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    stat: &Stat,
+    no_clones: &AtomicU8,
+) -> FsResult<Copied> {
     let size = stat.st_size as u64;
     if size == 0 {
         return Ok(Copied::Cloned);

@@ -1,6 +1,7 @@
 //! Open files: reading, writing, and their other operations. A file that was opened in a lower layer is reopened after
-//! its copy-up, to show the new content.
+//! its copy-up, to show the new content. Only files of the upper layer are written: these are on disk.
 
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -8,17 +9,19 @@ use parking_lot::RwLock;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::access::FileReach;
 use super::copyup::CopyContent;
-use super::data;
+use super::data::{self, StoredRange};
 use super::layers::{FsCaller, FsResult};
 use super::node::{LayerIndex, Node, UPPER};
 use super::overlay::OverlayTree;
-use crate::layer::has_metacopy;
+use crate::layer::squashfs::{DataBlock, FileChunk, SeekTarget, SquashfsFile};
+use crate::layer::{LayerFile, LowerFile, has_metacopy};
 
 /// Open file.
 pub struct OpenFile {
     pub(super) node: Arc<Node>,
-    pub(super) fd: RwLock<(LayerIndex, Arc<OwnedFd>)>,
+    content: RwLock<(LayerIndex, LowerFile)>,
     access: OpenAccess,
 }
 
@@ -32,17 +35,17 @@ pub enum OpenAccess {
 }
 
 impl OpenFile {
-    /// Makes an open file of `node`, with a descriptor of `layer`.
+    /// Makes an open file of `node`, with its content in `layer`.
     pub(super) fn new(
         node: Arc<Node>,
         layer: LayerIndex,
-        fd: Arc<OwnedFd>,
+        content: LowerFile,
         access: OpenAccess,
     ) -> Self {
         if access == OpenAccess::Writing {
             node.add_writer();
         }
-        Self { node, fd: RwLock::new((layer, fd)), access }
+        Self { node, content: RwLock::new((layer, content)), access }
     }
 
     /// True if the kernel may hold pages that are newer than the disk, through this or another open file.
@@ -57,7 +60,10 @@ impl OpenFile {
 
     /// True if the file has no blocks on disk: it is empty or a hole.
     pub fn has_no_blocks(&self) -> bool {
-        rustix::fs::fstat(&*self.fd.read().1).is_ok_and(|stat| stat.st_blocks == 0)
+        match &self.content.read().1 {
+            LowerFile::Disk(fd) => rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_blocks == 0),
+            LowerFile::Squashfs(_) => false,
+        }
     }
 }
 
@@ -74,57 +80,117 @@ impl OverlayTree {
     pub(super) fn open_for_reading(
         &self,
         node: &Arc<Node>,
-    ) -> FsResult<(LayerIndex, Arc<OwnedFd>)> {
+    ) -> FsResult<(LayerIndex, LowerFile)> {
         let place = node.place.read();
         let layer = node.layer();
         let reach = self.reach(node, &place)?;
-        let fd = self.retry_with_fewer_open(|| reach.open(OFlags::RDONLY | OFlags::NONBLOCK))?;
-        if usize::from(layer) + 1 < self.layers.len() && self.is_metacopy(&fd)? {
+        let content = self.retry_with_fewer_open(|| reach.open_content())?;
+        if usize::from(layer) + 1 < self.layers.len() && is_metacopy(&content, &reach)? {
             log::warn!("a file has its content in another layer (metacopy): it cannot be read");
             return Err(Errno::IO);
         }
-        Ok((layer, Arc::new(fd)))
+        Ok((layer, content))
     }
 
-    fn is_metacopy(&self, fd: &OwnedFd) -> FsResult<bool> {
-        let stat = rustix::fs::fstat(fd)?;
-        Ok(has_metacopy(&stat, |attribute| rustix::fs::fgetxattr(fd, attribute, &mut [0; 0])))
-    }
-
-    /// Returns the descriptor of an open file, in the layer where the file is now.
-    pub(super) fn fd_of(&self, file: &OpenFile) -> FsResult<Arc<OwnedFd>> {
+    /// Returns the content of an open file, in the layer where the file is now.
+    pub(super) fn content_of(&self, file: &OpenFile) -> FsResult<LowerFile> {
         {
-            let (layer, fd) = &*file.fd.read();
+            let (layer, content) = &*file.content.read();
             if *layer == file.node.layer() {
-                return Ok(fd.clone());
+                return Ok(content.clone());
             }
         }
         let _moves = self.moves.read();
-        self.fd_of_locked(file)
+        self.content_of_locked(file)
     }
 
-    /// Returns the descriptor as [`OverlayTree::fd_of`] does, for a caller that holds `moves`.
-    pub(super) fn fd_of_locked(&self, file: &OpenFile) -> FsResult<Arc<OwnedFd>> {
-        let mut own = file.fd.write();
+    /// Returns the content as [`OverlayTree::content_of`] does, for a caller that holds `moves`.
+    pub(super) fn content_of_locked(&self, file: &OpenFile) -> FsResult<LowerFile> {
+        let mut own = file.content.write();
         if own.0 != file.node.layer() {
             *own = self.open_for_reading(&file.node)?;
         }
         Ok(own.1.clone())
     }
 
-    /// Reads up to the length of `room`, less only at the end of the file. Returns the number of bytes.
-    pub fn read(&self, file: &OpenFile, offset: u64, room: &mut [u8]) -> FsResult<usize> {
-        let fd = self.fd_of(file)?;
-        let mut done = 0;
-        while done < room.len() {
-            match rustix::io::pread(&*fd, &mut room[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error),
+    /// Reads `size` bytes, less only at the end of the file. `room` takes bytes that do not lie in one block of an image.
+    pub fn read<'a>(
+        &self,
+        file: &OpenFile,
+        offset: u64,
+        size: usize,
+        room: &'a mut Vec<u8>,
+    ) -> FsResult<FileBytes<'a>> {
+        match &self.content_of(file)? {
+            LowerFile::Disk(fd) => {
+                let room = room_of(room, size)?;
+                let count = fd.read_at(room, offset)?;
+                Ok(FileBytes::Copied(&room[..count]))
             }
+            LowerFile::Squashfs(stored) => FileBytes::of_stored(stored, offset, size, room),
         }
-        Ok(done)
+    }
+}
+
+/// Content of a file, for the kernel.
+pub enum FileBytes<'a> {
+    /// Part of one block in the cache of an image.
+    OfBlock(DataBlock, Range<usize>),
+    /// Bytes in a buffer.
+    Copied(&'a [u8]),
+}
+
+impl<'a> FileBytes<'a> {
+    /// Reads `size` bytes of a stored file, less only at its end: without a copy where they lie in one block, as they do
+    /// unless the blocks are smaller than the kernel's requests. Errors: EIO where any part is broken.
+    pub fn of_stored(
+        file: &SquashfsFile,
+        offset: u64,
+        size: usize,
+        room: &'a mut Vec<u8>,
+    ) -> FsResult<Self> {
+        let left = file.size().saturating_sub(offset);
+        let wanted = left.min(size as u64) as usize;
+        if let FileChunk::Data(block, range) = file.chunk_at(offset)?
+            && range.len() >= wanted
+        {
+            return Ok(Self::OfBlock(block, range.start..range.start + wanted));
+        }
+        let bytes = room_of(room, wanted)?;
+        match file.read_at(bytes, offset)? {
+            count if count == wanted => Ok(Self::Copied(bytes)),
+            // The kernel takes a short answer for the end of the file. After an error it asks page by page.
+            _ => Err(Errno::IO),
+        }
+    }
+}
+
+/// Returns the first `size` bytes of a buffer, which grows where it is smaller.
+fn room_of(room: &mut Vec<u8>, size: usize) -> FsResult<&mut [u8]> {
+    room.resize(room.len().max(size), 0);
+    room.get_mut(..size).ok_or(Errno::IO)
+}
+
+/// True if a kernel overlay left the data of a file in another layer. `reach`: the way to the file.
+fn is_metacopy(content: &LowerFile, reach: &FileReach) -> FsResult<bool> {
+    match content {
+        LowerFile::Disk(fd) => is_metacopy_on_disk(fd),
+        LowerFile::Squashfs(_) => {
+            Ok(has_metacopy(&reach.stat()?, |attribute| reach.attribute(attribute)))
+        }
+    }
+}
+
+fn is_metacopy_on_disk(fd: &OwnedFd) -> FsResult<bool> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok(has_metacopy(&stat, |attribute| rustix::fs::fgetxattr(fd, attribute, &mut [0; 0])))
+}
+
+/// Returns the descriptor of a file that is written. Errors: EBADF for a file of an image.
+pub(super) fn descriptor(content: &LowerFile) -> FsResult<&OwnedFd> {
+    match content {
+        LowerFile::Disk(fd) => Ok(fd),
+        LowerFile::Squashfs(_) => Err(Errno::BADF),
     }
 }
 
@@ -134,8 +200,8 @@ impl OverlayTree {
         let node = self.node(id)?;
         if flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_TRUNC == 0 {
             let _moves = self.moves.read();
-            let (layer, fd) = self.open_for_reading(&node)?;
-            return Ok(OpenFile::new(node, layer, fd, OpenAccess::Reading));
+            let (layer, content) = self.open_for_reading(&node)?;
+            return Ok(OpenFile::new(node, layer, content, OpenAccess::Reading));
         }
         let cut = flags & libc::O_TRUNC != 0;
         self.copy_up(&node, if cut { CopyContent::Nothing } else { CopyContent::Whole })?;
@@ -153,11 +219,11 @@ impl OverlayTree {
             })
         })?;
         self.refuse_metacopy(&fd)?;
-        Ok(OpenFile::new(node, UPPER, Arc::new(fd), OpenAccess::Writing))
+        Ok(OpenFile::new(node, UPPER, LowerFile::from(fd), OpenAccess::Writing))
     }
 
     fn refuse_metacopy(&self, fd: &OwnedFd) -> FsResult<()> {
-        match self.layers.len() > 1 && self.is_metacopy(fd)? {
+        match self.layers.len() > 1 && is_metacopy_on_disk(fd)? {
             true => Err(Errno::IO),
             false => Ok(()),
         }
@@ -171,11 +237,11 @@ impl OverlayTree {
         bytes: &[u8],
         privileges: WritePrivileges,
     ) -> FsResult<usize> {
-        let fd = self.fd_of(file)?;
+        let content = self.content_of(file)?;
         if let WritePrivileges::DroppedBy(caller) = privileges {
             self.settle(file, caller)?;
         }
-        data::write_all(&*fd, bytes, offset)?;
+        data::write_all(descriptor(&content)?, bytes, offset)?;
         Ok(bytes.len())
     }
 
@@ -187,10 +253,10 @@ impl OverlayTree {
 
     /// Runs fsync(2), or fdatasync(2).
     pub fn sync(&self, file: &OpenFile, what: Synced) -> FsResult<()> {
-        let fd = self.fd_of(file)?;
-        match what {
-            Synced::Data => rustix::fs::fdatasync(&*fd),
-            Synced::All => rustix::fs::fsync(&*fd),
+        match (&self.content_of(file)?, what) {
+            (LowerFile::Disk(fd), Synced::Data) => rustix::fs::fdatasync(fd),
+            (LowerFile::Disk(fd), Synced::All) => rustix::fs::fsync(fd),
+            (LowerFile::Squashfs(_), _) => Ok(()), // never written
         }
     }
 
@@ -199,7 +265,7 @@ impl OverlayTree {
         let _moves = self.moves.read();
         let node = self.node(id)?;
         match node.layer() {
-            UPPER => rustix::fs::fsync(self.layer_folder(&node, UPPER)?),
+            UPPER => rustix::fs::fsync(self.upper_folder(&node)?),
             _ => Ok(()), // no entry of a lower folder has changed
         }
     }
@@ -216,18 +282,22 @@ impl OverlayTree {
     ) -> FsResult<()> {
         self.settle(file, caller)?;
         let mode = FallocateFlags::from_bits_retain(mode);
-        rustix::fs::fallocate(&*self.fd_of(file)?, mode, offset, length)
+        rustix::fs::fallocate(descriptor(&self.content_of(file)?)?, mode, offset, length)
     }
 
     /// Runs lseek(2) to data (SEEK_DATA) or a hole (SEEK_HOLE). Data that the kernel has not written back yet is a hole
     /// here: see [`OpenFile::may_be_stale`].
     pub fn seek(&self, file: &OpenFile, offset: u64, whence: i32) -> FsResult<u64> {
-        let to = match whence {
-            libc::SEEK_DATA => SeekFrom::Data(offset),
-            libc::SEEK_HOLE => SeekFrom::Hole(offset),
+        let target = match whence {
+            libc::SEEK_DATA => SeekTarget::Data,
+            libc::SEEK_HOLE => SeekTarget::Hole,
             _ => return Err(Errno::INVAL),
         };
-        rustix::fs::seek(&*self.fd_of(file)?, to)
+        match (&self.content_of(file)?, target) {
+            (LowerFile::Disk(fd), SeekTarget::Data) => rustix::fs::seek(fd, SeekFrom::Data(offset)),
+            (LowerFile::Disk(fd), SeekTarget::Hole) => rustix::fs::seek(fd, SeekFrom::Hole(offset)),
+            (LowerFile::Squashfs(stored), target) => stored.seek(offset, target),
+        }
     }
 
     /// Runs copy_file_range(2). As for fallocate(2), the server drops privileges.
@@ -240,10 +310,20 @@ impl OverlayTree {
     ) -> FsResult<usize> {
         self.settle(to.file, caller)?;
         let (mut read, mut written) = (from.offset, to.offset);
-        let (from, to) = (self.fd_of(from.file)?, self.fd_of(to.file)?);
+        let (from, to) = (self.content_of(from.file)?, self.content_of(to.file)?);
+        let to = descriptor(&to)?;
         // The kernel's reply has 32 bits for the length.
-        let length = length.min(1 << 30) as usize;
-        rustix::fs::copy_file_range(&*from, Some(&mut read), &*to, Some(&mut written), length)
+        let length = length.min(1 << 30);
+        match &from {
+            LowerFile::Disk(from) => {
+                let (read, written) = (Some(&mut read), Some(&mut written));
+                rustix::fs::copy_file_range(from, read, to, written, length as usize)
+            }
+            LowerFile::Squashfs(from) => {
+                let end = read.checked_add(length).ok_or(Errno::OVERFLOW)?;
+                data::copy_stored_part(from, to, StoredRange { start: read, end, at: written })
+            }
+        }
     }
 }
 

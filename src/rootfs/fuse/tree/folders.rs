@@ -6,29 +6,41 @@ use std::sync::atomic::AtomicBool;
 use rustix::io::Errno;
 
 use super::layers::FsResult;
-use super::node::{LayerIndex, Node, OpenFolder};
+use super::node::{LayerIndex, Node, OpenFolder, UPPER};
 use super::open_folders::open_already;
 use super::overlay::OverlayTree;
-use crate::layer::{DiskFolder, LayerFolder};
+use crate::layer::{DiskFolder, LayerFolder, LowerFolder};
 
 impl OverlayTree {
     /// Returns a folder in a layer that holds it. Errors: ENOENT when the folder vanished from the layer.
-    pub(super) fn layer_folder(&self, node: &Arc<Node>, layer: LayerIndex) -> FsResult<DiskFolder> {
+    pub(super) fn layer_folder(
+        &self,
+        node: &Arc<Node>,
+        layer: LayerIndex,
+    ) -> FsResult<LowerFolder> {
         match open_already(node, layer)? {
             Some(folder) => Ok(folder),
             None => self.open_from_above(node, layer),
         }
     }
 
+    /// Returns a folder in the upper layer, which holds it. Errors: as [`OverlayTree::layer_folder`].
+    pub(super) fn upper_folder(&self, node: &Arc<Node>) -> FsResult<DiskFolder> {
+        match self.layer_folder(node, UPPER)? {
+            LowerFolder::Disk(folder) => Ok(folder),
+            LowerFolder::Squashfs(_) => Err(Errno::ROFS),
+        }
+    }
+
     /// Opens a folder, and the closed ones above it: in a loop, as a tree may be deeper than a stack.
-    fn open_from_above(&self, node: &Arc<Node>, layer: LayerIndex) -> FsResult<DiskFolder> {
+    fn open_from_above(&self, node: &Arc<Node>, layer: LayerIndex) -> FsResult<LowerFolder> {
         let mut closed = Vec::new();
         let mut folder = node.clone();
         let mut opened = loop {
             let (parent, name) = {
                 let place = folder.place.read();
                 if let Some(held) = place.rare.as_ref().and_then(|rare| rare.held.clone()) {
-                    break held.into();
+                    break DiskFolder::from(held).into();
                 }
                 (place.parent.clone().ok_or(Errno::STALE)?, place.name.clone())
             };
@@ -49,8 +61,8 @@ impl OverlayTree {
         &self,
         node: &Arc<Node>,
         layer: LayerIndex,
-        folder: DiskFolder,
-    ) -> DiskFolder {
+        folder: LowerFolder,
+    ) -> LowerFolder {
         if let Some(state) = &node.folder {
             let mut open = state.open.lock();
             if let Some(other) = open.iter().find(|opened| opened.layer == layer) {

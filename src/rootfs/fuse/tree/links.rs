@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::copied_links::CopiedLink;
 use super::copyup::{CopyContent, times_of};
 use super::layers::{FsResult, stat_at};
-use super::node::{Node, NodePlace, UPPER};
+use super::node::{Node, NodePlace};
 use super::number::RealFile;
 use super::overlay::OverlayTree;
 use super::work::WorkFolder;
@@ -77,7 +77,7 @@ impl OverlayTree {
         for (parent, name) in names {
             self.copy_up(&parent, CopyContent::Whole)?;
             let _moves = self.moves.read();
-            let folder = self.layer_folder(&parent, UPPER)?;
+            let folder = self.upper_folder(&parent)?;
             let times = rustix::fs::fstat(&folder)?;
             if matches!(stat_at(&folder, &name), Err(Errno::NOENT)) {
                 self.link_copy(node, &folder, &name)?;
@@ -88,13 +88,9 @@ impl OverlayTree {
     }
 
     /// Returns the place of a copied file whose name still leads to the lower one.
-    pub(super) fn linked_place(
-        &self,
-        parent: &Arc<Node>,
-        name: &OsStr,
-    ) -> (NodePlace, super::node::LayerIndex) {
+    pub(super) fn linked_place(parent: &Arc<Node>, name: &OsStr) -> NodePlace {
         let mut place = NodePlace::of(parent, name);
         place.rare().linked = true;
-        (place, UPPER)
+        place
     }
 }

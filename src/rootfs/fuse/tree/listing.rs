@@ -3,7 +3,7 @@
 //! would be half of all requests of find(1), and may cache the entries.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::node::{LayerIndex, Node, UPPER};
 use super::number::RealFile;
 use super::overlay::OverlayTree;
 use crate::layer::whiteout::WhiteoutName;
-use crate::layer::{DiskFolder, LayerFolder, WhiteoutForms};
+use crate::layer::{LayerFolder, LowerFolder, LowerName, WhiteoutForms};
 
 /// Listed entry of a folder.
 pub struct Item<'a> {
@@ -102,16 +102,18 @@ impl OverlayTree {
             });
         }
         let folder = self.layer_folder(node, listed.layer)?;
-        let Ok(stat) = folder.stat(&listed.name) else { return Ok(None) };
-        if stat.st_mode & libc::S_IFMT != u32::from(listed.kind)
-            || self.is_whiteout(node, listed.layer, &folder, &listed.name, &stat)?
+        let Ok(found) = folder.find_listed(&listed.name, listed.location) else {
+            return Ok(None);
+        };
+        if found.stat.st_mode & libc::S_IFMT != u32::from(listed.kind)
+            || self.is_whiteout(node, listed.layer, &folder, &listed.name, &found.stat)?
         {
             return Ok(None); // replaced since
         }
         if listed.layer != UPPER && self.is_above(node, listed)? {
             return Ok(None); // copied up or removed since
         }
-        let found = NameLookup::file(stat, listed.layer);
+        let found = NameLookup::file(found, listed.layer);
         Ok(self.enter(node, &listed.name, found).ok())
     }
 
@@ -120,7 +122,7 @@ impl OverlayTree {
         if node.layers().first() != Some(&UPPER) {
             return Ok(false);
         }
-        let upper = self.layer_folder(node, UPPER)?;
+        let upper = self.upper_folder(node)?;
         Ok(upper.stat(&listed.name).is_ok()
             || self.is_hidden_by_name(node, UPPER, &upper, &listed.name)?)
     }
@@ -156,7 +158,7 @@ impl OverlayTree {
             _ => node.id,
         };
         let (name, kind) = (OsStr::new(name).into(), libc::S_IFDIR as u16);
-        ListedName { name, number, place: 0, kind, layer: node.layer() }
+        ListedName { name, number, place: 0, kind, layer: node.layer(), location: None }
     }
 
     fn list_layer(
@@ -170,9 +172,9 @@ impl OverlayTree {
         let dev = folder.own_stat()?.st_dev;
         let forms = self.forms_in(node, layer, &folder)?;
         let mut hidden: Vec<Box<[u8]>> = Vec::new();
-        folder.for_each_entry(|name, ino, file_type| {
-            let bytes = name.to_bytes();
-            match WhiteoutName::parse(OsStr::from_bytes(bytes)) {
+        folder.for_each_name(|LowerName { name, number: ino, kind: file_type, location }| {
+            let bytes = name.as_bytes();
+            match WhiteoutName::parse(name) {
                 WhiteoutName::File => {}
                 _ if !forms.names => {}
                 WhiteoutName::Whiteout(removed) => return hidden.push(removed.as_bytes().into()),
@@ -196,8 +198,8 @@ impl OverlayTree {
             }
             if let Some(kind) = kind {
                 let number = self.numbers.of(RealFile { dev, ino });
-                let (name, place) = (OsStr::from_bytes(bytes).into(), place_of(bytes));
-                list.push(ListedName { name, number, place, kind: kind as u16, layer });
+                let (name, place, kind) = (name.into(), place_of(bytes), kind as u16);
+                list.push(ListedName { name, number, place, kind, layer, location });
             }
         })?;
         // A whiteout by name does not hide a file of its own layer.
@@ -217,8 +219,7 @@ fn place_of(name: &[u8]) -> u32 {
 }
 
 /// Returns the bits of S_IFMT of a possible whiteout; `None` for a whiteout or a missing file.
-fn kind_unless_whiteout(folder: &DiskFolder, forms: WhiteoutForms, name: &CStr) -> Option<u32> {
-    let name = OsStr::from_bytes(name.to_bytes());
+fn kind_unless_whiteout(folder: &LowerFolder, forms: WhiteoutForms, name: &OsStr) -> Option<u32> {
     let stat = folder.stat(name).ok()?;
     (!forms.is_whiteout(folder, name, &stat)).then_some(stat.st_mode & libc::S_IFMT)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::node::LayerIndex;
+use crate::layer::squashfs::InodeRef;
 
 /// Entry of a list.
 pub struct ListedName {
@@ -20,6 +21,8 @@ pub struct ListedName {
     pub kind: u16,
     /// Layer of the entry.
     pub layer: LayerIndex,
+    /// Location of its inode, in an image.
+    pub location: Option<InodeRef>,
 }
 
 /// Lists of folders that are being read, the newest last: each is made once. A dropped list is made again, in the same

@@ -9,10 +9,11 @@ use rustix::io::Errno;
 use super::access::FileReach;
 use super::attributes::FileAttributes;
 use super::layers::FsResult;
-use super::node::{LayerIndex, Node, NodePlace, Nodes, UPPER};
+use super::node::{LayerIndex, Node, NodeOrigin, NodePlace, Nodes, UPPER};
 use super::number::RealFile;
 use super::overlay::OverlayTree;
-use crate::layer::{Below, DiskFolder, LayerFolder};
+use crate::layer::squashfs::StoredFile;
+use crate::layer::{Below, FoundFile, LowerFolder};
 
 /// Node that the kernel learns of, with one lookup more.
 #[derive(Clone, Copy, Debug)]
@@ -31,14 +32,17 @@ pub(super) struct NameLookup {
     pub layer: LayerIndex,
     /// All layers of a folder.
     pub layers: Vec<LayerIndex>,
+    /// File in its image, if the topmost layer is one.
+    stored: Option<StoredFile>,
     /// Folders that were opened on the way.
-    opened: Vec<(LayerIndex, DiskFolder)>,
+    opened: Vec<(LayerIndex, LowerFolder)>,
 }
 
 impl NameLookup {
     /// Makes the result for a file that was found in a layer.
-    pub fn file(stat: Stat, layer: LayerIndex) -> Self {
-        Self { stat, layer, layers: Vec::new(), opened: Vec::new() }
+    pub fn file(found: FoundFile, layer: LayerIndex) -> Self {
+        let FoundFile { stat, stored } = found;
+        Self { stat, layer, layers: Vec::new(), stored, opened: Vec::new() }
     }
 }
 
@@ -69,8 +73,8 @@ impl OverlayTree {
         let mut found: Option<NameLookup> = None;
         for layer in parent.layers().into_iter().skip(skipped) {
             let folder = self.layer_folder(parent, layer)?;
-            let stat = match folder.stat(name) {
-                Ok(stat) => stat,
+            let here = match folder.find(name) {
+                Ok(here) => here,
                 Err(Errno::NOENT) => {
                     if self.is_hidden_by_name(parent, layer, &folder, name)? {
                         break;
@@ -79,28 +83,21 @@ impl OverlayTree {
                 }
                 Err(error) => return Err(error),
             };
-            if self.is_whiteout(parent, layer, &folder, name, &stat)? {
+            if self.is_whiteout(parent, layer, &folder, name, &here.stat)? {
                 break;
             }
-            if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            if here.stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
                 // The first file found is the result; a later one ends a folder's layers.
-                found.get_or_insert(NameLookup {
-                    stat,
-                    layer,
-                    layers: Vec::new(),
-                    opened: Vec::new(),
-                });
+                found.get_or_insert_with(|| NameLookup::file(here, layer));
                 break;
             }
-            let found = found.get_or_insert_with(|| NameLookup {
-                stat,
-                layer,
-                layers: Vec::new(),
-                opened: Vec::new(),
-            });
+            let inner = match usize::from(layer) + 1 < self.layers.len() {
+                true => Some(self.retry_with_fewer_open(|| folder.open_found(name, &here))?),
+                false => None,
+            };
+            let found = found.get_or_insert_with(|| NameLookup::file(here, layer));
             found.layers.push(layer);
-            if usize::from(layer) + 1 < self.layers.len() {
-                let inner = self.retry_with_fewer_open(|| folder.open_folder(name))?;
+            if let Some(inner) = inner {
                 let below = self.below_of(layer, &inner)?;
                 found.opened.push((layer, inner));
                 // A folder beside the whiteout of its own name was made after the whiteout.
@@ -119,14 +116,19 @@ impl OverlayTree {
         name: &OsStr,
         found: NameLookup,
     ) -> FsResult<NodeEntry> {
-        let folder = self.layer_folder(parent, found.layer)?;
-        let reach = FileReach::Name(folder, name.into());
-        let node = self.known(parent, name, &found.stat, found.layer, found.layers);
-        for (layer, opened) in found.opened {
+        let NameLookup { stat, layer, layers, stored, opened } = found;
+        let location = stored.as_ref().map(StoredFile::location);
+        let reach = match stored {
+            Some(stored) => FileReach::Stored(stored),
+            None => FileReach::of_name(&self.layer_folder(parent, layer)?, name)?,
+        };
+        let origin = NodeOrigin { layer, layers, location };
+        let node = self.known(parent, name, &stat, origin);
+        for (layer, opened) in opened {
             self.keep_open(&node, layer, opened);
         }
-        let shown = match found.layer == node.layer() {
-            true => self.shown(&node, &found.stat, &reach, found.layer),
+        let shown = match layer == node.layer() {
+            true => self.shown(&node, &stat, &reach, layer),
             // Copied up under another of its names.
             false => self.attributes_of(&node),
         };
@@ -145,17 +147,16 @@ impl OverlayTree {
         parent: &Arc<Node>,
         name: &OsStr,
         stat: &Stat,
-        layer: LayerIndex,
-        layers: Vec<LayerIndex>,
+        origin: NodeOrigin,
     ) -> Arc<Node> {
         let id = self.numbers.of(RealFile { dev: stat.st_dev, ino: stat.st_ino });
         let kind = stat.st_mode & libc::S_IFMT;
-        let make = || match layer != UPPER && self.is_copied_under_another_name(stat) {
+        let make = || match origin.layer != UPPER && self.is_copied_under_another_name(stat) {
             true => {
-                let (place, layer) = self.linked_place(parent, name);
-                Node::new(id, kind, layer, place, layers)
+                let origin = NodeOrigin { layer: UPPER, ..origin };
+                Node::new(id, kind, Self::linked_place(parent, name), origin)
             }
-            false => Node::new(id, kind, layer, NodePlace::of(parent, name), layers),
+            false => Node::new(id, kind, NodePlace::of(parent, name), origin),
         };
         let (node, known) = self.nodes.look_up(id, kind, make);
         if known && stat.st_nlink > 1 && kind != libc::S_IFDIR {

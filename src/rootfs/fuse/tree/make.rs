@@ -14,10 +14,10 @@ use super::copyup::CopyContent;
 use super::file::{OpenAccess, OpenFile};
 use super::layers::{FsCaller, FsResult, stat_at};
 use super::lookup::NodeEntry;
-use super::node::{Node, UPPER};
+use super::node::{Node, NodeOrigin, UPPER};
 use super::overlay::OverlayTree;
 use crate::layer::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
-use crate::layer::{DiskFolder, path_below, path_of};
+use crate::layer::{DiskFolder, LowerFile, path_below, path_of};
 
 /// File to make.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ impl OverlayTree {
         }
         let parent = self.writable_folder(parent, name)?;
         let _moves = self.moves.read();
-        let folder = self.layer_folder(&parent, UPPER)?;
+        let folder = self.upper_folder(&parent)?;
         let mask = self.mask(&parent, &folder, caller)?;
         self.place_new(&parent, &folder, name, |at, name| {
             self.make_at(at, name, what, mask)?;
@@ -53,7 +53,8 @@ impl OverlayTree {
         })?;
         let stat = stat_at(&folder, name)?;
         let layers = if matches!(what, NewFile::Folder(_)) { vec![UPPER] } else { Vec::new() };
-        let node = self.known(&parent, name, &stat, UPPER, layers);
+        let origin = NodeOrigin { layers, ..NodeOrigin::default() };
+        let node = self.known(&parent, name, &stat, origin);
         node.set_no_capabilities();
         let attributes = self.shown(&node, &stat, &FileReach::Name(folder, name.into()), UPPER)?;
         Ok(NodeEntry { generation: node.generation, attributes })
@@ -70,7 +71,7 @@ impl OverlayTree {
     ) -> FsResult<(NodeEntry, OpenFile)> {
         let parent = self.writable_folder(parent, name)?;
         let _moves = self.moves.read();
-        let folder = self.layer_folder(&parent, UPPER)?;
+        let folder = self.upper_folder(&parent)?;
         let mode = mode & 0o7777 & !self.mask(&parent, &folder, caller)?;
         let what = NewFile::Node(libc::S_IFREG | mode, 0);
         let mut made = None;
@@ -87,9 +88,9 @@ impl OverlayTree {
         })?;
         let fd = made.ok_or(Errno::IO)?;
         let stat = rustix::fs::fstat(&fd)?;
-        let node = self.known(&parent, name, &stat, UPPER, Vec::new());
+        let node = self.known(&parent, name, &stat, NodeOrigin::default());
         node.set_no_capabilities();
-        let file = OpenFile::new(node.clone(), UPPER, Arc::new(fd), OpenAccess::Writing);
+        let file = OpenFile::new(node.clone(), UPPER, LowerFile::from(fd), OpenAccess::Writing);
         let attributes = self.shown(&node, &stat, &FileReach::Name(folder, name.into()), UPPER)?;
         let entry = NodeEntry { generation: node.generation, attributes };
         Ok((entry, file))
@@ -101,7 +102,7 @@ impl OverlayTree {
         self.copy_up(&node, CopyContent::Whole)?;
         let parent = self.writable_folder(parent, name)?;
         let _moves = self.moves.read();
-        let folder = self.layer_folder(&parent, UPPER)?;
+        let folder = self.upper_folder(&parent)?;
         self.with(&node, |reach| {
             self.place_new(&parent, &folder, name, |at, name| match reach {
                 FileReach::Name(from, old) => {
@@ -112,11 +113,12 @@ impl OverlayTree {
                     let follow = AtFlags::SYMLINK_FOLLOW;
                     rustix::fs::linkat(rustix::fs::CWD, path, at, name, follow)
                 }
+                FileReach::Stored(_) => Err(Errno::ROFS),
             })
         })?;
         self.links.add(id);
         let stat = stat_at(&folder, name)?;
-        let node = self.known(&parent, name, &stat, UPPER, Vec::new());
+        let node = self.known(&parent, name, &stat, NodeOrigin::default());
         let attributes = self.shown(&node, &stat, &FileReach::Name(folder, name.into()), UPPER)?;
         Ok(NodeEntry { generation: node.generation, attributes })
     }

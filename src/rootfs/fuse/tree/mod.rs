@@ -34,8 +34,8 @@ mod work;
 mod xattr;
 
 pub use attributes::{AttributeChange, FileAttributes, FsSpace, NewTime, Time};
-pub use file::{FilePosition, OpenFile, Synced, WritePrivileges};
-pub use layers::{FsCaller, FsResult, OverlayLayers};
+pub use file::{FileBytes, FilePosition, OpenFile, Synced, WritePrivileges};
+pub use layers::{FsCaller, FsResult, ImageSource, LowerSource, OpenLayers, OverlayLayers};
 pub use listing::{Detail, Item, ReplyRoom};
 pub use lookup::NodeEntry;
 pub use make::NewFile;

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, O
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::layer::{DiskFolder, WhiteoutForms};
+use crate::layer::squashfs::InodeRef;
+use crate::layer::{LowerFolder, WhiteoutForms};
 
 /// Number of the root in FUSE.
 pub const ROOT: u64 = 1;
@@ -33,6 +34,8 @@ pub struct Node {
     pub generation: u32,
     /// Topmost layer with this file.
     layer: AtomicU16,
+    /// Location of the file in that layer, if it is an image. Without meaning once the file is in the upper layer.
+    pub location: Option<InodeRef>,
     /// True if no name of the merged tree leads to the file any more.
     removed: AtomicBool,
     /// True for a file made here, without a later attribute: it can have no capabilities.
@@ -86,20 +89,26 @@ pub struct OpenFolder {
     /// Layer of the folder.
     pub layer: LayerIndex,
     /// The folder.
-    pub folder: DiskFolder,
+    pub folder: LowerFolder,
     /// True if used since it was last considered for closing.
     pub used: AtomicBool,
 }
 
+/// Origin of a new node: its file in the layers. The default is a file of the upper layer.
+#[derive(Default)]
+pub struct NodeOrigin {
+    /// Topmost layer with the file.
+    pub layer: LayerIndex,
+    /// All layers of a folder, the topmost first; empty for other files.
+    pub layers: Vec<LayerIndex>,
+    /// [`Node::location`].
+    pub location: Option<InodeRef>,
+}
+
 impl Node {
     /// Makes a node that is not in the table yet.
-    pub fn new(
-        id: u64,
-        kind: u32,
-        layer: LayerIndex,
-        place: NodePlace,
-        layers: Vec<LayerIndex>,
-    ) -> Self {
+    pub fn new(id: u64, kind: u32, place: NodePlace, origin: NodeOrigin) -> Self {
+        let NodeOrigin { layer, layers, location } = origin;
         let folder = (kind == libc::S_IFDIR).then(|| {
             Box::new(FolderState {
                 layers: RwLock::new(layers),
@@ -116,6 +125,7 @@ impl Node {
             kind,
             generation: 0,
             layer: AtomicU16::new(layer),
+            location,
             removed: AtomicBool::new(false),
             no_capabilities: AtomicBool::new(false),
             lookups: AtomicU64::new(0),

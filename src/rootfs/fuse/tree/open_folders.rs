@@ -1,4 +1,4 @@
-//! Descriptors of folders, limited in number.
+//! Open folders, limited in number: each on disk has a descriptor, each in an image takes memory.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::layers::FsResult;
 use super::node::{LayerIndex, Node, OpenFolder};
-use crate::layer::DiskFolder;
+use crate::layer::LowerFolder;
 
 /// Open folders, in the order in which they are considered for closing.
 pub struct OpenFolders {
@@ -25,7 +25,7 @@ impl OpenFolders {
     }
 
     /// Keeps the roots of the layers open for ever.
-    pub fn keep_roots(&self, root: &Node, roots: Vec<(LayerIndex, DiskFolder)>) {
+    pub fn keep_roots(&self, root: &Node, roots: Vec<(LayerIndex, LowerFolder)>) {
         if let Some(folder) = &root.folder {
             folder.open.lock().extend(roots.into_iter().map(|(layer, root)| OpenFolder {
                 layer,
@@ -74,7 +74,7 @@ fn was_used(node: &Node, layer: LayerIndex) -> bool {
 }
 
 /// Returns a folder in a layer, if open. Errors: ENOTDIR.
-pub fn open_already(node: &Node, layer: LayerIndex) -> FsResult<Option<DiskFolder>> {
+pub fn open_already(node: &Node, layer: LayerIndex) -> FsResult<Option<LowerFolder>> {
     let folder = node.folder.as_ref().ok_or(Errno::NOTDIR)?;
     let open = folder.open.lock();
     let opened = open.iter().find(|opened| opened.layer == layer);

@@ -6,14 +6,15 @@ use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 
 use super::copied_links::CopiedLinks;
-use super::layers::{FsResult, OverlayLayers, in_one_mount, reopened};
+use super::layers::{FsResult, OpenLayers, in_one_mount, reopened};
 use super::lists::FolderLists;
-use super::node::{LayerIndex, Node, NodePlace, Nodes, ROOT, UPPER};
+use super::node::{LayerIndex, Node, NodeOrigin, NodePlace, Nodes, ROOT, UPPER};
 use super::number::{InodeNumbers, RealFile};
 use super::open_folders::OpenFolders;
 use super::rules::OverlayRules;
 use super::work::WorkFolder;
-use crate::layer::{DiskFolder, FolderMarks, LayerFolder};
+use crate::layer::squashfs::SquashfsImage;
+use crate::layer::{DiskFolder, FolderMarks, LayerFolder, LowerFolder};
 
 /// Overlay of layers.
 pub struct OverlayTree {
@@ -22,8 +23,8 @@ pub struct OverlayTree {
     pub(super) folders: OpenFolders,
     pub(super) lists: FolderLists,
     pub(super) rules: OverlayRules,
-    /// Marks of each layer's root; index 0 is the upper layer's, or unused without one.
-    pub(super) layers: Vec<FolderMarks>,
+    /// Facts of each layer; index 0 is the upper layer's, or unused without one.
+    pub(super) layers: Vec<LayerFacts>,
     pub(super) work: Option<WorkFolder>,
     pub(super) links: CopiedLinks,
     /// User and group of the server's own files.
@@ -33,32 +34,56 @@ pub struct OverlayTree {
     pub(super) copying: [Mutex<()>; 64],
 }
 
+/// Facts of a layer that hold for all of its files.
+#[derive(Default)]
+pub(super) struct LayerFacts {
+    /// Marks of the root.
+    pub marks: FolderMarks,
+    /// Image that is the layer; `None`: a folder on disk.
+    pub image: Option<Arc<SquashfsImage>>,
+}
+
+impl LayerFacts {
+    fn of(root: &LowerFolder) -> FsResult<Self> {
+        let image = match root {
+            LowerFolder::Disk(_) => None,
+            LowerFolder::Squashfs(folder) => Some(folder.image().clone()),
+        };
+        Ok(Self { marks: FolderMarks::read(root)?, image })
+    }
+}
+
 impl OverlayTree {
     /// Makes an overlay of these layers. Errors: a layer cannot be read, EXDEV when upper and work are not in one
     /// mount.
-    pub fn new(layers: OverlayLayers, rules: OverlayRules) -> FsResult<Self> {
+    pub fn new(layers: OpenLayers, rules: OverlayRules) -> FsResult<Self> {
         let (upper, work) = layers.upper.unzip();
-        let mut roots: Vec<(LayerIndex, DiskFolder)> = Vec::new();
-        let mut marks = vec![FolderMarks::default()];
-        let lowers = layers.lowers.into_iter().zip(1..).map(|(fd, layer)| (layer, fd));
-        for (layer, fd) in upper.map(|fd| (UPPER, fd)).into_iter().chain(lowers) {
-            let root = DiskFolder::from(reopened(fd)?);
-            let known = FolderMarks::read(&root)?;
+        let mut roots: Vec<(LayerIndex, LowerFolder)> = Vec::new();
+        let mut facts = vec![LayerFacts::default()];
+        let lowers = layers.lowers.into_iter().zip(1..).map(|(root, layer)| (layer, root));
+        let upper = upper.map(|upper| (UPPER, LowerFolder::from(upper)));
+        for (layer, root) in upper.into_iter().chain(lowers) {
+            let root = match root {
+                LowerFolder::Disk(folder) => DiskFolder::from(reopened(folder)?).into(),
+                image @ LowerFolder::Squashfs(_) => image,
+            };
+            let known = LayerFacts::of(&root)?;
             match layer {
-                UPPER => marks[0] = known,
-                _ => marks.push(known),
+                UPPER => facts[0] = known,
+                _ => facts.push(known),
             }
             roots.push((layer, root));
         }
         let numbers = InodeNumbers::default();
         let order: Vec<LayerIndex> = roots.iter().map(|(layer, _)| *layer).collect();
         let top = *order.first().ok_or(Errno::INVAL)?;
-        if let (Some(work), Some((UPPER, upper))) = (&work, roots.first())
+        if let (Some(work), Some((UPPER, LowerFolder::Disk(upper)))) = (&work, roots.first())
             && !in_one_mount(work, upper)?
         {
             return Err(Errno::XDEV);
         }
-        let root = Node::new(ROOT, libc::S_IFDIR, top, NodePlace::default(), order);
+        let origin = NodeOrigin { layer: top, layers: order, location: None };
+        let root = Node::new(ROOT, libc::S_IFDIR, NodePlace::default(), origin);
         // The first file system keeps its real numbers: start with the topmost layer's.
         for (_, root) in &roots {
             let stat = root.own_stat()?;
@@ -76,7 +101,7 @@ impl OverlayTree {
             folders,
             lists: FolderLists::default(),
             rules,
-            layers: marks,
+            layers: facts,
             work,
             links,
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),

@@ -10,7 +10,7 @@ use crate::ids::{BaseIds, FileIds, Id, IdMaps, Map};
 pub struct ShownIds(pub Option<IdMaps<FileIds, BaseIds>>);
 
 /// Shown ID for IDs without a counterpart (/proc/sys/kernel/overflowuid).
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 impl ShownIds {
     /// Returns the shown user and group for those on disk.

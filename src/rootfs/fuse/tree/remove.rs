@@ -39,7 +39,7 @@ impl OverlayTree {
         if there.kind() == libc::S_IFDIR {
             return Err(Errno::ISDIR);
         }
-        let folder = self.layer_folder(&parent, UPPER)?;
+        let folder = self.upper_folder(&parent)?;
         let node = self.node_of(&there);
         let mut place = node.as_ref().map(|node| node.place.write());
         let held = match (&node, &mut place) {
@@ -66,7 +66,7 @@ impl OverlayTree {
         if there.kind() != libc::S_IFDIR {
             return Err(Errno::NOTDIR);
         }
-        let folder = self.layer_folder(&parent, UPPER)?;
+        let folder = self.upper_folder(&parent)?;
         // The kernel has looked the folder up before it sends this request.
         let node = self.node_of(&there).ok_or(Errno::STALE)?;
         let held = self.layer_folder(&node, node.layer())?;
@@ -88,7 +88,8 @@ impl OverlayTree {
             }
             answer => answer?,
         }
-        place.rare().held = Some(held.descriptor().clone());
+        // The node of a folder in an image has its location there.
+        place.rare().held = held.on_disk().map(|held| held.descriptor().clone());
         node.set_removed();
         drop(place);
         self.forget_removed(&there);
@@ -101,7 +102,7 @@ impl OverlayTree {
         parent: &Arc<Node>,
         name: &OsStr,
     ) -> FsResult<Option<PresentFile>> {
-        let folder = self.layer_folder(parent, UPPER)?;
+        let folder = self.upper_folder(parent)?;
         let upper = match stat_at(&folder, name) {
             Ok(stat) if self.is_whiteout(parent, UPPER, &folder, name, &stat)? => return Ok(None),
             Ok(stat) => Some(stat),

@@ -107,7 +107,7 @@ impl OverlayTree {
     }
 
     fn end(&self, parent: &Arc<Node>, name: &OsStr) -> FsResult<RenameEnd> {
-        let folder = self.layer_folder(parent, UPPER)?;
+        let folder = self.upper_folder(parent)?;
         let mut there = self.present(parent, name)?;
         let node = there.as_ref().and_then(|there| self.node_of(there));
         if let (Some(node), Some(present)) = (&node, &mut there)
@@ -140,7 +140,8 @@ impl OverlayTree {
         }
         let held_folder = match (&to.there, &to.node) {
             (Some(there), Some(target)) if there.kind() == libc::S_IFDIR => {
-                Some(self.layer_folder(target, target.layer())?.descriptor().clone())
+                let folder = self.layer_folder(target, target.layer())?;
+                folder.on_disk().map(|folder| folder.descriptor().clone())
             }
             _ => None,
         };

@@ -13,7 +13,8 @@ pub struct OverlayRules {
     pub records: Records,
     /// Number of lower layers, from the topmost on, with real owners in spite of [`Records::InLowers`].
     pub real_lowers: usize,
-    /// True in a namespace of one user and one group: with [`Records::InLowers`] they own all files of lower layers.
+    /// True in a namespace of one user and one group: they own all files of images, and with [`Records::InLowers`] those of
+    /// all lower layers.
     pub has_one_id: bool,
     /// Meaning of names that begin with `.wh.`, in all layers: other tools may have unpacked them.
     pub whiteouts: Whiteouts,

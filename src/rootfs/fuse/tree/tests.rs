@@ -41,7 +41,7 @@ impl Ground {
     fn layers(&self) -> OverlayLayers {
         let mut lowers = Vec::new();
         while self.path(&lower(lowers.len())).exists() {
-            lowers.push(folder(&self.path(&lower(lowers.len()))));
+            lowers.push(folder(&self.path(&lower(lowers.len()))).into());
         }
         let upper = Some((folder(&self.path("upper")), folder(&self.path("work"))));
         OverlayLayers { lowers, upper }

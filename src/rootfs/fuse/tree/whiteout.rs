@@ -13,7 +13,7 @@ use super::node::{LayerIndex, Node, ROOT, UPPER};
 use super::overlay::OverlayTree;
 use super::work::{Opacity, WhiteoutForm, WorkFolder, mark};
 use crate::layer::whiteout::{self, OPAQUE_NAME, WhiteoutName, Whiteouts};
-use crate::layer::{Below, DiskFolder, FolderMarks, LayerFolder, WhiteoutForms};
+use crate::layer::{Below, DiskFolder, FolderMarks, LayerFolder, LowerFolder, WhiteoutForms};
 
 impl OverlayTree {
     /// True if the file found under `name` is a whiteout.
@@ -21,7 +21,7 @@ impl OverlayTree {
         &self,
         parent: &Node,
         layer: LayerIndex,
-        folder: &DiskFolder,
+        folder: &impl LayerFolder,
         name: &OsStr,
         stat: &Stat,
     ) -> FsResult<bool> {
@@ -50,7 +50,7 @@ impl OverlayTree {
         &self,
         parent: &Node,
         layer: LayerIndex,
-        folder: &DiskFolder,
+        folder: &impl LayerFolder,
         name: &OsStr,
     ) -> FsResult<bool> {
         Ok(self.has_names(layer)
@@ -59,7 +59,7 @@ impl OverlayTree {
 
     /// Returns the visibility of the layers below a folder, by its own marks. Errors: EPERM for a folder that a kernel
     /// overlay with `redirect_dir` moved: its content lies elsewhere, and showing half of it would be wrong.
-    pub(super) fn below_of(&self, layer: LayerIndex, folder: &DiskFolder) -> FsResult<Below> {
+    pub(super) fn below_of(&self, layer: LayerIndex, folder: &LowerFolder) -> FsResult<Below> {
         let marks = FolderMarks::read(folder)?;
         if marks.is_redirected {
             log::warn!("a folder was moved by an overlay with redirect_dir: not shown");
@@ -77,7 +77,7 @@ impl OverlayTree {
         &self,
         node: &Node,
         layer: LayerIndex,
-        folder: &DiskFolder,
+        folder: &impl LayerFolder,
     ) -> FsResult<WhiteoutForms> {
         let mut forms = self.first_forms_in(node, layer, folder)?;
         if let (UPPER, Some(work)) = (layer, &self.work) {
@@ -93,9 +93,9 @@ impl OverlayTree {
         &self,
         node: &Node,
         layer: LayerIndex,
-        folder: &DiskFolder,
+        folder: &impl LayerFolder,
     ) -> FsResult<WhiteoutForms> {
-        let is_declared = self.layers[usize::from(layer)].has_attribute_whiteouts;
+        let is_declared = self.layers[usize::from(layer)].marks.has_attribute_whiteouts;
         let has_names = self.rules.whiteouts == Whiteouts::Names;
         if !is_declared && !has_names {
             return Ok(WhiteoutForms::default());
@@ -156,7 +156,7 @@ impl OverlayTree {
         home: impl AsFd,
     ) -> FsResult<()> {
         let root = self.node(ROOT)?;
-        let root = self.layer_folder(&root, UPPER)?;
+        let root = self.upper_folder(&root)?;
         let form = self.work()?.attributes;
         form.declare(&root)?;
         form.declare(home)?;
@@ -210,7 +210,7 @@ impl OverlayTree {
 }
 
 /// True if a name in the folder is a mark: else no name needs to be looked up for its whiteout.
-fn has_whiteout_names(folder: &DiskFolder) -> FsResult<bool> {
+fn has_whiteout_names(folder: &impl LayerFolder) -> FsResult<bool> {
     let mut found = false;
     folder.for_each_entry(|name, _, _| {
         found |= WhiteoutName::parse(OsStr::from_bytes(name.to_bytes())) != WhiteoutName::File;

@@ -63,7 +63,7 @@ impl WorkFolder {
     /// Opens the work folder for this server alone, and clears leftovers of a killed server. Errors: EBUSY when another
     /// server uses the folder.
     pub fn open(folder: &OwnedFd) -> FsResult<Self> {
-        let folder = reopened(folder.try_clone().map_err(|_| Errno::MFILE)?)?;
+        let folder = reopened(folder)?;
         lock(&folder)?;
         let (fd, links) = (part(&folder, "work")?, part(&folder, "usnea-links")?);
         clear(&fd)?;
