@@ -24,7 +24,8 @@ type Read<T> = Result<T, Errno>;
 ///   contradicts itself, such as a corrupt image. An implementation never panics because of a layer's content: other
 ///   people make the layers.
 /// - Inodes: `(st_dev, st_ino)` identifies a file for the life of all handles of the layer. Hard links share it, and no
-///   two files do, of this layer or another one in the same stack. `st_nlink` counts the names in the layer.
+///   two files do, of this layer or another one in the same stack, unless the same folder or image is both. `st_nlink`
+///   counts the names in the layer.
 /// - Attributes: `st_mode`, `st_uid`, `st_gid`, `st_rdev` and extended attributes are as stored; their meaning is that of
 ///   [`super`] and of the caller. The marks of overlayfs are attributes and devices like any other.
 /// - Lifetime: a handle stays valid until it is dropped, also when its parent's handle is dropped. Callers limit their

@@ -8,7 +8,8 @@
 //!  mark_attributes  the same attributes, written
 //!  acl            access control lists in attributes
 //!  override_stat  the attribute with a file's intended owner, mode and type
-//!  lower          read-only layer of a root: a folder on disk, or an image; one type for the folders and files of both
+//!  lower          read-only layer of a root: a folder on disk, or an image; one type for the folders and files of both,
+//!                 which the server of the FUSE overlay reads too
 //!  folder         trait to read one layer, and its implementation for a folder on disk
 //!  entry          one name in one layer, decoded         merged   a stack of layers as one tree
 //!  squashfs       images that are read in place, as a layer

@@ -71,6 +71,7 @@ fn invalid_options_are_reported_and_nothing_is_mounted() {
     for name in ["lower", "upper", "upper/work", "work", "target"] {
         place.folder(name);
     }
+    place.write("file", "no image");
     for (options, said) in [
         ("upperdir=upper,workdir=work", "lowerdir is missing"),
         ("lowerdir=nope", "cannot open nope"),
@@ -78,6 +79,9 @@ fn invalid_options_are_reported_and_nothing_is_mounted() {
         ("lowerdir=lower,upperdir=upper,workdir=upper/work", "overlap"),
         ("lowerdir=upper,upperdir=upper,workdir=work", "overlap"),
         ("lowerdir=lower,bogus=1", "'bogus' is no option"),
+        ("lowerdir=lower,image_offset=1:0", "there are 1 lower layers"),
+        ("lowerdir=lower,image_offset=0:4096", "lower is no regular file"),
+        ("lowerdir=file", "cannot open file"),
     ] {
         let mut command = Command::new(binary());
         command.args(["mount", "overlay", "-o", options, "target"]);

@@ -430,10 +430,12 @@ impl ShellScript {
                     vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
                 options.extend(offsets);
                 if let (Some((upper, _)), Some(top)) = (upper, top) {
-                    let shown = lowers.get(stacking.real_lowers).unwrap_or(&Path::new("/"));
-                    let mode = match (stacking.driver, top) {
-                        (StorageDriver::Fuse, LowerLayer::Image(_)) => images::root_mode(top),
-                        _ => Some(format!("--reference={}", quote(&shown.to_string_lossy()))),
+                    let mode = match (stacking.driver, top, lowers.get(stacking.real_lowers)) {
+                        (StorageDriver::Fuse, LowerLayer::Image(_), _) => images::root_mode(top),
+                        (_, _, Some(shown)) => {
+                            Some(format!("--reference={}", quote(&shown.to_string_lossy())))
+                        }
+                        _ => None,
                     };
                     if let Some(mode) = mode {
                         self.line(&format!("chmod {mode} {}", quote(&upper.to_string_lossy())));

@@ -88,7 +88,9 @@ impl OverlayOptions {
         if self.lowers.len() > MOST_LOWERS {
             fail!(Invalid: "{} lower layers are more than {MOST_LOWERS}", self.lowers.len());
         }
-        if let Some((index, _)) = self.offsets.last_key_value().filter(|(index, _)| **index >= self.lowers.len()) {
+        if let Some((index, _)) =
+            self.offsets.last_key_value().filter(|(index, _)| **index >= self.lowers.len())
+        {
             fail!(Invalid: "image_offset={index}: there are {} lower layers, from 0 on", self.lowers.len());
         }
         match (&self.upper, &self.work) {
@@ -107,7 +109,9 @@ fn image_offset(value: &str) -> Result<(usize, u64)> {
     };
     match parse() {
         Some(parsed) => Ok(parsed),
-        None => fail!(Invalid: "image_offset={value}: expected INDEX:BYTES, with the index of a lower layer"),
+        None => {
+            fail!(Invalid: "image_offset={value}: expected INDEX:BYTES, with the index of a lower layer")
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use super::options::OverlayOptions;
 use super::overlay_content::OverlayContent;
 use super::tree::{ImageSource, LowerSource, OverlayLayers};
 use crate::error::{Context, Result};
-use crate::layer::squashfs::ImageFile;
 use crate::fail;
+use crate::layer::squashfs::ImageFile;
 
 /// Mounts an overlay on `target` with the options in `texts`; returns the exit status. Errors: invalid options, a
 /// folder, the mount.

@@ -163,9 +163,7 @@ impl Filesystem for FuseServer {
         to: ReplyData,
     ) {
         ROOM.with_borrow_mut(|room| {
-            reply(to, || {
-                self.tree.read(&*self.files.find(handle.0)?, offset, size as usize, room)
-            });
+            reply(to, || self.tree.read(&*self.files.find(handle.0)?, offset, size as usize, room));
         });
     }
 

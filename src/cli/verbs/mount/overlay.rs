@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::rootfs::fuse::command::Ground;
 use crate::rootfs::fuse::overlay_command;
 
-/// Mount an overlay of directories, by FUSE
+/// Mount an overlay of directories and squashfs images, by FUSE
 ///
 /// Files are read from the topmost directory that has them, and written to the upper directory only. Needs
 /// CAP_SYS_ADMIN, which root of a user namespace has, or else fusermount3(1).
@@ -17,6 +17,10 @@ use crate::rootfs::fuse::overlay_command;
 /// user.overlay.opaque. On a file system without attributes, as NFS may be, files named .wh.NAME and .wh..wh..opq are
 /// used instead. The kernel's overlayfs does not read these, and no other file can have such a name (EPERM). The
 /// abilities of the file system are tested at the mount. In lower directories all these formats are read.
+///
+/// Images. A lower layer may be a squashfs image instead of a directory, as for usnea-mount-squashfs(1): the server reads
+/// it in place, without a mount of its own. image_offset= tells where the image begins in a larger file. Owners, errors and
+/// memory are as there; several images share the limit of memory.
 ///
 /// Limits. Lower directories must not change while they are mounted: the behaviour for changed files is undefined, and
 /// may be an error (ESTALE, ENOENT). There can be at most 500. The upper and the work directory must be on one mount,
@@ -39,7 +43,7 @@ use crate::rootfs::fuse::overlay_command;
 /// unless the volatile option is set. If the disk is full (ENOSPC, EDQUOT), the file stays unchanged.
 ///
 /// Confinement. The server has a root with nothing but its layers and /proc. It can open only these, lower layers only
-/// for reading (landlock, Linux 5.19), and is limited to system calls for files, memory and threads (seccomp). Mounted
+/// for reading (landlock, Linux 5.19); it reads images by descriptors that are open before. It is limited to system calls for files, memory and threads (seccomp). Mounted
 /// by fusermount3, the server keeps the user's root, and is confined only by landlock and seccomp.
 ///
 /// End. The server exits when the file system is unmounted and no longer in use. In the foreground, SIGINT, SIGTERM and
@@ -54,7 +58,8 @@ use crate::rootfs::fuse::overlay_command;
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// Comma-separated options, as for mount(8) (escape a comma, colon or backslash in a name by a backslash):
-    /// lowerdir=DIR[:DIR...], the topmost first; upperdir=DIR and workdir=DIR (without them the mount is read-only);
+    /// lowerdir=DIR[:DIR...], the topmost first, each a directory or a squashfs image; image_offset=INDEX:BYTES (start of an
+    /// image in its file, by the index of the layer from 0 on); upperdir=DIR and workdir=DIR (without them the mount is read-only);
     /// uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...]; xattr_permissions=2 (owners and modes are stored in
     /// attributes); recorded_lowers (only those of lower layers are, as in a store that several users share);
     /// X-mount.idmap=/proc/PID/ns/user (Linux 6.12); volatile (do not wait for the disk at copy-up); fsname=NAME (shown
@@ -75,6 +80,7 @@ pub struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   usnea mount overlay -o lowerdir=changes:base,upperdir=mine,workdir=work merged
+  usnea mount overlay -o lowerdir=tree.sqsh,upperdir=mine,workdir=work merged
   fusermount3 -u merged
   unshare --user --map-root-user --mount sh -c 'usnea mount overlay -o lowerdir=a:b /mnt && ls /mnt'";
 

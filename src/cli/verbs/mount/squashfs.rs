@@ -19,7 +19,8 @@ use crate::rootfs::fuse::image::command;
 /// found by its descriptor.
 ///
 /// Writing. The mount is read-only. The kernel's overlayfs can use it as a lower directory, in a user namespace too
-/// (Linux 5.11): files are then written to the upper directory at the speed of the kernel.
+/// (Linux 5.11): files are then written to the upper directory at the speed of the kernel. usnea-mount-overlay(1) reads
+/// the image itself.
 ///
 /// Owners are shown as stored, in the user namespace of the mount, and moved by uidmapping, gidmapping and
 /// X-mount.idmap. In a user namespace of one user and one group, these own all files. Device files are shown but cannot

@@ -184,11 +184,13 @@ fn mode_text(mode: u32) -> String {
 }
 
 #[test]
-fn two_images_have_devices_of_their_own_and_none_of_the_kernels() {
+fn an_image_has_a_device_of_its_own_whenever_it_is_opened_and_none_of_the_kernels() {
     let source = tempfile::tempdir().unwrap();
-    let made = MadeImage::new(source.path(), &[]);
-    let devices = [made.open(), made.open()].map(|image| root(&image).own_stat().unwrap().st_dev);
+    let (made, other) = (MadeImage::new(source.path(), &[]), MadeImage::new(source.path(), &[]));
+    let devices = [made.open(), other.open(), made.open()]
+        .map(|image| root(&image).own_stat().unwrap().st_dev);
     assert_ne!(devices[0], devices[1]);
+    assert_eq!(devices[0], devices[2]);
     assert!(devices.iter().all(|device| *device > u32::MAX.into()));
 }
 

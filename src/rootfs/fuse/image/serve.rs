@@ -21,9 +21,7 @@ use fuser::{
 use rustix::io::Errno;
 
 use super::owners::ImageOwners;
-use crate::layer::squashfs::{
-    Inode, InodeKind, InodeRef, SeekTarget, SquashfsFile, SquashfsImage,
-};
+use crate::layer::squashfs::{Inode, InodeKind, InodeRef, SeekTarget, SquashfsFile, SquashfsImage};
 use crate::rootfs::fuse::content::Mover;
 use crate::rootfs::fuse::reply::{XattrReply, reply, reply_entries, reply_names};
 use crate::rootfs::fuse::tree::{
@@ -200,7 +198,6 @@ impl ImageServer {
         }
         Ok(names)
     }
-
 }
 
 /// Attributes for CAP_SYS_ADMIN of the initial user namespace (xattr(7)). The kernel's overlay copies all that are

@@ -202,12 +202,7 @@ impl OverlayTree {
     }
 
     /// Copies owner, mode, extended attributes and times, in the order in which none undoes another.
-    fn copy_attributes(
-        &self,
-        from: &FileReach,
-        to: BorrowedFd<'_>,
-        stat: &Stat,
-    ) -> FsResult<()> {
+    fn copy_attributes(&self, from: &FileReach, to: BorrowedFd<'_>, stat: &Stat) -> FsResult<()> {
         let own = rustix::fs::fstat(to)?;
         if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
             give(from, stat, |user, group| rustix::fs::fchown(to, user, group))?;
@@ -342,12 +337,7 @@ fn give(
 }
 
 /// Copies a symbolic link, FIFO, socket or device.
-fn copy_special(
-    from: &FileReach,
-    stat: &Stat,
-    work: &WorkFolder,
-    made: &OsStr,
-) -> FsResult<()> {
+fn copy_special(from: &FileReach, stat: &Stat, work: &WorkFolder, made: &OsStr) -> FsResult<()> {
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     if kind == rustix::fs::FileType::Symlink {
         let target = OsString::from_vec(from.read_link()?);

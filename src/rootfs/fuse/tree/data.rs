@@ -30,12 +30,7 @@ pub enum Copied {
 
 /// Copies the whole content into an empty file. Errors: ENOSPC, or another error of reading or writing; EIO for a broken
 /// block of an image.
-pub fn copy(
-    from: &LowerFile,
-    to: &OwnedFd,
-    stat: &Stat,
-    no_clones: &AtomicU8,
-) -> FsResult<Copied> {
+pub fn copy(from: &LowerFile, to: &OwnedFd, stat: &Stat, no_clones: &AtomicU8) -> FsResult<Copied> {
     match from {
         LowerFile::Disk(from) => copy_on_disk(from, to, stat, no_clones),
         LowerFile::Squashfs(from) => {
@@ -83,7 +78,8 @@ pub fn copy_stored_part(from: &SquashfsFile, to: &OwnedFd, range: StoredRange) -
     let count = match from.chunk_at(range.start)? {
         FileChunk::End => 0,
         FileChunk::Hole(zeros) => {
-            let zeros = vec![0; usize::try_from(zeros).unwrap_or(usize::MAX).min(left).min(SMALL as usize)];
+            let zeros =
+                vec![0; usize::try_from(zeros).unwrap_or(usize::MAX).min(left).min(SMALL as usize)];
             write_all(to, &zeros, range.at)?;
             zeros.len()
         }

@@ -77,10 +77,7 @@ impl Drop for OpenFile {
 
 impl OverlayTree {
     /// Opens a file for reading. Errors: EIO when a kernel overlay left its data in another layer (`metacopy`).
-    pub(super) fn open_for_reading(
-        &self,
-        node: &Arc<Node>,
-    ) -> FsResult<(LayerIndex, LowerFile)> {
+    pub(super) fn open_for_reading(&self, node: &Arc<Node>) -> FsResult<(LayerIndex, LowerFile)> {
         let place = node.place.read();
         let layer = node.layer();
         let reach = self.reach(node, &place)?;

@@ -1,4 +1,4 @@
-//! Tests of the overlay without a mount: real folders, and calls as the server makes them.
+//! Tests of the overlay without a mount: real folders and images, and calls as the server makes them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,6 +14,7 @@ use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
 
 mod forms;
+mod images;
 
 struct Ground {
     place: tempfile::TempDir,
@@ -38,13 +39,17 @@ impl Ground {
         fs::write(path, content).expect("a file");
     }
 
-    fn layers(&self) -> OverlayLayers {
+    fn layers(&self) -> OpenLayers {
         let mut lowers = Vec::new();
         while self.path(&lower(lowers.len())).exists() {
-            lowers.push(folder(&self.path(&lower(lowers.len()))).into());
+            let root = self.path(&lower(lowers.len()));
+            lowers.push(match images::are_wanted() {
+                true => LowerSource::Image(images::packed(&root)),
+                false => LowerSource::Folder(folder(&root)),
+            });
         }
         let upper = Some((folder(&self.path("upper")), folder(&self.path("work"))));
-        OverlayLayers { lowers, upper }
+        OverlayLayers { lowers, upper }.open(images::LIMITS).expect("layers")
     }
 
     fn tree(&self) -> OverlayTree {
@@ -81,9 +86,15 @@ fn walk(tree: &OverlayTree, path: &str) -> Option<u64> {
 fn content(tree: &OverlayTree, path: &str) -> String {
     let id = walk(tree, path).expect("a file");
     let file = tree.open(id, libc::O_RDONLY, us()).expect("opened");
-    let mut room = vec![0; 4096];
-    let count = tree.read(&file, 0, &mut room).expect("read");
-    String::from_utf8(room[..count].to_vec()).expect("text")
+    String::from_utf8(bytes(tree, &file, 4096)).expect("text")
+}
+
+/// Reads the first bytes of an open file, at most `size`.
+fn bytes(tree: &OverlayTree, file: &OpenFile, size: usize) -> Vec<u8> {
+    match tree.read(file, 0, size, &mut Vec::new()).expect("read") {
+        FileBytes::Copied(bytes) => bytes.to_vec(),
+        FileBytes::OfBlock(block, range) => block[range].to_vec(),
+    }
 }
 
 fn names(tree: &OverlayTree, path: &str, detail: Detail) -> Vec<String> {
@@ -148,7 +159,7 @@ fn whiteouts_of_every_form_hide_what_is_below() {
     assert_eq!(names(&tree, "", Detail::Names), ["d"]);
     // Without whiteout names these are ordinary files.
     let tree =
-        OverlayTree::new(OverlayLayers { upper: None, ..ground.layers() }, OverlayRules::default())
+        OverlayTree::new(OpenLayers { upper: None, ..ground.layers() }, OverlayRules::default())
             .unwrap();
     assert_eq!(content(&tree, "name"), "name");
     assert!(walk(&tree, ".wh.name").is_some());
@@ -171,9 +182,11 @@ fn a_write_copies_up_and_the_number_stays() {
     let after = tree.attributes(id).unwrap();
     assert_eq!((after.number, after.mode & 0o7777), (id, 0o4751));
     assert_eq!(walk(&tree, "d/file"), Some(id));
-    let mut room = [0; 32];
-    let count = tree.read(&reader, 0, &mut room).unwrap();
-    assert_eq!(&room[..count], b"old and new", "a descriptor from before sees what it is now");
+    assert_eq!(
+        bytes(&tree, &reader, 32),
+        b"old and new",
+        "a descriptor from before sees what it is now"
+    );
     tree.write(&file, 0, b"O", WritePrivileges::DroppedBy(us())).unwrap();
     assert_eq!(tree.attributes(id).unwrap().mode & 0o7777, 0o751);
 }
@@ -189,8 +202,7 @@ fn removed_files_stay_removed_and_open_ones_stay() {
     assert_eq!(tree.remove_folder(ROOT, "d".as_ref()).unwrap_err(), Errno::NOTEMPTY);
     tree.unlink(d, "file".as_ref()).unwrap();
     assert!(is_whiteout(&ground.path("upper/d/file")));
-    let mut room = [0; 8];
-    assert_eq!(tree.read(&open, 0, &mut room).unwrap(), 5);
+    assert_eq!(bytes(&tree, &open, 8), b"lower");
     let (entry, _) = tree.create(d, "file".as_ref(), 0o644, libc::O_RDWR, us()).unwrap();
     assert_ne!(entry.attributes.number, id);
     assert_eq!(content(&tree, "d/file"), "");
