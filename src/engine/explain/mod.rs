@@ -26,7 +26,6 @@ use crate::engine::plan::secrets::SecretFile;
 use crate::engine::plan::step::{Step, Supervised};
 use crate::engine::streams::Stdin;
 use crate::ids::{BaseIds, HostIds, IdMap, IdMaps, IdPair};
-use crate::layer::LowerLayer;
 use crate::layer::override_stat::Records;
 use crate::security::landlock::LandlockRules;
 use crate::security::seccomp::{Filter, FilterProfile};
@@ -419,27 +418,15 @@ impl ShellScript {
                 let all = options_text(&attributes, options);
                 self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
             }
-            MountSource::Overlay { stacking, lowers, upper, flags } => {
-                let top = lowers.get(stacking.real_lowers);
-                let (lowers, offsets) = match stacking.driver {
-                    StorageDriver::Fuse => images::as_layers(lowers),
-                    _ => (self.lower_folders(lowers), Vec::new()),
-                };
-                let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
+            MountSource::Overlay { stacking, lowers: layers, upper, flags } => {
+                let (paths, offsets) = self.lower_paths(stacking.driver, layers);
+                let lowers: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
                 let mut options =
                     vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
                 options.extend(offsets);
-                if let (Some((upper, _)), Some(top)) = (upper, top) {
-                    let mode = match (stacking.driver, top, lowers.get(stacking.real_lowers)) {
-                        (StorageDriver::Fuse, LowerLayer::Image(_), _) => images::root_mode(top),
-                        (_, _, Some(shown)) => {
-                            Some(format!("--reference={}", quote(&shown.to_string_lossy())))
-                        }
-                        _ => None,
-                    };
-                    if let Some(mode) = mode {
-                        self.line(&format!("chmod {mode} {}", quote(&upper.to_string_lossy())));
-                    }
+                if let (Some((upper, _)), Some(top)) = (upper, layers.get(stacking.real_lowers)) {
+                    let shown = paths.get(stacking.real_lowers);
+                    self.root_mode(top, shown.map_or(top.path(), PathBuf::as_path), upper);
                 }
                 if let Some((upper, work)) = upper {
                     options.push(format!(

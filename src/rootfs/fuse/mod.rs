@@ -9,8 +9,8 @@
 //!  mount: /dev/fuse, fsopen(2), a detached mount; a server process for any content
 //! ```
 //!
-//! An image below the kernel's overlay is a mount of `image::serve`. The server of the overlay reads the images among its
-//! layers by itself: a read passes one server.
+//! An image below the kernel's overlay is a mount of `image::serve`. The server of the overlay reads the images among
+//! its layers by itself: a read passes one server.
 //!
 //! The server is a process of its own, because it starts threads: the process that launches containers may not.
 

@@ -18,9 +18,9 @@ use crate::rootfs::fuse::overlay_command;
 /// used instead. The kernel's overlayfs does not read these, and no other file can have such a name (EPERM). The
 /// abilities of the file system are tested at the mount. In lower directories all these formats are read.
 ///
-/// Images. A lower layer may be a squashfs image instead of a directory, as for usnea-mount-squashfs(1): the server reads
-/// it in place, without a mount of its own. image_offset= tells where the image begins in a larger file. Owners, errors and
-/// memory are as there; several images share the limit of memory.
+/// Images. A lower layer may be a squashfs image instead of a directory, as for usnea-mount-squashfs(1): the server
+/// reads it in place, without a mount of its own. image_offset= tells where the image begins in a larger file. Owners,
+/// errors and memory are as there; several images share the limit of memory.
 ///
 /// Limits. Lower directories must not change while they are mounted: the behaviour for changed files is undefined, and
 /// may be an error (ESTALE, ENOENT). There can be at most 500. The upper and the work directory must be on one mount,
@@ -43,8 +43,9 @@ use crate::rootfs::fuse::overlay_command;
 /// unless the volatile option is set. If the disk is full (ENOSPC, EDQUOT), the file stays unchanged.
 ///
 /// Confinement. The server has a root with nothing but its layers and /proc. It can open only these, lower layers only
-/// for reading (landlock, Linux 5.19); it reads images by descriptors that are open before. It is limited to system calls for files, memory and threads (seccomp). Mounted
-/// by fusermount3, the server keeps the user's root, and is confined only by landlock and seccomp.
+/// for reading (landlock, Linux 5.19); it reads images by descriptors that are open before. It is limited to system
+/// calls for files, memory and threads (seccomp). Mounted by fusermount3, the server keeps the user's root, and is
+/// confined only by landlock and seccomp.
 ///
 /// End. The server exits when the file system is unmounted and no longer in use. In the foreground, SIGINT, SIGTERM and
 /// SIGHUP unmount it; a second signal ends the server even if the mount is in use. If the server is killed, processes
@@ -58,13 +59,13 @@ use crate::rootfs::fuse::overlay_command;
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// Comma-separated options, as for mount(8) (escape a comma, colon or backslash in a name by a backslash):
-    /// lowerdir=DIR[:DIR...], the topmost first, each a directory or a squashfs image; image_offset=INDEX:BYTES (start of an
-    /// image in its file, by the index of the layer from 0 on); upperdir=DIR and workdir=DIR (without them the mount is read-only);
-    /// uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...]; xattr_permissions=2 (owners and modes are stored in
-    /// attributes); recorded_lowers (only those of lower layers are, as in a store that several users share);
-    /// X-mount.idmap=/proc/PID/ns/user (Linux 6.12); volatile (do not wait for the disk at copy-up); fsname=NAME (shown
-    /// as the source); and the generic options of file systems (ro, nosuid, nodev, noexec, sync, defaults ...), of
-    /// which dirsync, lazytime and those on access times have no effect.
+    /// lowerdir=DIR[:DIR...], the topmost first, each a directory or a squashfs image; image_offset=INDEX:BYTES (start
+    /// of an image in its file, by the index of the layer from 0 on); upperdir=DIR and workdir=DIR (without them the
+    /// mount is read-only); uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...]; xattr_permissions=2 (owners and modes
+    /// are stored in attributes); recorded_lowers (only those of lower layers are, as in a store that several users
+    /// share); X-mount.idmap=/proc/PID/ns/user (Linux 6.12); volatile (do not wait for the disk at copy-up);
+    /// fsname=NAME (shown as the source); and the generic options of file systems (ro, nosuid, nodev, noexec, sync,
+    /// defaults ...), of which dirsync, lazytime and those on access times have no effect.
     #[arg(short = 'o', long = "options", value_name = "OPTIONS", required = true)]
     options: Vec<String>,
 

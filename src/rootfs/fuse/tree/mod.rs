@@ -1,9 +1,9 @@
 //! The overlay itself: the meaning of a name over several layers, and the effect of a change on the upper layer. Knows
 //! nothing of FUSE: nodes are numbers, answers are plain values, errors are errnos.
 //!
-//! A file on disk is always reached by a descriptor of its folder and its last name, which has no `/` in it and is never
-//! followed. Folders are opened from their parents' descriptors. Therefore no path in a layer can lead out of it. A file of
-//! an image is reached by its location there.
+//! A file on disk is always reached by a descriptor of its folder and its last name, which has no `/` in it and is
+//! never followed. Folders are opened from their parents' descriptors. Therefore no path in a layer can lead out of it.
+//! A file of an image is reached by its location there.
 //!
 //! Locks are taken in this order: `moves`, then a node's `place`, then its parents'. `moves` is shared by code that
 //! finds a file by its place, and exclusive for renaming folders. Copy-up of data holds none of them.

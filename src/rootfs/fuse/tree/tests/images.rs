@@ -20,8 +20,8 @@ pub fn are_wanted() -> bool {
     WANTED.get()
 }
 
-/// Packs a folder into an image beside it, unless that was done before. Fails without mksquashfs: these tests are nothing
-/// without it.
+/// Packs a folder into an image beside it, unless that was done before. Fails without mksquashfs: these tests are
+/// nothing without it.
 pub fn packed(root: &Path) -> ImageSource {
     let image = root.with_extension("sqsh");
     if !image.exists() {
