@@ -258,21 +258,35 @@ fn an_ordinary_user_mounts_an_image_by_fusermount3() {
 }
 
 #[test]
-fn an_image_is_no_layer_of_the_overlay_and_the_error_tells_its_command() {
-    if !need("mksquashfs") {
+fn an_image_is_a_layer_of_the_overlay() {
+    if !need("mksquashfs") || !need("fusermount3") {
         return;
     }
     let place = Place::new();
     for name in ["src", "m", "upper", "work"] {
         place.folder(name);
     }
+    place.write("src/file", "text");
     let run = |program: &std::path::Path, words: &[&str]| {
         finish(Command::new(program).args(words).current_dir(place.path(".")), "")
     };
     run("mksquashfs".as_ref(), &["src", "t.sqsh", "-quiet", "-no-progress"]).works();
-    for options in ["lowerdir=t.sqsh", "lowerdir=t.sqsh,upperdir=upper,workdir=work"] {
-        let ran = run(&binary(), &["mount", "overlay", "-o", options, "m"]);
-        ran.fails_with(125, &["cannot open t.sqsh: Not a directory"]);
-        assert!(ran.stderr.contains("hint: 'usnea mount squashfs'"), "{ran:?}");
+    let image = std::fs::read(place.path("t.sqsh")).expect("an image");
+    std::fs::write(place.path("far"), [&[7; 4096], &image[..]].concat()).expect("a file");
+    for (options, is_written) in [
+        ("lowerdir=t.sqsh", false),
+        ("lowerdir=far,image_offset=0:4096", false),
+        ("lowerdir=t.sqsh,upperdir=upper,workdir=work", true),
+    ] {
+        run(&binary(), &["mount", "overlay", "-o", options, "m"]).works();
+        let written = std::fs::write(place.path("m/file"), "new");
+        let read = std::fs::read_to_string(place.path("m/file"));
+        run("fusermount3".as_ref(), &["-u", "m"]).works();
+        assert_eq!(written.is_ok(), is_written, "{options}: {written:?}");
+        assert_eq!(read.expect("a file"), if is_written { "new" } else { "text" });
     }
+    assert_eq!(place.read("upper/file"), "new");
+    std::fs::write(place.path("cut"), &image[..image.len() / 2]).expect("a file");
+    let cut = run(&binary(), &["mount", "overlay", "-o", "lowerdir=cut", "m"]);
+    cut.fails_with(125, &["image cut: the squashfs image is truncated"]);
 }
