@@ -25,18 +25,15 @@ pub struct OverlayContent {
     pub rules: OverlayRules,
 }
 
-impl OverlayContent {
-    /// Returns the limits of each image's caches and threads. All images together have those of a server of one image,
-    /// but at least a block of the largest size and a thread each.
-    fn limits_of_images(&self) -> CacheLimits {
-        let all = CacheLimits::default();
-        let count = self.layers.count_images().max(1);
-        let part = |bytes: u64| (bytes / count as u64).max(LARGEST_BLOCK.into());
-        CacheLimits {
-            data_bytes: part(all.data_bytes),
-            metadata_bytes: part(all.metadata_bytes),
-            workers: (all.workers / count).max(1),
-        }
+/// Returns the limits of the caches and threads of each of `count` images. All together have those of a server of one
+/// image, but at least a block of the largest size and a thread each.
+fn limits_of_each(count: usize) -> CacheLimits {
+    let (all, count) = (CacheLimits::default(), count.max(1));
+    let part = |bytes: u64| (bytes / count as u64).max(LARGEST_BLOCK.into());
+    CacheLimits {
+        data_bytes: part(all.data_bytes),
+        metadata_bytes: part(all.metadata_bytes),
+        workers: (all.workers / count).max(1),
     }
 }
 
@@ -63,10 +60,10 @@ impl FuseContent for OverlayContent {
     }
 
     fn open(self, limits: ServerLimits) -> Result<OpenContent<FuseServer>> {
-        let each = self.limits_of_images();
         let Self { layers, rules } = self;
         let rules = OverlayRules { open_folders: open_folders(limits.open_files), ..rules };
-        let layers = layers.open(each)?;
+        let count = layers.count_images();
+        let layers = layers.open(|| limits_of_each(count))?;
         let tree = Arc::new(OverlayTree::new(layers, rules).map_err(explained)?);
         let notices = Arc::new(Notices::default());
         let server = FuseServer::new(tree.clone(), notices.clone(), limits.mover);
@@ -102,4 +99,17 @@ fn explained(errno: Errno) -> Error {
         errno => return Error::new(format!("cannot read the layers: {}", Error::from(errno))),
     };
     Error::new(what).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_images_share_the_memory_of_one() {
+        let (one, four, many) = (limits_of_each(1), limits_of_each(4), limits_of_each(500));
+        assert_eq!(one, CacheLimits::default());
+        assert_eq!(four.data_bytes * 4, one.data_bytes);
+        assert!(many.data_bytes == LARGEST_BLOCK.into() && many.workers == 1);
+    }
 }

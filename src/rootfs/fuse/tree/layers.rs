@@ -74,12 +74,12 @@ impl OverlayLayers {
         self.lowers.iter().filter(|lower| matches!(lower, LowerSource::Image(_))).count()
     }
 
-    /// Opens the images; each has its own caches, with the limits `each`. Errors: a file holds no image, or one that is
+    /// Opens the images; each has its own caches, with the limits of `each`. Errors: a file holds no image, or one that is
     /// truncated, damaged or of an unknown form.
-    pub fn open(self, each: CacheLimits) -> Result<OpenLayers> {
+    pub fn open(self, each: impl Fn() -> CacheLimits) -> Result<OpenLayers> {
         let open = |lower| match lower {
             LowerSource::Folder(folder) => Ok(LowerFolder::from(folder)),
-            LowerSource::Image(source) => open_root(source, each).map(LowerFolder::Squashfs),
+            LowerSource::Image(source) => open_root(source, each()).map(LowerFolder::Squashfs),
         };
         let lowers = self.lowers.into_iter().map(open).collect::<Result<_>>()?;
         Ok(OpenLayers { lowers, upper: self.upper })

@@ -49,7 +49,7 @@ impl Ground {
             });
         }
         let upper = Some((folder(&self.path("upper")), folder(&self.path("work"))));
-        OverlayLayers { lowers, upper }.open(images::LIMITS).expect("layers")
+        OverlayLayers { lowers, upper }.open(|| images::LIMITS).expect("layers")
     }
 
     fn tree(&self) -> OverlayTree {

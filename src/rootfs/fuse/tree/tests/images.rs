@@ -190,7 +190,7 @@ fn images_and_folders_are_layers_of_one_stack() {
     let upper = Some((folder(&ground.path("upper")), folder(&ground.path("work"))));
     let layers = OverlayLayers { lowers, upper };
     assert_eq!((layers.count_images(), layers.descriptors().len()), (2, 6));
-    let tree = OverlayTree::new(layers.open(LIMITS).unwrap(), OverlayRules::default()).unwrap();
+    let tree = OverlayTree::new(layers.open(|| LIMITS).unwrap(), OverlayRules::default()).unwrap();
     assert_eq!(names(&tree, "dir", Detail::Entries), ["a", "b", "c"]);
     assert_eq!(
         (content(&tree, "dir/b"), content(&tree, "dir/c")),
