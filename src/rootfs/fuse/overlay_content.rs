@@ -110,6 +110,6 @@ mod tests {
         let (one, four, many) = (limits_of_each(1), limits_of_each(4), limits_of_each(500));
         assert_eq!(one, CacheLimits::default());
         assert_eq!(four.data_bytes * 4, one.data_bytes);
-        assert!(many.data_bytes == LARGEST_BLOCK.into() && many.workers == 1);
+        assert_eq!((many.data_bytes, many.workers), (LARGEST_BLOCK.into(), 1));
     }
 }
