@@ -24,7 +24,7 @@ pub struct OverlayTree {
     pub(super) lists: FolderLists,
     pub(super) rules: OverlayRules,
     /// Facts of each layer; index 0 is the upper layer's, or unused without one.
-    pub(super) layers: Vec<LayerFacts>,
+    pub(super) layers: Vec<StackedLayer>,
     pub(super) work: Option<WorkFolder>,
     pub(super) links: CopiedLinks,
     /// User and group of the server's own files.
@@ -36,14 +36,14 @@ pub struct OverlayTree {
 
 /// Facts of a layer that hold for all of its files.
 #[derive(Default)]
-pub(super) struct LayerFacts {
+pub(super) struct StackedLayer {
     /// Marks of the root.
     pub marks: FolderMarks,
     /// Image that is the layer; `None`: a folder on disk.
     pub image: Option<Arc<SquashfsImage>>,
 }
 
-impl LayerFacts {
+impl StackedLayer {
     fn of(root: &LowerFolder) -> FsResult<Self> {
         let image = match root {
             LowerFolder::Disk(_) => None,
@@ -59,7 +59,7 @@ impl OverlayTree {
     pub fn new(layers: OpenLayers, rules: OverlayRules) -> FsResult<Self> {
         let (upper, work) = layers.upper.unzip();
         let mut roots: Vec<(LayerIndex, LowerFolder)> = Vec::new();
-        let mut facts = vec![LayerFacts::default()];
+        let mut facts = vec![StackedLayer::default()];
         let lowers = layers.lowers.into_iter().zip(1..).map(|(root, layer)| (layer, root));
         let upper = upper.map(|upper| (UPPER, LowerFolder::from(upper)));
         for (layer, root) in upper.into_iter().chain(lowers) {
@@ -67,7 +67,7 @@ impl OverlayTree {
                 LowerFolder::Disk(folder) => DiskFolder::from(reopened(folder)?).into(),
                 image @ LowerFolder::Squashfs(_) => image,
             };
-            let known = LayerFacts::of(&root)?;
+            let known = StackedLayer::of(&root)?;
             match layer {
                 UPPER => facts[0] = known,
                 _ => facts.push(known),
