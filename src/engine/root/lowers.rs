@@ -16,7 +16,7 @@ use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::Context;
 use crate::host::kernel::{self, KernelVersion};
 use crate::layer::LowerLayer;
-use crate::rootfs::fuse::tree::{ImageSource, LowerSource};
+use crate::rootfs::fuse::tree::{LowerImage, LowerSource};
 use crate::spec::Stacking;
 use crate::sys::inroot::{self, Symlinks};
 
@@ -74,7 +74,7 @@ impl Lowers {
 /// Opens the layers for usnea's own overlay, whose server reads images by itself.
 pub fn sources(lowers: &[LowerLayer], stacking: Stacking) -> StepResult<Vec<LowerSource>> {
     let source = |lower: &LowerLayer| match lower {
-        LowerLayer::Image(image) => ImageSource::open_file(image)
+        LowerLayer::Image(image) => LowerImage::open_file(image)
             .context(|| image_mount::cannot_mount(image.path.display()))
             .map(LowerSource::Image)
             .map_err(|error| StepError::of(&error)),

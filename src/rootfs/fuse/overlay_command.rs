@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use super::command::{self, Ground, MountRequest, open_folder, real};
 use super::options::OverlayOptions;
 use super::overlay_content::OverlayContent;
-use super::tree::{ImageSource, LowerSource, OverlayLayers};
+use super::tree::{LowerImage, LowerSource, OverlayLayers};
 use crate::error::{Context, Result};
 use crate::fail;
 use crate::layer::squashfs::ImageFile;
@@ -34,7 +34,7 @@ fn lower(path: &Path, offset: Option<u64>) -> Result<LowerSource> {
     if offset.is_none() && !ImageFile::is_at(path) {
         return folder(path).map(LowerSource::Folder);
     }
-    ImageSource::open_file(&ImageFile::new(path, offset.unwrap_or(0))).map(LowerSource::Image)
+    LowerImage::open_file(&ImageFile::new(path, offset.unwrap_or(0))).map(LowerSource::Image)
 }
 
 fn open_layers(options: &OverlayOptions) -> Result<OverlayLayers> {

@@ -31,12 +31,12 @@ pub enum LowerSource {
     /// Open folder on disk.
     Folder(OwnedFd),
     /// Image in an open file.
-    Image(ImageSource),
+    Image(LowerImage),
 }
 
 /// Image in an open file.
 #[derive(Debug)]
-pub struct ImageSource {
+pub struct LowerImage {
     /// Descriptor, for reading.
     pub file: OwnedFd,
     /// Start of the image in the file, in bytes.
@@ -95,7 +95,7 @@ impl LowerSource {
     }
 }
 
-impl ImageSource {
+impl LowerImage {
     /// Opens the file of an image. Errors: [`ImageFile::open`].
     pub fn open_file(image: &ImageFile) -> Result<Self> {
         let file = image.open()?.file;
@@ -106,12 +106,12 @@ impl ImageSource {
     pub fn root(&self) -> Result<SquashfsFolder> {
         let limits = CacheLimits { data_bytes: 1 << 20, metadata_bytes: 1 << 20, workers: 0 };
         let file = self.file.try_clone().context(|| "cannot open an image again")?;
-        open_root(ImageSource { file, name: self.name.clone(), ..*self }, limits)
+        open_root(LowerImage { file, name: self.name.clone(), ..*self }, limits)
     }
 }
 
-fn open_root(source: ImageSource, limits: CacheLimits) -> Result<SquashfsFolder> {
-    let ImageSource { file, offset, name } = source;
+fn open_root(source: LowerImage, limits: CacheLimits) -> Result<SquashfsFolder> {
+    let LowerImage { file, offset, name } = source;
     let phrase = || format!("image {}", name.display());
     let image = SquashfsImage::open(file, offset, limits).context(phrase)?;
     SquashfsFolder::root(&image).map_err(Error::from).context(phrase)

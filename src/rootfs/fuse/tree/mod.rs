@@ -36,7 +36,7 @@ mod xattr;
 
 pub use attributes::{AttributeChange, FileAttributes, FsSpace, NewTime, Time};
 pub use file::{FileBytes, FilePosition, OpenFile, Synced, WritePrivileges};
-pub use layers::{FsCaller, FsResult, ImageSource, LowerSource, OpenLayers, OverlayLayers};
+pub use layers::{FsCaller, FsResult, LowerImage, LowerSource, OpenLayers, OverlayLayers};
 pub use listing::{Detail, Item, ReplyRoom};
 pub use lookup::NodeEntry;
 pub use make::NewFile;

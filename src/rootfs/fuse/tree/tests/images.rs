@@ -22,7 +22,7 @@ pub fn are_wanted() -> bool {
 
 /// Packs a folder into an image beside it, unless that was done before. Fails without mksquashfs: these tests are
 /// nothing without it.
-pub fn packed(root: &Path) -> ImageSource {
+pub fn packed(root: &Path) -> LowerImage {
     let image = root.with_extension("sqsh");
     if !image.exists() {
         let words = ["-quiet", "-no-progress", "-noappend", "-b", "16384"];
@@ -30,7 +30,7 @@ pub fn packed(root: &Path) -> ImageSource {
         let made = made.expect("mksquashfs is needed (squashfs-tools)");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
-    ImageSource::open_file(&ImageFile::new(image, 0)).expect("an image")
+    LowerImage::open_file(&ImageFile::new(image, 0)).expect("an image")
 }
 
 /// Runs a test with images for lower layers, in its own thread.
