@@ -242,7 +242,9 @@ fn broken_content_is_an_error_of_its_file_alone() {
     over_images(|| {
         let ground = Ground::new(1);
         for number in 0..8 {
-            fs::write(ground.path(&format!("lower0/f{number}")), noise(200_000)).unwrap();
+            let path = ground.path(&format!("lower0/f{number}"));
+            // Of other sizes: mksquashfs stores equal files once.
+            fs::write(path, noise(200_000 + number * 1000)).unwrap();
         }
         let tree = ground.tree();
         let image = ground.path("lower0.sqsh");
@@ -251,7 +253,8 @@ fn broken_content_is_an_error_of_its_file_alone() {
         let files: Vec<OpenFile> = (0..8).map(|number| open(&format!("f{number}"))).collect();
         let whole = fs::metadata(&image).unwrap().len();
         fs::OpenOptions::new().write(true).open(&image).unwrap().set_len(whole / 2).unwrap();
-        let read = |file| tree.read(file, 0, 200_000, &mut Vec::new()).map(drop);
+        // The tail of a file may lie far behind its blocks.
+        let read = |file| tree.read(file, 0, 100_000, &mut Vec::new()).map(drop);
         let broken: Vec<_> =
             files.iter().map(read).filter(|read| *read == Err(Errno::IO)).collect();
         assert!((1..8).contains(&broken.len()), "{}", broken.len());
