@@ -2,8 +2,8 @@
 //! since both would make the start slower. While such a container runs, it has a record in the folder of the monitors'
 //! sockets, below `$XDG_RUNTIME_DIR`. Commands such as `ps`, `exec` and `stop` find it by that record.
 //!
-//! The record is removed when the command ends. When usnea is killed, the container dies too, and the next command that
-//! lists containers removes the record. On a network file system no record is made: writing it could take longer than
+//! The record is removed when the command ends. When usnea is killed, the container dies too. The next such container
+//! removes the record, or the next command that lists containers. On a network file system no record is made: writing it could take longer than
 //! the command.
 
 use std::ffi::OsString;
@@ -89,6 +89,7 @@ impl ForegroundRecord {
         };
         std::fs::rename(&born.0, &folder).context(|| "its folder")?;
         std::mem::forget(born);
+        remove_some_of_killed(&records);
         let named = Self(folder);
         // Sets the container's name in the live files of its networks.
         if let Some(container) = Container::open(store, &record.id)? {
@@ -210,25 +211,35 @@ pub fn remove_records_of_killed(usnea: &Usnea) -> Result<()> {
     Ok(())
 }
 
+/// Looks at some records, and removes those of killed containers. Many tasks of a job may start at once: to look at all
+/// records for each new one would take quadratic time.
+fn remove_some_of_killed(records: &Path) {
+    const MOST: usize = 8;
+    let entries = std::fs::read_dir(records).into_iter().flatten().flatten();
+    entries.take(MOST).for_each(|entry| {
+        running(&entry.path());
+    });
+}
+
 /// Returns the IDs of the running containers. Removes the records of killed containers.
 pub(super) fn ids(store: &Path) -> Vec<ContainerId> {
     let Some(place) = existing_folder(store) else { return Vec::new() };
     let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
-    let mut ids = Vec::new();
-    for entry in entries {
-        let folder = entry.path();
-        let state = files::read_if_whole::<State>(&folder, STATE).ok().flatten();
-        let lives = state.is_some_and(|state| state.process.lives() || state.monitor.lives());
-        let name = entry.file_name();
+    entries.filter_map(|entry| running(&entry.path())).collect()
+}
+
+/// Returns the ID of a record's container if it runs, else removes the record.
+fn running(folder: &Path) -> Option<ContainerId> {
+    let state = files::read_if_whole::<State>(folder, STATE).ok().flatten();
+    let lives = state.is_some_and(|state| state.process.lives() || state.monitor.lives());
+    let name = folder.file_name()?.to_str()?;
+    match lives {
+        true => return name.to_owned().try_into().ok(),
         // A running process is making or removing this record.
-        let is_hidden = name.as_encoded_bytes().starts_with(b".");
-        match lives {
-            true => ids.extend(name.into_string().ok().and_then(|id| id.try_into().ok())),
-            false if is_hidden && !is_old(&folder) => {}
-            false => remove(&folder),
-        }
+        false if name.starts_with('.') && !is_old(folder) => {}
+        false => remove(folder),
     }
-    ids
+    None
 }
 
 /// True if a record folder was changed more than a minute ago.

@@ -2,8 +2,9 @@
 //!
 //! The process runs usnea's own program, without an exec. It keeps no descriptor but /dev/null and those that it polls.
 //!
-//! In a joined PID namespace, processes that the command left running would become children of the other container's
-//! process 1. The keeper recognizes them by their mount namespace, which is the container's own, and kills them.
+//! In the PID namespace of the host or of another container, processes that the command left running would become
+//! children of its process 1. The keeper recognizes them by their mount namespace, which is the container's own, and
+//! kills them.
 
 use std::os::fd::{AsFd, OwnedFd};
 

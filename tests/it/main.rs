@@ -84,6 +84,7 @@ mod isolation;
 mod join;
 mod joined;
 mod journal;
+mod killed_chain;
 mod kills;
 mod kills_of_pull;
 mod layers;

@@ -149,6 +149,7 @@ pub fn exec(
                 early_signals: progress.signals,
                 network: None,
                 notifier: None,
+                keeper: None,
                 settled: None,
             };
             wait_for_end(session, signals)

@@ -68,6 +68,7 @@ pub fn run(
         early_signals,
         network: Some(&mut network),
         notifier,
+        keeper: launched.base.as_ref(),
         settled: Some(Box::new(|| running(&launched))),
     };
     let ended = stay_to_end(session, signals);
@@ -99,7 +100,9 @@ pub fn attend_to_end(
     signals: &Signals,
 ) -> Result<Ended> {
     let early_signals = std::mem::take(&mut launched.early_signals);
-    let session = session(&launched.command, early_signals, terminal, streams);
+    let keeper = launched.base.as_ref();
+    let session =
+        CommandSession { keeper, ..session(&launched.command, early_signals, terminal, streams) };
     let ended = stay_to_end(session, signals);
     end_rest(launched, ended.as_ref().ok());
     ended
@@ -128,6 +131,7 @@ fn session<'a>(
         early_signals,
         network: None,
         notifier: None,
+        keeper: None,
         settled: None,
     }
 }

@@ -154,7 +154,10 @@ fn namespace_steps(
     let offsets = time_offsets(spec);
     let exists = levels.base.writer == Writer::Nobody;
     let writes_itself = exists || levels.base.writer == Writer::Itself;
-    let waits = join.is_some() || offsets.is_some() || !writes_itself;
+    // Without a PID namespace that ends the command's children, a keeper does.
+    let is_bound = options.lifetime == Lifetime::BoundToParent;
+    let is_mixed = !exists && is_bound && !all.contains(Namespaces::PID);
+    let waits = join.is_some() || offsets.is_some() || !writes_itself || is_mixed;
     if offsets.is_some() {
         check_room_for_clocks(join.as_ref(), &levels.base.writer)?;
         new = new.without(Namespaces::TIME);

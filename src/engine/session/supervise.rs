@@ -72,6 +72,8 @@ pub struct CommandSession<'a> {
     pub network: Option<&'a mut RunningNetwork>,
     /// Connection to the service manager.
     pub notifier: Option<Notifier>,
+    /// Keeper of the command's container. Without it a killed parent could not end the container: it is ended at once.
+    pub keeper: Option<&'a Child>,
     /// Callback, called once, [`SETTLED`] after the session's start. It does work that would delay a command that runs
     /// only a few milliseconds.
     pub settled: Option<Settled<'a>>,
@@ -119,6 +121,7 @@ impl CommandSession<'_> {
             notifier,
             settled: settled.map(|call| (Instant::now() + SETTLED, call)),
             own_signals: None,
+            keeper: self.keeper.map(|keeper| keeper.pidfd.as_fd()),
         };
         supervision.terminal =
             terminal.map(start).transpose().context(|| "cannot relay the terminal")?;
@@ -129,6 +132,10 @@ impl CommandSession<'_> {
         loop {
             supervision.block_own_signals()?;
             let ready = supervision.wait(signals)?;
+            if ready.keeper && supervision.keeper.take().is_some() && !ready.ended {
+                log::warn!("the keeper of the container has died: the container is ended");
+                let _ = process.signal(libc::SIGKILL);
+            }
             supervision.call_if_settled(&ready);
             supervision.serve_network(&ready);
             supervision.hear_own_signals()?;
@@ -162,6 +169,8 @@ struct Supervision<'a> {
     settled: Option<(Instant, Settled<'a>)>,
     /// SIGTSTP and SIGCHLD, while this process serves the command's network.
     own_signals: Option<Signals>,
+    /// pidfd of the keeper.
+    keeper: Option<BorrowedFd<'a>>,
 }
 
 impl Supervision<'_> {
@@ -279,8 +288,8 @@ impl Supervision<'_> {
         let requests = self.network_requests.iter().flat_map(|requests| requests.descriptors());
         fds.extend(requests.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let end_of_requests = fds.len();
-        let own = self.own_signals.iter();
-        fds.extend(own.map(|own| PollFd::from_borrowed_fd(own.as_fd(), PollFlags::IN)));
+        let last = self.own_signals.iter().map(AsFd::as_fd).chain(self.keeper);
+        fds.extend(last.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         let deserted = self.terminal.as_ref().is_some_and(TerminalRelay::is_deserted);
         let left =
@@ -300,13 +309,11 @@ impl Supervision<'_> {
         let (rest, _) = rest.split_at(end_of_names);
         let (rest, names) = rest.split_at(end_of_streams);
         let (own, streams) = rest.split_at(first_of_streams);
+        let terminal = self.terminal.as_ref().map(|relay| relay.ready(&own[2..]));
         Ok(Ready {
             ended: own[0].contains(PollFlags::IN),
-            terminal: self
-                .terminal
-                .as_ref()
-                .map(|relay| relay.ready(&own[2..]))
-                .unwrap_or_default(),
+            keeper: self.keeper.and(revents.last()).is_some_and(|events| !events.is_empty()),
+            terminal: terminal.unwrap_or_default(),
             streams: streams.to_vec(),
             names: names.iter().any(|events| !events.is_empty()),
             helper: helper.iter().any(|events| !events.is_empty()),
@@ -368,4 +375,6 @@ struct Ready {
     helper: bool,
     /// True if requests about the networks have arrived.
     requests: bool,
+    /// True if the keeper has ended.
+    keeper: bool,
 }

@@ -56,7 +56,11 @@ pub fn kill(arguments: &KillArguments, runtime: &Runtime) -> Result<u8> {
 pub fn delete(arguments: &DeleteArguments, runtime: &Runtime) -> Result<u8> {
     let deletion = if arguments.force { Deletion::Forced } else { Deletion::Stopped };
     let deleted = oci::delete(runtime, &arguments.id, deletion);
-    // Containers of bundles that name an image have a record there. Without a store there is none.
-    let _ = container::remove_records_of_killed(&Usnea::new(None));
+    remove_records();
     deleted.map(|()| 0)
+}
+
+/// Removes the records of killed containers whose bundles name an image. Without a store there is none.
+pub(super) fn remove_records() {
+    let _ = container::remove_records_of_killed(&Usnea::new(None));
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::life::remove_records;
 use crate::cli::output::{print, table};
 use crate::error::{Context, Error, Result};
 use crate::oci::{self, Runtime};
@@ -80,11 +81,16 @@ enum OciListFormat {
 
 /// Prints the state.
 pub fn state(arguments: &StateArguments, runtime: &Runtime) -> Result<u8> {
-    print_json(&oci::state(runtime, &arguments.id)?)
+    let state = oci::state(runtime, &arguments.id);
+    if state.is_err() {
+        remove_records();
+    }
+    print_json(&state?)
 }
 
 /// Prints the list of containers.
 pub fn list(arguments: &OciListArguments, runtime: &Runtime) -> Result<u8> {
+    remove_records();
     let all = oci::list(runtime)?;
     if arguments.quiet {
         return print(&all.iter().map(|state| format!("{}\n", state.id)).collect::<String>());

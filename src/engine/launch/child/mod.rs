@@ -316,7 +316,10 @@ impl SetupProcess<'_> {
         let cgroup = self.input.cgroup.as_ref().map(AsFd::as_fd);
         let (announced, announcing) = pipe_with(PipeFlags::CLOEXEC)?;
         let is_kept = self.input.plan.options.lifetime == Lifetime::BoundToParent;
-        let rest = is_kept && self.is_hidden();
+        // The mount namespace tells the container's processes from others in one PID namespace.
+        let is_mixed =
+            !self.input.plan.owns_pid_namespace() && namespaces.contains(Namespaces::MOUNT);
+        let rest = is_kept && (self.is_hidden() || is_mixed);
         let rest = rest.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
         match process::clone_into(cgroup, namespaces, Parentage::OurParents)? {
             Forked::Parent(container) => {
@@ -329,7 +332,7 @@ impl SetupProcess<'_> {
                     ProcessesOfMounts::receive(&told)
                 });
                 let rest = rest.transpose()?;
-                if rest.is_some() {
+                if self.is_hidden() && rest.is_some() {
                     // The base process, unlike the container's, is not visible in the other PID namespace.
                     process::set_dumpable()?;
                 }
