@@ -152,6 +152,9 @@ pub const CHOWN_OR_KEEP_ID: &str =
     "'U' gives the files to the container's user, --userns keep-id makes that user you";
 /// A failed emulation of root.
 pub const NO_ROOT_EMULATION: &str = "--root-emulation off runs without it";
+/// A batch job, which no container leaves for a cgroup elsewhere.
+pub const LIMITS_OF_JOB: &str = "a container of a batch job has the limits of the job: ask the batch system for them (srun --mem)";
+
 /// A service without a delegated cgroup.
 pub const DELEGATE_TO_SERVICE: &str =
     "a service needs Delegate=yes; elsewhere: systemd-run --user --scope -p Delegate=yes usnea ...";

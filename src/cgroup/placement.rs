@@ -274,7 +274,13 @@ fn no_placement_error(limits: &CgroupLimits) -> Error {
         .hint(delegation_advice())
 }
 
+/// Variables with the number of a job: Slurm, PBS, LSF, Grid Engine.
+const JOBS: [&str; 4] = ["SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID"];
+
 pub(super) fn delegation_advice() -> String {
+    if JOBS.iter().any(|name| std::env::var_os(name).is_some()) {
+        return hint::LIMITS_OF_JOB.to_owned();
+    }
     match (cgroup::version(), SystemdManager::of_user()) {
         (CgroupVersion::V2, None) => Hint::NoUserManager.to_string(),
         (CgroupVersion::V2, Some(_)) => hint::DELEGATE_TO_SERVICE.to_owned(),

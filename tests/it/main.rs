@@ -20,6 +20,7 @@ mod support;
 
 mod acls;
 mod activated;
+mod at_once;
 mod attach;
 mod attached;
 mod auto_update;
