@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::hpc::JobVariables;
 use crate::error::{Error, Result};
 
 /// Choice of a group (`--join`).
@@ -56,14 +57,10 @@ pub enum JoinOrigin {
 }
 
 impl GroupKey {
-    /// Returns the group of this process; `None`: it joins none.
-    pub fn of_process(choice: &JoinChoice) -> Option<Self> {
+    /// Returns the group of this process, a task with `variables`; `None`: it joins none.
+    pub fn of_process(choice: &JoinChoice, variables: &JobVariables) -> Option<Self> {
         let parent = || rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
-        Self::chosen(
-            choice,
-            |name| std::env::var(name).ok().filter(|text| !text.is_empty()),
-            parent,
-        )
+        Self::chosen(choice, |name| variables.get(name), parent)
     }
 
     /// `variable`: reads the environment. `parent`: PID of the parent process.
@@ -73,16 +70,21 @@ impl GroupKey {
         parent: impl Fn() -> i32,
     ) -> Option<Self> {
         let of = |name: String, origin| Some(Self { name, origin });
+        // A machine may be several nodes of Slurm (slurmd -N), whose tasks have folders of their own.
+        let on_node = |name: String| match variable("SLURMD_NODENAME") {
+            Some(node) => format!("{name} on {node}"),
+            None => name,
+        };
         let step = |origin| {
             let (job, step) = (variable("SLURM_JOB_ID")?, variable("SLURM_STEP_ID")?);
-            of(format!("step {job}.{step}"), origin)
+            of(on_node(format!("step {job}.{step}")), origin)
         };
         let parents = |origin| of(format!("process {}", parent()), origin);
         // Open MPI and other users of PMIx have a namespace for each job; MPICH's hydra has one proxy on each node.
         let ranks = |origin| {
             let job = variable("PMIX_NAMESPACE").or_else(|| variable("OMPI_MCA_ess_base_jobid"));
             match job {
-                Some(job) => of(format!("MPI job {job}"), origin),
+                Some(job) => of(on_node(format!("MPI job {job}")), origin),
                 None => variable("MPI_LOCALNRANKS").and_then(|_| parents(origin)),
             }
         };
@@ -171,6 +173,10 @@ mod tests {
         };
         let mpi = vec![("PMIX_NAMESPACE", "prterun-n-5@1")];
         let tag = || JoinChoice::Tag("a".into());
+        let on_n2 = |mut all: Vec<(&'static str, &'static str)>| {
+            all.push(("SLURMD_NODENAME", "n2"));
+            all
+        };
         for (choice, environment, name) in [
             (JoinChoice::Default, vec![], None),
             (JoinChoice::Default, with("1(x2)"), None),
@@ -182,8 +188,10 @@ mod tests {
             (JoinChoice::Ranks, vec![("MPI_LOCALNRANKS", "2")], Some("process 42")),
             (JoinChoice::Ranks, with("1(x2)"), Some("step 7.0")),
             (JoinChoice::Join, vec![], Some("process 42")),
+            (JoinChoice::Ranks, on_n2(mpi.clone()), Some("MPI job prterun-n-5@1 on n2")),
+            (JoinChoice::Ranks, on_n2(with("2(x2)")), Some("step 7.0 on n2")),
             (JoinChoice::Join, mpi, Some("MPI job prterun-n-5@1")),
-            (tag(), with("2(x2)"), Some("tag a")),
+            (tag(), on_n2(with("2(x2)")), Some("tag a")),
         ] {
             let variable = |name: &str| {
                 let found = environment.iter().find(|(known, _)| *known == name);

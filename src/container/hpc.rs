@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | own user ID | `--userns keep-id` |
 //! | namespaces of the host, `/dev/shm` with them | `--network host --pid host --ipc host --cgroupns host` |
-//! | home, working folder, `/tmp`, `$TMPDIR`, PMIx server's folder | `-v`, `-w`, `-e HOME=...` |
+//! | home, working folder, `/tmp`, `$TMPDIR`, folders of the PMIx server | `-v`, `-w`, `-e HOME=...` |
 //! | variables of MPI and batch systems | `-e 'SLURM_*' ...` ([`VARIABLES`]) |
 //! | connection to the process manager | `--preserve-fd $PMI_FD` |
 //! | devices of fabrics | `--device` ([`DEVICES`]) |
@@ -62,19 +62,47 @@ const OF_IMAGE: [&str; 11] =
 /// Endings of the names of single-file images.
 const ENDINGS: [&str; 4] = ["", ".sqsh", ".squashfs", ".sif"];
 
+/// Variables of a job: those that options set, else those of this process. Where Slurm starts the runtime of containers,
+/// the job's variables are in a file (`--env-file`), and this process has those of slurmd.
+#[derive(Debug, Default)]
+pub struct JobVariables(Vec<(String, String)>);
+
+impl JobVariables {
+    /// Reads the variables that the options set. Errors: a file of variables cannot be read.
+    pub fn of(options: &ContainerOptions) -> Result<Self> {
+        Ok(Self(spec::given_variables(options)?))
+    }
+
+    /// Returns a variable; `None`: it is not set, or empty.
+    pub fn get(&self, name: &str) -> Option<String> {
+        let given = self.0.iter().rfind(|(known, _)| known == name);
+        let value = given.map(|(_, value)| value.clone()).or_else(|| std::env::var(name).ok());
+        value.filter(|text| !text.is_empty())
+    }
+
+    /// Returns the folder that a variable names; `None`: there is none.
+    fn folder(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from).filter(|path| path.is_dir())
+    }
+}
+
 /// Adds the options, where the flags leave them open. Errors: a setting that is no mount or no variable.
-pub fn add_hpc_options(options: &mut ContainerOptions, settings: &HpcSettings) -> Result<()> {
+pub fn add_hpc_options(
+    options: &mut ContainerOptions,
+    settings: &HpcSettings,
+    variables: &JobVariables,
+) -> Result<()> {
     options.rm = true;
     share_namespaces(options);
-    add_mounts(options, settings)?;
-    add_variables(options, settings)?;
+    add_mounts(options, settings, variables)?;
+    add_variables(options, settings, variables)?;
     for pattern in DEVICES.into_iter().chain(settings.devices.iter().map(String::as_str)) {
         for path in matching(pattern) {
             options.device.push(parsed(&path.to_string_lossy(), Setting::Device)?);
         }
     }
     // The descriptor is open where the process manager of this rank uses the PMI protocol.
-    let manager = variable(pmi::PMI_FD).and_then(|value| pmi::open_descriptor(&value));
+    let manager = variables.get(pmi::PMI_FD).and_then(|value| pmi::open_descriptor(&value));
     if let Some(number) = manager
         && !options.preserve_fd.contains(&number)
         && number >= 3 + options.preserve_fds
@@ -103,16 +131,16 @@ fn share_namespaces(options: &mut ContainerOptions) {
         options.network.push(NetworkMode::Host);
     }
     for sharing in [&mut options.pid, &mut options.cgroupns] {
-        if *sharing == NamespaceSharing::Private {
-            *sharing = NamespaceSharing::Host;
-        }
+        sharing.get_or_insert(NamespaceSharing::Host);
     }
-    if options.ipc == IpcMode::Private {
-        options.ipc = IpcMode::Host;
-    }
+    options.ipc.get_or_insert(IpcMode::Host);
 }
 
-fn add_mounts(options: &mut ContainerOptions, settings: &HpcSettings) -> Result<()> {
+fn add_mounts(
+    options: &mut ContainerOptions,
+    settings: &HpcSettings,
+    variables: &JobVariables,
+) -> Result<()> {
     for bind in &settings.binds {
         let source = bind.split(':').next().unwrap_or(bind);
         let text = if bind.contains(':') { bind.clone() } else { format!("{bind}:{bind}") };
@@ -121,22 +149,20 @@ fn add_mounts(options: &mut ContainerOptions, settings: &HpcSettings) -> Result<
         }
     }
     add_folder(options, Path::new("/tmp"))?;
-    for name in ["HOME", "TMPDIR", "PMIX_SERVER_TMPDIR"] {
-        let folder = variable(name).map(PathBuf::from).filter(|path| path.is_dir());
-        if let Some(folder) = folder {
-            add_folder(options, &folder)?;
-        }
+    let folders = ["HOME", "TMPDIR"].into_iter().filter_map(|name| variables.folder(name));
+    for folder in folders.chain(pmi::pmix_folders(|name| variables.get(name))) {
+        add_folder(options, &folder)?;
     }
     if options.workdir.is_none() {
-        add_working_folder(options)?;
+        add_working_folder(options, variables)?;
     }
     Ok(())
 }
 
 /// Binds the working folder at its resolved path and at the path by which the shell named it, and enters the latter.
-fn add_working_folder(options: &mut ContainerOptions) -> Result<()> {
+fn add_working_folder(options: &mut ContainerOptions, variables: &JobVariables) -> Result<()> {
     let resolved = std::env::current_dir().context(|| "cannot find the working directory")?;
-    let named = variable("PWD").map(PathBuf::from);
+    let named = variables.get("PWD").map(PathBuf::from);
     let is_here = |path: &PathBuf| path.canonicalize().is_ok_and(|path| path == resolved);
     let named = named.filter(is_here).unwrap_or_else(|| resolved.clone());
     let hides =
@@ -177,14 +203,21 @@ fn add_volume(options: &mut ContainerOptions, text: &str) -> Result<()> {
 }
 
 /// Puts the variables before those of the flags, which win.
-fn add_variables(options: &mut ContainerOptions, settings: &HpcSettings) -> Result<()> {
+fn add_variables(
+    options: &mut ContainerOptions,
+    settings: &HpcSettings,
+    variables: &JobVariables,
+) -> Result<()> {
     let asked = VARIABLES.into_iter().chain(settings.env.iter().map(String::as_str));
     let present =
-        asked.filter(|name| name.contains(['*', '?', '[', '=']) || variable(name).is_some());
+        asked.filter(|name| name.contains(['*', '?', '[', '=']) || std::env::var(name).is_ok());
     let mut all = present.map(|name| parsed(name, Setting::Env)).collect::<Result<Vec<_>>>()?;
+    // Slurm gives the runtime another PMIX_SERVER_TMPDIR than the job, which must not replace that of the file.
+    let given = variables.0.iter().cloned();
+    all.extend(given.map(|(name, value)| spec::EnvChange::Set(name, value)));
     for name in ["HOME", "TMPDIR"] {
-        if let Some(folder) = variable(name).filter(|path| Path::new(path).is_dir()) {
-            all.push(parsed(&format!("{name}={folder}"), Setting::Env)?);
+        if let Some(folder) = variables.folder(name) {
+            all.push(parsed(&format!("{name}={}", folder.display()), Setting::Env)?);
         }
     }
     // Packages of the home folder are made for the host's Python.
@@ -201,10 +234,6 @@ fn parsed<T: std::str::FromStr<Err = String>>(text: &str, setting: Setting) -> R
 fn matching(pattern: &str) -> Vec<PathBuf> {
     let paths = glob::glob(pattern).into_iter().flatten();
     paths.filter_map(std::result::Result::ok).collect()
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ pub use find_or_pull::{PullPolicy, PullSettings, find_or_pull};
 pub use foreground::{remove_records_of_killed, run_disposable};
 pub use group_key::{GroupKey, JOIN, JoinChoice, JoinOrigin};
 pub use health::{CheckOutcome, check_health, health};
-pub use hpc::{add_hpc_options, image_in_folders};
+pub use hpc::{JobVariables, add_hpc_options, image_in_folders};
 pub use info::{info, version};
 pub use inspect::{SizeCount, UserMount, inspect, mounted};
 pub use joined_run::run_joined;

@@ -101,17 +101,17 @@ pub(super) fn settle(store: &Path, options: &mut ContainerOptions) -> Result<()>
             _ => NetworkMode::Host,
         }];
     }
-    if let IpcMode::Joined(_) = options.ipc {
-        let ipc = settled(Setting::Ipc, LinuxNamespaceType::Ipc, options.ipc.sharing())?;
-        options.ipc = match ipc {
+    if let Some(mode @ IpcMode::Joined(_)) = &options.ipc {
+        let ipc = settled(Setting::Ipc, LinuxNamespaceType::Ipc, mode.sharing())?;
+        options.ipc = Some(match ipc {
             NamespaceSharing::Joined(target) => IpcMode::Joined(target),
             _ => IpcMode::Host,
-        };
+        });
     }
-    options.pid = settled(Setting::Pid, LinuxNamespaceType::Pid, options.pid.clone())?;
+    options.pid = Some(settled(Setting::Pid, LinuxNamespaceType::Pid, options.pid_sharing())?);
     options.uts = settled(Setting::Uts, LinuxNamespaceType::Uts, options.uts.clone())?;
-    let cgroup = settled(Setting::Cgroupns, LinuxNamespaceType::Cgroup, options.cgroupns.clone());
-    options.cgroupns = cgroup?;
+    let cgroup = settled(Setting::Cgroupns, LinuxNamespaceType::Cgroup, options.cgroup_sharing());
+    options.cgroupns = Some(cgroup?);
     Ok(())
 }
 

@@ -272,7 +272,9 @@ fn warn_of_systemd(spec: &Spec, options: &ContainerOptions) {
     let missing = match cgroup::version() {
         _ if !is_on => return,
         _ if options.cgroups == CgroupMode::Disabled => "the container has no cgroup",
-        _ if options.cgroupns == NamespaceSharing::Host => "the container sees the host's cgroups",
+        _ if options.cgroup_sharing() == NamespaceSharing::Host => {
+            "the container sees the host's cgroups"
+        }
         cgroup::CgroupVersion::V2 if options.cgroup_parent.is_some() => return,
         cgroup::CgroupVersion::V2 => match cgroup::manager().1 {
             Some(_) => return,

@@ -201,7 +201,7 @@ fn linux(inputs: &SpecInputs<'_>) -> Result<Linux> {
     let options = inputs.options;
     let mut sysctls = HashMap::new();
     for asked in &options.sysctl {
-        sysctl::refuse_hosts(asked, &options.ipc.sharing(), &options.network().sharing())?;
+        sysctl::refuse_hosts(asked, &options.ipc_mode().sharing(), &options.network().sharing())?;
         sysctls.insert(asked.name.clone(), asked.value.clone());
     }
     if options.security_opt.contains(&SecurityOption::NoUserns) {
@@ -276,12 +276,12 @@ fn namespaces(inputs: &SpecInputs<'_>) -> Result<Vec<LinuxNamespace>> {
         TimeNamespace::Missing => NamespaceSharing::Host,
     };
     [
-        (LinuxNamespaceType::Pid, options.pid.clone()),
+        (LinuxNamespaceType::Pid, options.pid_sharing()),
         (LinuxNamespaceType::Mount, NamespaceSharing::Private),
-        (LinuxNamespaceType::Ipc, options.ipc.sharing()),
+        (LinuxNamespaceType::Ipc, options.ipc_mode().sharing()),
         (LinuxNamespaceType::Uts, options.uts.clone()),
         (LinuxNamespaceType::Network, options.network().sharing()),
-        (LinuxNamespaceType::Cgroup, options.cgroupns.clone()),
+        (LinuxNamespaceType::Cgroup, options.cgroup_sharing()),
         (LinuxNamespaceType::User, NamespaceSharing::Private),
         (LinuxNamespaceType::Time, time),
     ]

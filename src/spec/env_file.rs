@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::env::{EnvChange, host_value};
+use super::options::ContainerOptions;
 use crate::error::{Context, Error, Result, Setting};
 use crate::fail;
 
@@ -37,6 +38,21 @@ pub(super) fn read(path: &Path) -> Result<Vec<EnvChange>> {
         }
     }
     Ok(changes)
+}
+
+/// Returns the variables that the options set, in their order: of the files, and then those with a value. Leaves out
+/// pipes, which can be read only once.
+pub fn given_variables(options: &ContainerOptions) -> Result<Vec<(String, String)>> {
+    let mut changes = Vec::new();
+    for path in options.env_file.iter().filter(|path| path.is_file()) {
+        changes.extend(read(path)?);
+    }
+    changes.extend(options.env.iter().cloned());
+    let set = changes.into_iter().filter_map(|change| match change {
+        EnvChange::Set(name, value) => Some((name, value)),
+        EnvChange::FromHost(_) | EnvChange::AllFromHost(_) => None,
+    });
+    Ok(set.collect())
 }
 
 fn parse_entries(content: &[u8], path: &Path) -> Result<Vec<EnvChange>> {

@@ -74,6 +74,7 @@ pub use dns_server::DnsServer;
 pub use entry::{ContainerUser, EntryOptions, entry, look_up};
 pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
+pub use env_file::given_variables;
 pub use gpus::{GpuChoice, GpusFlag};
 pub use group::GroupAdd;
 pub use hosts_base::HostsBase;

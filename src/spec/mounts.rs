@@ -131,7 +131,7 @@ pub fn anonymous_folders(spec: &Spec, folder: &Path) -> Vec<PathBuf> {
 fn system(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     let options = inputs.options;
     let mut mounts = vec![
-        match options.pid {
+        match options.pid_sharing() {
             NamespaceSharing::Private | NamespaceSharing::Joined(_) => {
                 let flags = ["nosuid", "noexec", "nodev"];
                 mount("/proc", "proc", "proc", &[&flags[..], &proc_options(inputs)?].concat())?
@@ -213,9 +213,9 @@ fn names(options: &ContainerOptions) -> Result<Vec<Mount>> {
 fn cgroups(inputs: &SpecInputs<'_>) -> Result<Option<Mount>> {
     let options = inputs.options;
     let manages = options.privileged || runs_systemd(inputs);
-    let is_own = manages && options.cgroupns == NamespaceSharing::Private;
+    let is_own = manages && options.cgroup_sharing() == NamespaceSharing::Private;
     let flags = [if is_own { "rw" } else { "ro" }, "nosuid", "noexec", "nodev"];
-    match (&options.cgroupns, options.network()) {
+    match (options.cgroup_sharing(), options.network()) {
         (NamespaceSharing::Private | NamespaceSharing::Joined(_), _) => {
             mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags).map(Some)
         }
@@ -242,23 +242,22 @@ fn terminals(inputs: &SpecInputs<'_>) -> Result<Mount> {
 /// exist.
 fn ipc(inputs: &SpecInputs<'_>) -> Result<Vec<Mount>> {
     let flags = ["nosuid", "noexec", "nodev"];
-    if inputs.options.ipc == IpcMode::Host {
+    let mode = inputs.options.ipc_mode();
+    if mode == IpcMode::Host {
         return ["/dev/shm", "/dev/mqueue"]
             .into_iter()
             .filter(|path| Path::new(path).exists())
             .map(|path| mount(path, "bind", path, &[&["bind", "rprivate"], &flags[..]].concat()))
             .collect();
     }
-    if let IpcMode::Joined(target @ (JoinTarget::Container(_) | JoinTarget::Pod(_))) =
-        &inputs.options.ipc
-    {
+    if let IpcMode::Joined(target @ (JoinTarget::Container(_) | JoinTarget::Pod(_))) = &mode {
         let shm = [&["bind", "rprivate"], &flags[..]].concat();
         return Ok(vec![
             mount("/dev/shm", "bind", target.path(), &shm)?,
             mount("/dev/mqueue", "mqueue", "mqueue", &flags)?,
         ]);
     }
-    if inputs.options.ipc == IpcMode::None {
+    if mode == IpcMode::None {
         return Ok(vec![mount("/dev/mqueue", "mqueue", "mqueue", &flags)?]);
     }
     Ok(vec![

@@ -299,14 +299,14 @@ pub struct ContainerOptions {
     #[arg(long)]
     pub no_hostname: bool,
 
-    /// PID namespace: private, host, container:NAME (that of a running container) or ns:PATH.
-    #[arg(long, value_name = "MODE", default_value = "private")]
-    pub pid: NamespaceSharing,
+    /// PID namespace: private, host, container:NAME (that of a running container) or ns:PATH. Default: private.
+    #[arg(long, value_name = "MODE")]
+    pub pid: Option<NamespaceSharing>,
 
     /// IPC namespace: private (also called shareable), none (private, without /dev/shm), host, container:NAME (that of a
-    /// running container, with its /dev/shm) or ns:PATH.
-    #[arg(long, value_name = "MODE", default_value = "private")]
-    pub ipc: IpcMode,
+    /// running container, with its /dev/shm) or ns:PATH. Default: private.
+    #[arg(long, value_name = "MODE")]
+    pub ipc: Option<IpcMode>,
 
     /// UTS namespace (host name): private, host, container:NAME (that of a running container) or ns:PATH.
     #[arg(long, value_name = "MODE", default_value = "private")]
@@ -342,9 +342,9 @@ pub struct ContainerOptions {
     #[arg(long, value_name = "SLICE|CGROUP")]
     pub cgroup_parent: Option<PathBuf>,
 
-    /// Cgroup namespace: private, host, container:NAME (that of a running container) or ns:PATH.
-    #[arg(long, value_name = "MODE", default_value = "private")]
-    pub cgroupns: NamespaceSharing,
+    /// Cgroup namespace: private, host, container:NAME (that of a running container) or ns:PATH. Default: private.
+    #[arg(long, value_name = "MODE")]
+    pub cgroupns: Option<NamespaceSharing>,
 
     /// OOM score adjustment of the container, from -1000 to 1000, and not less than the caller's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
@@ -425,6 +425,21 @@ impl ContainerOptions {
             }
             (_, default) => default.clone(),
         }
+    }
+
+    /// Owner of the PID namespace.
+    pub fn pid_sharing(&self) -> NamespaceSharing {
+        self.pid.clone().unwrap_or_default()
+    }
+
+    /// IPC namespace, and shared memory.
+    pub fn ipc_mode(&self) -> IpcMode {
+        self.ipc.clone().unwrap_or_default()
+    }
+
+    /// Owner of the cgroup namespace.
+    pub fn cgroup_sharing(&self) -> NamespaceSharing {
+        self.cgroupns.clone().unwrap_or_default()
     }
 
     /// True if ports are published.

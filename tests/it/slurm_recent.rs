@@ -64,15 +64,38 @@ cancel() {
 }
 "#;
 
-/// A container with Slurm, which has `packaging/slurm/NAME` as its oci.conf.
-struct Recent(Place);
+/// Archive of a root directory with Slurm, which `tests/run` makes.
+#[derive(Clone, Copy)]
+pub enum SlurmArchive {
+    /// Slurm alone.
+    Slurm,
+    /// With MPICH, Open MPI and a C compiler.
+    SlurmWithMpi,
+}
+
+impl SlurmArchive {
+    fn path(self) -> PathBuf {
+        let (variable, name) = match self {
+            Self::Slurm => ("USNEA_TEST_SLURM", "slurm.tar"),
+            Self::SlurmWithMpi => ("USNEA_TEST_SLURM_MPI", "slurm-mpi.tar"),
+        };
+        let usual = || PathBuf::from("/var/cache/usnea-tests").join(name);
+        std::env::var_os(variable).map_or_else(usual, PathBuf::from)
+    }
+}
+
+/// A container with Slurm.
+pub struct Recent(pub Place);
 
 impl Recent {
-    /// Unpacks the root. `None`: `tests/run` has not made it.
+    /// A container with `packaging/slurm/NAME` as oci.conf.
     fn new(oci_conf: &str) -> Option<Self> {
-        let archive = std::env::var_os("USNEA_TEST_SLURM");
-        let archive =
-            archive.map_or_else(|| "/var/cache/usnea-tests/slurm.tar".into(), PathBuf::from);
+        Self::of_archive(SlurmArchive::Slurm, oci_conf)
+    }
+
+    /// Unpacks the root. `None`: `tests/run` has not made the archive.
+    pub fn of_archive(archive: SlurmArchive, oci_conf: &str) -> Option<Self> {
+        let archive = archive.path();
         if !need_that(archive.is_file(), "the archive with Slurm that tests/run makes") {
             return None;
         }
@@ -89,7 +112,7 @@ impl Recent {
     }
 
     /// Runs a script in the cluster.
-    fn run(&self, script: &str) -> Ran {
+    pub fn run(&self, script: &str) -> Ran {
         let (root, volume) = (self.0.path("root"), format!("{}:/w", text(&self.0.path("w"))));
         let image = format!("dir:{}", text(&root));
         // Containers in the container: neither a filter nor a covered /proc may forbid them.
@@ -133,7 +156,7 @@ fn the_wrapper_runs_an_image_by_its_name() {
     let Some(recent) = Recent::new("oci-wrapper.conf") else { return };
     let ran = recent.run(
         r#"
-        image=host:sh,id,printf,cat,sleep
+        image=host:sh,id,printf,cat,sleep,touch,readlink,test
         step() { srun "$@" || echo status $?; }
         step -n2 --container=$image sh -c 'echo rank $SLURM_PROCID $(id -u)'
         step -n1 --container=$image printf '[%s]' 'a b' '"$X"' '$(id)' ''; echo
@@ -142,6 +165,13 @@ fn the_wrapper_runs_an_image_by_its_name() {
         LINES_OF="first
 second" step -n1 --container=$image sh -c 'printf "%s," "$LINES_OF" ${PATH##*w/bin*}'; echo
         step -n1 --container=dir:/nope true 2>&1 | grep -c '^usnea: .*/nope'
+        # Tasks of a node are in one container, in the folder and with the home of the job.
+        mkdir -p /w/job && cd /w/job
+        step -n2 --container=$image sh -c 'touch $SLURM_PROCID; i=0
+            until [ -e 0 ] && [ -e 1 ] || [ $i -gt 600 ]; do sleep 0.1; i=$((i + 1)); done
+            echo $PWD $(readlink /proc/self/ns/user)' | sort -u | cut -d: -f1
+        step -n2 --mpi=pmi2 --container=$image sh -c 'test -S /proc/self/fd/$PMI_FD && echo pmi $PMI_RANK'
+        step -n1 --mpi=pmix --container=$image sh -c 'test -d $PMIX_SERVER_TMPDIR && echo pmix $PMIX_RANK'
         cancel --container=$image
         usnea ps -aq; ls -A /w/store/tmp
         "#,
@@ -150,8 +180,46 @@ second" step -n1 --container=$image sh -c 'printf "%s," "$LINES_OF" ${PATH##*w/b
     let ranks = [0, 1].map(|rank| format!("rank {rank} {user}"));
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin,";
     let others = ["[a b][\"$X\"][$(id)][]", "input", "status 9", "first", "1", "nothing is left"];
+    let joined = ["/w/job user", "pmi 0", "pmi 1", "pmix 0"];
     let second = format!("second,{path}");
+    let ranks = ranks.iter().map(String::as_str);
     let wanted: BTreeSet<&str> =
-        ranks.iter().map(String::as_str).chain(others).chain([second.as_str()]).collect();
+        ranks.chain(others).chain(joined).chain([second.as_str()]).collect();
     assert_eq!(ran.works().lines().collect::<BTreeSet<_>>(), wanted, "{ran:?}");
+}
+
+#[test]
+fn bundles_take_the_options_of_hpc() {
+    let Some(recent) = Recent::new("oci.conf") else { return };
+    let ran = recent.run(
+        r#"
+        usnea slurm bundle host:sh,id,touch,readlink,sleep,test /w/bundle -- --hpc
+        mkdir -p /w/job && cd /w/job
+        srun -n2 --mpi=pmi2 --container=/w/bundle sh -c 'touch $SLURM_PROCID; i=0
+            until [ -e 0 ] && [ -e 1 ] || [ $i -gt 600 ]; do sleep 0.1; i=$((i + 1)); done
+            test -S /proc/self/fd/$PMI_FD || echo no process manager
+            echo $PWD $(id -u) $(readlink /proc/self/ns/user)' | sort -u | cut -d: -f1
+        "#,
+    );
+    let user = rustix::process::getuid().as_raw();
+    assert_eq!(ran.works(), format!("/w/job {user} user"), "{ran:?}");
+}
+
+#[test]
+fn munge_is_reached_through_a_bind_of_the_site() {
+    let Some(recent) = Recent::new("oci.conf") else { return };
+    let toml = "[hpc]\nbinds = ['/w/c/munge.sock']\n";
+    recent.0.write("w/home/.config/usnea/usnea.toml", toml);
+    let ran = recent.run(
+        r#"
+        mkdir -p /w/job && cd /w/job
+        script='munge -S /w/c/munge.sock -n | unmunge -S /w/c/munge.sock | grep -o "^STATUS: *Success"'
+        run='usnea run --hpc host:sh,munge,unmunge,grep sh -c'
+        srun -n1 $run "$script"
+        rm ~/.config/usnea/usnea.toml
+        srun -n1 $run "$script" 2> /dev/null || echo none
+        "#,
+    );
+    let lines: Vec<_> = ran.works().lines().collect();
+    assert!(matches!(lines[..], [reached, "none"] if reached.ends_with("Success")), "{ran:?}");
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::HpcSettings;
-use crate::container::{self, ContainerRequest, Usnea, volumes};
+use crate::container::{self, ContainerRequest, JobVariables, Usnea, volumes};
 use crate::error::{Context, Error, Result};
 use crate::hint;
 use crate::spec::{ContainerOptions, NetworkMode};
@@ -61,8 +61,8 @@ impl LaunchFlags {
     }
 
     /// Adds the options of a rank of an MPI job. An image is also found by its name in the folders of the settings.
-    pub fn add_hpc(&mut self, settings: &HpcSettings) -> Result<()> {
-        container::add_hpc_options(&mut self.options, settings)?;
+    pub fn add_hpc(&mut self, settings: &HpcSettings, variables: &JobVariables) -> Result<()> {
+        container::add_hpc_options(&mut self.options, settings, variables)?;
         if let Some(path) =
             container::image_in_folders(&self.words[0], settings).filter(|_| !self.rootfs)
         {

@@ -10,8 +10,8 @@ pub use crate::cli::output::print;
 use crate::cli::output::streams;
 use crate::container::pods::{NewPod, PodChoice};
 use crate::container::{
-    self, CallerStreams, Client, ContainerRequest, GroupKey, JoinChoice, Lifecycle, PullSettings,
-    SignalProxy, Usnea,
+    self, CallerStreams, Client, ContainerRequest, GroupKey, JobVariables, JoinChoice, Lifecycle,
+    PullSettings, SignalProxy, Usnea,
 };
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
@@ -89,8 +89,10 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let is_join_asked = matches!(join, Some(JoinChoice::Join | JoinChoice::Tag(_)));
     launch.options.rm |= rmi || is_join_asked;
     let join = join.unwrap_or(if hpc { JoinChoice::Ranks } else { JoinChoice::Default });
+    let mut variables = JobVariables::default();
     if hpc {
-        launch.add_hpc(&usnea.settings()?.hpc)?;
+        variables = JobVariables::of(&launch.options)?;
+        launch.add_hpc(&usnea.settings()?.hpc, &variables)?;
     }
     if !attach.is_empty() {
         launch.options.interactive &= attach.contains(&StreamFlag::Stdin);
@@ -120,7 +122,8 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     if is_disposable {
         let lifecycle = lifecycle.lifecycle(usnea, &image, Input::Closed)?;
         let request = launch.request(usnea)?;
-        return run_disposable(usnea, &request, &lifecycle, &pull, streams, &join);
+        let key = GroupKey::of_process(&join, &variables);
+        return run_disposable(usnea, &request, &lifecycle, &pull, streams, key);
     }
     RecordedRun { launch, pod, lifecycle, pull, streams, image, detach, rmi, sig_proxy }.run(usnea)
 }
@@ -175,9 +178,9 @@ fn run_disposable(
     lifecycle: &Lifecycle,
     pull: &PullSettings<'_>,
     streams: CallerStreams<'_>,
-    join: &JoinChoice,
+    key: Option<GroupKey>,
 ) -> Result<u8> {
-    if let Some(key) = GroupKey::of_process(join)
+    if let Some(key) = key
         && let Some(status) = container::run_joined(usnea, request, &key, pull, streams)?
     {
         return Ok(status);

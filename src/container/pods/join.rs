@@ -128,9 +128,12 @@ fn refuse(pod: &Pod, options: &ContainerOptions) -> Result<()> {
         (Setting::Hostname, shares(SharedKind::Uts) && options.hostname.is_some()),
         (Setting::Domainname, shares(SharedKind::Uts) && options.domainname.is_some()),
         (Setting::Uts, shares(SharedKind::Uts) && options.uts != NamespaceSharing::Private),
-        (Setting::Ipc, shares(SharedKind::Ipc) && options.ipc != IpcMode::Private),
+        (Setting::Ipc, shares(SharedKind::Ipc) && options.ipc_mode() != IpcMode::Private),
         (Setting::ShmSize, shares(SharedKind::Ipc) && options.shm_size.is_some()),
-        (Setting::Pid, shares(SharedKind::Pid) && options.pid != NamespaceSharing::Private),
+        (
+            Setting::Pid,
+            shares(SharedKind::Pid) && options.pid_sharing() != NamespaceSharing::Private,
+        ),
         (Setting::Userns, options.userns.is_some() || !options.uidmap.is_empty()),
         (Setting::Gidmap, !options.gidmap.is_empty()),
     ];
@@ -148,9 +151,9 @@ fn share(pod: &Pod, options: &mut ContainerOptions) {
     for kind in &record.shares {
         match kind {
             SharedKind::Net => options.network = vec![NetworkMode::Joined(target())],
-            SharedKind::Ipc => options.ipc = IpcMode::Joined(target()),
+            SharedKind::Ipc => options.ipc = Some(IpcMode::Joined(target())),
             SharedKind::Uts => options.uts = NamespaceSharing::Joined(target()),
-            SharedKind::Pid => options.pid = NamespaceSharing::Joined(target()),
+            SharedKind::Pid => options.pid = Some(NamespaceSharing::Joined(target())),
         }
     }
     if options.cgroup_parent.is_none() && options.cgroups == CgroupMode::Enabled {

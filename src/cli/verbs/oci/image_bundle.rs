@@ -23,8 +23,10 @@ pub const OPTIONS: &str = "usnea.options";
 
 /// Name of the configuration in a bundle.
 const CONFIG: &str = "config.json";
-/// Variable with the folder of a step's PMIx server, which each client needs at the same path.
-const PMIX_FOLDER: &str = "PMIX_SERVER_TMPDIR";
+/// Mount point of a task's own folder in the spool directory of Slurm. Tasks that share a container have no such mount.
+const SPOOL: &str = "/var/run/slurm";
+/// Option for ranks of MPI jobs, which share a container.
+const HPC: &str = "--hpc";
 /// Variables that describe the host's file system and session: the image's are right inside.
 const HOST_VARIABLES: [&str; 12] = [
     "PATH",
@@ -60,8 +62,9 @@ pub fn run(spec: &Spec) -> Result<u8> {
     if let Some(folder) = value_of(&environment, "PWD") {
         let _ = std::env::set_current_dir(folder);
     }
-    let mut words = words_of_config(spec, &environment)?;
-    words.extend(options(spec)?);
+    let options = options(spec)?;
+    let mut words = words_of_config(spec, &options, &environment)?;
+    words.extend(options);
     words.extend(annotation(spec, IMAGE).map(str::to_owned));
     words.extend(process.and_then(|process| process.args().clone()).unwrap_or_default());
     // Without --root, which is the folder of the states here.
@@ -95,25 +98,24 @@ fn parse(words: Vec<String>) -> Result<run::Arguments> {
 }
 
 /// Returns the options of `usnea run` that stand for the parts of a config.
-fn words_of_config(spec: &Spec, environment: &[String]) -> Result<Vec<String>> {
+fn words_of_config(spec: &Spec, options: &[String], environment: &[String]) -> Result<Vec<String>> {
     let mut words = vec!["--rm".to_owned(), "--interactive".to_owned()];
     if spec.process().as_ref().and_then(Process::terminal).unwrap_or_default() {
         words.push("--tty".to_owned());
     }
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+    let is_shared = options.iter().any(|option| option == HPC);
+    let is_own = |mount: &Mount| is_shared && mount.destination() == Path::new(SPOOL);
+    let mounts = spec.mounts().iter().flatten().enumerate();
+    let mounts: Vec<_> = mounts.filter(|(_, mount)| !is_own(mount)).collect();
+    for (index, mount) in &mounts {
         let here = || format!("{CONFIG}: mounts[{index}]");
         words.extend(["--mount".to_owned(), bind(mount).context(here)?]);
     }
-    let is_mounted = |folder: &str| {
-        spec.mounts()
-            .iter()
-            .flatten()
-            .any(|mount| Path::new(folder).starts_with(mount.destination()))
-    };
-    if let Some(folder) = value_of(environment, PMIX_FOLDER)
-        && Path::new(folder).is_dir()
-        && !is_mounted(folder)
-    {
+    let folders = pmi::pmix_folders(|name| value_of(environment, name).map(str::to_owned));
+    let is_mounted =
+        |folder: &Path| mounts.iter().any(|(_, mount)| folder.starts_with(mount.destination()));
+    for folder in folders.iter().filter(|folder| !is_mounted(folder)) {
+        let Some(folder) = folder.to_str() else { continue };
         words.extend(["--mount".to_owned(), bind_of(folder, folder, &[])]);
     }
     let manager = pmi::descriptor(environment.iter().map(String::as_str));
@@ -191,7 +193,7 @@ mod tests {
                 "mounts": [{"destination": "/a,b", "type": "none", "source": "/s\"p", "options": ["bind", "ro"]}]}"#,
         );
         let environment = ["PATH=/x", "A=1", "B=a b", "PMI_FD=1000000"].map(str::to_owned);
-        let words = words_of_config(&spec, &environment).unwrap();
+        let words = words_of_config(&spec, &[], &environment).unwrap();
         let mount = "type=bind,\"source=/s\"\"p\",\"target=/a,b\",readonly";
         let wanted =
             ["--rm", "--interactive", "--tty", "--mount", mount, "--env", "A=1", "--env", "B=a b"];
@@ -206,7 +208,7 @@ mod tests {
             r#"{"ociVersion": "1.0.2", "root": {"path": "r"},
                 "mounts": [{"destination": "/a", "type": "tmpfs", "source": "tmpfs"}]}"#,
         );
-        let text = words_of_config(&spec, &[]).unwrap_err().to_string();
+        let text = words_of_config(&spec, &[], &[]).unwrap_err().to_string();
         assert_eq!(text, "config.json: mounts[0]: only bind mounts, beside usnea.image");
     }
 
