@@ -123,15 +123,16 @@ fn ranks_of_open_mpi_exchange_messages_and_read_each_other_s_memory() {
         finish(&mut command, "")
     };
     let joined = run("--join", "cma");
-    assert_eq!(joined.works(), "ring 3, 4194304 bytes there and back, memory 16");
+    assert_eq!(joined.works(), "ring 3, all 3, 4194304 bytes there and back, memory 16");
     // Ranks in user namespaces of their own exchange messages as well, but may not read.
     let alone = run("--join=none", "none");
-    assert_eq!(alone.works(), "ring 3, 4194304 bytes there and back, memory -1");
+    assert_eq!(alone.works(), "ring 3, all 3, 4194304 bytes there and back, memory -1");
     place.nothing_is_left();
 }
 
-/// A ring, a ping-pong, and a read of the other rank's memory, whose return value the first rank prints.
-const RING: &str = r#"
+/// A ring, a sum over all ranks, a ping-pong of ranks 0 and 1, and a read of the other's memory. The first rank prints
+/// the results.
+pub const RING: &str = r#"
 #define _GNU_SOURCE
 #include <mpi.h>
 #include <stdio.h>
@@ -143,12 +144,14 @@ enum { BYTES = 4 << 20 };
 static char memory[16] = "sixteen bytes!!";
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);
-    int rank, size, sum;
+    int rank, size, sum, all;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     int token = rank + 1, to = (rank + 1) % size, from = (rank + size - 1) % size, got;
     MPI_Sendrecv(&token, 1, MPI_INT, to, 0, &got, 1, MPI_INT, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     MPI_Reduce(&got, &sum, 1, MPI_INT, MPI_SUM, 0, MPI_COMM_WORLD);
+    int number = rank + 1;
+    MPI_Allreduce(&number, &all, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
     char *bytes = malloc(BYTES);
     memset(bytes, rank ? 0 : 'a', BYTES);
     unsigned long place[2] = {getpid(), (unsigned long)memory};
@@ -160,7 +163,8 @@ int main(int argc, char **argv) {
         char room[16];
         struct iovec here = {room, 16}, there = {(void *)place[1], 16};
         long count = process_vm_readv(place[0], &here, 1, &there, 1, 0);
-        printf("ring %d, %d bytes there and back, memory %ld\n", sum, bytes[BYTES - 1] == 'a' ? BYTES : 0, count);
+        int back = bytes[BYTES - 1] == 'a' ? BYTES : 0;
+        printf("ring %d, all %d, %d bytes there and back, memory %ld\n", sum, all, back, count);
     } else if (rank == 1) {
         MPI_Recv(bytes, BYTES, MPI_CHAR, 0, 1, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
         MPI_Send(bytes, BYTES, MPI_CHAR, 0, 1, MPI_COMM_WORLD);

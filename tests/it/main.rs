@@ -149,6 +149,7 @@ mod sif_layers;
 mod signals;
 mod signature_policy;
 mod slurm;
+mod slurm_mpi;
 mod slurm_recent;
 mod soak;
 mod spec;
