@@ -34,6 +34,34 @@ fn a_rank_has_the_users_id_folders_and_namespaces_and_a_list_of_variables() {
 }
 
 #[test]
+fn namespaces_of_flags_win_also_where_they_are_the_default() {
+    let place = Place::new();
+    let of_host = |kind: &str| {
+        let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace");
+        text(&link).to_owned()
+    };
+    for (flags, kind) in [
+        (&["--pid", "private"], "pid"),
+        (&["--ipc", "private"], "ipc"),
+        (&["--cgroupns", "private"], "cgroup"),
+        (&["--network", "none"], "net"),
+    ] {
+        for (flags, is_host) in [(&flags[..], false), (&[], true)] {
+            let script = format!("readlink /proc/self/ns/{kind}");
+            let words = [&["run", "--hpc"], flags, &[IMAGE, "sh", "-c", &script]].concat();
+            let ran = place.usnea(&words);
+            assert_eq!(ran.works() == of_host(kind), is_host, "{flags:?} {ran:?}");
+        }
+    }
+    let uid = |flags: &[&str]| {
+        let words = [&["run", "--hpc"], flags, &[IMAGE, "id", "-u"]].concat();
+        place.usnea(&words).works().parse::<u32>().expect("an ID")
+    };
+    assert_eq!(uid(&[]), rustix::process::geteuid().as_raw());
+    assert_eq!(uid(&["--userns", "host"]), 0);
+}
+
+#[test]
 fn the_working_folder_is_there_by_its_resolved_and_its_named_path() {
     let place = Place::new();
     place.write("real/inner/file", "in it");
