@@ -12,7 +12,7 @@ const LONGEST_README: usize = 200;
 const LARGEST_PICTURE: usize = 60_000;
 
 /// Flags of other programs that the guides name.
-const FLAGS_OF_OTHERS: [&str; 21] = [
+const FLAGS_OF_OTHERS: [&str; 22] = [
     "--armor",
     "--bench",
     "--bind",
@@ -22,6 +22,7 @@ const FLAGS_OF_OTHERS: [&str; 21] = [
     "--isolation",
     "--key",
     "--lib",
+    "--mem",
     "--mount-proc",
     "--mpi",
     "--now",
