@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::bundle::Bundle;
-use crate::support::{Place, Process, Started, need_subids, processes_with, within};
+use crate::support::{Place, Process, Started, processes_with, within};
 
 /// Time for all processes to end.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ fn kill(process: &Process) {
 }
 
 /// True for processes of usnea, and for the command, unlike its children and orphans. A container outlives the server of
-/// its files.
+/// its files, and the supervisor of root emulation.
 fn is_link(process: &Process, mark: &str) -> bool {
     let text = |number: i32| Process { number }.text("cmdline");
     let is_child = process.parent().is_some_and(|parent| {
@@ -34,8 +34,9 @@ fn is_link(process: &Process, mark: &str) -> bool {
     });
     let own = text(process.number);
     let is_orphan = own.contains(mark) && !own.contains("echo ready");
+    let is_server = own.contains("file server") || own.contains("root emulation");
     // A zombie has no command line.
-    !own.is_empty() && !is_child && !is_orphan && !own.contains("file server")
+    !own.is_empty() && !is_child && !is_orphan && !is_server
 }
 
 /// Kills one process of a run after another in runs of their own: its processes of usnea, and the command.
@@ -63,9 +64,6 @@ fn nothing_survives(start: impl Fn(&str) -> Started, mark: &str) {
 
 #[test]
 fn a_killed_run_in_the_pid_namespace_of_the_host_leaves_no_process() {
-    if !need_subids() {
-        return;
-    }
     let place = Place::new();
     let image = place.image();
     for (options, mark) in [
