@@ -5,7 +5,8 @@
 //! state      state.json of one container, and its status, computed from its process
 //! bundle     config.json, as the engine takes it
 //! create     create and run          start kill delete    the rest of a life
-//! exec       another command         processes            those of a container
+//! report     states of containers    processes            those of a container
+//! exec       another command
 //! resources  pause, resume, update, statistics: what takes a cgroup
 //! features   abilities of this runtime
 //! ```
@@ -22,6 +23,7 @@ mod features;
 mod kill;
 mod pid_file;
 mod processes;
+mod report;
 mod resources;
 mod runtime;
 mod start;
@@ -34,10 +36,11 @@ pub use exec::{OciExecRequest, exec};
 pub use features::features;
 pub use kill::{KillScope, kill};
 pub use processes::processes;
+pub use report::{list, state};
 pub use resources::{Statistics, StatisticsEvent, pause, resume, statistics, update};
 pub use runtime::{CgroupManager, Rootless, Runtime};
 pub use start::start;
-pub use state::{ContainerStatus, OciState, list, state};
+pub use state::{ContainerStatus, OciState};
 
 /// Greatest version of the OCI runtime specification whose configurations are understood.
 pub const SPEC_VERSION: &str = "1.2.0";

@@ -9,7 +9,7 @@ use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Runtime;
-use super::{SPEC_VERSION, bundle, delete};
+use super::{SPEC_VERSION, bundle};
 use crate::cgroup;
 use crate::engine::{BundleIdentity, Hooks};
 use crate::error::{Context, Error, Result};
@@ -261,23 +261,6 @@ pub(super) fn begin(id: &str, bundle: &Path, spec: &Spec) -> Result<ContainerRec
 
 fn json(record: &ContainerRecord) -> Result<Vec<u8>> {
     serde_json::to_vec(record).map_err(std::io::Error::from).context(|| "cannot write JSON")
-}
-
-/// Returns the state of a container. Errors: it does not exist. Slurm asks for one that never existed at the end of each
-/// step: then the states of killed containers are removed.
-pub fn state(runtime: &Runtime, id: &str) -> Result<OciState> {
-    let found = OciContainer::find(runtime, id);
-    if found.is_err() {
-        delete::remove_abandoned(runtime);
-    }
-    Ok(found?.document())
-}
-
-/// Returns the states of all containers, sorted by ID. Removes those of killed containers.
-pub fn list(runtime: &Runtime) -> Result<Vec<OciState>> {
-    delete::remove_abandoned(runtime);
-    // Containers removed since the folder was read are left out.
-    Ok(ids(runtime)?.iter().filter_map(|id| state(runtime, id).ok()).collect())
 }
 
 /// Returns the IDs of all containers, sorted.

@@ -144,20 +144,14 @@ fn namespace_steps(
 ) -> Result<()> {
     let all = new;
     new = new.without(join.as_ref().map(|join| join.made_in_base).unwrap_or_default());
-    if let Some(wanted) = cgroup(spec)? {
-        let later = new.both(Namespaces::CGROUP);
-        new = new.without(later);
-        steps.push(Step::Cgroup(wanted, later));
-    }
+    new = enter_cgroup(spec, new, steps)?;
     // newuidmap takes longer than making namespaces. Where another process writes the maps, only the user namespace is
     // made first. The other namespaces are made while the maps are written.
     let offsets = time_offsets(spec);
     let exists = levels.base.writer == Writer::Nobody;
     let writes_itself = exists || levels.base.writer == Writer::Itself;
-    // Without a PID namespace that ends the command's children, a keeper does.
-    let is_bound = options.lifetime == Lifetime::BoundToParent;
-    let is_mixed = !exists && is_bound && !all.contains(Namespaces::PID);
-    let waits = join.is_some() || offsets.is_some() || !writes_itself || is_mixed;
+    let has_keeper = !exists && keeper_ends_processes(options, all);
+    let waits = join.is_some() || offsets.is_some() || !writes_itself || has_keeper;
     if offsets.is_some() {
         check_room_for_clocks(join.as_ref(), &levels.base.writer)?;
         new = new.without(Namespaces::TIME);
@@ -196,6 +190,20 @@ fn namespace_steps(
         }
     }
     Ok(())
+}
+
+/// Adds the step that enters the container's cgroup. Returns the namespaces without the cgroup namespace, which that step
+/// makes.
+fn enter_cgroup(spec: &Spec, new: Namespaces, steps: &mut Vec<Step>) -> Result<Namespaces> {
+    let Some(wanted) = cgroup(spec)? else { return Ok(new) };
+    let later = new.both(Namespaces::CGROUP);
+    steps.push(Step::Cgroup(wanted, later));
+    Ok(new.without(later))
+}
+
+/// True if a keeper ends the children of the command: no PID namespace does.
+fn keeper_ends_processes(options: &LaunchOptions, namespaces: Namespaces) -> bool {
+    options.lifetime == Lifetime::BoundToParent && !namespaces.contains(Namespaces::PID)
 }
 
 /// Refuses clock offsets that cannot be written for the container.

@@ -13,13 +13,13 @@ use crate::layer::squashfs::ImageFile;
 use crate::layer::{LayerFolder, LowerFolder, LowerLayer};
 
 /// Owners in an image.
-pub(super) struct ImageOwners {
+pub(super) struct MountedImageOwners {
     root: LowerFolder,
     /// Path and handle of the folder of the last file: files of a folder are read one after the other.
     last: Mutex<(PathBuf, LowerFolder)>,
 }
 
-impl ImageOwners {
+impl MountedImageOwners {
     /// Opens the image in a file. Errors: a damaged one; the file was replaced.
     pub(super) fn open(file: &ImageFile) -> Result<Self> {
         let root = LowerLayer::Image(file.clone()).open()?;

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::image_owners::ImageOwners;
+use super::image_owners::MountedImageOwners;
 use super::node::{self, FoundNode, LastLink, LayerNode, NodeRules};
 use rustix::io::Errno;
 
@@ -68,7 +68,7 @@ struct TreeRoot {
     owners: Owners,
     places: &'static [&'static str],
     is_written: bool,
-    image: Option<ImageOwners>,
+    image: Option<MountedImageOwners>,
 }
 
 impl TreeRoot {
@@ -78,7 +78,7 @@ impl TreeRoot {
         let folder = DiskFolder::from(OwnedFd::from(root));
         let layer = Some(Layer { root: folder.clone(), whiteouts: *whiteouts });
         let owners = owners.as_ref().unwrap_or(others).clone();
-        let image = image.as_ref().map(ImageOwners::open).transpose()?;
+        let image = image.as_ref().map(MountedImageOwners::open).transpose()?;
         let (shown, is_written) = (shown.clone(), *is_written);
         Ok(Self { folder, layer, shown, owners, places, is_written, image })
     }
