@@ -1,6 +1,6 @@
 //! Terms of a group: settings of its container, which all commands of the group must agree on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use super::root_source::RootSource;
 use super::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::object_id::ContainerId;
+use crate::spec;
 
 /// Settings of a group's container. Those of a process, such as its environment and its user, are each command's own.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ const NAMES: [(&str, &str); 5] = [
 ];
 
 /// Settings that may be the cause of differences in others.
-const CAUSES: [&str; 4] = ["image", "user ID map", "group ID map", "mounts"];
+const CAUSES: [&str; 5] = ["image", "storage driver", "user ID map", "group ID map", "mounts"];
 
 /// Settings of config.json that each process has for itself.
 const OF_PROCESS: [&str; 3] = ["process", "ociVersion", "seccomp"];
@@ -38,7 +39,12 @@ const OF_PROCESS: [&str; 3] = ["process", "ociVersion", "seccomp"];
 impl GroupTerms {
     /// Returns the terms of a container that is being assembled. Errors: a spec that JSON cannot hold.
     pub(super) fn of(workspace: &Workspace, request: &ContainerRequest) -> Result<Self> {
-        let mut spec = serde_json::to_value(&workspace.spec).map_err(Error::new)?;
+        let mut spec = workspace.spec.clone();
+        if request.options.storage_driver.is_none() {
+            // Chosen by a trial, which may fail for want of a resource where many commands start at once.
+            spec.mounts_mut().iter_mut().flatten().for_each(spec::forget_driver);
+        }
+        let mut spec = serde_json::to_value(&spec).map_err(Error::new)?;
         let linux = spec.as_object_mut().and_then(|spec| spec.remove("linux"));
         let parts = [Some(spec), linux].into_iter().flatten();
         let parts = parts.filter_map(|part| match part {
@@ -65,6 +71,8 @@ impl GroupTerms {
         let options = &request.options;
         let network = format!("{:?} {:?}", options.network, options.publish);
         settings.insert("network".into(), network.into());
+        let driver = options.storage_driver.map(|driver| format!("{driver:?}"));
+        settings.insert("storage driver".into(), driver.into());
         Ok(Self { id: workspace.id.clone(), settings })
     }
 
@@ -76,18 +84,43 @@ impl GroupTerms {
         let of = |terms: &Self| terms.settings.get(name).cloned().unwrap_or_default();
         let (theirs, here) = (of(self), of(ours));
         if let (Value::Array(theirs), Value::Array(here)) = (&theirs, &here) {
-            let alone = |some: &[Value], others: &[Value]| {
-                some.iter().find(|one| !others.contains(one)).map(shown)
-            };
             return Some(match (alone(theirs, here), alone(here, theirs)) {
-                (Some(theirs), Some(here)) => format!("{name}: {theirs} there, {here} here"),
-                (Some(theirs), None) => format!("{name}: {theirs} there alone"),
-                (None, Some(here)) => format!("{name}: {here} here alone"),
+                (Some(theirs), Some(here)) => in_mount(theirs, here).map_or_else(
+                    || format!("{name}: {} there, {} here", shown(theirs), shown(here)),
+                    |difference| format!("{name}: {difference}"),
+                ),
+                (Some(theirs), None) => format!("{name}: {} there alone", shown(theirs)),
+                (None, Some(here)) => format!("{name}: {} here alone", shown(here)),
                 (None, None) => format!("{name}: another order"),
             });
         }
         Some(format!("{name}: {} there, {} here", shown(&theirs), shown(&here)))
     }
+}
+
+/// Returns the first value that the others lack.
+fn alone<'a>(some: &'a [Value], others: &[Value]) -> Option<&'a Value> {
+    some.iter().find(|one| !others.contains(one))
+}
+
+/// Returns the options in which two mounts of one source on one destination differ. `None`: they differ elsewhere.
+fn in_mount(theirs: &Value, here: &Value) -> Option<String> {
+    let options = |mount: &Value| -> Option<BTreeSet<String>> {
+        let list = mount.get("options")?.as_array()?.iter();
+        Some(list.filter_map(Value::as_str).map(str::to_owned).collect())
+    };
+    let is_same = |part: &str| theirs.get(part) == here.get(part);
+    if !["source", "destination", "type"].into_iter().all(is_same) {
+        return None;
+    }
+    let (theirs_alone, here_alone) = (options(theirs)?, options(here)?);
+    let joined = |some: &BTreeSet<String>, others: &BTreeSet<String>| {
+        let alone: Vec<_> = some.difference(others).map(String::as_str).collect();
+        if alone.is_empty() { "none".to_owned() } else { alone.join(",") }
+    };
+    let destination = here.get("destination").and_then(Value::as_str)?;
+    let (theirs, here) = (joined(&theirs_alone, &here_alone), joined(&here_alone, &theirs_alone));
+    Some(format!("options of {destination}: {theirs} there, {here} here"))
 }
 
 /// Returns a value as a short text: of a mount its source and its destination.
@@ -130,6 +163,12 @@ mod tests {
             (
                 json!({"image": "a", "mounts": [mount("/t")]}),
                 Some("mounts: /s on /d (ro) there, /t on /d (ro) here"),
+            ),
+            (
+                json!({"image": "a", "mounts": [
+                    {"source": "/s", "destination": "/d", "options": ["rw", "nodev"]}
+                ]}),
+                Some("mounts: options of /d: ro there, nodev,rw here"),
             ),
             (
                 json!({"image": "a", "mounts": [mount("/s")], "hostname": "h"}),

@@ -103,7 +103,7 @@ pub use security_option::SecurityOption;
 pub use size::Size;
 pub use storage_driver::{
     COPIED, FUSE, IDMAP, IMAGE_LOWER, RECORDED_LOWERS, Stacking, StorageDriver, UpperOwner,
-    lower_layers,
+    VOLATILE, forget_driver, lower_layers,
 };
 pub use switch::parse_switch;
 pub use sysctl::Sysctl;

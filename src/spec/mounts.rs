@@ -20,7 +20,7 @@ use super::namespace::{IpcMode, JoinTarget, NamespaceSharing, NetworkMode};
 use super::options::ContainerOptions;
 use super::overlay::{UPPER, WORK};
 use super::security_option::SecurityOption;
-use super::storage_driver::{Stacking, StorageDriver, image_options};
+use super::storage_driver::{Stacking, StorageDriver, VOLATILE, image_options};
 use super::tmpfs::{COPY_UP as TMPFS_COPY_UP, TmpfsMount};
 use super::volume::{VolumeContent, VolumeFlag, VolumeKind, VolumeSource};
 use super::volumes::{asked_volumes, image_tmpfs, image_volumes};
@@ -87,9 +87,6 @@ fn mount(
         .build()
         .map_err(Error::new)
 }
-
-/// Overlay flag for a disposable upper layer: no sync to the disk, and no second mount.
-const VOLATILE: &str = "volatile";
 
 /// Builds an overlay of the layers `lowers` below a writable one in `folder`.
 fn overlay(

@@ -25,6 +25,10 @@ pub enum StorageDriver {
 pub const FUSE: &str = "fuse.usnea";
 /// Mount type of layers that are copied into the writable one.
 pub const COPIED: &str = "copy.usnea";
+/// Flag of the kernel's overlay: its marks are attributes that users may write.
+const USERXATTR: &str = "userxattr";
+/// Overlay flag for a disposable upper layer: no sync to the disk, and no second mount.
+pub const VOLATILE: &str = "volatile";
 
 impl StorageDriver {
     /// Name of the driver on the command line.
@@ -94,10 +98,22 @@ const REAL_LOWERS: &str = "real_lowers";
 /// Option of a mount of layers: [`UpperOwner::User`].
 const USERS_UPPER: &str = "users_upper";
 
+/// Replaces the driver of a mount of layers, and its flags, by those of the kernel's overlay: mounts of the same layers
+/// are then equal whichever driver was chosen for them.
+pub fn forget_driver(mount: &mut Mount) {
+    if !matches!(mount.typ().as_deref(), Some("overlay" | FUSE | COPIED)) {
+        return;
+    }
+    let is_flag = |option: &String| option == USERXATTR || option == VOLATILE;
+    let kept = mount.options().iter().flatten().filter(|option| !is_flag(option));
+    let kept = kept.cloned().collect();
+    mount.set_typ(Some("overlay".to_owned())).set_options(Some(kept));
+}
+
 impl Stacking {
     /// Mount options beside those for the layers.
     pub(super) fn options(self) -> impl Iterator<Item = String> {
-        let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
+        let kernel = (self.driver == StorageDriver::Overlay).then_some(USERXATTR);
         let idmapped = self.idmapped.then_some(IDMAP);
         let recorded = (self.records == Records::InLowers).then_some(RECORDED_LOWERS);
         let names = (self.whiteouts == Whiteouts::Names).then_some(WHITEOUT_NAMES);
@@ -182,6 +198,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn mounts_of_the_same_layers_are_equal_without_their_drivers() {
+        let made = |kind: &str, flags: &[&str]| {
+            let options = ["lowerdir=/l", "upperdir=/u"].iter().chain(flags);
+            let options = options.map(|option| (*option).to_owned()).collect::<Vec<_>>();
+            let mut mount = Mount::default();
+            mount.set_typ(Some(kind.to_owned())).set_options(Some(options));
+            forget_driver(&mut mount);
+            mount
+        };
+        let overlay = made("overlay", &[USERXATTR, VOLATILE]);
+        assert_eq!(overlay, made(FUSE, &[VOLATILE]));
+        assert_eq!(overlay, made(COPIED, &[]));
+        assert_ne!(overlay, made(FUSE, &["lowerdir=/other"]));
+        assert_ne!(overlay, made("tmpfs", &[]));
+    }
+
+    #[test]
     fn lower_layers_survive_their_options() {
         let identity = FileIdentity { device: 1, inode: 2, size: 3, seconds: -4, nanoseconds: 5 };
         let image = ImageFile { identity: Some(identity), ..ImageFile::new("/a:b", 40_960) };
@@ -215,7 +248,7 @@ mod tests {
             };
             let mut options: Vec<_> = stacking.options().map(option).collect();
             assert_eq!(Stacking::take(stacking.driver, &mut options), stacking);
-            options.retain(|(name, _)| name != "userxattr");
+            options.retain(|(name, _)| name != USERXATTR);
             assert_eq!(options, []);
         }
     }

@@ -53,6 +53,11 @@ fn five_hundred_containers_live_at_once() {
 }
 
 #[test]
+fn a_hundred_ranks_live_at_once_in_one_container() {
+    live_at_once(&["--hpc", "--join=many"], 100);
+}
+
+#[test]
 fn the_jobs_of_an_array_run_at_once() {
     let Some(cluster) = Cluster::new("oci.conf") else { return };
     let image = cluster.stocked.place.image();

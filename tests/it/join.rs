@@ -219,6 +219,22 @@ fn a_command_that_differs_from_its_group_is_refused_with_the_difference() {
     step.ends();
 }
 
+/// A trial of the kernel's overlay may fail in one of many commands that start at once.
+#[test]
+fn commands_join_whatever_storage_driver_each_would_have_chosen() {
+    let step = Step::new();
+    let first = step.start(UNTIL_DONE);
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the ID of the boot");
+    let note = format!("{} no: cannot mount it: Invalid argument", boot.trim());
+    fs::write(step.place.store().join("overlay-serves"), note).expect("a note");
+    assert_eq!(step.run(&[], "echo joined").works(), "joined");
+    step.run(&["--storage-driver", "copy"], "true")
+        .fails_with(125, &["storage driver: none there"]);
+    step.run(&[], "touch /done").works();
+    first.end().works();
+    step.ends();
+}
+
 #[test]
 fn joined_commands_read_each_other_s_memory_and_others_do_not() {
     if !need("musl-gcc") {

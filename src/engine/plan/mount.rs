@@ -21,7 +21,7 @@ use crate::layer::LowerLayer;
 use crate::layer::squashfs::ImageFile;
 use crate::spec::{
     COPY_UP, FUSE, IDENTITY, IDMAP, IMAGE_LOWER, OFFSET, SQUASHFS, SUBPATH, Stacking,
-    StorageDriver, lower_layers,
+    StorageDriver, VOLATILE, lower_layers,
 };
 use crate::sys::inroot::{self, MountPointKind, Symlinks};
 use crate::sys::mount::{Attributes, MountReach, Propagation, split_lowers};
@@ -315,9 +315,6 @@ pub fn map_of<Inner: IdLevel>(lines: &[runtime::LinuxIdMapping]) -> Map<Inner, H
     };
     Map::new(lines.iter().map(line).collect())
 }
-
-/// Overlay option for a disposable upper layer.
-pub const VOLATILE: &str = "volatile";
 
 /// Option of a tmpfs that starts with a copy of the root's files at the target (runc, podman).
 const TMPFS_COPY_UP: &str = "tmpcopyup";

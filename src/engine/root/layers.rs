@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Gid, Mode, OFlags, Stat, Uid};
 
 use crate::engine::plan::Plan;
-use crate::engine::plan::mount::{MountSource, PlannedMount, VOLATILE};
+use crate::engine::plan::mount::{MountSource, PlannedMount};
 use crate::engine::plan::step::MemoryLayers;
 use crate::engine::root::image_mount::LaunchServers;
 use crate::engine::root::lowers::{self, Lowers};
@@ -21,7 +21,7 @@ use crate::rootfs::copy::CopyRules;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::overlay_content::OverlayContent;
 use crate::rootfs::fuse::tree::{LowerSource, NAMES, OverlayLayers, OverlayRules, ShownIds};
-use crate::spec::{Stacking, StorageDriver, UpperOwner};
+use crate::spec::{Stacking, StorageDriver, UpperOwner, VOLATILE};
 use crate::sys::mount::{self, Attributes, MountReach};
 use crate::sys::process;
 
