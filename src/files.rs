@@ -129,8 +129,17 @@ pub struct NewFolder {
 impl NewFolder {
     /// Creates `folder/PREFIXrandom`, mode 0700.
     pub fn folder(folder: &Path, prefix: &str) -> Result<Self> {
+        Self::at(Self::unused_path(folder, prefix))
+    }
+
+    /// Returns a path for [`NewFolder::at`]: `folder/PREFIXrandom`.
+    pub fn unused_path(folder: &Path, prefix: &str) -> PathBuf {
+        folder.join(random_name(prefix))
+    }
+
+    /// Creates the folder `path`, mode 0700.
+    pub fn at(path: PathBuf) -> Result<Self> {
         loop {
-            let path = folder.join(random_name(prefix));
             let made = DirBuilder::new().mode(0o700).create(&path);
             made.map_err(|error| cannot_write(error, &path))?;
             // A sweep may have removed the folder as a leftover before it was locked: then again.

@@ -8,6 +8,7 @@
 //! process of its own removes the folder and the unfinished file, however this command ends. If that process is killed
 //! too, the next command with the same temporary folder removes the remains.
 
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -76,21 +77,26 @@ impl TemporaryFolder {
     pub(super) fn new(sink: &ArchiveSink, output: &ArchiveOutput) -> Result<Self> {
         let parent = parent(sink);
         sweep(&parent);
-        let folder = NewFolder::folder(&parent, PREFIX)?;
-        let remover = match output.temporary_name() {
-            Some(unfinished) => FileRemover::start(&[&folder.path, unfinished])?,
-            None => FileRemover::start(&[&folder.path])?,
-        };
-        Ok(Self { folder, _remover: remover })
+        let path = NewFolder::unused_path(&parent, PREFIX);
+        let unfinished = output.temporary_name();
+        Self::watched(
+            path.clone(),
+            &iter::once(path.as_path()).chain(unfinished).collect::<Vec<_>>(),
+        )
     }
 
     /// Makes a folder in that of the file `output`, for files that are renamed to it.
     pub(super) fn beside(output: &Path) -> Result<Self> {
         let parent = folder_of(output);
         sweep(&parent);
-        let folder = NewFolder::folder(&parent, PREFIX)?;
-        let remover = FileRemover::start(&[&folder.path])?;
-        Ok(Self { folder, _remover: remover })
+        let path = NewFolder::unused_path(&parent, PREFIX);
+        Self::watched(path.clone(), &[&path])
+    }
+
+    /// Makes the folder `path` once the process runs that removes `paths`: this one may be killed at any moment.
+    fn watched(path: PathBuf, paths: &[&Path]) -> Result<Self> {
+        let remover = FileRemover::start(paths)?;
+        Ok(Self { folder: NewFolder::at(path)?, _remover: remover })
     }
 
     /// Path of the folder.
